@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// The only place that knows differences between Kokkos 3.4 and 5.x, and between host and device compilers.
+#pragma once
+#include <Kokkos_Core.hpp>
+
+#if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__) || defined(__SYCL_DEVICE_ONLY__)
+#define ELASTIC_SIMD
+#define ELASTIC_SIMD_SUM(variable)
+#else
+#define ELASTIC_PRAGMA(text) _Pragma(#text)
+// The next loop may be vectorised: its iterations touch different elements.
+#define ELASTIC_SIMD ELASTIC_PRAGMA(omp simd)
+// The next loop sums into `variable`; the order of the sum depends only on the number of terms.
+#define ELASTIC_SIMD_SUM(variable) ELASTIC_PRAGMA(omp simd reduction(+ : variable))
+#endif
+
+namespace elastic::math {
+#if KOKKOS_VERSION >= 30700
+using Kokkos::abs;
+using Kokkos::cos;
+using Kokkos::exp;
+using Kokkos::isfinite;
+using Kokkos::log;
+using Kokkos::log1p;
+using Kokkos::pow;
+using Kokkos::sqrt;
+#else
+using Kokkos::Experimental::cos;
+using Kokkos::Experimental::exp;
+using Kokkos::Experimental::log;
+using Kokkos::Experimental::log1p;
+using Kokkos::Experimental::pow;
+using Kokkos::Experimental::sqrt;
+template <class S>
+KOKKOS_INLINE_FUNCTION S abs(S x) {
+  return x < S(0) ? -x : x;
+}
+template <class S>
+KOKKOS_INLINE_FUNCTION bool isfinite(S x) {
+  return x - x == S(0);
+}
+#endif
+template <class S>
+KOKKOS_INLINE_FUNCTION S max(S a, S b) {
+  return a < b ? b : a;
+}
+template <class S>
+KOKKOS_INLINE_FUNCTION S min(S a, S b) {
+  return b < a ? b : a;
+}
+}  // namespace elastic::math
+
+namespace elastic {
+/// Waits for one execution space instance (Kokkos 3.4 takes no label).
+template <class Exec>
+void fence(const Exec& exec, [[maybe_unused]] const char* label) {
+#if KOKKOS_VERSION >= 30500
+  exec.fence(label);
+#else
+  exec.fence();
+#endif
+}
+}  // namespace elastic

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Scalars, execution space and View aliases used everywhere. Letter legend: base/shapes.hpp.
+//
+//   View2<float> c;                  // [M, N] row-major, rows may be further apart than N: a prefix of a wider tensor
+//   In2<S> a                         // read-only argument of a template; converts from View2<S> and View2<const S>
+#pragma once
+#include <cstdint>
+#include <type_traits>
+
+#include "base/kokkos_compat.hpp"
+
+namespace elastic {
+
+using index_t = std::int64_t;  ///< every extent and product of extents
+using token_t = std::int32_t;  ///< token ids and segment (document) ids
+
+using ExecutionSpace = Kokkos::DefaultExecutionSpace;
+using MemorySpace = ExecutionSpace::memory_space;
+using HostSpace = Kokkos::HostSpace;
+
+template <class T>
+using View1 = Kokkos::View<T*, Kokkos::LayoutRight, MemorySpace>;
+template <class T>
+using View2 = Kokkos::View<T**, Kokkos::LayoutRight, MemorySpace>;
+template <class T>
+using View3 = Kokkos::View<T***, Kokkos::LayoutRight, MemorySpace>;
+template <class T>
+using HostView1 = Kokkos::View<T*, Kokkos::LayoutRight, HostSpace>;
+
+/// Inputs of kernels: not deduced, so that a View of non-const elements converts. An empty View means "absent".
+template <class S>
+using In1 = std::type_identity_t<View1<const S>>;
+template <class S>
+using In2 = std::type_identity_t<View2<const S>>;
+template <class S>
+using InOut1 = std::type_identity_t<View1<S>>;
+template <class S>
+using InOut2 = std::type_identity_t<View2<S>>;
+
+using Range = Kokkos::pair<index_t, index_t>;
+
+/// First `rows` x `columns` of a matrix, with the leading dimension of the parent: a width is an extent, not a copy.
+template <class T>
+View2<T> prefix(const View2<T>& parent, index_t rows, index_t columns) {
+  return Kokkos::subview(parent, Range(0, rows), Range(0, columns));
+}
+template <class T>
+View1<T> prefix(const View1<T>& parent, index_t count) {
+  return Kokkos::subview(parent, Range(0, count));
+}
+/// Rows [begin, end) of a matrix.
+template <class T>
+View2<T> rows(const View2<T>& parent, index_t begin, index_t end) {
+  return Kokkos::subview(parent, Range(begin, end), Kokkos::ALL);
+}
+/// The distance between two rows.
+template <class T>
+index_t leading_dimension(const View2<T>& a) {
+  return static_cast<index_t>(a.stride_0());
+}
+
+}  // namespace elastic

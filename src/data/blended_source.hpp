@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Several sources in given proportions.
+//
+// Sample n comes from the source i with the largest w_i max(n, 1) - taken_i, taken_i = samples taken from it so far, the
+// first source on a tie; it is that source's sample number taken_i. Reference: Megatron-LM, helpers.cpp,
+// build_blending_indices. After any n samples, taken_i differs from w_i n by less than the number of sources.
+#pragma once
+#include <memory>
+#include <mutex>
+
+#include "data/token_source.hpp"
+
+namespace elastic {
+
+class BlendedSource : public TokenSource {
+ public:
+  /// Weights are normalised to sum 1. Throws InputError if they are not positive, or if vocabularies differ.
+  BlendedSource(std::vector<std::unique_ptr<TokenSource>> sources, std::vector<double> weights);
+
+  index_t vocab_size() const override { return m_sources.front()->vocab_size(); }
+  void fill(Split split, index_t sample, Row row) const override;
+
+  struct Pick {
+    index_t source, sample;  ///< which source, and the number of the sample in it
+  };
+  Pick pick(index_t sample) const;
+
+ private:
+  index_t best(index_t n, const std::vector<index_t>& taken) const;
+
+  std::vector<std::unique_ptr<TokenSource>> m_sources;
+  std::vector<double> m_weights;
+  // The rule needs the picks before n: taken_i before samples 0, 1024, 2048, ... are kept. They are a function of the
+  // weights only, so that fill stays a pure function.
+  mutable std::mutex m_mutex;
+  mutable std::vector<std::vector<index_t>> m_snapshots;
+};
+
+}  // namespace elastic
