@@ -37,6 +37,7 @@ endif()
 
 # --- MPI, HDF5 and small libraries ---------------------------------------------------------------
 find_package(MPI REQUIRED COMPONENTS C)
+target_compile_definitions(MPI::MPI_C INTERFACE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)  # C API only
 set(HDF5_PREFER_PARALLEL ON)
 find_package(HDF5 REQUIRED COMPONENTS C)
 find_package(Threads REQUIRED)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Main of every test program: MPI and Kokkos around GoogleTest; all ranks run, failures of any rank fail the test.
+// Main of every test program: MPI and Kokkos around GoogleTest; all ranks run, failures of any rank
+// fail the test.
 #include <gtest/gtest.h>
 #include <mpi.h>
 
@@ -12,8 +13,9 @@ int main(int argc, char** argv) {
   Kokkos::initialize(argc, argv);
   {
     testing::InitGoogleTest(&argc, argv);
-    if (rank != 0) delete testing::UnitTest::GetInstance()->listeners().Release(
-        testing::UnitTest::GetInstance()->listeners().default_result_printer());
+    if (rank != 0)
+      delete testing::UnitTest::GetInstance()->listeners().Release(
+          testing::UnitTest::GetInstance()->listeners().default_result_printer());
     const int mine = RUN_ALL_TESTS();
     if (mine != 0 && rank != 0) fprintf(stderr, "[rank %d] some tests failed\n", rank);
     MPI_Allreduce(&mine, &failed, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// Random Views, copies to the host and back, and comparisons that tell what differs. All work on
+// device Views too.
+//
+//   auto x = random_matrix<S>(T, D, seed);   auto wide = strided_random_matrix<S>(T, D, D + 3,
+//   seed); EXPECT_TRUE(near(y, expected, tolerance<S>(D)));   EXPECT_TRUE(bitwise_equal(y, again));
+#pragma once
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <vector>
+
+#include "base/random.hpp"
+#include "unit_tests/support/tolerance.hpp"
+
+namespace elastic::test {
+
+/// Overwrites `view` (possibly strided) with compact row-major values.
+template <class T>
+void assign(const View1<T>& view, const std::vector<T>& values) {
+  HostView1<const T> host(values.data(), values.size());
+  Kokkos::deep_copy(view, host);
+}
+template <class T>
+void assign(const View2<T>& view, const std::vector<T>& values) {
+  const View2<T> compact("elastic::test::compact", view.extent(0), view.extent(1));
+  const Kokkos::View<const T**, Kokkos::LayoutRight, HostSpace> host(values.data(), view.extent(0),
+                                                                     view.extent(1));
+  Kokkos::deep_copy(compact, host);
+  Kokkos::deep_copy(view, compact);
+}
+
+template <class T>
+View1<T> to_device(const std::vector<T>& values) {
+  View1<T> result("elastic::test::vector", values.size());
+  assign(result, values);
+  return result;
+}
+template <class T>
+View2<T> to_device(const std::vector<T>& values, index_t rows, index_t columns) {
+  View2<T> result("elastic::test::matrix", rows, columns);
+  assign(result, values);
+  return result;
+}
+
+/// Compact row-major copy of a View of any stride.
+template <class T>
+std::vector<std::remove_const_t<T>> to_host(const View1<T>& view) {
+  std::vector<std::remove_const_t<T>> result(view.extent(0));
+  Kokkos::deep_copy(HostView1<std::remove_const_t<T>>(result.data(), result.size()), view);
+  return result;
+}
+template <class T>
+std::vector<std::remove_const_t<T>> to_host(const View2<T>& view) {
+  using Value = std::remove_const_t<T>;
+  const View2<Value> compact("elastic::test::compact", view.extent(0), view.extent(1));
+  Kokkos::deep_copy(compact, view);
+  std::vector<Value> result(view.extent(0) * view.extent(1));
+  Kokkos::deep_copy(Kokkos::View<Value**, Kokkos::LayoutRight, HostSpace>(
+                        result.data(), view.extent(0), view.extent(1)),
+                    compact);
+  return result;
+}
+template <class T>
+std::vector<T> to_host(const std::vector<T>& values) {
+  return values;
+}
+/// As to_host, in double.
+template <class V>
+std::vector<double> to_double(const V& view) {
+  const auto values = to_host(view);
+  return std::vector<double>(values.begin(), values.end());
+}
+
+/// Uniform numbers in (low, high), a function of seed and index only.
+template <class S>
+std::vector<S> random_values(index_t n, std::uint32_t seed, double low = -1, double high = 1) {
+  std::vector<S> values(static_cast<std::size_t>(n));
+  for (index_t i = 0; i < n; ++i)
+    values[i] = static_cast<S>(low + (high - low) * random_uniform({seed, RandomPurpose::test}, i));
+  return values;
+}
+template <class S>
+View1<S> random_vector(index_t n, std::uint32_t seed, double low = -1, double high = 1) {
+  return to_device(random_values<S>(n, seed, low, high));
+}
+template <class S>
+View2<S> random_matrix(index_t rows, index_t columns, std::uint32_t seed, double low = -1,
+                       double high = 1) {
+  return to_device(random_values<S>(rows * columns, seed, low, high), rows, columns);
+}
+/// The first `columns` of a matrix with `leading_dimension` columns; same values as random_matrix
+/// of the same seed. The columns outside are NaN, so that a kernel that reads them is found out.
+template <class S>
+View2<S> strided_random_matrix(index_t rows, index_t columns, index_t leading_dimension,
+                               std::uint32_t seed) {
+  const View2<S> parent("elastic::test::parent", rows, leading_dimension);
+  Kokkos::deep_copy(parent, std::numeric_limits<S>::quiet_NaN());
+  const auto result = prefix(parent, rows, columns);
+  assign(result, random_values<S>(rows * columns, seed));
+  return result;
+}
+/// Compact device copy.
+template <class T>
+auto clone(const View1<T>& view) {
+  return to_device(to_host(view));
+}
+template <class T>
+auto clone(const View2<T>& view) {
+  return to_device(to_host(view), view.extent(0), view.extent(1));
+}
+
+/// Row length used to print indices: 0 for vectors.
+template <class T>
+index_t row_length(const View2<T>& view) {
+  return static_cast<index_t>(view.extent(1));
+}
+template <class V>
+index_t row_length(const V&) {
+  return 0;
+}
+
+testing::AssertionResult near_values(const std::vector<double>& actual,
+                                     const std::vector<double>& expected, index_t columns,
+                                     double tolerance);
+testing::AssertionResult same_bits(const void* a, const void* b,
+                                   const std::vector<double>& a_values,
+                                   const std::vector<double>& b_values, std::size_t element_bytes,
+                                   index_t columns);
+
+/// |actual - expected| <= tolerance * max(1, max |expected|) everywhere; prints the three worst
+/// elements otherwise.
+template <class A, class B>
+testing::AssertionResult near(const A& actual, const B& expected, double tolerance) {
+  return near_values(to_double(actual), to_double(expected),
+                     std::max(row_length(actual), row_length(expected)), tolerance);
+}
+/// The same bits everywhere; prints the first difference otherwise.
+template <class A, class B>
+testing::AssertionResult bitwise_equal(const A& a, const B& b) {
+  const auto h_a = to_host(a);
+  const auto h_b = to_host(b);
+  static_assert(std::is_same_v<decltype(h_a), decltype(h_b)>);
+  return same_bits(h_a.data(), h_b.data(), to_double(h_a), to_double(h_b), sizeof(h_a[0]),
+                   row_length(a));
+}
+
+}  // namespace elastic::test
