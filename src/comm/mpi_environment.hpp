@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Start and end of MPI, and the check that every MPI call is made through.
+//
+//   int main(int argc, char** argv) {
+//     MpiEnvironment mpi(argc, argv);
+//     const Communicator world = Communicator::world(); ... }
+#pragma once
+#include <mpi.h>
+
+#include <optional>
+#include <source_location>
+#include <string>
+
+#include "base/error.hpp"
+
+namespace elastic {
+
+class MpiEnvironment {
+ public:
+  /// Initialises MPI unless that was done before (then the destructor leaves it alone), and lets
+  /// MPI report its errors as return codes. Throws InputError for a launch that check_launch
+  /// refuses, RunError if MPI cannot start.
+  MpiEnvironment(int& argc, char**& argv);
+  ~MpiEnvironment();
+  MpiEnvironment(const MpiEnvironment&) = delete;
+  MpiEnvironment& operator=(const MpiEnvironment&) = delete;
+
+ private:
+  bool m_owned = false;
+};
+
+/// What the launcher left in the environment; absent = not set.
+struct LaunchEnvironment {
+  std::optional<int> slurm_step_tasks;  ///< tasks that srun started (SLURM_STEP_NUM_TASKS, or
+                                        ///< SLURM_NTASKS in a step)
+  std::optional<int>
+      launcher_size;  ///< processes that mpirun started (OMPI_COMM_WORLD_SIZE, PMI_SIZE)
+  static LaunchEnvironment from_process();
+};
+/// Throws InputError if srun started several tasks that do not know of each other: each sees a
+/// world of one process, because srun was not told the process manager of this MPI library.
+void check_launch(int world_size, const LaunchEnvironment& environment);
+
+/// For main, on a rank that ends with an error: true once every rank has called it (all failed
+/// alike: print once and leave normally), false if they have not after `seconds` (only some failed,
+/// the others will wait for ever: print, then abort_all_ranks). To be called once, on
+/// MPI_COMM_WORLD.
+bool all_ranks_arrive(double seconds);
+[[noreturn]] void abort_all_ranks(ExitCode code);
+
+/// True if MPI can read and write device memory (asked from Open MPI, or
+/// MPICH_GPU_SUPPORT_ENABLED=1).
+bool mpi_is_device_aware();
+
+/// Throws RunError with the call, its place and the decoded status unless `status` is MPI_SUCCESS.
+void check_mpi(int status, const char* call,
+               std::source_location where = std::source_location::current());
+
+}  // namespace elastic
+
+/// Makes an MPI call; throws RunError if it fails.
+#define ELASTIC_CHECK_MPI(call) ::elastic::check_mpi((call), #call)
