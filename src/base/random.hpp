@@ -54,5 +54,10 @@ KOKKOS_INLINE_FUNCTION std::uint64_t random_below(const RandomKey& key, std::uin
   const RandomBits bits = random_bits(key, index);
   return ((static_cast<std::uint64_t>(bits.word[0]) << 32) | bits.word[1]) % count;
 }
+/// A key of its own for one index: for things that need many numbers per index.
+KOKKOS_INLINE_FUNCTION RandomKey random_subkey(const RandomKey& key, std::uint64_t index) {
+  const RandomBits bits = random_bits(key, index);
+  return {key.seed, key.purpose, (static_cast<std::uint64_t>(bits.word[0]) << 32) | bits.word[1]};
+}
 
 }  // namespace elastic

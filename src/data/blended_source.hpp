@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Several sources in given proportions.
 //
-// Sample n comes from the source i with the largest w_i max(n, 1) - taken_i, taken_i = samples taken from it so far, the
-// first source on a tie; it is that source's sample number taken_i. Reference: Megatron-LM, helpers.cpp,
-// build_blending_indices. After any n samples, taken_i differs from w_i n by less than the number of sources.
+// Sample n comes from the source i with the largest w_i max(n, 1) - taken_i, taken_i = samples
+// taken from it so far, the first source on a tie; it is that source's sample number taken_i.
+// Reference: Megatron-LM, helpers.cpp, build_blending_indices. After any n samples, taken_i differs
+// from w_i n by less than the number of sources.
 #pragma once
+#include <cstddef>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "data/token_source.hpp"
 
@@ -14,7 +17,8 @@ namespace elastic {
 
 class BlendedSource : public TokenSource {
  public:
-  /// Weights are normalised to sum 1. Throws InputError if they are not positive, or if vocabularies differ.
+  /// Weights are normalised to sum 1. Throws InputError if they are not positive, not one per
+  /// source, or if vocabularies differ.
   BlendedSource(std::vector<std::unique_ptr<TokenSource>> sources, std::vector<double> weights);
 
   index_t vocab_size() const override { return m_sources.front()->vocab_size(); }
@@ -26,12 +30,15 @@ class BlendedSource : public TokenSource {
   Pick pick(index_t sample) const;
 
  private:
-  index_t best(index_t n, const std::vector<index_t>& taken) const;
+  /// The source of sample n after `taken` samples of each.
+  std::size_t best(index_t n, const std::vector<index_t>& taken) const;
+  /// Samples taken of each source before the last multiple of 1024 that is <= sample.
+  std::vector<index_t> snapshot_before(index_t sample) const;
 
   std::vector<std::unique_ptr<TokenSource>> m_sources;
   std::vector<double> m_weights;
-  // The rule needs the picks before n: taken_i before samples 0, 1024, 2048, ... are kept. They are a function of the
-  // weights only, so that fill stays a pure function.
+  // The rule needs the picks before n: taken_i before samples 0, 1024, 2048, ... are kept. They are
+  // a function of the weights only, so that fill stays a pure function.
   mutable std::mutex m_mutex;
   mutable std::vector<std::vector<index_t>> m_snapshots;
 };

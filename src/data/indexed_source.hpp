@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of an indexed dataset: the documents of a split in random order, joined, and cut into rows of L tokens.
+// Rows of an indexed dataset: the documents of a split in random order, joined, and cut into rows
+// of L tokens.
 //
-// The order of the documents is a permutation fixed by (seed, stream); row r covers tokens [rL, rL + L) of the joined
-// documents, with segments per document and no target across a boundary. Epoch e visits the n rows in the order of a
-// permutation with key (seed, stream, e). This is NOT the order of Megatron-LM, which shuffles with numpy's generator.
+// The order of the documents is a permutation fixed by (seed, stream); row r covers tokens [rL, rL
+// + L) of the joined documents, with segments per document and no target across a boundary. Epoch e
+// visits the n rows in the order of a permutation with key (seed, stream, e). This is NOT the order
+// of Megatron-LM, which shuffles with numpy's generator.
 #pragma once
-#include <memory>
 #include <string>
+#include <vector>
 
+#include "base/random.hpp"
 #include "data/indexed_dataset.hpp"
 #include "data/token_source.hpp"
 
 namespace elastic {
 
 struct IndexedSourceConfig {
-  std::string prefix;               ///< PREFIX.bin and PREFIX.idx
-  index_t vocab_size;               ///< V of the model; larger ids in the file are an error
-  index_t validation_every = 100;   ///< documents n-1, 2n-1, ... are held out
+  std::string prefix;              ///< PREFIX.bin and PREFIX.idx
+  index_t vocab_size;              ///< V of the model; larger ids in the file are an error
+  index_t validation_every = 100;  ///< documents n-1, 2n-1, ... are held out
 };
 
 class IndexedSource : public TokenSource {
@@ -33,14 +36,13 @@ class IndexedSource : public TokenSource {
   /// Documents of a split in their random order.
   struct Order {
     std::vector<index_t> document;
-    std::vector<index_t> start;  // tokens before each, one more than documents
+    std::vector<index_t> start = {0};  // tokens before each, one more than documents
   };
   const Order& order(Split split) const { return split == Split::train ? m_train : m_validation; }
 
   IndexedDataset m_dataset;
   Order m_train, m_validation;
-  std::uint32_t m_seed;
-  std::uint64_t m_stream;
+  RandomKey m_key;
 };
 
 }  // namespace elastic

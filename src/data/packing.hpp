@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Puts whole documents one after another into a row; what is left over is padding.
+// Puts documents, or pieces of them, one after another into a row; what is left over is padding.
 #pragma once
 #include "data/token_source.hpp"
 
@@ -8,8 +8,12 @@ namespace elastic {
 class RowPacker {
  public:
   explicit RowPacker(Row row) : m_row(row) {}
-  /// Appends `document` unless it is longer than the space left; then returns false and changes nothing.
+  /// Appends a whole document unless it is longer than the space left; then returns false and
+  /// changes nothing.
   bool add(const Document& document);
+  /// Appends the first `count` of `text` as one segment, every target with weight 1. `text` may
+  /// hold one token more, the target of the last. Throws ContractError if there is no space.
+  void add_piece(std::span<const token_t> text, index_t count);
   /// Pads the rest of the row with `pad`, in a segment of its own, with weight 0.
   void finish(token_t pad);
   index_t space() const { return m_row.length() - m_used; }

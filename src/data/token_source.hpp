@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where training tokens come from: a row of tokens is a pure function of (source, split, sample index, length).
+// Where training tokens come from: a row of tokens is a pure function of (source, split, sample
+// index, length).
 //
-// Nothing is remembered between calls, so a run resumes by its sample index alone and any rank may produce any row.
+// Nothing is remembered between calls, so a run resumes by its sample index alone and any rank may
+// produce any row.
 #pragma once
 #include <span>
 #include <vector>
@@ -23,8 +25,10 @@ struct Document {
 struct Row {
   std::span<token_t> tokens;   ///< ids in [0, V)
   std::span<token_t> targets;  ///< the next token of the same document; 0 where there is none
-  std::span<token_t> segment;  ///< document of each token: 0, 1, 2, ...; padding has the last id of its own
-  std::span<float> weight;     ///< loss weight of each target; 0 at the last token of a document and on padding
+  std::span<token_t>
+      segment;  ///< document of each token: 0, 1, 2, ...; padding has the last id of its own
+  std::span<float>
+      weight;  ///< loss weight of each target; 0 at the last token of a document and on padding
   index_t length() const { return static_cast<index_t>(tokens.size()); }
 };
 
@@ -44,12 +48,14 @@ class TokenSource {
   virtual ~TokenSource() = default;
   /// V: every token lies in [0, V).
   virtual index_t vocab_size() const = 0;
-  /// Writes row number `sample` (>= 0; sources are endless) of a split into all elements of `row`. A pure function: equal
-  /// arguments give equal rows in any order of calls. Throws InputError where a data file is found to be wrong.
+  /// Writes row number `sample` (>= 0; sources are endless) of a split into all elements of `row`.
+  /// A pure function: equal arguments give equal rows in any order of calls. Throws InputError
+  /// where a data file is found to be wrong.
   virtual void fill(Split split, index_t sample, Row row) const = 0;
 };
 
 /// Rows first_sample, ..., first_sample + batch - 1.
-Batch make_batch(const TokenSource& source, Split split, index_t first_sample, index_t batch, index_t seq_length);
+Batch make_batch(const TokenSource& source, Split split, index_t first_sample, index_t batch,
+                 index_t seq_length);
 
 }  // namespace elastic

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// How the problems of each family are drawn and written. Every character of the worked steps
+// follows from characters just before it or from one that is found by its label.
+#pragma once
+#include "data/reasoning_problems.hpp"
+
+namespace elastic {
+
+/// Numbers drawn one after another from a key.
+class Draws {
+ public:
+  explicit Draws(const RandomKey& key) : m_key(key) {}
+  /// Integer in [0, count).
+  index_t below(index_t count) {
+    return static_cast<index_t>(random_below(m_key, m_next++, static_cast<std::uint64_t>(count)));
+  }
+  /// Integer in [low, high]: the larger of two draws, so that larger problems are more frequent.
+  index_t size(index_t low, index_t high);
+
+ private:
+  RandomKey m_key;
+  std::uint64_t m_next = 0;
+};
+
+/// A problem of a family, of random size up to those of the configuration.
+Problem draw_problem(Family family, const ReasoningConfig& config, Draws& draws);
+/// Characters of the longest prompt + completion of a family.
+index_t longest_text(Family family, const ReasoningConfig& config);
+
+}  // namespace elastic
