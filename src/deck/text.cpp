@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// Text helpers of the deck, see text.hpp.
+#include "deck/text.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace elastic::impl {
+namespace {
+
+constexpr std::size_t max_name = 64, max_quote = 60;
+
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+char fold(char c) {
+  if (c == '-') return '_';
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+/// Length of the UTF-8 character that `text` begins with; 0 if it is malformed or a control
+/// character.
+std::size_t character_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return lead == '\t' || (lead >= 0x20 && lead < 0x7f) ? 1 : 0;
+  if (lead < 0xc2 || lead > 0xf4) return 0;
+  const std::size_t length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  if (text.size() < length) return 0;
+  // The second byte excludes C1 controls, over-long forms, surrogates and code points beyond
+  // U+10FFFF.
+  const unsigned low = lead == 0xc2 || lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+  const unsigned high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+  if (byte(1) < low || byte(1) > high) return 0;
+  for (std::size_t i = 2; i < length; ++i)
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  return length;
+}
+
+}  // namespace
+
+std::string_view trim(std::string_view text) {
+  const auto begin = text.find_first_not_of(" \t");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+}
+
+std::vector<std::string_view> split(std::string_view text, char separator) {
+  std::vector<std::string_view> pieces;
+  if (trim(text).empty()) return pieces;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(separator, begin), text.size());
+    pieces.push_back(trim(text.substr(begin, end - begin)));
+    begin = end + 1;
+  }
+  return pieces;
+}
+
+std::string join(const std::vector<std::string>& items) {
+  return fmt::format("{}", fmt::join(items, ", "));
+}
+
+std::string find_bad_byte(std::string_view line) {
+  for (std::size_t i = 0; i < line.size();) {
+    const std::size_t length = character_length(line.substr(i));
+    if (length == 0)
+      return fmt::format(
+          "byte 0x{:02x} in column {} is not text (UTF-8 without control characters)",
+          static_cast<unsigned char>(line[i]), i + 1);
+    i += length;
+  }
+  return {};
+}
+
+bool is_name(std::string_view text) {
+  return !text.empty() && text.size() <= max_name && is_letter(text[0]) &&
+         std::all_of(text.begin(), text.end(), [](char c) {
+           return is_letter(c) || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
+         });
+}
+
+std::string shorten(std::string_view text) {
+  if (text.size() <= max_quote) return std::string(text);
+  std::size_t end = max_quote - 3;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return std::string(text.substr(0, end)) + "...";
+}
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> before(b.size() + 1), above(b.size() + 1), row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    before.swap(above);
+    above.swap(row);
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const char x = fold(a[i - 1]), y = fold(b[j - 1]);
+      row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + (x != y)});
+      if (i > 1 && j > 1 && x == fold(b[j - 2]) && y == fold(a[i - 2]))
+        row[j] = std::min(row[j], before[j - 2] + 1);
+    }
+  }
+  return row[b.size()];
+}
+
+std::optional<Nearest> nearest(std::string_view name, const std::vector<std::string>& choices) {
+  std::optional<Nearest> best;
+  if (name.size() > max_name) return best;
+  for (const std::string& choice : choices) {
+    const std::size_t limit = std::max<std::size_t>(1, std::max(name.size(), choice.size()) / 3);
+    std::size_t distance = edit_distance(name, choice);
+    if (name.size() >= 3 && choice.substr(0, name.size()) == name)
+      distance = std::min(distance, limit);
+    if (distance <= limit && (!best || distance < best->distance)) best = Nearest{choice, distance};
+  }
+  return best;
+}
+
+}  // namespace elastic::impl

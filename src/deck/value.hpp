@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Values of the deck: text to typed value and back without loss.
+#pragma once
+#include <concepts>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/types.hpp"
+
+namespace elastic {
+
+/// Types that a key can be bound to (enums are bound through their names).
+template <class T>
+concept DeckScalar = std::same_as<T, bool> || std::same_as<T, index_t> || std::same_as<T, double> ||
+    std::same_as<T, std::string>;
+template <class T>
+concept DeckList = std::same_as<T, std::vector<index_t>> || std::same_as<T, std::vector<double>> ||
+    std::same_as<T, std::vector<std::string>>;
+template <class T>
+concept DeckValue = DeckScalar<T> || DeckList<T>;
+
+/// Allowed range of a number (of every item of a list); a bound is excluded if `open`.
+struct Interval {
+  double low = -std::numeric_limits<double>::infinity();
+  double high = std::numeric_limits<double>::infinity();
+  bool low_open = false, high_open = false;
+
+  static Interval at_least(double low) { return {.low = low}; }
+  static Interval above(double low) { return {.low = low, .low_open = true}; }
+  static Interval positive() { return above(0); }
+  static Interval at_most(double high) { return {.high = high}; }
+  static Interval between(double low, double high) { return {.low = low, .high = high}; }
+
+  bool contains(double x) const {
+    return (low_open ? x > low : x >= low) && (high_open ? x < high : x <= high);
+  }
+  bool is_bounded() const {
+    return low > -std::numeric_limits<double>::infinity() ||
+           high < std::numeric_limits<double>::infinity();
+  }
+  /// "> 0", "<= 5", "in [0, 1)"; empty if unbounded.
+  std::string text() const;
+};
+
+namespace impl {
+
+/// Reads the whole text; false (value untouched) if it is no such value. Integers accept exact
+/// 110e9; numbers are finite.
+bool read_scalar(std::string_view text, bool& value);
+bool read_scalar(std::string_view text, index_t& value);
+bool read_scalar(std::string_view text, double& value);
+bool read_scalar(std::string_view text, std::string& value);
+
+/// Shortest text that reads back to the same value.
+std::string write_scalar(bool value);
+std::string write_scalar(index_t value);
+std::string write_scalar(double value);
+std::string write_scalar(const std::string& value);
+
+}  // namespace impl
+}  // namespace elastic
