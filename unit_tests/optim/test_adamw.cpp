@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// AdamW over a store: PyTorch's numbers, a plain double loop, decay flags and moments by name.
+#include "optim/adamw.hpp"
+
+#include <cmath>
+
+#include "optim/grad_clip.hpp"
+#include "unit_tests/support/fixture.hpp"
+
+namespace elastic {
+namespace {
+
+/// The tensors of optim.h5, in its order: decay changes between neighbours except norm and bias.
+template <class S>
+ParameterStore<S> example_store(bool with_gradients = true) {
+  ParameterStore<S> store;
+  store.add({.name = "matrix", .rows = 3, .columns = 5});
+  store.add({.name = "norm", .columns = 7, .weight_decay = false, .vector = true});
+  store.add({.name = "bias", .columns = 2, .weight_decay = false, .vector = true});
+  store.add({.name = "head", .rows = 4, .columns = 2});
+  store.allocate(with_gradients);
+  return store;
+}
+
+/// Row `i` of a matrix as a vector.
+template <class S>
+View1<S> row(const View2<S>& a, index_t i) {
+  return View1<S>(a.data() + i * leading_dimension(a), a.extent(1));
+}
+
+template <class S>
+struct AdamWTest : testing::Test {};
+using Scalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(AdamWTest, Scalars);
+
+TYPED_TEST(AdamWTest, GivesTheNumbersOfPyTorch) {
+  using S = TypeParam;
+  const test::Fixture fixture("optim.h5");
+  const auto rates = test::to_host(fixture.vector<double>("learning_rates"));
+  const auto gradients = fixture.matrix<S>("gradients"), values = fixture.matrix<S>("values");
+  const auto norms = test::to_host(fixture.vector<double>("norms"));
+  const ExecutionSpace exec;
+
+  const auto store = example_store<S>();
+  Kokkos::deep_copy(store.values(), fixture.vector<S>("initial"));
+  AdamW<S> optimizer(store);
+  for (std::size_t i = 0; i < rates.size(); ++i) {
+    Kokkos::deep_copy(store.gradients(), row(gradients, i));
+    const auto clip = clip_gradients<S>(exec, {store.gradients()}, 1.0);
+    EXPECT_NEAR(clip.norm, norms[i], test::tolerance<S>(32) * norms[i]);
+    optimizer.step(exec, {.weight_decay = 0.1}, rates[i], i + 1, clip.scale);
+    EXPECT_TRUE(test::near(store.values(), row(values, i), test::tolerance<S>(1)));
+  }
+  EXPECT_TRUE(
+      test::near(optimizer.first_moments(), fixture.vector<S>("exp_avg"), test::tolerance<S>(1)));
+  EXPECT_TRUE(test::near(optimizer.second_moments(), fixture.vector<S>("exp_avg_sq"),
+                         test::tolerance<S>(1)));
+}
+
+TYPED_TEST(AdamWTest, EqualsAPlainLoop) {
+  using S = TypeParam;
+  const auto store = example_store<S>();
+  const index_t n = store.num_elements();
+  Kokkos::deep_copy(store.values(), test::random_vector<S>(n, 1));
+  AdamW<S> optimizer(store);
+  const AdamWConfig config{.beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-3, .weight_decay = 0.3};
+  const double lr = 0.05, grad_scale = 0.25;
+
+  auto w = test::to_double(store.values());
+  std::vector<double> m(n, 0), v(n, 0);
+  for (index_t t = 1; t <= 4; ++t) {
+    const auto g = test::random_values<S>(n, 10 + t);
+    test::assign(store.gradients(), g);
+    optimizer.step(ExecutionSpace(), config, lr, t, grad_scale);
+    for (index_t i = 0; i < n; ++i) {
+      const double decay = i < 15 || i >= 24 ? config.weight_decay : 0, gi = grad_scale * g[i];
+      m[i] = config.beta1 * m[i] + (1 - config.beta1) * gi;
+      v[i] = config.beta2 * v[i] + (1 - config.beta2) * gi * gi;
+      const double m_hat = m[i] / (1 - std::pow(config.beta1, t)),
+                   v_hat = v[i] / (1 - std::pow(config.beta2, t));
+      w[i] -= lr * (m_hat / (std::sqrt(v_hat) + config.epsilon) + decay * w[i]);
+    }
+    EXPECT_TRUE(test::bitwise_equal(store.gradients(), test::to_device(g)));
+  }
+  EXPECT_TRUE(test::near(store.values(), w, test::tolerance<S>(1)));
+}
+
+TEST(AdamW, DecaysOnlyTensorsThatWantIt) {
+  const auto store = example_store<double>();
+  Kokkos::deep_copy(store.values(), 1.0);
+  AdamW<double> optimizer(store);
+  optimizer.step(ExecutionSpace(), {.weight_decay = 0.5}, 0.1,
+                 1);  // gradients are zero: only the decay acts
+  for (const auto& p : store)
+    for (const double w : test::to_host(p.value_vector()))
+      EXPECT_DOUBLE_EQ(w, p.info.weight_decay ? 0.95 : 1.0);
+}
+
+TEST(AdamW, JoinsNeighboursOfEqualDecay) {
+  EXPECT_EQ(AdamW<float>(example_store<float>()).num_segments(), 3);
+}
+
+TEST(AdamW, GivesMomentsByName) {
+  const auto store = example_store<double>();
+  AdamW<double> optimizer(store);
+  Kokkos::deep_copy(store.find("head")->gradient, 2.0);
+  optimizer.step(ExecutionSpace(), {}, 0.1, 1);
+  const auto first = optimizer.first_moment("head"), second = optimizer.second_moment("head");
+  EXPECT_EQ(first.extent(0), 4u);
+  EXPECT_EQ(first.extent(1), 2u);
+  EXPECT_TRUE(test::near(first, std::vector<double>(8, 0.2), 1e-14));
+  EXPECT_TRUE(test::near(second, std::vector<double>(8, 0.08), 1e-14));
+  EXPECT_TRUE(test::near(optimizer.first_moment("bias"), std::vector<double>(2, 0.0), 0));
+  EXPECT_THROW(optimizer.first_moment("tail"), ContractError);
+}
+
+TEST(AdamW, ContinuesFromRestoredMoments) {
+  const auto gradient = test::random_vector<float>(32, 4);
+  const auto store = example_store<float>(), copy = example_store<float>();
+  AdamW<float> optimizer(store), resumed(copy);
+  Kokkos::deep_copy(store.gradients(), gradient);
+  Kokkos::deep_copy(copy.gradients(), gradient);
+  optimizer.step(ExecutionSpace(), {}, 0.1, 1);
+  Kokkos::deep_copy(copy.values(), store.values());
+  for (const auto& p : store) {
+    Kokkos::deep_copy(resumed.first_moment(p.info.name), optimizer.first_moment(p.info.name));
+    Kokkos::deep_copy(resumed.second_moment(p.info.name), optimizer.second_moment(p.info.name));
+  }
+  optimizer.step(ExecutionSpace(), {}, 0.1, 2);
+  resumed.step(ExecutionSpace(), {}, 0.1, 2);
+  EXPECT_TRUE(test::bitwise_equal(store.values(), copy.values()));
+}
+
+TEST(AdamW, RefusesAFrozenStoreAndStepZero) {
+  EXPECT_THROW(AdamW<float>(example_store<float>(false)), ContractError);
+  AdamW<float> optimizer(example_store<float>());
+  EXPECT_THROW(optimizer.step(ExecutionSpace(), {}, 0.1, 0), ContractError);
+}
+
+}  // namespace
+}  // namespace elastic
