@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a layer computes in one forward pass: extents of the prefix, and soft masks on it where the router explores.
+//
+// Three ways to the same numbers: `prefix_widths` (hard: exact extents, no masks), `masked_widths` (full extents and 0/1 masks, as the public
+// reference computes; for tests), and SoftWidths (soft masks up to the widest choice with non-zero probability).
+#pragma once
+#include "elastic/elastic_space.hpp"
+#include "kernels/rmsnorm.hpp"
+
+namespace elastic {
+
+/// A mask and where its gradient accumulates. Both empty: no mask (all ones).
+template <class S>
+struct SoftMask {
+  View1<S> value;
+  View1<S> gradient;
+};
+
+/// mean_width, epsilon and scale of a norm over masked channels (kernels/rmsnorm.hpp), and d loss / d scale [1] (empty: not wanted).
+template <class S>
+struct NormWidths {
+  kernels::RmsNormParams params;
+  View1<S> dscale;
+};
+
+template <class S>
+struct LayerActive {
+  bool active = true;  ///< false: the layer is skipped altogether
+  S gamma = 1;         ///< depth gate
+  View1<S> dgamma;     ///< [1] or empty
+  index_t width = 0, head_channels = 1;  ///< computed extents
+  SoftMask<S> inner;   ///< Mamba [width*head_channels] on z, x and conv; attention [width] on head outputs; MLP [width] before the activation
+  SoftMask<S> heads;   ///< Mamba only: [width] on dt
+  NormWidths<S> gated_norm;  ///< Mamba only: per-group norm
+};
+
+template <class S>
+struct ActiveWidths {
+  index_t hidden = 0;        ///< computed hidden extent
+  SoftMask<S> hidden_mask;   ///< [hidden] on the input of each norm and on each layer's output
+  NormWidths<S> norm;        ///< of all norms over the hidden dimension
+  std::vector<LayerActive<S>> layers;
+};
+
+/// Exact extents of a submodel; dropped layers inactive.
+template <class S>
+ActiveWidths<S> prefix_widths(const ModelShape& parent, const SubmodelSpec& spec);
+/// Full extents, 0/1 masks, corrected norms, gamma 0 or 1 with every layer active; mask gradients are kept where `with_gradients`.
+template <class S>
+ActiveWidths<S> masked_widths(const ModelShape& parent, const SubmodelSpec& spec, bool with_gradients = false);
+
+/// Probabilities of all decisions: one list per decision.
+using Probabilities = std::vector<std::vector<double>>;
+
+/// Masks from probabilities, and the gradient back to them.
+///   m_j = sum_i pi_i [j < width_i],  epsilon' = epsilon sum_i pi_i rho_i,  scale = sum_i pi_i sqrt(rho_i),  rho_i = width_i / full
+///   gamma_l = probability that layer l is kept
+///   dL/dpi_i = sum_{j < width_i} dL/dm_j + sqrt(rho_i) dL/dscale  (epsilon' carries no gradient)
+/// Choices with pi_i < epsilon_choice are dropped and the rest renormalised (the dropped ones get no gradient, and the renormalisation, a factor
+/// within (number of choices) * epsilon_choice of 1, is taken as constant); extents reach to the widest choice left; a decision with one choice left is hard (no mask) unless another axis of the same mask is soft. Mamba's inner mask is the product of head and channel masks.
+/// The mean width stays that of the parent (mean over D, or E/G) while soft, and becomes the exact one when hard.
+template <class S>
+class SoftWidths {
+ public:
+  SoftWidths(const ModelShape& parent, const ElasticSpace& space, double epsilon_choice = 1e-3);
+  /// Uploads masks and zeroes gradients. The result refers to buffers of this object and is valid until the next call.
+  const ActiveWidths<S>& set(const ExecutionSpace& exec, const Probabilities& pi);
+  /// dL/dpi after the model's backward pass, all terms of the model (not of the budget loss).
+  Probabilities gradient(const ExecutionSpace& exec) const;
+  const std::vector<Decision>& decisions() const { return m_decisions; }
+
+ private:
+  /// Of one layer: decisions that concern it (-1: none) and offsets into the flat buffers.
+  struct LayerPlace {
+    index_t width_decision = -1, channel_decision = -1, drop_rank = -1;
+    index_t inner = 0, heads = 0, scale = 0, gamma = 0;
+  };
+  void assign_decisions();
+  void set_hidden();
+  void set_layer(index_t l);
+  void set_mamba(index_t l);
+  SoftMask<S> mask_at(index_t offset, const std::vector<double>& values);
+  View1<S> scalar_at(index_t offset) const;
+  void add_layer_gradient(index_t l, Probabilities& dpi) const;
+
+  ModelShape m_parent;
+  ElasticSpace m_space;
+  std::vector<Decision> m_decisions;
+  double m_epsilon_choice;
+  index_t m_hidden_decision = -1, m_depth_decision = -1;
+  index_t m_hidden_offset = 0, m_norm_offset = 0;
+  std::vector<LayerPlace> m_layers;
+  View1<S> m_values, m_gradients;  // all masks of the model, and all gradients, at the same offsets
+  HostView1<S> m_host_values, m_host_gradients;
+  Probabilities m_pi;  // small ones dropped, renormalised
+  ActiveWidths<S> m_active;
+};
+
+}  // namespace elastic

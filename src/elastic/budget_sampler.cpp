@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "elastic/budget_sampler.hpp"
+
+#include "base/error.hpp"
+
+namespace elastic {
+
+index_t sample_budget(std::uint32_t seed, index_t step, index_t micro_batch,
+                      const std::vector<double>& probabilities) {
+  double total = 0;
+  for (const double p : probabilities) {
+    ELASTIC_REQUIRE(p >= 0, "budget probability {}", p);
+    total += p;
+  }
+  ELASTIC_REQUIRE(total > 0, "{} budget probabilities without a positive one",
+                  probabilities.size());
+  const RandomKey key{seed, RandomPurpose::budget, static_cast<std::uint64_t>(step)};
+  double rest = total * random_uniform(key, static_cast<std::uint64_t>(micro_batch));
+  index_t last =
+      0;  // rounding may leave a rest: the last budget with a positive probability takes it
+  for (std::size_t i = 0; i < probabilities.size(); ++i) {
+    if (probabilities[i] == 0) continue;
+    last = static_cast<index_t>(i);
+    rest -= probabilities[i];
+    if (rest < 0) break;
+  }
+  return last;
+}
+
+}  // namespace elastic

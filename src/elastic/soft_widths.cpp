@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+// Soft masks from the router's probabilities, and band sums of their gradients back to them
+// (active_widths.hpp).
+#include <algorithm>
+#include <cmath>
+
+#include "elastic/active_widths.hpp"
+
+namespace elastic {
+namespace {
+
+/// A mixture of the prefixes of one axis: what one decision says about the `full` units it covers.
+struct Mixture {
+  std::vector<index_t> widths;
+  std::vector<double> pi;
+  index_t full;
+
+  double ratio(std::size_t i) const {
+    return static_cast<double>(widths[i]) / static_cast<double>(full);
+  }
+  bool hard() const {
+    return std::count_if(pi.begin(), pi.end(), [](double p) { return p > 0; }) == 1;
+  }
+  /// Widest choice left.
+  index_t extent() const {
+    index_t widest = 0;
+    for (std::size_t i = 0; i < pi.size(); ++i)
+      if (pi[i] > 0) widest = std::max(widest, widths[i]);
+    return widest;
+  }
+  /// m_j of all j < extent().
+  std::vector<double> mask() const {
+    std::vector<double> m(static_cast<std::size_t>(extent()), 0.0);
+    for (std::size_t i = 0; i < pi.size(); ++i)
+      if (pi[i] > 0)
+        for (index_t j = 0; j < widths[i]; ++j) m[j] += pi[i];
+    return m;
+  }
+  double mean_ratio() const {
+    double sum = 0;
+    for (std::size_t i = 0; i < pi.size(); ++i) sum += pi[i] * ratio(i);
+    return sum;
+  }
+  double mean_root() const {
+    double sum = 0;
+    for (std::size_t i = 0; i < pi.size(); ++i) sum += pi[i] * std::sqrt(ratio(i));
+    return sum;
+  }
+  /// dpi_i += sum of dm_j over the band j < width_i, and sqrt(rho_i) dscale, for the choices left.
+  void add_gradient(const std::vector<double>& dm, double dscale, std::vector<double>& dpi) const {
+    std::vector<double> sums(dm.size() + 1, 0.0);
+    for (std::size_t j = 0; j < dm.size(); ++j) sums[j + 1] = sums[j] + dm[j];
+    for (std::size_t i = 0; i < pi.size(); ++i)
+      if (pi[i] > 0) dpi[i] += sums[widths[i]] + std::sqrt(ratio(i)) * dscale;
+  }
+};
+
+/// The mixture of decision `d`, or the hard full width for d < 0.
+Mixture mixture(const std::vector<Decision>& decisions, const Probabilities& pi, index_t d,
+                index_t full) {
+  if (d < 0) return {{full}, {1.0}, full};
+  return {decisions[d].widths, pi[d], full};
+}
+
+/// Zeroes what is below epsilon (never the largest) and renormalises if anything was.
+std::vector<double> drop_small(std::vector<double> pi, double epsilon) {
+  const double largest = *std::max_element(pi.begin(), pi.end());
+  double kept = 0;
+  bool dropped = false;
+  for (double& p : pi) {
+    if (p < epsilon && p < largest) {
+      dropped = dropped || p != 0;
+      p = 0;
+    }
+    kept += p;
+  }
+  const bool one_left = kept == largest;
+  for (double& p : pi) p = one_left ? (p > 0 ? 1.0 : 0.0) : (dropped ? p / kept : p);
+  return pi;
+}
+
+/// Norm of a soft prefix, computed over `full` channels.
+template <class S>
+NormWidths<S> soft_norm(double epsilon, index_t full, double ratio, double scale, View1<S> dscale) {
+  return {{epsilon * ratio, static_cast<double>(full), scale}, dscale};
+}
+
+}  // namespace
+
+template <class S>
+SoftWidths<S>::SoftWidths(const ModelShape& parent, const ElasticSpace& space,
+                          double epsilon_choice)
+    : m_parent(parent),
+      m_space(space),
+      m_decisions(list_decisions(parent, space)),
+      m_epsilon_choice(epsilon_choice) {
+  check_space(parent, space);
+  auto reserve = [size = index_t{0}](index_t count) mutable {
+    const index_t offset = size;
+    size += (count + 15) / 16 * 16;  // whole cache lines
+    return offset;
+  };
+  m_hidden_offset = reserve(parent.hidden_size);
+  m_norm_offset = reserve(1);
+  m_layers.resize(parent.layers.size());
+  for (std::size_t l = 0; l < m_layers.size(); ++l) {
+    m_layers[l].inner = reserve(parent.layers[l].inner());
+    m_layers[l].heads = reserve(parent.layers[l].width);
+    m_layers[l].scale = reserve(1);
+    m_layers[l].gamma = reserve(1);
+  }
+  const index_t total = reserve(0);
+  m_values = View1<S>("elastic::soft_values", total);
+  m_gradients = View1<S>("elastic::soft_gradients", total);
+  m_host_values = Kokkos::create_mirror_view(HostSpace(), m_values);
+  m_host_gradients = Kokkos::create_mirror_view(HostSpace(), m_gradients);
+  assign_decisions();
+}
+
+template <class S>
+void SoftWidths<S>::assign_decisions() {
+  for (std::size_t d = 0; d < m_decisions.size(); ++d) {
+    const auto& decision = m_decisions[d];
+    if (decision.axis == Axis::hidden) m_hidden_decision = static_cast<index_t>(d);
+    if (decision.axis == Axis::depth) m_depth_decision = static_cast<index_t>(d);
+    for (const index_t l : decision_layers(m_parent, decision))
+      (decision.axis == Axis::mamba_head_channels ? m_layers[l].channel_decision
+                                                  : m_layers[l].width_decision) =
+          static_cast<index_t>(d);
+  }
+  if (m_depth_decision >= 0)
+    for (index_t r = 0; r < m_decisions[m_depth_decision].widths.back(); ++r)
+      m_layers[m_space.drop_order[r]].drop_rank = r;
+}
+
+template <class S>
+SoftMask<S> SoftWidths<S>::mask_at(index_t offset, const std::vector<double>& values) {
+  for (std::size_t j = 0; j < values.size(); ++j)
+    m_host_values(offset + static_cast<index_t>(j)) = static_cast<S>(values[j]);
+  return {View1<S>(m_values.data() + offset, values.size()),
+          View1<S>(m_gradients.data() + offset, values.size())};
+}
+
+template <class S>
+View1<S> SoftWidths<S>::scalar_at(index_t offset) const {
+  return View1<S>(m_gradients.data() + offset, 1);
+}
+
+template <class S>
+void SoftWidths<S>::set_hidden() {
+  const auto hidden = mixture(m_decisions, m_pi, m_hidden_decision, m_parent.hidden_size);
+  m_active.hidden = hidden.extent();
+  m_active.hidden_mask = {};
+  m_active.norm = {{m_parent.norm_epsilon, static_cast<double>(hidden.extent()), 1.0}, {}};
+  if (hidden.hard()) return;
+  m_active.hidden_mask = mask_at(m_hidden_offset, hidden.mask());
+  m_active.norm = soft_norm<S>(m_parent.norm_epsilon, m_parent.hidden_size, hidden.mean_ratio(),
+                               hidden.mean_root(), scalar_at(m_norm_offset));
+}
+
+template <class S>
+void SoftWidths<S>::set_mamba(index_t l) {
+  const auto& shape = m_parent.layers[l];
+  auto& layer = m_active.layers[l];
+  const auto heads = mixture(m_decisions, m_pi, m_layers[l].width_decision, shape.width);
+  const auto channels =
+      mixture(m_decisions, m_pi, m_layers[l].channel_decision, shape.head_channels);
+  layer.head_channels = channels.extent();
+  const index_t group_width = layer.width * layer.head_channels / shape.num_groups;
+  layer.gated_norm = {{m_parent.norm_epsilon, static_cast<double>(group_width), 1.0}, {}};
+  if (heads.hard() && channels.hard()) return;
+  const auto head_mask = heads.mask(), channel_mask = channels.mask();
+  std::vector<double> product;
+  for (const double h : head_mask)
+    for (const double c : channel_mask) product.push_back(h * c);
+  layer.inner = mask_at(m_layers[l].inner, product);
+  if (!heads.hard()) layer.heads = mask_at(m_layers[l].heads, head_mask);
+  layer.gated_norm =
+      soft_norm<S>(m_parent.norm_epsilon, shape.inner() / shape.num_groups,
+                   heads.mean_ratio() * channels.mean_ratio(),
+                   heads.mean_root() * channels.mean_root(), scalar_at(m_layers[l].scale));
+}
+
+template <class S>
+void SoftWidths<S>::set_layer(index_t l) {
+  const auto& shape = m_parent.layers[l];
+  auto& layer = m_active.layers[l];
+  layer = {};
+  const auto width = mixture(m_decisions, m_pi, m_layers[l].width_decision, shape.width);
+  layer.width = width.extent();
+  layer.head_channels = shape.head_channels;
+  if (shape.kind == LayerKind::mamba)
+    set_mamba(l);
+  else if (!width.hard())
+    layer.inner = mask_at(m_layers[l].inner, width.mask());
+  if (m_layers[l].drop_rank < 0) return;
+  const auto& drops = m_decisions[m_depth_decision].widths;
+  const auto& pi = m_pi[m_depth_decision];
+  double gamma = 0;
+  for (std::size_t i = 0; i < pi.size(); ++i)
+    if (drops[i] <= m_layers[l].drop_rank) gamma += pi[i];
+  const bool soft = std::count(pi.begin(), pi.end(), 0.0) + 1 < static_cast<index_t>(pi.size());
+  layer.active = gamma >= m_epsilon_choice && gamma > 0;
+  layer.gamma = layer.active ? static_cast<S>(gamma) : S(0);
+  if (soft && layer.active) layer.dgamma = scalar_at(m_layers[l].gamma);
+}
+
+template <class S>
+const ActiveWidths<S>& SoftWidths<S>::set(const ExecutionSpace& exec, const Probabilities& pi) {
+  ELASTIC_REQUIRE(pi.size() == m_decisions.size(), "{} lists for {} decisions", pi.size(),
+                  m_decisions.size());
+  m_pi.clear();
+  for (std::size_t d = 0; d < pi.size(); ++d) {
+    ELASTIC_REQUIRE(pi[d].size() == m_decisions[d].widths.size(), "{} probabilities for {} choices",
+                    pi[d].size(), m_decisions[d].widths.size());
+    m_pi.push_back(drop_small(pi[d], m_epsilon_choice));
+  }
+  m_active.layers.resize(m_layers.size());
+  set_hidden();
+  for (index_t l = 0; l < m_parent.num_layers(); ++l) set_layer(l);
+  Kokkos::deep_copy(exec, m_values, m_host_values);
+  Kokkos::deep_copy(exec, m_gradients, S(0));
+  fence(exec, "elastic::soft_widths_set");  // the host copy is filled anew by the next call
+  return m_active;
+}
+
+template <class S>
+void SoftWidths<S>::add_layer_gradient(index_t l, Probabilities& dpi) const {
+  const auto& shape = m_parent.layers[l];
+  const auto& place = m_layers[l];
+  const auto& active = m_active.layers[l];
+  const auto at = [&](index_t offset) { return static_cast<double>(m_host_gradients(offset)); };
+  if (active.dgamma.size() > 0) {
+    const auto& drops = m_decisions[m_depth_decision].widths;
+    for (std::size_t i = 0; i < drops.size(); ++i)
+      if (m_pi[m_depth_decision][i] > 0 && drops[i] <= place.drop_rank)
+        dpi[m_depth_decision][i] += at(place.gamma);
+  }
+  if (active.inner.value.size() == 0) return;
+  const bool is_mamba = shape.kind == LayerKind::mamba;
+  const auto units = mixture(m_decisions, m_pi, place.width_decision, shape.width);
+  const auto block =
+      mixture(m_decisions, m_pi, place.channel_decision, is_mamba ? shape.head_channels : 1);
+  const auto unit_mask = units.mask(), block_mask = block.mask();
+  std::vector<double> dunits(unit_mask.size(), 0.0), dblock(block_mask.size(), 0.0);
+  index_t j = place.inner;
+  for (std::size_t u = 0; u < dunits.size(); ++u)
+    for (std::size_t c = 0; c < dblock.size(); ++c, ++j) {
+      dunits[u] += block_mask[c] * at(j);
+      dblock[c] += unit_mask[u] * at(j);
+    }
+  if (active.heads.value.size() > 0)
+    for (std::size_t u = 0; u < dunits.size(); ++u)
+      dunits[u] += at(place.heads + static_cast<index_t>(u));
+  const double dscale = is_mamba ? at(place.scale) : 0.0;
+  if (!units.hard())
+    units.add_gradient(dunits, block.mean_root() * dscale, dpi[place.width_decision]);
+  if (!block.hard())
+    block.add_gradient(dblock, units.mean_root() * dscale, dpi[place.channel_decision]);
+}
+
+template <class S>
+Probabilities SoftWidths<S>::gradient(const ExecutionSpace& exec) const {
+  Kokkos::deep_copy(exec, m_host_gradients, m_gradients);
+  fence(exec, "elastic::soft_widths_gradient");
+  Probabilities dpi;
+  for (const auto& decision : m_decisions) dpi.emplace_back(decision.widths.size(), 0.0);
+  if (m_active.hidden_mask.value.size() > 0) {
+    const auto hidden = mixture(m_decisions, m_pi, m_hidden_decision, m_parent.hidden_size);
+    const S* begin = m_host_gradients.data() + m_hidden_offset;
+    hidden.add_gradient(std::vector<double>(begin, begin + m_active.hidden),
+                        m_host_gradients(m_norm_offset), dpi[m_hidden_decision]);
+  }
+  for (index_t l = 0; l < m_parent.num_layers(); ++l)
+    if (m_active.layers[l].active) add_layer_gradient(l, dpi);
+  return dpi;
+}
+
+template class SoftWidths<float>;
+template class SoftWidths<double>;
+
+}  // namespace elastic
