@@ -102,7 +102,7 @@ class Schema {
   std::deque<SchemaBlock> m_blocks;
 };
 
-// ------------------------------------------------------------------------------------------------------------------
+// Templates.
 
 template <class E>
 requires std::is_enum_v<E> SchemaBlock& SchemaBlock::bind(

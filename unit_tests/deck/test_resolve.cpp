@@ -56,7 +56,7 @@ TEST(Resolve, AssignsEveryType) {
   EXPECT_EQ(c.tokens, 110000000000);
 }
 
-TEST(Resolve, SixMistakesInOneReport) {
+TEST(Resolve, AllMistakesInOneReport) {
   const Resolved run(
       "<job>\n"
       "sed = 3\n"
