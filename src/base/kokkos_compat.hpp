@@ -6,12 +6,15 @@
 #if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__) || defined(__SYCL_DEVICE_ONLY__)
 #define ELASTIC_SIMD
 #define ELASTIC_SIMD_SUM(variable)
+#define ELASTIC_SIMD_MAX(variable)
 #else
 #define ELASTIC_PRAGMA(text) _Pragma(#text)
 // The next loop may be vectorised: its iterations touch different elements.
 #define ELASTIC_SIMD ELASTIC_PRAGMA(omp simd)
 // The next loop sums into `variable`; the order of the sum depends only on the number of terms.
 #define ELASTIC_SIMD_SUM(variable) ELASTIC_PRAGMA(omp simd reduction(+ : variable))
+// The next loop takes the maximum into `variable`.
+#define ELASTIC_SIMD_MAX(variable) ELASTIC_PRAGMA(omp simd reduction(max : variable))
 #endif
 
 namespace elastic::math {

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// What forward and backward attention share: extents of tiles, which tiles and elements are
+// visible, and the product of a row-major with a k-major block.
+#pragma once
+#include "base/shapes.hpp"
+#include "kernels/attention.hpp"
+#include "kernels/block_product.hpp"
+#include "kernels/vector_exp.hpp"
+
+namespace elastic::kernels {
+
+/// Positions of a tile of queries or keys.
+inline constexpr index_t attention_tile = 64;
+/// Score that no visible element has; finite, so that differences of two of them are zero.
+template <class S>
+inline constexpr S no_score = S(-1e30);
+
+template <class S>
+KOKKOS_INLINE_FUNCTION S attention_scale(const AttentionShape& shape) {
+  return S(1) / math::sqrt(static_cast<S>(shape.head_dim));
+}
+
+/// Sequence b, head a and its KV head of one team, and the segments of the sequence.
+struct AttentionHead {
+  index_t first_token;     ///< b * L
+  index_t q_column;        ///< a * C
+  index_t kv_column;       ///< (a % R) * C
+  const token_t* segment;  ///< [L] or null
+
+  KOKKOS_INLINE_FUNCTION AttentionHead(const AttentionShape& shape, View1<const token_t> segments,
+                                       index_t batch, index_t head)
+      : first_token(batch * shape.seq_length),
+        q_column(head * shape.head_dim),
+        kv_column(head % shape.num_groups * shape.head_dim),
+        segment(segments.extent(0) == 0 ? nullptr : segments.data() + first_token) {}
+
+  /// Segments do not decrease, so only the ends of two tiles need a look.
+  KOKKOS_INLINE_FUNCTION bool interact(index_t first_query, index_t last_key) const {
+    return segment == nullptr || segment[last_key] >= segment[first_query];
+  }
+  /// target[i] = segment of position begin + i.
+  KOKKOS_INLINE_FUNCTION void load_segments(const Team& team, index_t begin, index_t count,
+                                            token_t* target) const {
+    const token_t* const source = segment;
+    for_each_row(team, count,
+                 [&](index_t i) { target[i] = source == nullptr ? 0 : source[begin + i]; });
+  }
+};
+
+/// tile[i, j] += sum_{k in [begin, end)} a[i, k] b[k, j]: as Tile::multiply_add with a row-major a.
+template <class S>
+KOKKOS_INLINE_FUNCTION void multiply_add_rows(Tile<S>& tile, const S* a, index_t lda, const S* b,
+                                              index_t ldb, index_t begin, index_t end) {
+  for (index_t k = begin; k < end; ++k) {
+    const S* const b_row = b + k * ldb;
+    for (index_t i = 0; i < tile_rows; ++i) {
+      const S x = a[i * lda + k];
+      ELASTIC_SIMD
+      for (index_t j = 0; j < lanes; ++j) tile.value[i][j] += x * b_row[j];
+    }
+  }
+}
+
+template <class S>
+KOKKOS_INLINE_FUNCTION void load(Tile<S>& tile, const S* source, index_t ld) {
+  for (index_t i = 0; i < tile_rows; ++i) {
+    ELASTIC_SIMD
+    for (index_t j = 0; j < lanes; ++j) tile.value[i][j] = source[i * ld + j];
+  }
+}
+
+/// The piece of scratch that all of a team's tiles are carved from.
+KOKKOS_INLINE_FUNCTION ScratchCarver team_scratch(const Team& team, index_t bytes) {
+  const int level = scratch_level(bytes);
+  return ScratchCarver(
+      team.team_scratch(level).get_shmem_aligned(static_cast<std::size_t>(bytes), 64));
+}
+/// A league of `teams` with that much scratch each.
+inline Kokkos::TeamPolicy<ExecutionSpace> team_policy(const ExecutionSpace& exec, index_t teams,
+                                                      index_t scratch_bytes) {
+  Kokkos::TeamPolicy<ExecutionSpace> policy(exec, static_cast<int>(teams), Kokkos::AUTO);
+  policy.set_scratch_size(scratch_level(scratch_bytes),
+                          Kokkos::PerTeam(static_cast<int>(scratch_bytes + 64)));
+  return policy;
+}
+
+/// Preconditions of all attention functions: queries [q_rows, A*C], keys and values [kv_rows, R*C].
+template <class Q, class K, class O>
+void require_attention_shapes(const char* function, const AttentionShape& shape, index_t q_rows,
+                              index_t kv_rows, const Q& q, const K& k, const K& v, const O& out) {
+  ELASTIC_REQUIRE(shape.num_groups > 0 && shape.num_heads % shape.num_groups == 0,
+                  "{}: {} heads in {} groups", function, shape.num_heads, shape.num_groups);
+  const index_t C = shape.head_dim;
+  require_shape(function, "q", q, q_rows, shape.num_heads * C);
+  require_shape(function, "k", k, kv_rows, shape.num_groups * C);
+  require_shape(function, "v", v, kv_rows, shape.num_groups * C);
+  require_shape(function, "out", out, q_rows, shape.num_heads * C);
+}
+
+/// Multiply-adds of the visible half of L x L scores per head and channel, both sequences counted.
+inline double attention_pairs(const AttentionShape& shape) {
+  const auto L = static_cast<double>(shape.seq_length);
+  return static_cast<double>(shape.batch * shape.num_heads * shape.head_dim) * L * (L + 1) / 2;
+}
+
+}  // namespace elastic::kernels

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Depthwise causal convolution over the sequence, then SiLU; documents of a packed row do not see each other.
+//
+//   v_t = m b + sum_{j=0}^{W-1} (m w_j) (m u_{t-W+1+j}),   out_t = silu(v_t)        per channel, m = 1 without a mask
+//
+// Terms whose position lies before the row or in another segment are zero. Mamba-2 conv1d; masks as in Megatron-LM
+// megatron/elastification (weight, bias and input are all masked, hence m^2 on the signal).
+#pragma once
+#include "base/types.hpp"
+
+namespace elastic::kernels {
+
+struct CausalConv1dParams {
+  index_t seq_length = 0;  ///< L; T = B*L rows
+};
+
+/// [in] u [T, channels], weight [channels, W], bias [channels], mask [channels] or empty, segment [T] or empty; [out] out.
+template <class S>
+void causal_conv1d_forward(const ExecutionSpace& exec, In2<S> u, In2<S> weight, In1<S> bias, In1<S> mask, In1<token_t> segment,
+                           const CausalConv1dParams& params, InOut2<S> out);
+/// Recomputes v. [in] dout [T, channels] and all of the forward; [out] du [T, channels]; [in, out] dweight [channels, W] +=,
+/// dbias [channels] +=, dmask [channels] += or empty. workspace: causal_conv1d_workspace_size(T, channels, W) elements.
+template <class S>
+void causal_conv1d_backward(const ExecutionSpace& exec, In2<S> dout, In2<S> u, In2<S> weight, In1<S> bias, In1<S> mask,
+                            In1<token_t> segment, const CausalConv1dParams& params, InOut2<S> du, InOut2<S> dweight,
+                            InOut1<S> dbias, InOut1<S> dmask, InOut1<S> workspace);
+index_t causal_conv1d_workspace_size(index_t tokens, index_t channels, index_t width);
+/// One new position for each of B sequences (generation; no masks). [in] u [B, channels]; [in, out] state [B, channels * (W-1)],
+/// the last W-1 inputs of each channel, oldest first (zero at the start); [out] out [B, channels].
+template <class S>
+void causal_conv1d_step(const ExecutionSpace& exec, In2<S> u, In2<S> weight, In1<S> bias, InOut2<S> state, InOut2<S> out);
+
+}  // namespace elastic::kernels

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The only door to matrix products: C = alpha op(A) op(B) + beta C with strided (prefix) operands.
+//
+// Routes: oneDNN on the host for fp32 where found, else KokkosBlas (BLAS, cuBLAS, rocBLAS); in
+// deterministic mode a kernel of our own, in which each element of C is one sum over k in rising
+// order whatever the extents and leading dimensions, so that a prefix of a wide matrix and its copy
+// give the same bits. Reports 2 M N K operations to add_flops (base/region.hpp).
+#pragma once
+#include "base/types.hpp"
+
+namespace elastic::kernels {
+
+enum class Transpose { no, yes };
+
+/// [in] a: op(A) is [M, K]; [in] b: op(B) is [K, N]; [in, out] c [M, N]. beta = 0 overwrites c
+/// whatever it holds. Empty extents are allowed: K = 0 scales c by beta. Throws ContractError if
+/// the shapes do not fit.
+template <class S>
+void gemm(const ExecutionSpace& exec, Transpose transpose_a, Transpose transpose_b,
+          std::type_identity_t<S> alpha, In2<S> a, In2<S> b, std::type_identity_t<S> beta,
+          InOut2<S> c);
+
+/// Chooses the deterministic route for all later calls of this process (deck key
+/// job/deterministic).
+void set_deterministic_gemm(bool deterministic);
+bool deterministic_gemm();
+
+}  // namespace elastic::kernels

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The deterministic route of kernels/gemm: every element is one sum over k in rising order,
+// whatever M, N, the strides and the number of threads. Rows of zeros appended to K change no bit.
+// Internal to kernels/gemm.cpp.
+#pragma once
+#include "base/types.hpp"
+
+namespace elastic::kernels {
+
+/// op(A): element (i, j) at data[i * row_stride + j * column_stride].
+template <class S>
+struct StridedMatrix {
+  const S* data;
+  index_t row_stride, column_stride;
+  KOKKOS_INLINE_FUNCTION const S& operator()(index_t i, index_t j) const {
+    return data[i * row_stride + j * column_stride];
+  }
+};
+
+/// c [M, N] = alpha a b + beta c, a is [M, K], b is [K, N].
+template <class S>
+void deterministic_product(const ExecutionSpace& exec, index_t depth, std::type_identity_t<S> alpha,
+                           StridedMatrix<S> a, StridedMatrix<S> b, std::type_identity_t<S> beta,
+                           const View2<S>& c);
+
+}  // namespace elastic::kernels

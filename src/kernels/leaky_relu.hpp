@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// LeakyReLU of the router: y = x for x > 0, slope * x otherwise.
+#pragma once
+#include "base/types.hpp"
+
+namespace elastic::kernels {
+
+/// [in] x [M, N]; [out] y [M, N].
+template <class S>
+void leaky_relu_forward(const ExecutionSpace& exec, In2<S> x, std::type_identity_t<S> slope, InOut2<S> y);
+/// dx = dy * (x > 0 ? 1 : slope).  [in] dy, x; [out] dx (may be dy).
+template <class S>
+void leaky_relu_backward(const ExecutionSpace& exec, In2<S> dy, In2<S> x, std::type_identity_t<S> slope, InOut2<S> dx);
+
+}  // namespace elastic::kernels

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// How the kernels that go over the rows or columns of a matrix share out their work: long
+// vectorised runs on a host, single neighbouring elements on a device. All sums have an order that
+// does not depend on the number of threads.
+#pragma once
+#include "base/shapes.hpp"
+
+namespace elastic::kernels {
+
+/// Whether kernels run on the processor itself.
+inline constexpr bool host_loops =
+    std::is_same_v<ExecutionSpace, Kokkos::DefaultHostExecutionSpace>;
+/// Rows whose contributions to a sum over tokens are added up first.
+inline constexpr index_t rows_per_block = 64;
+
+inline index_t num_row_blocks(index_t rows) { return (rows + rows_per_block - 1) / rows_per_block; }
+
+using LinearPolicy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>;
+
+/// body(i, begin, end) for columns [begin, end) of row i, everything once: whole rows on a host.
+template <class F>
+void for_row_pieces(const ExecutionSpace& exec, const char* label, index_t rows, index_t columns,
+                    const F& body) {
+  const index_t length = host_loops ? math::max<index_t>(columns, 1) : 1;
+  const index_t pieces = (columns + length - 1) / length;
+  Kokkos::parallel_for(
+      label, LinearPolicy(exec, 0, rows * pieces), KOKKOS_LAMBDA(const index_t piece) {
+        const index_t begin = piece % pieces * length;
+        body(piece / pieces, begin, math::min(columns, begin + length));
+      });
+}
+
+/// body(begin, end) for disjoint runs of [0, count): few and long on a host, one element each on a
+/// device.
+template <class F>
+void for_column_pieces(const ExecutionSpace& exec, const char* label, index_t count,
+                       const F& body) {
+  const index_t share = (count + exec.concurrency() - 1) / exec.concurrency();
+  const index_t length = host_loops ? math::min<index_t>((share + 15) / 16 * 16, 1024)
+                                    : 1;  // 1024: stays in the first cache
+  if (count == 0) return;
+  Kokkos::parallel_for(
+      label, LinearPolicy(exec, 0, (count + length - 1) / length),
+      KOKKOS_LAMBDA(const index_t piece) {
+        body(piece * length, math::min(count, (piece + 1) * length));
+      });
+}
+
+/// sum_{j < n} term(j). Term j belongs to lane j % 32 and lanes are combined in a tree, so that
+/// terms which are exactly zero and stand at the end change no bit: the sum over a masked row
+/// equals the sum over its prefix.
+template <class S, class F>
+KOKKOS_INLINE_FUNCTION S lane_sum(index_t n, const F& term) {
+  constexpr index_t lanes = 32;
+  S sum[lanes] = {};
+  const index_t whole = n / lanes * lanes;
+  for (index_t j = 0; j < whole; j += lanes) {
+    ELASTIC_SIMD
+    for (index_t lane = 0; lane < lanes; ++lane) sum[lane] += term(j + lane);
+  }
+  for (index_t j = whole; j < n; ++j) sum[j - whole] += term(j);
+  for (index_t half = lanes / 2; half > 0; half /= 2)
+    for (index_t lane = 0; lane < half; ++lane) sum[lane] += sum[lane + half];
+  return sum[0];
+}
+
+/// Factor of column j: mask_j, or one without a mask.
+template <class S>
+struct OptionalMask {
+  const S* mask;
+  explicit OptionalMask(const View1<const S>& view)
+      : mask(view.extent(0) == 0 ? nullptr : view.data()) {}
+  KOKKOS_INLINE_FUNCTION S operator()(index_t j) const { return mask != nullptr ? mask[j] : S(1); }
+};
+
+/// total_j += sum_b partial[b * stride + j] for j < columns, over blocks b in rising order.
+template <class S>
+void add_block_sums(const ExecutionSpace& exec, const S* partial, index_t blocks, index_t stride,
+                    const View1<S>& total) {
+  for_column_pieces(
+      exec, "elastic::add_block_sums", static_cast<index_t>(total.extent(0)),
+      KOKKOS_LAMBDA(const index_t begin, const index_t end) {
+        S* out = total.data();
+        for (index_t b = 0; b < blocks; ++b) {
+          const S* row = partial + b * stride;
+          ELASTIC_SIMD
+          for (index_t j = begin; j < end; ++j) out[j] += row[j];
+        }
+      });
+}
+
+}  // namespace elastic::kernels

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every mixer of the stack offers: y = mixer(u) on a prefix of its parameters, its gradient,
+// and one step of generation.
+//
+// A layer holds references to its parameters and nothing else; what a pass keeps lies in an object
+// of its own (Saved, Cache), whose Views come from the arena of the step.
+#pragma once
+#include <memory>
+
+#include "base/arena.hpp"
+#include "elastic/active_widths.hpp"
+
+namespace elastic {
+
+/// Where and on what a pass runs.
+struct LayerContext {
+  ExecutionSpace exec;
+  Arena* arena = nullptr;  ///< memory of activations
+  index_t batch = 0;       ///< B
+  index_t seq_length = 0;  ///< L
+  View1<const token_t>
+      segment;  ///< [T] document of each token, or empty: one document per sequence
+  index_t num_tokens() const { return batch * seq_length; }
+};
+
+template <class S>
+class Layer {
+ public:
+  /// Activations from forward to backward.
+  struct Saved {
+    virtual ~Saved() = default;
+  };
+  /// State of generation: KV cache, or convolution and SSM state.
+  struct Cache {
+    virtual ~Cache() = default;
+  };
+  virtual ~Layer() = default;
+
+  virtual std::unique_ptr<Saved> make_saved() const = 0;
+  /// Zeroed caches for sequences of at most max_length positions.
+  virtual std::unique_ptr<Cache> make_cache(const LayerActive<S>& active, index_t batch,
+                                            index_t max_length) const = 0;
+
+  /// [in] u [T, D] (normalised input); [out] y [T, D], saved. All memory taken from the arena
+  /// belongs to `saved`.
+  virtual void forward(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
+                       View2<S> y, Saved& saved) const = 0;
+  /// [in] dy [T, D], u, saved of the forward; [out] du [T, D]; parameter and mask gradients
+  /// accumulate.
+  virtual void backward(const LayerContext& context, const LayerActive<S>& active,
+                        View2<const S> dy, View2<const S> u, const Saved& saved,
+                        View2<S> du) const = 0;
+  /// One position of each of B sequences, the `position`-th (from 0) of each; exact widths only
+  /// (no masks). [in] u [B, D]; [out] y [B, D].
+  virtual void step(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
+                    index_t position, Cache& cache, View2<S> y) const = 0;
+  /// The activations whose size ranks the units of the layer (paper.md 3.1): x of Mamba [T, E],
+  /// heads' outputs of attention [T, A*C], first linear's output of the MLP [T, F].
+  virtual View2<const S> importance_activations(const Saved& saved) const = 0;
+};
+
+/// Tensors "layers.<index>.mixer.*" declared in `store`; the layer refers to them after
+/// store.allocate().
+template <class S>
+std::unique_ptr<Layer<S>> make_layer(const ModelShape& shape, index_t index,
+                                     ParameterStore<S>& store);
+
+}  // namespace elastic

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "layers/linear.hpp"
+
+#include "kernels/gemm.hpp"
+
+namespace elastic {
+namespace {
+using kernels::gemm;
+constexpr auto kNo = kernels::Transpose::no, kYes = kernels::Transpose::yes;
+
+template <class S>
+View2<S> columns(const View2<S>& a, index_t begin, index_t end) {
+  return Kokkos::subview(a, Kokkos::ALL, Range(begin, end));
+}
+/// W[rows of block b, first D columns].
+template <class S>
+View2<S> row_block(const View2<S>& weight, const Blocks& blocks, index_t b, index_t width) {
+  return Kokkos::subview(weight, Range(b * blocks.block, b * blocks.block + blocks.active),
+                         Range(0, width));
+}
+/// W[first D rows, columns of block b].
+template <class S>
+View2<S> column_block(const View2<S>& weight, const Blocks& blocks, index_t b, index_t height) {
+  return Kokkos::subview(weight, Range(0, height),
+                         Range(b * blocks.block, b * blocks.block + blocks.active));
+}
+}  // namespace
+
+template <class S>
+void linear_forward(const ExecutionSpace& exec, View2<const S> x, const View2<S>& weight,
+                    Blocks out, const View2<S>& y) {
+  const index_t width = x.extent_int(1);
+  out = out.merged();
+  for (index_t b = 0; b < out.count; ++b)
+    gemm<S>(exec, kNo, kYes, 1, x, row_block(weight, out, b, width), 0,
+            columns(y, b * out.active, (b + 1) * out.active));
+}
+
+template <class S>
+void linear_backward(const ExecutionSpace& exec, View2<const S> dy, View2<const S> x,
+                     const View2<S>& weight, const View2<S>& dweight, Blocks out, bool accumulate,
+                     const View2<S>& dx) {
+  const index_t width = x.extent_int(1);
+  out = out.merged();
+  for (index_t b = 0; b < out.count; ++b) {
+    const auto dy_block = columns(dy, b * out.active, (b + 1) * out.active);
+    gemm<S>(exec, kNo, kNo, 1, dy_block, row_block(weight, out, b, width),
+            accumulate || b > 0 ? 1 : 0, dx);
+    gemm<S>(exec, kYes, kNo, 1, dy_block, x, 1, row_block(dweight, out, b, width));
+  }
+}
+
+template <class S>
+void linear_blocked_input_forward(const ExecutionSpace& exec, View2<const S> x,
+                                  const View2<S>& weight, Blocks in, const View2<S>& y) {
+  const index_t height = y.extent_int(1);
+  in = in.merged();
+  for (index_t b = 0; b < in.count; ++b)
+    gemm<S>(exec, kNo, kYes, 1, columns(x, b * in.active, (b + 1) * in.active),
+            column_block(weight, in, b, height), b > 0 ? 1 : 0, y);
+}
+
+template <class S>
+void linear_blocked_input_backward(const ExecutionSpace& exec, View2<const S> dy, View2<const S> x,
+                                   const View2<S>& weight, const View2<S>& dweight, Blocks in,
+                                   const View2<S>& dx) {
+  const index_t height = dy.extent_int(1);
+  in = in.merged();
+  for (index_t b = 0; b < in.count; ++b) {
+    const auto x_block = columns(x, b * in.active, (b + 1) * in.active);
+    gemm<S>(exec, kNo, kNo, 1, dy, column_block(weight, in, b, height), 0,
+            columns(dx, b * in.active, (b + 1) * in.active));
+    gemm<S>(exec, kYes, kNo, 1, dy, x_block, 1, column_block(dweight, in, b, height));
+  }
+}
+
+#define ELASTIC_INSTANTIATE(S)                                                                     \
+  template void linear_forward<S>(const ExecutionSpace&, View2<const S>, const View2<S>&, Blocks,  \
+                                  const View2<S>&);                                                \
+  template void linear_backward<S>(const ExecutionSpace&, View2<const S>, View2<const S>,          \
+                                   const View2<S>&, const View2<S>&, Blocks, bool,                 \
+                                   const View2<S>&);                                               \
+  template void linear_blocked_input_forward<S>(const ExecutionSpace&, View2<const S>,             \
+                                                const View2<S>&, Blocks, const View2<S>&);         \
+  template void linear_blocked_input_backward<S>(const ExecutionSpace&, View2<const S>,            \
+                                                 View2<const S>, const View2<S>&, const View2<S>&, \
+                                                 Blocks, const View2<S>&);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
+
+}  // namespace elastic

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Linear maps without bias on prefixes of a weight matrix W [out, in]: y = x W^T.
+//
+// Units are blocks of `block` rows (columns) of which the first `active` count: P channels of a
+// Mamba head, or everything with active = block. Whole blocks are one product; cut blocks are one
+// product per block. Nothing is copied.
+#pragma once
+#include "base/types.hpp"
+
+namespace elastic {
+
+struct Blocks {
+  index_t count = 1;   ///< blocks used
+  index_t block = 0;   ///< rows of a block in the parent
+  index_t active = 0;  ///< rows used of each
+  /// All of the first n rows.
+  static Blocks prefix(index_t n) { return {1, n, n}; }
+  index_t size() const { return count * active; }
+  /// The same rows as few blocks as possible.
+  Blocks merged() const { return active == block ? prefix(count * block) : *this; }
+};
+
+/// Output rows in blocks: y [T, out.size()] = x [T, D] W[out, :D]^T.
+template <class S>
+void linear_forward(const ExecutionSpace& exec, View2<const S> x, const View2<S>& weight,
+                    Blocks out, const View2<S>& y);
+/// dx [T, D] (+)= dy W; dW += dy^T x. `accumulate`: add to dx.
+template <class S>
+void linear_backward(const ExecutionSpace& exec, View2<const S> dy, View2<const S> x,
+                     const View2<S>& weight, const View2<S>& dweight, Blocks out, bool accumulate,
+                     const View2<S>& dx);
+/// Input columns in blocks: y [T, D] = x [T, in.size()] W[:D, in]^T.
+template <class S>
+void linear_blocked_input_forward(const ExecutionSpace& exec, View2<const S> x,
+                                  const View2<S>& weight, Blocks in, const View2<S>& y);
+/// dx [T, in.size()] = dy W; dW += dy^T x.
+template <class S>
+void linear_blocked_input_backward(const ExecutionSpace& exec, View2<const S> dy, View2<const S> x,
+                                   const View2<S>& weight, const View2<S>& dweight, Blocks in,
+                                   const View2<S>& dx);
+
+}  // namespace elastic

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "layers/mamba_mixer.hpp"
+
+#include "kernels/causal_conv1d.hpp"
+#include "kernels/head_channels.hpp"
+
+namespace elastic {
+namespace {
+/// A vector of n elements as a matrix of one column.
+template <class S>
+View2<S> column(const View1<S>& v) {
+  return View2<S>(v.data(), v.extent(0), 1);
+}
+}  // namespace
+
+template <class S>
+MambaMixer<S>::MambaMixer(const ModelShape& shape, index_t index, ParameterStore<S>& store)
+    : m_store(store),
+      m_state_dim(shape.mamba_state_dim),
+      m_d_conv(shape.mamba_d_conv),
+      m_chunk_size(shape.chunk_size) {
+  const LayerShape& layer = shape.layers[static_cast<std::size_t>(index)];
+  const std::string name = fmt::format("layers.{}.mixer.", index);
+  m_head_dim = layer.head_channels;
+  m_groups = layer.num_groups;
+  const index_t heads = layer.width, inner = layer.inner(), state = m_groups * m_state_dim,
+                hidden = shape.hidden_size;
+  const auto projection = [&](const char* part, index_t rows, Dim dim) {
+    return store.add({.name = name + "in_proj." + part,
+                      .rows = rows,
+                      .columns = hidden,
+                      .row_dim = dim,
+                      .column_dim = Dim::hidden,
+                      .layer = index});
+  };
+  const auto vector = [&](const std::string& part, index_t n, Dim dim) {
+    return store.add({.name = name + part,
+                      .rows = 1,
+                      .columns = n,
+                      .column_dim = dim,
+                      .layer = index,
+                      .weight_decay = false,
+                      .vector = true});
+  };
+  const auto convolution = [&](const std::string& part, index_t channels, Dim dim) {
+    const index_t weight = store.add({.name = name + "conv1d." + part + ".weight",
+                                      .rows = channels,
+                                      .columns = m_d_conv,
+                                      .row_dim = dim,
+                                      .layer = index});
+    return Convolution{weight, vector("conv1d." + part + ".bias", channels, dim)};
+  };
+  m_z = projection("z", inner, Dim::mamba_inner);
+  m_x = projection("x", inner, Dim::mamba_inner);
+  m_B = projection("B", state, Dim::fixed);
+  m_C = projection("C", state, Dim::fixed);
+  m_dt = projection("dt", heads, Dim::mamba_heads);
+  m_conv_x = convolution("x", inner, Dim::mamba_inner);
+  m_conv_B = convolution("B", state, Dim::fixed);
+  m_conv_C = convolution("C", state, Dim::fixed);
+  m_A_log = vector("A_log", heads, Dim::mamba_heads);
+  m_D = vector("D", heads, Dim::mamba_heads);
+  m_dt_bias = vector("dt_bias", heads, Dim::mamba_heads);
+  m_norm = vector("norm.weight", inner, Dim::mamba_inner);
+  m_out = store.add({.name = name + "out_proj",
+                     .rows = hidden,
+                     .columns = inner,
+                     .row_dim = Dim::hidden,
+                     .column_dim = Dim::mamba_inner,
+                     .layer = index});
+}
+
+template <class S>
+std::unique_ptr<typename Layer<S>::Saved> MambaMixer<S>::make_saved() const {
+  return std::make_unique<MambaSaved>();
+}
+
+template <class S>
+std::unique_ptr<typename Layer<S>::Cache> MambaMixer<S>::make_cache(const LayerActive<S>& active,
+                                                                    index_t batch, index_t) const {
+  auto cache = std::make_unique<MambaCache>();
+  const index_t taps = m_d_conv - 1, state = m_groups * m_state_dim;
+  cache->conv_x = View2<S>("elastic::conv_x_cache", batch, channels_of(active).size() * taps);
+  cache->conv_B = View2<S>("elastic::conv_B_cache", batch, state * taps);
+  cache->conv_C = View2<S>("elastic::conv_C_cache", batch, state * taps);
+  cache->state =
+      View2<S>("elastic::ssm_cache", batch * active.width, active.head_channels * m_state_dim);
+  return cache;
+}
+
+template <class S>
+kernels::SsdShape MambaMixer<S>::scan_shape(const LayerContext& context,
+                                            const LayerActive<S>& active) const {
+  return {.batch = context.batch,
+          .seq_length = context.seq_length,
+          .num_heads = active.width,
+          .head_dim = active.head_channels,
+          .num_groups = m_groups,
+          .state_dim = m_state_dim,
+          .chunk_size = m_chunk_size};
+}
+
+template <class S>
+kernels::GatedRmsNormParams MambaMixer<S>::norm_params(const LayerActive<S>& active) const {
+  const auto& p = active.gated_norm.params;
+  return {.head_dim = active.head_channels,
+          .num_groups = m_groups,
+          .epsilon = p.epsilon,
+          .mean_width = p.mean_width,
+          .scale = p.scale};
+}
+
+template <class S>
+kernels::SsdInputs<S> MambaMixer<S>::scan_inputs(const LayerContext& context,
+                                                 const LayerActive<S>& active,
+                                                 const MambaSaved& saved) const {
+  const auto heads = [&](index_t parameter) {
+    return prefix(m_store[parameter].value_vector(), active.width);
+  };
+  return {.x = saved.x.convolved,
+          .ssm_B = saved.ssm_B.convolved,
+          .ssm_C = saved.ssm_C.convolved,
+          .dt_raw = saved.dt_raw,
+          .A_log = heads(m_A_log),
+          .dt_bias = heads(m_dt_bias),
+          .ssm_D = heads(m_D),
+          .dt_mask = active.heads.value,
+          .segment = context.segment};
+}
+
+template <class S>
+typename MambaMixer<S>::ChannelTensors MambaMixer<S>::channel_tensors(
+    const LayerContext& context, const LayerActive<S>& active) const {
+  const auto &weight = m_store[m_conv_x.weight], &bias = m_store[m_conv_x.bias],
+             &norm = m_store[m_norm];
+  const index_t channels = channels_of(active).size();
+  if (active.head_channels == m_head_dim)
+    return {prefix(weight.value, channels, m_d_conv), prefix(bias.value_vector(), channels),
+            prefix(norm.value_vector(), channels)};
+  ChannelTensors packed = {context.arena->matrix<S>(channels, m_d_conv),
+                           context.arena->vector<S>(channels), context.arena->vector<S>(channels)};
+  const auto pack = [&](const View2<S>& full, const View2<S>& to) {
+    kernels::pack_head_channels<S>(context.exec, full, m_head_dim, active.head_channels, to);
+  };
+  pack(weight.value, packed.conv_weight);
+  pack(column(bias.value_vector()), column(packed.conv_bias));
+  pack(column(norm.value_vector()), column(packed.norm));
+  return packed;
+}
+
+template <class S>
+typename MambaMixer<S>::ChannelTensors MambaMixer<S>::channel_gradients(
+    const LayerContext& context, const LayerActive<S>& active) const {
+  const index_t channels = channels_of(active).size();
+  if (active.head_channels == m_head_dim)
+    return {prefix(m_store[m_conv_x.weight].gradient, channels, m_d_conv),
+            prefix(m_store[m_conv_x.bias].gradient_vector(), channels),
+            prefix(m_store[m_norm].gradient_vector(), channels)};
+  ChannelTensors packed = {context.arena->matrix<S>(channels, m_d_conv),
+                           context.arena->vector<S>(channels), context.arena->vector<S>(channels)};
+  Kokkos::deep_copy(context.exec, packed.conv_weight, S(0));
+  Kokkos::deep_copy(context.exec, packed.conv_bias, S(0));
+  Kokkos::deep_copy(context.exec, packed.norm, S(0));
+  return packed;
+}
+
+template <class S>
+void MambaMixer<S>::return_channel_gradients(const LayerContext& context,
+                                             const LayerActive<S>& active,
+                                             const ChannelTensors& from) const {
+  if (active.head_channels == m_head_dim) return;  // they were prefixes of the gradients themselves
+  const auto unpack = [&](const View2<S>& packed, const View2<S>& full) {
+    kernels::unpack_add_head_channels<S>(context.exec, packed, m_head_dim, active.head_channels,
+                                         full);
+  };
+  unpack(from.conv_weight, m_store[m_conv_x.weight].gradient);
+  unpack(column(from.conv_bias), column(m_store[m_conv_x.bias].gradient_vector()));
+  unpack(column(from.norm), column(m_store[m_norm].gradient_vector()));
+}
+
+template <class S>
+View2<const S> MambaMixer<S>::importance_activations(const Saved& saved) const {
+  return static_cast<const MambaSaved&>(saved).x.projected;
+}
+
+template class MambaMixer<float>;
+template class MambaMixer<double>;
+
+}  // namespace elastic

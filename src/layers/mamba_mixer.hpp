@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Mamba-2 mixer (Dao and Gu 2024), elastic in heads H (the same number in every group) and in
+// head channels P.
+//
+//   z, x, B, C, dt = in_proj u;   x, B, C <- silu(conv1d(.));   y = SSD(x, B, C, dt);   out = W_out
+//   groupnorm(y silu(z))
+//
+// Soft masks: m (.) z, x masked before, and in weight and bias of, its convolution, m_h dt; B and C
+// are never masked.
+#pragma once
+#include "kernels/gated_rmsnorm.hpp"
+#include "kernels/ssd.hpp"
+#include "layers/layer.hpp"
+#include "layers/linear.hpp"
+
+namespace elastic {
+
+template <class S>
+class MambaMixer final : public Layer<S> {
+ public:
+  using typename Layer<S>::Saved;
+  using typename Layer<S>::Cache;
+  MambaMixer(const ModelShape& shape, index_t index, ParameterStore<S>& store);
+
+  std::unique_ptr<Saved> make_saved() const override;
+  std::unique_ptr<Cache> make_cache(const LayerActive<S>& active, index_t batch,
+                                    index_t max_length) const override;
+  void forward(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
+               View2<S> y, Saved& saved) const override;
+  void backward(const LayerContext& context, const LayerActive<S>& active, View2<const S> dy,
+                View2<const S> u, const Saved& saved, View2<S> du) const override;
+  void step(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
+            index_t position, Cache& cache, View2<S> y) const override;
+  View2<const S> importance_activations(const Saved& saved) const override;
+
+ private:
+  /// A projected signal before and after its convolution.
+  struct Signal {
+    View2<S> projected, convolved;
+  };
+  /// Per-channel tensors of the active heads: prefixes, or packed copies where head channels are
+  /// cut.
+  struct ChannelTensors {
+    View2<S> conv_weight;      // [E, W]
+    View1<S> conv_bias, norm;  // [E]
+  };
+  struct MambaSaved : Saved {
+    View2<S> z;              // [T, E]
+    Signal x, ssm_B, ssm_C;  // [T, E], [T, G*N] twice
+    View2<S> dt_raw;         // [T, H]
+    kernels::SsdSaved<S> scan;
+    View2<S> scanned;  // [T, E] y of the scan
+    View2<S> normed;   // [T, E]
+    View2<S> rstd;     // [T, G]
+    ChannelTensors channels;
+  };
+  struct MambaCache : Cache {
+    View2<S> conv_x, conv_B, conv_C;  // [B, channels * (W-1)]
+    View2<S> state;                   // [B*H, P*N]
+  };
+  struct Convolution {
+    index_t weight, bias;  // [channels, W], [channels]
+  };
+
+  Blocks channels_of(const LayerActive<S>& active) const {
+    return {active.width, m_head_dim, active.head_channels};
+  }
+  kernels::SsdShape scan_shape(const LayerContext& context, const LayerActive<S>& active) const;
+  kernels::GatedRmsNormParams norm_params(const LayerActive<S>& active) const;
+  kernels::SsdInputs<S> scan_inputs(const LayerContext& context, const LayerActive<S>& active,
+                                    const MambaSaved& saved) const;
+  ChannelTensors channel_tensors(const LayerContext& context, const LayerActive<S>& active) const;
+  ChannelTensors channel_gradients(const LayerContext& context, const LayerActive<S>& active) const;
+  void return_channel_gradients(const LayerContext& context, const LayerActive<S>& active,
+                                const ChannelTensors& from) const;
+  void project(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
+               MambaSaved& saved) const;
+  void backward_scan(const LayerContext& context, const LayerActive<S>& active,
+                     View2<const S> dscanned, const MambaSaved& saved,
+                     const kernels::SsdGradients<S>& gradients) const;
+  /// Returns the gradient of signal.projected.
+  View2<S> backward_convolution(const LayerContext& context, const Signal& signal,
+                                View2<const S> weight, View1<const S> bias, const SoftMask<S>& mask,
+                                View2<const S> dsignal, View2<S> dweight, View1<S> dbias) const;
+
+  const ParameterStore<S>& m_store;
+  index_t m_head_dim, m_groups, m_state_dim, m_d_conv, m_chunk_size;  // P, G, N, W, Q
+  index_t m_z, m_x, m_B, m_C, m_dt;  // in_proj parts [E, D] twice, [G*N, D] twice, [H, D]
+  Convolution m_conv_x, m_conv_B, m_conv_C;
+  index_t m_A_log, m_D, m_dt_bias;  // [H]
+  index_t m_norm, m_out;            // [E], [D, E]
+};
+
+}  // namespace elastic

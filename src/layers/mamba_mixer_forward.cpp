@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// Forward pass and generation step of the Mamba-2 mixer.
+#include "kernels/causal_conv1d.hpp"
+#include "layers/mamba_mixer.hpp"
+
+namespace elastic {
+
+template <class S>
+void MambaMixer<S>::project(const LayerContext& context, const LayerActive<S>& active,
+                            View2<const S> u, MambaSaved& saved) const {
+  Arena& arena = *context.arena;
+  const index_t tokens = u.extent_int(0), state = m_groups * m_state_dim;
+  const Blocks channels = channels_of(active);
+  const auto project_to = [&](View2<S>& out, index_t parameter, Blocks rows) {
+    out = arena.matrix<S>(tokens, rows.size());
+    linear_forward<S>(context.exec, u, m_store[parameter].value, rows, out);
+  };
+  project_to(saved.z, m_z, channels);
+  project_to(saved.x.projected, m_x, channels);
+  project_to(saved.ssm_B.projected, m_B, Blocks::prefix(state));
+  project_to(saved.ssm_C.projected, m_C, Blocks::prefix(state));
+  project_to(saved.dt_raw, m_dt, Blocks::prefix(active.width));
+  saved.channels = channel_tensors(context, active);
+}
+
+template <class S>
+void MambaMixer<S>::forward(const LayerContext& context, const LayerActive<S>& active,
+                            View2<const S> u, View2<S> y, Saved& saved_base) const {
+  auto& saved = static_cast<MambaSaved&>(saved_base);
+  Arena& arena = *context.arena;
+  project(context, active, u, saved);
+
+  const auto convolve = [&](Signal& signal, View2<const S> weight, View1<const S> bias,
+                            View1<const S> mask) {
+    signal.convolved =
+        arena.matrix<S>(signal.projected.extent_int(0), signal.projected.extent_int(1));
+    kernels::causal_conv1d_forward<S>(context.exec, signal.projected, weight, bias, mask,
+                                      context.segment, {.seq_length = context.seq_length},
+                                      signal.convolved);
+  };
+  convolve(saved.x, saved.channels.conv_weight, saved.channels.conv_bias, active.inner.value);
+  convolve(saved.ssm_B, m_store[m_conv_B.weight].value, m_store[m_conv_B.bias].value_vector(), {});
+  convolve(saved.ssm_C, m_store[m_conv_C.weight].value, m_store[m_conv_C.bias].value_vector(), {});
+
+  const auto shape = scan_shape(context, active);
+  const index_t tokens = shape.num_tokens(), channels = channels_of(active).size();
+  saved.scan = {arena.matrix<S>(tokens, active.width), arena.matrix<S>(tokens, active.width),
+                arena.matrix<S>(shape.num_states(), active.head_channels * m_state_dim)};
+  saved.scanned = arena.matrix<S>(tokens, channels);
+  kernels::ssd_forward<S>(context.exec, shape, scan_inputs(context, active, saved), saved.scan,
+                          saved.scanned);
+
+  saved.normed = arena.matrix<S>(tokens, channels);
+  saved.rstd = arena.matrix<S>(tokens, m_groups);
+  kernels::gated_rmsnorm_forward<S>(context.exec, saved.scanned, saved.z, saved.channels.norm,
+                                    active.inner.value, norm_params(active), saved.normed,
+                                    saved.rstd);
+  linear_blocked_input_forward<S>(context.exec, saved.normed, m_store[m_out].value,
+                                  channels_of(active), y);
+}
+
+template <class S>
+void MambaMixer<S>::step(const LayerContext& context, const LayerActive<S>& active,
+                         View2<const S> u, index_t, Cache& cache_base, View2<S> y) const {
+  auto& cache = static_cast<MambaCache&>(cache_base);
+  Arena& arena = *context.arena;
+  const Arena::Scope scope(arena);
+  MambaSaved saved;
+  project(context, active, u, saved);
+
+  const index_t batch = u.extent_int(0), channels = channels_of(active).size();
+  const auto convolve = [&](Signal& signal, View2<const S> weight, View1<const S> bias,
+                            const View2<S>& state) {
+    signal.convolved = arena.matrix<S>(batch, signal.projected.extent_int(1));
+    kernels::causal_conv1d_step<S>(context.exec, signal.projected, weight, bias, state,
+                                   signal.convolved);
+  };
+  convolve(saved.x, saved.channels.conv_weight, saved.channels.conv_bias, cache.conv_x);
+  convolve(saved.ssm_B, m_store[m_conv_B.weight].value, m_store[m_conv_B.bias].value_vector(),
+           cache.conv_B);
+  convolve(saved.ssm_C, m_store[m_conv_C.weight].value, m_store[m_conv_C.bias].value_vector(),
+           cache.conv_C);
+
+  auto shape = scan_shape(context, active);
+  shape.batch = batch;
+  shape.seq_length = 1;
+  auto inputs = scan_inputs(context, active, saved);
+  inputs.segment = {};
+  saved.scanned = arena.matrix<S>(batch, channels);
+  kernels::ssd_step<S>(context.exec, shape, inputs, cache.state, saved.scanned);
+  saved.normed = arena.matrix<S>(batch, channels);
+  saved.rstd = arena.matrix<S>(batch, m_groups);
+  kernels::gated_rmsnorm_forward<S>(context.exec, saved.scanned, saved.z, saved.channels.norm, {},
+                                    norm_params(active), saved.normed, saved.rstd);
+  linear_blocked_input_forward<S>(context.exec, saved.normed, m_store[m_out].value,
+                                  channels_of(active), y);
+}
+
+#define ELASTIC_INSTANTIATE(S)                                                                     \
+  template void MambaMixer<S>::project(const LayerContext&, const LayerActive<S>&, View2<const S>, \
+                                       MambaSaved&) const;                                         \
+  template void MambaMixer<S>::forward(const LayerContext&, const LayerActive<S>&, View2<const S>, \
+                                       View2<S>, Saved&) const;                                    \
+  template void MambaMixer<S>::step(const LayerContext&, const LayerActive<S>&, View2<const S>,    \
+                                    index_t, Cache&, View2<S>) const;
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
+
+}  // namespace elastic

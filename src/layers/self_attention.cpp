@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "layers/self_attention.hpp"
+
+#include "kernels/column_scale.hpp"
+#include "layers/linear.hpp"
+
+namespace elastic {
+
+template <class S>
+SelfAttention<S>::SelfAttention(const ModelShape& shape, index_t index, ParameterStore<S>& store)
+    : m_store(store) {
+  const LayerShape& layer = shape.layers[static_cast<std::size_t>(index)];
+  const std::string name = fmt::format("layers.{}.mixer.", index);
+  m_groups = layer.num_groups;
+  m_channels = layer.head_channels;
+  const auto input = [&](const char* part, index_t rows, Dim dim) {
+    return store.add({.name = name + part,
+                      .rows = rows,
+                      .columns = shape.hidden_size,
+                      .row_dim = dim,
+                      .column_dim = Dim::hidden,
+                      .layer = index});
+  };
+  m_q = input("q_proj", layer.inner(), Dim::attention_inner);
+  m_k = input("k_proj", m_groups * m_channels, Dim::fixed);
+  m_v = input("v_proj", m_groups * m_channels, Dim::fixed);
+  m_o = store.add({.name = name + "o_proj",
+                   .rows = shape.hidden_size,
+                   .columns = layer.inner(),
+                   .row_dim = Dim::hidden,
+                   .column_dim = Dim::attention_inner,
+                   .layer = index});
+}
+
+template <class S>
+std::unique_ptr<typename Layer<S>::Saved> SelfAttention<S>::make_saved() const {
+  return std::make_unique<AttentionSaved>();
+}
+template <class S>
+std::unique_ptr<typename Layer<S>::Cache> SelfAttention<S>::make_cache(const LayerActive<S>&,
+                                                                       index_t batch,
+                                                                       index_t max_length) const {
+  auto cache = std::make_unique<KvCache>();
+  cache->k = View2<S>("elastic::k_cache", batch * max_length, m_groups * m_channels);
+  cache->v = View2<S>("elastic::v_cache", batch * max_length, m_groups * m_channels);
+  cache->max_length = max_length;
+  return cache;
+}
+template <class S>
+kernels::AttentionShape SelfAttention<S>::shape_of(const LayerContext& context,
+                                                   const LayerActive<S>& active) const {
+  return {.batch = context.batch,
+          .seq_length = context.seq_length,
+          .num_heads = active.width,
+          .num_groups = m_groups,
+          .head_dim = m_channels};
+}
+
+template <class S>
+void SelfAttention<S>::forward(const LayerContext& context, const LayerActive<S>& active,
+                               View2<const S> u, View2<S> y, Saved& saved_base) const {
+  auto& saved = static_cast<AttentionSaved&>(saved_base);
+  Arena& arena = *context.arena;
+  const index_t tokens = u.extent_int(0), inner = active.width * m_channels,
+                kv = m_groups * m_channels;
+  saved.q = arena.matrix<S>(tokens, inner);
+  saved.k = arena.matrix<S>(tokens, kv);
+  saved.v = arena.matrix<S>(tokens, kv);
+  saved.heads = arena.matrix<S>(tokens, inner);
+  saved.lse = arena.matrix<S>(tokens, active.width);
+  linear_forward<S>(context.exec, u, m_store[m_q].value, Blocks::prefix(inner), saved.q);
+  linear_forward<S>(context.exec, u, m_store[m_k].value, Blocks::prefix(kv), saved.k);
+  linear_forward<S>(context.exec, u, m_store[m_v].value, Blocks::prefix(kv), saved.v);
+  kernels::attention_forward<S>(context.exec, shape_of(context, active), saved.q, saved.k, saved.v,
+                                context.segment, saved.heads, saved.lse);
+  saved.masked = saved.heads;
+  if (active.inner.value.size() > 0) {
+    saved.masked = arena.matrix<S>(tokens, inner);
+    kernels::column_scale_forward<S>(context.exec, saved.heads, active.inner.value, m_channels,
+                                     saved.masked);
+  }
+  linear_blocked_input_forward<S>(context.exec, saved.masked, m_store[m_o].value,
+                                  Blocks::prefix(inner), y);
+}
+
+template <class S>
+void SelfAttention<S>::backward(const LayerContext& context, const LayerActive<S>& active,
+                                View2<const S> dy, View2<const S> u, const Saved& saved_base,
+                                View2<S> du) const {
+  const auto& saved = static_cast<const AttentionSaved&>(saved_base);
+  Arena& arena = *context.arena;
+  const Arena::Scope scope(arena);
+  const index_t tokens = u.extent_int(0), inner = active.width * m_channels,
+                kv = m_groups * m_channels;
+  const auto dheads = arena.matrix<S>(tokens, inner), dq = arena.matrix<S>(tokens, inner);
+  const auto dk = arena.matrix<S>(tokens, kv), dv = arena.matrix<S>(tokens, kv);
+  const auto shape = shape_of(context, active);
+  const auto workspace = arena.vector<S>(kernels::attention_workspace_size(shape));
+
+  const auto &q = m_store[m_q], &k = m_store[m_k], &v = m_store[m_v], &o = m_store[m_o];
+  linear_blocked_input_backward<S>(context.exec, dy, saved.masked, o.value, o.gradient,
+                                   Blocks::prefix(inner), dheads);
+  if (active.inner.value.size() > 0)
+    kernels::column_scale_backward<S>(context.exec, dheads, saved.heads, active.inner.value,
+                                      m_channels, dheads, active.inner.gradient);
+  kernels::attention_backward<S>(context.exec, shape, dheads, saved.q, saved.k, saved.v,
+                                 saved.heads, saved.lse, context.segment, dq, dk, dv, workspace);
+  linear_backward<S>(context.exec, dq, u, q.value, q.gradient, Blocks::prefix(inner), false, du);
+  linear_backward<S>(context.exec, dk, u, k.value, k.gradient, Blocks::prefix(kv), true, du);
+  linear_backward<S>(context.exec, dv, u, v.value, v.gradient, Blocks::prefix(kv), true, du);
+}
+
+template <class S>
+void SelfAttention<S>::step(const LayerContext& context, const LayerActive<S>& active,
+                            View2<const S> u, index_t position, Cache& cache_base,
+                            View2<S> y) const {
+  auto& cache = static_cast<KvCache&>(cache_base);
+  Arena& arena = *context.arena;
+  const Arena::Scope scope(arena);
+  const index_t batch = u.extent_int(0), inner = active.width * m_channels,
+                kv = m_groups * m_channels;
+  const auto q = arena.matrix<S>(batch, inner), heads = arena.matrix<S>(batch, inner);
+  // Row `position` of every sequence: a View of the cache with one row per sequence.
+  const auto newest = [&](const View2<S>& all) {
+    const View2<S> by_sequence(all.data(), batch, cache.max_length * kv);
+    return View2<S>(
+        Kokkos::subview(by_sequence, Kokkos::ALL, Range(position * kv, (position + 1) * kv)));
+  };
+  linear_forward<S>(context.exec, u, m_store[m_q].value, Blocks::prefix(inner), q);
+  linear_forward<S>(context.exec, u, m_store[m_k].value, Blocks::prefix(kv), newest(cache.k));
+  linear_forward<S>(context.exec, u, m_store[m_v].value, Blocks::prefix(kv), newest(cache.v));
+  auto shape = shape_of(context, active);
+  shape.batch = batch;
+  shape.seq_length = cache.max_length;
+  kernels::attention_step<S>(context.exec, shape, position + 1, q, cache.k, cache.v, heads);
+  linear_blocked_input_forward<S>(context.exec, heads, m_store[m_o].value, Blocks::prefix(inner),
+                                  y);
+}
+
+template <class S>
+View2<const S> SelfAttention<S>::importance_activations(const Saved& saved) const {
+  return static_cast<const AttentionSaved&>(saved).heads;
+}
+
+template class SelfAttention<float>;
+template class SelfAttention<double>;
+
+}  // namespace elastic

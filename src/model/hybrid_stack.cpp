@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/hybrid_stack.hpp"
+
+#include "kernels/residual_add.hpp"
+
+namespace elastic {
+
+template <class S>
+HybridStack<S>::HybridStack(const ModelShape& shape, ParameterStore<S>& store) : m_store(store) {
+  for (index_t l = 0; l < shape.num_layers(); ++l) {
+    m_norms.push_back(store.add({.name = fmt::format("layers.{}.norm.weight", l),
+                                 .rows = 1,
+                                 .columns = shape.hidden_size,
+                                 .column_dim = Dim::hidden,
+                                 .layer = l,
+                                 .weight_decay = false,
+                                 .vector = true}));
+    m_layers.push_back(make_layer<S>(shape, l, store));
+  }
+}
+
+template <class S>
+std::vector<StackEntry<S>> HybridStack<S>::make_entries() const {
+  std::vector<StackEntry<S>> entries(m_layers.size());
+  for (std::size_t l = 0; l < entries.size(); ++l) entries[l].saved = m_layers[l]->make_saved();
+  return entries;
+}
+
+template <class S>
+void HybridStack<S>::forward_layer(const LayerContext& context, const ActiveWidths<S>& widths,
+                                   std::size_t l, StackEntry<S>& entry) const {
+  const index_t tokens = context.num_tokens();
+  entry.normed = context.arena->matrix<S>(tokens, widths.hidden);
+  entry.output = context.arena->matrix<S>(tokens, widths.hidden);
+  entry.rstd = context.arena->vector<S>(tokens);
+  const auto weight = prefix(m_store[m_norms[l]].value_vector(), widths.hidden);
+  kernels::rmsnorm_forward<S>(context.exec, entry.input, weight, widths.hidden_mask.value,
+                              widths.norm.params, entry.normed, entry.rstd);
+  m_layers[l]->forward(context, widths.layers[l], entry.normed, entry.output, *entry.saved);
+}
+
+template <class S>
+void HybridStack<S>::forward(const LayerContext& context, const ActiveWidths<S>& widths, Keep keep,
+                             const View2<S>& h, std::vector<StackEntry<S>>& entries,
+                             const StackObserver<S>& observer) const {
+  for (std::size_t l = 0; l < m_layers.size(); ++l) {
+    const auto& active = widths.layers[l];
+    if (!active.active) continue;
+    auto& entry = entries[l];
+    entry.input = h;
+    if (keep != Keep::nothing) {
+      entry.input = context.arena->matrix<S>(context.num_tokens(), widths.hidden);
+      Kokkos::deep_copy(context.exec, entry.input, h);
+    }
+    const auto mark = context.arena->mark();
+    forward_layer(context, widths, l, entry);
+    if (observer) observer(static_cast<index_t>(l), entry);
+    kernels::residual_add_forward<S>(context.exec, entry.output, widths.hidden_mask.value,
+                                     active.gamma, h);
+    if (keep != Keep::everything) context.arena->release(mark);
+  }
+}
+
+template <class S>
+void HybridStack<S>::backward_layer(const LayerContext& context, const ActiveWidths<S>& widths,
+                                    std::size_t l, const StackEntry<S>& entry,
+                                    const View2<S>& dh) const {
+  Arena& arena = *context.arena;
+  const auto& active = widths.layers[l];
+  const index_t tokens = context.num_tokens();
+  const auto doutput = arena.matrix<S>(tokens, widths.hidden),
+             dnormed = arena.matrix<S>(tokens, widths.hidden);
+  kernels::residual_add_backward<S>(context.exec, dh, entry.output, widths.hidden_mask.value,
+                                    active.gamma, doutput, widths.hidden_mask.gradient,
+                                    active.dgamma);
+  m_layers[l]->backward(context, active, doutput, entry.normed, *entry.saved, dnormed);
+  const auto& norm = m_store[m_norms[l]];
+  const auto workspace = arena.vector<S>(kernels::rmsnorm_workspace_size(tokens, widths.hidden));
+  kernels::rmsnorm_backward<S>(context.exec, dnormed, entry.input,
+                               prefix(norm.value_vector(), widths.hidden), widths.hidden_mask.value,
+                               entry.rstd, widths.norm.params, dh,
+                               prefix(norm.gradient_vector(), widths.hidden),
+                               widths.hidden_mask.gradient, widths.norm.dscale, workspace);
+}
+
+template <class S>
+void HybridStack<S>::backward(const LayerContext& context, const ActiveWidths<S>& widths, Keep keep,
+                              const View2<S>& dh, std::vector<StackEntry<S>>& entries) const {
+  ELASTIC_REQUIRE(keep != Keep::nothing, "backward needs a forward pass that kept its activations");
+  for (std::size_t l = m_layers.size(); l-- > 0;) {
+    if (!widths.layers[l].active) continue;
+    const Arena::Scope scope(*context.arena);
+    if (keep == Keep::inputs) forward_layer(context, widths, l, entries[l]);
+    backward_layer(context, widths, l, entries[l], dh);
+  }
+}
+
+template <class S>
+void HybridStack<S>::step(const LayerContext& context, const ActiveWidths<S>& widths,
+                          index_t position, const View2<S>& h,
+                          std::vector<std::unique_ptr<typename Layer<S>::Cache>>& caches) const {
+  const Arena::Scope scope(*context.arena);
+  const index_t batch = h.extent_int(0);
+  const auto normed = context.arena->matrix<S>(batch, widths.hidden),
+             output = context.arena->matrix<S>(batch, widths.hidden);
+  const auto rstd = context.arena->vector<S>(batch);
+  for (std::size_t l = 0; l < m_layers.size(); ++l) {
+    const auto& active = widths.layers[l];
+    if (!active.active) continue;
+    kernels::rmsnorm_forward<S>(context.exec, h,
+                                prefix(m_store[m_norms[l]].value_vector(), widths.hidden), {},
+                                widths.norm.params, normed, rstd);
+    m_layers[l]->step(context, active, normed, position, *caches[l], output);
+    kernels::residual_add_forward<S>(context.exec, output, {}, active.gamma, h);
+  }
+}
+
+template class HybridStack<float>;
+template class HybridStack<double>;
+
+}  // namespace elastic

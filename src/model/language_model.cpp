@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/language_model.hpp"
+
+#include "kernels/embedding.hpp"
+#include "kernels/gemm.hpp"
+
+namespace elastic {
+namespace {
+template <class S>
+index_t add_vocabulary_tensor(ParameterStore<S>& store, const char* name, const ModelShape& shape) {
+  return store.add({.name = name,
+                    .rows = shape.vocab_size,
+                    .columns = shape.hidden_size,
+                    .column_dim = Dim::hidden});
+}
+}  // namespace
+
+template <class S>
+LanguageModel<S>::LanguageModel(const ModelShape& shape, bool frozen)
+    : m_shape(shape),
+      m_embeddings(add_vocabulary_tensor(m_store, "word_embeddings", shape)),
+      m_stack(shape, m_store),
+      m_final_norm(m_store.add({.name = "final_norm.weight",
+                                .rows = 1,
+                                .columns = shape.hidden_size,
+                                .column_dim = Dim::hidden,
+                                .weight_decay = false,
+                                .vector = true})),
+      m_output(add_vocabulary_tensor(m_store, "output_layer", shape)) {
+  m_store.allocate(!frozen);
+}
+
+template <class S>
+ForwardPass<S> LanguageModel<S>::make_pass(Keep keep) const {
+  ForwardPass<S> pass;
+  pass.keep = keep;
+  pass.entries = m_stack.make_entries();
+  return pass;
+}
+
+template <class S>
+void LanguageModel<S>::forward(const LayerContext& context, const ActiveWidths<S>& widths,
+                               View1<const token_t> tokens, ForwardPass<S>& pass,
+                               const StackObserver<S>& observer) const {
+  Arena& arena = *context.arena;
+  const index_t num_tokens = context.num_tokens(), width = widths.hidden;
+  pass.stream = arena.matrix<S>(num_tokens, width);
+  pass.hidden = arena.matrix<S>(num_tokens, width);
+  pass.rstd = arena.vector<S>(num_tokens);
+  kernels::embedding_forward<S>(context.exec, tokens,
+                                prefix(word_embeddings().value, m_shape.vocab_size, width),
+                                pass.stream);
+  m_stack.forward(context, widths, pass.keep, pass.stream, pass.entries, observer);
+  kernels::rmsnorm_forward<S>(context.exec, pass.stream, prefix(final_norm().value_vector(), width),
+                              widths.hidden_mask.value, widths.norm.params, pass.hidden, pass.rstd);
+}
+
+template <class S>
+void LanguageModel<S>::backward(const LayerContext& context, const ActiveWidths<S>& widths,
+                                View1<const token_t> tokens, ForwardPass<S>& pass,
+                                View2<const S> dhidden) const {
+  Arena& arena = *context.arena;
+  const Arena::Scope scope(arena);
+  const index_t num_tokens = context.num_tokens(), width = widths.hidden;
+  const auto dstream = arena.matrix<S>(num_tokens, width);
+  const auto workspace = arena.vector<S>(kernels::rmsnorm_workspace_size(num_tokens, width));
+  Kokkos::deep_copy(context.exec, dstream, S(0));
+  kernels::rmsnorm_backward<S>(context.exec, dhidden, pass.stream,
+                               prefix(final_norm().value_vector(), width), widths.hidden_mask.value,
+                               pass.rstd, widths.norm.params, dstream,
+                               prefix(final_norm().gradient_vector(), width),
+                               widths.hidden_mask.gradient, widths.norm.dscale, workspace);
+  m_stack.backward(context, widths, pass.keep, dstream, pass.entries);
+  kernels::embedding_backward<S>(context.exec, tokens, dstream,
+                                 prefix(word_embeddings().gradient, m_shape.vocab_size, width));
+}
+
+template <class S>
+void LanguageModel<S>::logits(const ExecutionSpace& exec, View2<const S> hidden,
+                              const View2<S>& out) const {
+  const index_t width = hidden.extent_int(1);
+  kernels::gemm<S>(exec, kernels::Transpose::no, kernels::Transpose::yes, 1, hidden,
+                   prefix(output_layer().value, m_shape.vocab_size, width), 0, out);
+}
+
+template class LanguageModel<float>;
+template class LanguageModel<double>;
+
+}  // namespace elastic

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Losses on the output layer, chunked over tokens: per chunk, logits of student (and teacher) are
+// computed, reduced, differentiated and discarded.
+//
+//   loss = cross_entropy_weight * CE(student, targets) + distillation_weight * KL(teacher ||
+//   student), weighted sums over tokens
+#pragma once
+#include "model/language_model.hpp"
+
+namespace elastic {
+
+struct LossConfig {
+  double cross_entropy_weight = 1;  ///< of next-token cross-entropy
+  double distillation_weight = 0;   ///< of the forward KL from the teacher
+  double temperature = 1;           ///< of the distillation
+  index_t tokens_per_chunk = 1024;  ///< rows of logits that exist at a time
+};
+/// Sums over the tokens of a micro-batch of weight * loss, on the host.
+struct LossSums {
+  double cross_entropy = 0;  ///< nats; 0 if neither wanted nor weighted
+  double kl = 0;
+};
+template <class S>
+struct LossTargets {
+  View1<const token_t> targets;  ///< [T]
+  View1<const float> weight;     ///< [T]
+};
+/// The teacher's part: its output layer and its final hidden states [T, D_teacher].
+template <class S>
+struct TeacherStates {
+  const LanguageModel<S>* model = nullptr;
+  View2<const S> hidden;
+};
+
+/// Both losses of a pass without gradient (evaluation); teacher optional.
+template <class S>
+LossSums evaluate_losses(const LayerContext& context, const LanguageModel<S>& model,
+                         View2<const S> hidden, const LossTargets<S>& targets,
+                         const TeacherStates<S>& teacher, const LossConfig& config);
+/// Losses with a non-zero weight, their gradient by `hidden` (overwritten) times `factor`, and by
+/// the output layer (accumulated).
+template <class S>
+LossSums differentiate_losses(const LayerContext& context, const LanguageModel<S>& model,
+                              View2<const S> hidden, const LossTargets<S>& targets,
+                              const TeacherStates<S>& teacher, const LossConfig& config,
+                              double factor, const View2<S>& dhidden);
+
+}  // namespace elastic
