@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention of one new position of each sequence against its cache: one team per (sequence, head)
+// reads keys and values once, with an online softmax over tiles of keys.
+#include "base/region.hpp"
+#include "kernels/attention_tiles.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+template <class S>
+struct StepTeam {
+  AttentionShape shape;
+  index_t length;
+  View2<const S> q, k_cache, v_cache;
+  View2<S> out;
+  index_t scratch_bytes;
+
+  KOKKOS_INLINE_FUNCTION void operator()(const Team& team) const {
+    const index_t C = shape.head_dim, batch = team.league_rank() / shape.num_heads;
+    const AttentionHead head(shape, {}, batch, team.league_rank() % shape.num_heads);
+    ScratchCarver carver = team_scratch(team, scratch_bytes);
+    S* const scores = carver.take<S>(attention_tile);
+    S* const sum = carver.take<S>(C);
+    for_each_row(team, C, [&](index_t c) { sum[c] = 0; });
+    S maximum = no_score<S>, total = 0;
+    for (index_t key = 0; key < length; key += attention_tile) {
+      const index_t keys = math::min(attention_tile, length - key);
+      const S new_maximum = score(team, head, batch, key, keys, maximum, scores);
+      const S correction = vector_exp(maximum - new_maximum);
+      maximum = new_maximum;
+      S part = 0;  // every thread of the team sums the same
+      for (index_t j = 0; j < keys; ++j) part += vector_exp(scores[j] - maximum);
+      total = total * correction + part;
+      const S* const v0 = &v_cache(head.first_token + key, head.kv_column);
+      const index_t stride = leading_dimension(v_cache);
+      constexpr index_t width = on_host ? lanes : 1;
+      for_each_row(team, (C + width - 1) / width, [&](index_t block) {
+        const index_t begin = block * width, end = math::min(C, begin + width);
+        ELASTIC_SIMD
+        for (index_t c = begin; c < end; ++c) sum[c] *= correction;
+        for (index_t j = 0; j < keys; ++j) {
+          const S p = vector_exp(scores[j] - maximum);
+          ELASTIC_SIMD
+          for (index_t c = begin; c < end; ++c) sum[c] += p * v0[j * stride + c];
+        }
+      });
+    }
+    const S inverse = S(1) / total;
+    for_each_row(team, C, [&](index_t c) { out(batch, head.q_column + c) = inverse * sum[c]; });
+  }
+
+  /// scores[j] = scale q . k_j; returns the new maximum.
+  KOKKOS_INLINE_FUNCTION S score(const Team& team, const AttentionHead& head, index_t batch,
+                                 index_t key, index_t keys, S maximum, S* scores) const {
+    const index_t C = shape.head_dim;
+    const S scale = attention_scale<S>(shape);
+    const S* const q0 = &q(batch, head.q_column);
+    for_each_row(team, keys, [&](index_t j) {
+      const S* const k_row = &k_cache(head.first_token + key + j, head.kv_column);
+      S dot = 0;
+      ELASTIC_SIMD_SUM(dot)
+      for (index_t c = 0; c < C; ++c) dot += q0[c] * k_row[c];
+      scores[j] = scale * dot;
+    });
+    for (index_t j = 0; j < keys; ++j) maximum = math::max(maximum, scores[j]);
+    return maximum;
+  }
+};
+
+}  // namespace
+
+template <class S>
+void attention_step(const ExecutionSpace& exec, const AttentionShape& shape, index_t length,
+                    In2<S> q, In2<S> k_cache, In2<S> v_cache, InOut2<S> out) {
+  require_attention_shapes("attention_step", shape, shape.batch, shape.batch * shape.seq_length, q,
+                           k_cache, v_cache, out);
+  ELASTIC_REQUIRE(length > 0 && length <= shape.seq_length, "attention_step: length {} of {}",
+                  length, shape.seq_length);
+  const index_t teams = shape.batch * shape.num_heads;
+  if (teams == 0) return;
+  ScratchCarver counter(nullptr);
+  counter.take<S>(attention_tile);
+  counter.take<S>(shape.head_dim);
+  const StepTeam<S> body{shape, length, q, k_cache, v_cache, out, counter.bytes()};
+  Kokkos::parallel_for("elastic::attention_step", team_policy(exec, teams, counter.bytes()), body);
+  add_flops(4.0 * static_cast<double>(teams * shape.head_dim * length));
+}
+
+#define ELASTIC_INSTANTIATE(S)                                                                   \
+  template void attention_step<S>(const ExecutionSpace&, const AttentionShape&, index_t, In2<S>, \
+                                  In2<S>, In2<S>, InOut2<S>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+
+}  // namespace elastic::kernels
