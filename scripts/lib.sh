@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+# Shared by the scripts of this folder: stops on the first error, goes to the root of the tree, builds, starts ranks.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+BUILD=${BUILD:-build}
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-1}
+
+say() { printf '\n== %s\n' "$*"; }
+
+# One compiler per core, but not more than fit into memory (2 GiB each).
+build_jobs() {
+  local by_memory
+  by_memory=$(awk '/^MemAvailable:/ { print int($2 / 2097152) }' /proc/meminfo 2>/dev/null || true)
+  local jobs
+  jobs=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+  ((${by_memory:-$jobs} >= jobs)) || jobs=$by_memory
+  echo $((jobs > 1 ? jobs : 1))
+}
+
+# build [CMake arguments]: configures (once; later runs only what changed) and compiles everything.
+build() {
+  local generator=()
+  if [[ ! -f $BUILD/CMakeCache.txt ]] && command -v ninja >/dev/null; then generator=(-G Ninja); fi
+  cmake -S . -B "$BUILD" "${generator[@]}" -DCMAKE_BUILD_TYPE="${BUILD_TYPE:-Release}" "$@"
+  cmake --build "$BUILD" --parallel "$(build_jobs)"
+}
+
+# on_ranks N PROGRAM ARGUMENTS...: also as root and on machines with fewer cores than ranks (Open MPI refuses both unasked).
+on_ranks() {
+  local ranks=$1 flags=()
+  shift
+  if mpirun --version 2>/dev/null | grep -qi 'open.mpi\|open-rte'; then
+    if ((EUID == 0)); then flags+=(--allow-run-as-root); fi
+    if (($(nproc) < ranks)); then flags+=(--oversubscribe); fi
+  fi
+  mpirun "${flags[@]}" -n "$ranks" "$@"
+}
