@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Internals of hdf5_file*.cpp: ownership of HDF5 identifiers, element types, error texts.
+#pragma once
+#include <hdf5.h>
+
+#include <string>
+#include <utility>
+
+#include "io/storage.hpp"
+
+namespace elastic::hdf5 {
+
+static_assert(std::is_same_v<hid_t, std::int64_t>, "HDF5 1.10 or newer");
+static_assert(std::endian::native == std::endian::little,
+              "files hold little-endian numbers, written as they are");
+
+/// Owns an identifier; may be invalid (negative) until checked.
+class Handle {
+ public:
+  Handle(hid_t id, herr_t (*close)(hid_t)) : m_id(id), m_close(close) {}
+  Handle(Handle&& other) noexcept : m_id(std::exchange(other.m_id, -1)), m_close(other.m_close) {}
+  Handle& operator=(Handle&&) = delete;
+  ~Handle() {
+    if (m_id >= 0) m_close(m_id);
+  }
+  operator hid_t() const { return m_id; }
+  hid_t release() { return std::exchange(m_id, -1); }
+
+ private:
+  hid_t m_id;
+  herr_t (*m_close)(hid_t);
+};
+
+/// Once per process: errors are returned, not printed; no plugin is ever loaded from disk.
+void initialize_library();
+/// The innermost message on the error stack ("unable to open file: ... 'No such file or
+/// directory'").
+std::string last_error();
+/// The HDF5 type of a dataset element, in the file and in memory.
+Handle element_type(StorageType type);
+/// A string type of `size` bytes, padded with zeros, UTF-8.
+Handle string_type(std::size_t size);
+
+}  // namespace elastic::hdf5

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// The history of a run: a CSV file with fixed columns, one row per report, complete after every
+// row.
+//
+//   HistoryWriter history("history.csv", {"step", "phase", "loss"});
+//   history.append({step, "pretrain", loss});
+//   ...
+//   truncate_history_after("history.csv", "step", 100);   // before a resume from step 100
+//
+// Numbers are written with the fewest digits that give back the same double; NaN is an empty cell.
+#pragma once
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/types.hpp"
+
+namespace elastic {
+
+using HistoryCell = std::variant<double, index_t, std::string>;
+
+class HistoryWriter {
+ public:
+  /// Goes on with an existing file, or starts one with the header row. Throws InputError if the
+  /// existing file has other columns, RunError if it cannot be written.
+  HistoryWriter(const std::filesystem::path& path, std::vector<std::string> columns);
+
+  /// One cell per column. Texts hold no comma, quote or line break (ContractError). Throws
+  /// RunError.
+  void append(const std::vector<HistoryCell>& row);
+
+ private:
+  void write_line(const std::string& line);
+
+  std::filesystem::path m_path;
+  std::size_t m_num_columns;
+  std::ofstream m_file;
+};
+
+/// Removes the first row whose `column` exceeds `value` and all rows after it, and a last line
+/// without its end. The file is replaced as a whole. No file: nothing to do. Throws InputError for
+/// a file without that column, RunError if the new version cannot be written.
+void truncate_history_after(const std::filesystem::path& path, const std::string& column,
+                            double value);
+
+/// A history as columns of text; a last line without its end is left out.
+class History {
+ public:
+  /// Throws InputError naming file and line for a row with a wrong number of cells.
+  explicit History(const std::filesystem::path& path);
+
+  const std::vector<std::string>& columns() const { return m_columns; }
+  std::size_t num_rows() const { return m_rows.size(); }
+  /// Throws InputError if there is no such column, or, for numbers, if a cell is no number. Empty
+  /// cells give NaN.
+  std::vector<std::string> texts(const std::string& column) const;
+  std::vector<double> numbers(const std::string& column) const;
+
+ private:
+  std::size_t index_of(const std::string& column) const;
+
+  std::filesystem::path m_path;
+  std::vector<std::string> m_columns;
+  std::vector<std::vector<std::string>> m_rows;
+};
+
+}  // namespace elastic

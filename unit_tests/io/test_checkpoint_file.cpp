@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checkpoints: round trips, expectations, and damage of every kind.
+#include "io/checkpoint_file.hpp"
+
+#include <csignal>
+#include <sys/resource.h>
+
+#include "base/random.hpp"
+#include "io/checkpoint_views.hpp"
+#include "unit_tests/io/io_support.hpp"
+
+using namespace elastic;
+using namespace elastic::test;
+
+namespace {
+
+template <class T>
+std::vector<T> noise(index_t n, std::uint64_t stream) {
+  std::vector<T> values(static_cast<std::size_t>(n));
+  for (index_t i = 0; i < n; ++i)
+    values[i] =
+        static_cast<T>(1e3 * random_normal({5, RandomPurpose::test, stream}, std::uint64_t(i)));
+  return values;
+}
+
+}  // namespace
+
+class CheckpointFileTest : public InFolder {
+ protected:
+  const std::vector<float> w = noise<float>(15 * 8, 1);
+  const std::vector<double> m = noise<double>(33, 2);
+  const std::vector<index_t> order = {3, 0, 2, 1};
+
+  void fill(CheckpointWriter& writer) const {
+    writer.tensor("model/layers.0.mlp.up", w.data(), 15, 8, StorageType::float32,
+                  {{"axes", "F D"}});
+    writer.tensor("model/half", w.data(), 8, 15, StorageType::bfloat16);
+    writer.vector("optimizer/m", m.data(), 33);
+    writer.vector("ranking/order", order.data(), 4);
+    writer.text("deck", "<job>\nname = test\n");
+    writer.attribute("step", 100);
+    writer.attribute("tau", 0.1);
+    writer.attribute("phase", "elastic");
+  }
+  std::filesystem::path save(const char* name) const {
+    CheckpointWriter writer(folder / name);
+    fill(writer);
+    writer.commit();
+    return folder / name;
+  }
+};
+
+TEST_F(CheckpointFileTest, EverythingComesBack) {
+  const CheckpointReader reader(save("a.h5"));
+  ASSERT_EQ(reader.tensors().size(), 4u);
+  EXPECT_EQ(reader.read<float>("model/layers.0.mlp.up"), w);
+  EXPECT_EQ(reader.read<double>("optimizer/m"), m);
+  EXPECT_EQ(reader.read<index_t>("ranking/order"), order);
+  const auto half = reader.read<float>("model/half");
+  for (std::size_t i = 0; i < w.size(); ++i)
+    EXPECT_EQ(half[i], float_from_bfloat16(bfloat16_bits(w[i])));
+  EXPECT_EQ(reader.read<double>("model/half")[7], double(half[7]));
+
+  const TensorInfo& up = reader.info("model/layers.0.mlp.up");
+  EXPECT_EQ(up.extents, Extents::matrix(15, 8));
+  EXPECT_EQ(up.attributes, (Attributes{{"axes", "F D"}}));
+  EXPECT_EQ(reader.text("deck"), "<job>\nname = test\n");
+  EXPECT_EQ(reader.texts(), std::vector<std::string>{"deck"});
+  EXPECT_FALSE(reader.has_text("other"));
+  EXPECT_EQ(reader.attribute_as<index_t>("step"), 100);
+  EXPECT_EQ(reader.attribute_as<double>("tau"), 0.1);
+  EXPECT_EQ(reader.attribute_as<std::string>("phase"), "elastic");
+  EXPECT_EQ(reader.attributes().size(), 3u);
+  EXPECT_THROW(reader.attribute_as<double>("step"), InputError);
+  EXPECT_NO_THROW(reader.verify());
+  EXPECT_FALSE(std::filesystem::exists(folder / "a.h5.tmp"));
+}
+
+TEST_F(CheckpointFileTest, BlocksAreConvertedToo) {
+  const CheckpointReader reader(save("a.h5"));
+  std::vector<double> block(2 * 3);
+  reader.read_block("model/half", Range(0, 2), Range(0, 3), block.data());
+  for (int i = 0; i < 2; ++i)
+    for (int j = 0; j < 3; ++j)
+      EXPECT_EQ(block[i * 3 + j], float_from_bfloat16(bfloat16_bits(w[i * 15 + j])));
+}
+
+TEST_F(CheckpointFileTest, ViewsAndPrefixes) {
+  const View2<double> parent("elastic::test", 4, 6), back("elastic::test", 3, 9);
+  auto h_parent = Kokkos::create_mirror_view(parent);
+  for (index_t i = 0; i < 4; ++i)
+    for (index_t j = 0; j < 6; ++j) h_parent(i, j) = double(10 * i + j);
+  Kokkos::deep_copy(parent, h_parent);
+  {
+    CheckpointWriter writer(folder / "a.h5");
+    write_view(writer, "p", prefix(parent, 3, 5));
+    write_view(writer, "row", View1<double>(Kokkos::subview(parent, 2, Kokkos::ALL)));
+    writer.commit();
+  }
+  const CheckpointReader reader(folder / "a.h5");
+  EXPECT_EQ(reader.info("p").extents, Extents::matrix(3, 5));
+  read_view(reader, "p", prefix(back, 3, 5));
+  const auto h_back = Kokkos::create_mirror_view_and_copy(HostSpace(), back);
+  EXPECT_EQ(h_back(2, 4), 24.0);
+  EXPECT_EQ(h_back(2, 5), 0.0);
+  const View1<double> row("elastic::test", 6);
+  read_view(reader, "row", row);
+  EXPECT_EQ(Kokkos::create_mirror_view_and_copy(HostSpace(), row)(3), 23.0);
+  EXPECT_THROW(read_view(reader, "p", back), InputError);
+}
+
+TEST_F(CheckpointFileTest, WriteReadWriteGivesTheSameBytes) {
+  const auto first = save("a.h5");
+  {
+    const CheckpointReader reader(first);
+    CheckpointWriter writer(folder / "b.h5");
+    for (const char* name :
+         {"model/layers.0.mlp.up", "model/half", "optimizer/m", "ranking/order"}) {
+      const auto& tensor = reader.info(name);
+      const auto copy = [&]<class T>(const std::vector<T>& values) {
+        writer.write(name, tensor.extents, values.data(), tensor.type, tensor.attributes);
+      };
+      if (tensor.type == StorageType::int64)
+        copy(reader.read<index_t>(name));
+      else if (tensor.type == StorageType::float64)
+        copy(reader.read<double>(name));
+      else
+        copy(reader.read<float>(name));
+    }
+    writer.text("deck", reader.text("deck"));
+    for (const char* name : {"step", "tau", "phase"})
+      writer.attribute(name, reader.attribute(name));
+    writer.commit();
+  }
+  EXPECT_EQ(bytes_of(first), bytes_of(folder / "b.h5"));
+}
+
+TEST_F(CheckpointFileTest, ExpectationsAreComparedBeforeReading) {
+  const CheckpointReader reader(save("a.h5"));
+  std::vector<float> out(200);
+  const auto wrong = message_of<InputError>(
+      [&] { reader.read("model/layers.0.mlp.up", Extents::matrix(8, 15), out.data()); });
+  contains(wrong, "a.h5: model/layers.0.mlp.up is [15, 8], expected [8, 15]");
+  EXPECT_THROW(reader.read("model/layers.0.mlp.up", Extents::vector(120), out.data()), InputError);
+  contains(message_of<InputError>([&] { reader.read<float>("model/none"); }),
+           "no tensor model/none");
+  contains(message_of<InputError>([&] { reader.read<float>("ranking/order"); }),
+           "holds int64, expected float32");
+  contains(message_of<InputError>([&] { reader.read<index_t>("optimizer/m"); }),
+           "holds float64, expected int64");
+}
+
+TEST_F(CheckpointFileTest, MisuseIsRefused) {
+  CheckpointWriter writer(folder / "a.h5");
+  writer.vector("m", m.data(), 33);
+  EXPECT_THROW(writer.vector("m", m.data(), 33), ContractError);
+  EXPECT_THROW(writer.vector("text/m", m.data(), 33), ContractError);
+  EXPECT_THROW(writer.vector("i", order.data(), 4, StorageType::float32), ContractError);
+  EXPECT_THROW(writer.vector("f", m.data(), 33, StorageType::int64), ContractError);
+}
+
+TEST_F(CheckpointFileTest, AFlippedByteInAnyDatasetIsFoundAndNamed) {
+  const auto good = bytes_of(save("a.h5"));
+  const auto expect_found = [&](const std::string& name, const std::string& stored) {
+    const auto at = good.find(stored);
+    ASSERT_NE(at, std::string::npos) << name;
+    for (const std::size_t i : {std::size_t(0), stored.size() / 2, stored.size() - 1}) {
+      auto bad = good;
+      bad[at + i] ^= 0x10;
+      write_bytes(folder / "bad.h5", bad);
+      const CheckpointReader reader(folder / "bad.h5");
+      for (const auto& message :
+           {message_of<InputError>([&] { reader.verify(); }), message_of<InputError>([&] {
+              if (reader.info(name).type == StorageType::int64)
+                reader.read<index_t>(name);
+              else
+                reader.read<double>(name);
+            })}) {
+        contains(message, "bad.h5: " + name + " is damaged");
+      }
+    }
+  };
+  const auto raw = [](const auto& values) {
+    return std::string(reinterpret_cast<const char*>(values.data()),
+                       values.size() * sizeof(values[0]));
+  };
+  std::vector<std::uint16_t> half;
+  for (const float x : w) half.push_back(bfloat16_bits(x));
+  expect_found("model/layers.0.mlp.up", raw(w));
+  expect_found("model/half", raw(half));
+  expect_found("optimizer/m", raw(m));
+  expect_found("ranking/order", raw(order));
+}
+
+// Whatever byte of the file changes, either it is found, or nothing that was written has changed
+// (unused bytes).
+TEST_F(CheckpointFileTest, NoFlippedByteGoesUnnoticed) {
+  const auto good_path = save("a.h5");
+  const auto good = bytes_of(good_path);
+  const CheckpointReader reference(good_path);
+  std::size_t found = 0, harmless = 0;
+  for (std::size_t at = 0; at < good.size(); at += 3) {
+    auto bad = good;
+    bad[at] ^= 0x04;
+    write_bytes(folder / "bad.h5", bad);
+    try {
+      const CheckpointReader reader(folder / "bad.h5");
+      reader.verify();
+      ++harmless;
+      ASSERT_EQ(reader.read<float>("model/layers.0.mlp.up"), w) << at;
+      ASSERT_EQ(reader.read<double>("optimizer/m"), m) << at;
+      ASSERT_EQ(reader.read<index_t>("ranking/order"), order) << at;
+      ASSERT_EQ(reader.read<float>("model/half"), reference.read<float>("model/half")) << at;
+      ASSERT_EQ(reader.text("deck"), reference.text("deck")) << at;
+      ASSERT_EQ(reader.attributes(), reference.attributes()) << at;
+    } catch (const InputError&) {
+      ++found;
+    }
+  }
+  RecordProperty("found", std::to_string(found));
+  RecordProperty("harmless", std::to_string(harmless));
+  EXPECT_GT(found, harmless);
+}
+
+TEST_F(CheckpointFileTest, TruncationIsFound) {
+  const auto good = bytes_of(save("a.h5"));
+  for (const double part : {0.0, 0.01, 0.1, 0.5, 0.9, 0.99}) {
+    write_bytes(folder / "bad.h5",
+                good.substr(0, static_cast<std::size_t>(part * double(good.size()))));
+    contains(message_of<InputError>([&] { CheckpointReader(folder / "bad.h5").verify(); }),
+             "bad.h5");
+  }
+  write_bytes(folder / "bad.h5", good.substr(0, good.size() - 1));
+  EXPECT_THROW(CheckpointReader(folder / "bad.h5").verify(), InputError);
+}
+
+TEST_F(CheckpointFileTest, AnotherHdf5FileIsNoCheckpoint) {
+  { auto file = Hdf5File::create(folder / "a.h5"); }
+  contains(message_of<InputError>([&] { CheckpointReader reader(folder / "a.h5"); }),
+           "not a checkpoint");
+}
+
+TEST_F(CheckpointFileTest, WithoutCommitThereIsNoFile) {
+  {
+    CheckpointWriter writer(folder / "a.h5");
+    fill(writer);
+    EXPECT_TRUE(std::filesystem::exists(folder / "a.h5.tmp"));
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(folder));
+}
+
+TEST_F(CheckpointFileTest, AFullDiskLeavesTheOldFileIntact) {
+  const auto path = save("a.h5");
+  const auto old = bytes_of(path);
+  const auto large = noise<double>(1 << 17, 3);
+  // A limit on the size of files fails writes as a full disk does: at once, in the data, in the
+  // attributes.
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  for (const rlim_t limit : {1 << 12, 1 << 19, (1 << 20) + (1 << 18)}) {
+    const rlimit small{limit, before.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+    const auto message = message_of<RunError>([&] {
+      CheckpointWriter writer(path);
+      fill(writer);
+      writer.vector("large", large.data(), 1 << 17);
+      for (int i = 0; i < 40; ++i) writer.attribute(fmt::format("list{}", i), m);
+      for (int i = 0; i < 40; ++i)
+        writer.attribute(fmt::format("large list{}", i), std::vector<double>(1000, i));
+      writer.commit();
+    });
+    setrlimit(RLIMIT_FSIZE, &before);
+    contains(message, "a.h5.tmp: cannot reserve space: ");
+    EXPECT_EQ(bytes_of(path), old);
+    EXPECT_FALSE(std::filesystem::exists(folder / "a.h5.tmp"));
+  }
+  EXPECT_NO_THROW(CheckpointReader(save("b.h5")).verify());
+}
+
+TEST_F(CheckpointFileTest, AMissingFolderIsARunError) {
+  const auto message =
+      message_of<RunError>([&] { CheckpointWriter writer(folder / "none" / "a.h5"); });
+  contains(message, "none/a.h5");
+}
