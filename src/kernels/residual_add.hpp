@@ -9,7 +9,7 @@ namespace elastic::kernels {
 template <class S>
 void residual_add_forward(const ExecutionSpace& exec, In2<S> y, In1<S> mask, std::type_identity_t<S> gamma, InOut2<S> h);
 /// dy = gamma m (.) dh;  dmask_j += gamma sum_t dh y;  dgamma += sum dh (m (.) y).
-/// [in] dh, y [T, D]; [out] dy [T, D]; [in, out] dmask [D] += or empty, dgamma [1] += or empty.
+/// [in] dh, y [T, D]; [out] dy [T, D], may be the same View as y; [in, out] dmask [D] += or empty, dgamma [1] += or empty.
 template <class S>
 void residual_add_backward(const ExecutionSpace& exec, In2<S> dh, In2<S> y, In1<S> mask, std::type_identity_t<S> gamma,
                            InOut2<S> dy, InOut1<S> dmask, InOut1<S> dgamma);

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// Chooses the route of a matrix product. oneDNN's dnnl_sgemm is as fast as its matmul primitive
+// (both run the same generated code, see README.md), faster for small products, and needs neither
+// descriptors nor a cache.
+#include "kernels/gemm.hpp"
+
+#include <KokkosBlas3_gemm.hpp>
+#ifdef ELASTIC_HAVE_DNNL
+#include <dnnl.h>
+#endif
+
+#include "base/region.hpp"
+#include "base/shapes.hpp"
+#include "kernels/gemm_deterministic.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+bool g_deterministic = false;
+
+const char* blas_name(Transpose transpose) { return transpose == Transpose::yes ? "T" : "N"; }
+
+template <class S>
+StridedMatrix<S> operand(const View2<const S>& view, Transpose transpose) {
+  const index_t ld = leading_dimension(view);
+  return transpose == Transpose::yes ? StridedMatrix<S>{view.data(), 1, ld}
+                                     : StridedMatrix<S>{view.data(), ld, 1};
+}
+
+/// c = beta c, for products without terms.
+template <class S>
+void scale(const ExecutionSpace& exec, S beta, const View2<S>& c) {
+  const auto columns = static_cast<index_t>(c.extent(1));
+  Kokkos::parallel_for(
+      "elastic::gemm_scale",
+      Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>(
+          exec, 0, static_cast<index_t>(c.extent(0)) * columns),
+      KOKKOS_LAMBDA(const index_t element) {
+        S& value = c(element / columns, element % columns);
+        value = beta == S(0) ? S(0) : beta * value;
+      });
+}
+
+template <class S>
+void blas_product(const ExecutionSpace& exec, const char* transpose_a, const char* transpose_b,
+                  S alpha, const View2<const S>& a, const View2<const S>& b, S beta,
+                  const View2<S>& c) {
+  if constexpr (requires {
+                  KokkosBlas::gemm(exec, transpose_a, transpose_b, alpha, a, b, beta, c);
+                })
+    KokkosBlas::gemm(exec, transpose_a, transpose_b, alpha, a, b, beta, c);
+  else
+    KokkosBlas::gemm(transpose_a, transpose_b, alpha, a, b, beta,
+                     c);  // before Kokkos Kernels 4: default instance only
+}
+
+#ifdef ELASTIC_HAVE_DNNL
+void dnnl_product(char transpose_a, char transpose_b, float alpha, const View2<const float>& a,
+                  const View2<const float>& b, float beta, const View2<float>& c, index_t depth) {
+  const auto status =
+      dnnl_sgemm(transpose_a, transpose_b, static_cast<dnnl_dim_t>(c.extent(0)),
+                 static_cast<dnnl_dim_t>(c.extent(1)), depth, alpha, a.data(), leading_dimension(a),
+                 b.data(), leading_dimension(b), beta, c.data(), leading_dimension(c));
+  if (status != dnnl_success)
+    throw RunError(
+        fmt::format("oneDNN: matrix product failed with status {}", static_cast<int>(status)));
+}
+#endif
+
+}  // namespace
+
+void set_deterministic_gemm(bool deterministic) { g_deterministic = deterministic; }
+bool deterministic_gemm() { return g_deterministic; }
+
+template <class S>
+void gemm(const ExecutionSpace& exec, Transpose transpose_a, Transpose transpose_b,
+          std::type_identity_t<S> alpha, In2<S> a, In2<S> b, std::type_identity_t<S> beta,
+          InOut2<S> c) {
+  const bool ta = transpose_a == Transpose::yes, tb = transpose_b == Transpose::yes;
+  const auto m = static_cast<index_t>(c.extent(0)), n = static_cast<index_t>(c.extent(1));
+  const auto k = static_cast<index_t>(a.extent(ta ? 0 : 1));
+  require_shape("gemm", "a", a, ta ? k : m, ta ? m : k);
+  require_shape("gemm", "b", b, tb ? n : k, tb ? k : n);
+  if (m == 0 || n == 0) return;
+  if (k == 0) return scale<S>(exec, beta, c);
+  add_flops(2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k));
+
+  if (g_deterministic)
+    return deterministic_product<S>(exec, k, alpha, operand<S>(a, transpose_a),
+                                    operand<S>(b, transpose_b), beta, c);
+#ifdef ELASTIC_HAVE_DNNL
+  if constexpr (std::is_same_v<S, float> && std::is_same_v<MemorySpace, HostSpace>)
+    return dnnl_product(*blas_name(transpose_a), *blas_name(transpose_b), alpha, a, b, beta, c, k);
+#endif
+  blas_product<S>(exec, blas_name(transpose_a), blas_name(transpose_b), alpha, a, b, beta, c);
+}
+
+template void gemm<float>(const ExecutionSpace&, Transpose, Transpose, float, In2<float>,
+                          In2<float>, float, InOut2<float>);
+template void gemm<double>(const ExecutionSpace&, Transpose, Transpose, double, In2<double>,
+                           In2<double>, double, InOut2<double>);
+
+}  // namespace elastic::kernels

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/rmsnorm.hpp"
+
+#include "kernels/row_loops.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+/// Gradients of parameters summed over one block of tokens: dweight [D], dmask [D], dscale [1].
+template <class S>
+struct Partial {
+  S *weight, *mask, *scale;
+  KOKKOS_INLINE_FUNCTION Partial(S* workspace, index_t block, index_t width)
+      : weight(workspace + block * (2 * width + 1)), mask(weight + width), scale(mask + width) {}
+  KOKKOS_INLINE_FUNCTION void clear() const {
+    for (S* p = weight; p <= scale; ++p) *p = S(0);
+  }
+};
+
+/// One row of the backward. dot = sum_j dy_j w_j m_j x_j.
+template <class S>
+KOKKOS_INLINE_FUNCTION void backward_row(index_t width, const S* dy, const S* x, const S* w,
+                                         const OptionalMask<S>& m, S r, S scale, S inverse_width,
+                                         S* dx, const Partial<S>& sums) {
+  const S dot = lane_sum<S>(width, [=](index_t j) { return dy[j] * w[j] * (m(j) * x[j]); });
+  const S factor = scale * r, back = factor * r * r * inverse_width * dot;
+  *sums.scale += r * dot;
+  ELASTIC_SIMD
+  for (index_t j = 0; j < width; ++j) {
+    const S v = m(j) * x[j];
+    const S dv = factor * (dy[j] * w[j]) - back * v;
+    dx[j] += m(j) * dv;
+    sums.mask[j] += x[j] * dv;
+    sums.weight[j] += factor * v * dy[j];
+  }
+}
+
+}  // namespace
+
+index_t rmsnorm_workspace_size(index_t tokens, index_t width) {
+  return num_row_blocks(tokens) * (2 * width + 1);
+}
+
+template <class S>
+void rmsnorm_forward(const ExecutionSpace& exec, In2<S> x, In1<S> weight, In1<S> mask,
+                     const RmsNormParams& params, InOut2<S> y, InOut1<S> rstd) {
+  const auto tokens = static_cast<index_t>(x.extent(0)), width = static_cast<index_t>(x.extent(1));
+  require_shape("rmsnorm_forward", "weight", weight, width);
+  require_shape_or_empty("rmsnorm_forward", "mask", mask, width);
+  require_shape("rmsnorm_forward", "y", y, tokens, width);
+  require_shape("rmsnorm_forward", "rstd", rstd, tokens);
+  ELASTIC_REQUIRE(params.mean_width > 0, "rmsnorm_forward: mean_width is {}", params.mean_width);
+  const S inverse_width = static_cast<S>(1 / params.mean_width),
+          epsilon = static_cast<S>(params.epsilon);
+  const S scale = static_cast<S>(params.scale);
+  const OptionalMask<S> m(mask);
+  Kokkos::parallel_for(
+      "elastic::rmsnorm_forward", LinearPolicy(exec, 0, tokens), KOKKOS_LAMBDA(const index_t t) {
+        const S* x_t = &x(t, 0);
+        const S* w = weight.data();
+        S* y_t = &y(t, 0);
+        const S squares =
+            lane_sum<S>(width, [=](index_t j) { return m(j) * x_t[j] * (m(j) * x_t[j]); });
+        const S r = S(1) / math::sqrt(squares * inverse_width + epsilon);
+        const S factor = scale * r;
+        rstd(t) = r;
+        ELASTIC_SIMD
+        for (index_t j = 0; j < width; ++j) y_t[j] = factor * (m(j) * x_t[j]) * w[j];
+      });
+}
+
+template <class S>
+void rmsnorm_backward(const ExecutionSpace& exec, In2<S> dy, In2<S> x, In1<S> weight, In1<S> mask,
+                      In1<S> rstd, const RmsNormParams& params, InOut2<S> dx, InOut1<S> dweight,
+                      InOut1<S> dmask, InOut1<S> dscale, InOut1<S> workspace) {
+  const auto tokens = static_cast<index_t>(x.extent(0)), width = static_cast<index_t>(x.extent(1));
+  require_shape("rmsnorm_backward", "dy", dy, tokens, width);
+  require_shape("rmsnorm_backward", "weight", weight, width);
+  require_shape_or_empty("rmsnorm_backward", "mask", mask, width);
+  require_shape("rmsnorm_backward", "rstd", rstd, tokens);
+  require_shape("rmsnorm_backward", "dx", dx, tokens, width);
+  require_shape_or_empty("rmsnorm_backward", "dweight", dweight, width);
+  require_shape_or_empty("rmsnorm_backward", "dmask", dmask, width);
+  require_shape_or_empty("rmsnorm_backward", "dscale", dscale, 1);
+  const index_t needed = rmsnorm_workspace_size(tokens, width), blocks = num_row_blocks(tokens);
+  ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= needed,
+                  "rmsnorm_backward: workspace of {} needs {}", workspace.extent(0), needed);
+  ELASTIC_REQUIRE(params.mean_width > 0, "rmsnorm_backward: mean_width is {}", params.mean_width);
+  const S inverse_width = static_cast<S>(1 / params.mean_width),
+          scale = static_cast<S>(params.scale);
+  const OptionalMask<S> m(mask);
+  Kokkos::parallel_for(
+      "elastic::rmsnorm_backward", LinearPolicy(exec, 0, blocks),
+      KOKKOS_LAMBDA(const index_t block) {
+        const Partial<S> sums(workspace.data(), block, width);
+        sums.clear();
+        const index_t end = math::min(tokens, (block + 1) * rows_per_block);
+        for (index_t t = block * rows_per_block; t < end; ++t)
+          backward_row(width, &dy(t, 0), &x(t, 0), weight.data(), m, rstd(t), scale, inverse_width,
+                       &dx(t, 0), sums);
+      });
+  const Partial<S> first(workspace.data(), 0, width);
+  const index_t stride = 2 * width + 1;
+  add_block_sums<S>(exec, first.weight, blocks, stride, dweight);
+  add_block_sums<S>(exec, first.mask, blocks, stride, dmask);
+  add_block_sums<S>(exec, first.scale, blocks, stride, dscale);
+}
+
+#define ELASTIC_INSTANTIATE(S)                                                                     \
+  template void rmsnorm_forward<S>(const ExecutionSpace&, In2<S>, In1<S>, In1<S>,                  \
+                                   const RmsNormParams&, InOut2<S>, InOut1<S>);                    \
+  template void rmsnorm_backward<S>(const ExecutionSpace&, In2<S>, In2<S>, In1<S>, In1<S>, In1<S>, \
+                                    const RmsNormParams&, InOut2<S>, InOut1<S>, InOut1<S>,         \
+                                    InOut1<S>, InOut1<S>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+
+}  // namespace elastic::kernels

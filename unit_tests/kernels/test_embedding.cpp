@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/embedding.hpp"
+
+#include "unit_tests/support/fixture.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+using namespace elastic::test;
+
+template <class S>
+class Embedding : public testing::Test {};
+using Scalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(Embedding, Scalars);
+
+TYPED_TEST(Embedding, EqualsPyTorch) {
+  using S = TypeParam;
+  const Fixture f("dense_kernels.h5");
+  const auto tokens = f.tokens("embedding/tokens");
+  const auto weight = f.matrix<S>("embedding/weight");
+  const View2<S> y("elastic::test::y", tokens.extent(0), weight.extent(1));
+  embedding_forward<S>(ExecutionSpace(), tokens, weight, y);
+  EXPECT_TRUE(near(y, f.matrix<double>("embedding/y"), tolerance<S>(1)));
+  const View2<S> dweight("elastic::test::dweight", weight.extent(0), weight.extent(1));
+  embedding_backward<S>(ExecutionSpace(), tokens, f.matrix<S>("embedding/dy"), dweight);
+  EXPECT_TRUE(near(dweight, f.matrix<double>("embedding/dweight"), tolerance<S>(1)));
+}
+
+TYPED_TEST(Embedding, PrefixOfWideTableAndAccumulation) {
+  using S = TypeParam;
+  const auto tokens = to_device(std::vector<token_t>{3, 0, 3, 3, 1});
+  const auto weight = strided_random_matrix<S>(4, 6, 10, 1);
+  const auto y = strided_random_matrix<S>(5, 6, 7, 2);
+  embedding_forward<S>(ExecutionSpace(), tokens, weight, y);
+  const auto w = to_host(weight), h_y = to_host(y);
+  for (index_t j = 0; j < 6; ++j) EXPECT_EQ(h_y[2 * 6 + j], w[3 * 6 + j]);
+
+  const auto dy = strided_random_matrix<S>(5, 6, 9, 3);
+  const auto dweight = strided_random_matrix<S>(4, 6, 10, 4);
+  auto expected = to_host(dweight);
+  const auto h_dy = to_host(dy);
+  const std::vector<token_t> ids = {3, 0, 3, 3, 1};
+  for (index_t t = 0; t < 5; ++t)
+    for (index_t j = 0; j < 6; ++j) expected[ids[t] * 6 + j] += h_dy[t * 6 + j];
+  embedding_backward<S>(ExecutionSpace(), tokens, dy, dweight);
+  EXPECT_TRUE(bitwise_equal(to_host(dweight), expected));  // the same order of sums
+}
+
+}  // namespace
+}  // namespace elastic::kernels
