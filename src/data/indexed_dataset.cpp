@@ -92,7 +92,9 @@ void IndexedDataset::check_sequences() {
 
 void IndexedDataset::check_documents() const {
   std::uint64_t previous = first_sequence(0);
-  if (previous != 0) refuse(m_idx, "document 0 starts at sequence {}; expected 0", previous);
+  if (previous != 0)
+    refuse(m_idx, "document 0 starts at sequence {}; expected 0",
+           static_cast<std::int64_t>(previous));
   for (index_t d = 1; d <= num_documents(); ++d) {
     const std::uint64_t first = first_sequence(d);
     if (first < previous)
