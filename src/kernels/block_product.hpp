@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Small dense products inside a team: register tiles over operands packed into team scratch.
 //
-//   c[i, j] (+)= sum_k a[k, i] b[k, j]          both operands "k-major": k counts rows, rows are padded to `lanes` columns
+//   c[i, j] (+)= sum_k a[k, i] b[k, j]          both operands "k-major": k counts rows, rows are
+//   padded to `lanes` columns
 //
-// A tile's accumulators live in registers (on an AVX-512 core eight rows of one or two vectors, close to the peak), its columns are
-// vectorised, and tiles are shared out over the threads of the team. Every element is one sum over rising k, whatever the
-// extents are; the padding of packed blocks is zero.
+// A tile's accumulators live in registers (on an AVX-512 core eight rows of one or two vectors,
+// close to the peak), its columns are vectorised, and tiles are shared out over the threads of the
+// team. Every element is one sum over rising k, whatever the extents are; the padding of packed
+// blocks is zero.
 #pragma once
 #include <cstdint>
 #include <type_traits>
@@ -15,17 +17,20 @@
 namespace elastic::kernels {
 
 inline constexpr bool on_host = std::is_same_v<MemorySpace, HostSpace>;
-inline constexpr index_t lanes = 16;                      ///< columns of a tile, unit of padding
-inline constexpr index_t tile_rows = on_host ? 8 : 4;     ///< divides lanes
+inline constexpr index_t lanes = 16;                   ///< columns of a tile, unit of padding
+inline constexpr index_t tile_rows = on_host ? 8 : 4;  ///< divides lanes
 
-KOKKOS_INLINE_FUNCTION constexpr index_t padded(index_t n) { return (n + lanes - 1) / lanes * lanes; }
+KOKKOS_INLINE_FUNCTION constexpr index_t padded(index_t n) {
+  return (n + lanes - 1) / lanes * lanes;
+}
 
 using Team = Kokkos::TeamPolicy<ExecutionSpace>::member_type;
 
 /// Hands out aligned pieces of a team's scratch memory; from a null base it only counts the bytes.
 class ScratchCarver {
  public:
-  KOKKOS_INLINE_FUNCTION explicit ScratchCarver(void* base) : m_base(reinterpret_cast<std::uintptr_t>(base)) {}
+  KOKKOS_INLINE_FUNCTION explicit ScratchCarver(void* base)
+      : m_base(reinterpret_cast<std::uintptr_t>(base)) {}
   template <class T>
   KOKKOS_INLINE_FUNCTION T* take(index_t count) {
     const std::uintptr_t piece = m_base + static_cast<std::uintptr_t>(m_bytes);
@@ -53,7 +58,8 @@ struct Tile {
     }
   }
   /// value[i, j] += sum_{k in [begin, end)} a[k, i] b[k, j]
-  KOKKOS_INLINE_FUNCTION void multiply_add(const S* a, index_t lda, const S* b, index_t ldb, index_t begin, index_t end) {
+  KOKKOS_INLINE_FUNCTION void multiply_add(const S* a, index_t lda, const S* b, index_t ldb,
+                                           index_t begin, index_t end) {
     for (index_t k = begin; k < end; ++k) {
       const S* a_row = a + k * lda;
       const S* b_row = b + k * ldb;
@@ -69,7 +75,8 @@ struct Tile {
       for (index_t j = 0; j < lanes; ++j) value[i][j] *= factor[i];
     }
   }
-  /// Writes the part that lies inside `rows` x `columns`, the extents from this tile's corner c to the end of the matrix.
+  /// Writes the part that lies inside `rows` x `columns`, the extents from this tile's corner c to
+  /// the end of the matrix.
   KOKKOS_INLINE_FUNCTION void store(S* c, index_t ldc, index_t rows, index_t columns) const {
     write(c, ldc, rows, columns, [](S& target, S mine) { target = mine; });
   }
@@ -79,7 +86,8 @@ struct Tile {
 
  private:
   template <class F>
-  KOKKOS_INLINE_FUNCTION void write(S* c, index_t ldc, index_t rows, index_t columns, const F& assign) const {
+  KOKKOS_INLINE_FUNCTION void write(S* c, index_t ldc, index_t rows, index_t columns,
+                                    const F& assign) const {
     if (rows >= tile_rows && columns >= lanes) {
       for (index_t i = 0; i < tile_rows; ++i) {
         ELASTIC_SIMD
@@ -94,15 +102,18 @@ struct Tile {
 
 /// f(i, j) for the upper left corner of every tile of a rows x columns matrix, then a barrier.
 template <class F>
-KOKKOS_INLINE_FUNCTION void for_each_tile(const Team& team, index_t rows, index_t columns, const F& f) {
+KOKKOS_INLINE_FUNCTION void for_each_tile(const Team& team, index_t rows, index_t columns,
+                                          const F& f) {
   const index_t down = (rows + tile_rows - 1) / tile_rows, across = (columns + lanes - 1) / lanes;
-  Kokkos::parallel_for(Kokkos::TeamThreadRange(team, down * across),
-                       [&](const index_t tile) { f(tile / across * tile_rows, tile % across * lanes); });
+  Kokkos::parallel_for(Kokkos::TeamThreadRange(team, down * across), [&](const index_t tile) {
+    f(tile / across * tile_rows, tile % across * lanes);
+  });
   team.team_barrier();
 }
 /// f(i, j) for every row i and every `lanes` columns, j the first of them; then a barrier.
 template <class F>
-KOKKOS_INLINE_FUNCTION void for_each_block(const Team& team, index_t rows, index_t columns, const F& f) {
+KOKKOS_INLINE_FUNCTION void for_each_block(const Team& team, index_t rows, index_t columns,
+                                           const F& f) {
   const index_t across = (columns + lanes - 1) / lanes;
   Kokkos::parallel_for(Kokkos::TeamThreadRange(team, rows * across),
                        [&](const index_t block) { f(block / across, block % across * lanes); });
@@ -117,7 +128,8 @@ KOKKOS_INLINE_FUNCTION void for_each_row(const Team& team, index_t count, const 
 
 /// target [rows, padded(columns)] = source [rows, columns], zero in the padding.
 template <class S>
-KOKKOS_INLINE_FUNCTION void pack(const Team& team, S* target, const S* source, index_t ld_source, index_t rows, index_t columns) {
+KOKKOS_INLINE_FUNCTION void pack(const Team& team, S* target, const S* source, index_t ld_source,
+                                 index_t rows, index_t columns) {
   const index_t ld = padded(columns);
   for_each_block(team, rows, columns, [&](const index_t i, const index_t j0) {
     const S* from = source + i * ld_source + j0;
@@ -130,10 +142,12 @@ KOKKOS_INLINE_FUNCTION void pack(const Team& team, S* target, const S* source, i
     }
   });
 }
-/// target [columns, ld], ld = a multiple of lanes >= rows: target[j, i] = source[i, j], zero in the padding.
+/// target [columns, ld], ld = a multiple of lanes >= rows: target[j, i] = source[i, j], zero in the
+/// padding.
 template <class S>
-KOKKOS_INLINE_FUNCTION void pack_transposed(const Team& team, S* target, index_t ld, const S* source, index_t ld_source,
-                                            index_t rows, index_t columns) {
+KOKKOS_INLINE_FUNCTION void pack_transposed(const Team& team, S* target, index_t ld,
+                                            const S* source, index_t ld_source, index_t rows,
+                                            index_t columns) {
   for_each_block(team, columns, ld, [&](const index_t j, const index_t i0) {
     const S* from = source + i0 * ld_source + j;
     S* to = target + j * ld + i0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the steps of the chunked scan share: where a chunk lies, which of its positions belong to the same document, and
-// the decay factors of one head. Internal to kernels/ssd_*.cpp.
+// What the steps of the chunked scan share: where a chunk lies, which of its positions belong to
+// the same document, and the decay factors of one head. Internal to kernels/ssd_*.cpp.
 #pragma once
 #include "kernels/block_product.hpp"
 #include "kernels/ssd_shape.hpp"
@@ -16,12 +16,13 @@ KOKKOS_INLINE_FUNCTION S softplus(S x) {
 
 /// Chunk k of sequence b, from row = b*K + k.
 struct Chunk {
-  index_t row, k;          ///< b*K + k; k
-  index_t first, tokens;   ///< row of its first token in [T, *]; n <= Q
-  bool is_last;            ///< of its sequence
-  bool continues;          ///< its first token belongs to the document of the token before it
+  index_t row, k;         ///< b*K + k; k
+  index_t first, tokens;  ///< row of its first token in [T, *]; n <= Q
+  bool is_last;           ///< of its sequence
+  bool continues;         ///< its first token belongs to the document of the token before it
 
-  KOKKOS_INLINE_FUNCTION Chunk(const SsdShape& shape, const View1<const token_t>& segment, index_t chunk_row) {
+  KOKKOS_INLINE_FUNCTION Chunk(const SsdShape& shape, const View1<const token_t>& segment,
+                               index_t chunk_row) {
     const index_t num_chunks = (shape.seq_length + shape.chunk_size - 1) / shape.chunk_size;
     row = chunk_row;
     k = row % num_chunks;
@@ -32,15 +33,18 @@ struct Chunk {
   }
 };
 
-/// begin[i]: first position in the chunk of the run of equal segment ids that position i belongs to; end[i]: one past its last.
-KOKKOS_INLINE_FUNCTION void find_runs(const Team& team, const Chunk& chunk, const View1<const token_t>& segment, int* begin,
-                                      int* end) {
+/// begin[i]: first position in the chunk of the run of equal segment ids that position i belongs
+/// to; end[i]: one past its last.
+KOKKOS_INLINE_FUNCTION void find_runs(const Team& team, const Chunk& chunk,
+                                      const View1<const token_t>& segment, int* begin, int* end) {
   const int n = static_cast<int>(chunk.tokens);
   const token_t* id = segment.data() + (segment.extent(0) == 0 ? 0 : chunk.first);
   const bool one_run = segment.extent(0) == 0;
   Kokkos::single(Kokkos::PerTeam(team), [&]() {
-    for (int i = 0; i < n; ++i) begin[i] = i > 0 && (one_run || id[i] == id[i - 1]) ? begin[i - 1] : i;
-    for (int i = n - 1; i >= 0; --i) end[i] = i + 1 < n && (one_run || id[i] == id[i + 1]) ? end[i + 1] : i + 1;
+    for (int i = 0; i < n; ++i)
+      begin[i] = i > 0 && (one_run || id[i] == id[i - 1]) ? begin[i - 1] : i;
+    for (int i = n - 1; i >= 0; --i)
+      end[i] = i + 1 < n && (one_run || id[i] == id[i + 1]) ? end[i + 1] : i + 1;
   });
   team.team_barrier();
 }
@@ -49,8 +53,9 @@ KOKKOS_INLINE_FUNCTION void find_runs(const Team& team, const Chunk& chunk, cons
 template <class S>
 struct HeadDecays {
   S *delta, *cumsum;
-  S* from_start;  ///< exp(cumsum_i) where position i sees the state at the beginning of the chunk, else 0
-  S* to_end;      ///< exp(cumsum_last - cumsum_i) where position i reaches the end of the chunk, else 0
+  S* from_start;  ///< exp(cumsum_i) where position i sees the state at the beginning of the chunk,
+                  ///< else 0
+  S* to_end;  ///< exp(cumsum_last - cumsum_i) where position i reaches the end of the chunk, else 0
 
   KOKKOS_INLINE_FUNCTION HeadDecays(ScratchCarver& carver, index_t count)
       : delta(carver.take<S>(padded(count))),
@@ -58,8 +63,9 @@ struct HeadDecays {
         from_start(carver.take<S>(padded(count))),
         to_end(carver.take<S>(padded(count))) {}
 
-  KOKKOS_INLINE_FUNCTION void load(const Team& team, const Chunk& chunk, const int* begin, const View2<const S>& dt,
-                                   const View2<const S>& dA_cumsum, index_t head) const {
+  KOKKOS_INLINE_FUNCTION void load(const Team& team, const Chunk& chunk, const int* begin,
+                                   const View2<const S>& dt, const View2<const S>& dA_cumsum,
+                                   index_t head) const {
     const index_t n = chunk.tokens;
     const S last = dA_cumsum(chunk.first + n - 1, head);
     const int last_begin = begin[n - 1];
@@ -74,10 +80,11 @@ struct HeadDecays {
   }
 };
 
-/// Runs `kernel` with one team for each chunk and group, and team scratch for its Kernel::Scratch; fills in kernel.rows, the
-/// positions of a full chunk, kernel.bytes and kernel.level.
+/// Runs `kernel` with one team for each chunk and group, and team scratch for its Kernel::Scratch;
+/// fills in kernel.rows, the positions of a full chunk, kernel.bytes and kernel.level.
 template <class Kernel>
-void launch_chunk_groups(const char* label, const ExecutionSpace& exec, const SsdShape& shape, Kernel kernel) {
+void launch_chunk_groups(const char* label, const ExecutionSpace& exec, const SsdShape& shape,
+                         Kernel kernel) {
   kernel.rows = math::min(shape.chunk_size, shape.seq_length);
   ScratchCarver counter(nullptr);
   typename Kernel::Scratch(counter, shape, kernel.rows);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Step 2 of the chunked scan: what each chunk adds to the state. Extents: kernels/ssd_shape.hpp.
 //
-//   Z = sum_j exp(cumsum_last - cumsum_j) Delta_j x_j B_j^T   over the positions j of the last document of the chunk
+//   Z = sum_j exp(cumsum_last - cumsum_j) Delta_j x_j B_j^T   over the positions j of the last
+//   document of the chunk
 //
 // Mamba-2 (arXiv 2405.21060), section 6.
 #pragma once
@@ -9,16 +10,19 @@
 
 namespace elastic::kernels {
 
-/// [in] x [T, H*P], ssm_B [T, G*N], dt, dA_cumsum [T, H], segment [T] or empty; [out] states [B*K*H, P*N] = Z.
+/// [in] x [T, H*P], ssm_B [T, G*N], dt, dA_cumsum [T, H], segment [T] or empty; [out] states
+/// [B*K*H, P*N] = Z.
 template <class S>
-void ssd_chunk_state_forward(const ExecutionSpace& exec, const SsdShape& shape, In2<S> x, In2<S> ssm_B, In2<S> dt,
-                             In2<S> dA_cumsum, In1<token_t> segment, InOut2<S> states);
-/// [in] dstates [B*K*H, P*N]: gradients by Z, and states [B*K*H, P*N] AFTER state passing (row k+1 gives the gradient by the
-/// last sum of chunk k, that of state passing included); [in, out] dx [T, H*P] +=, dssm_B [T, G*N] +=, ddt [T, H] +=,
-/// ddA_cumsum [T, H] +=.
+void ssd_chunk_state_forward(const ExecutionSpace& exec, const SsdShape& shape, In2<S> x,
+                             In2<S> ssm_B, In2<S> dt, In2<S> dA_cumsum, In1<token_t> segment,
+                             InOut2<S> states);
+/// [in] dstates [B*K*H, P*N]: gradients by Z, and states [B*K*H, P*N] AFTER state passing (row k+1
+/// gives the gradient by the last sum of chunk k, that of state passing included); [in, out] dx [T,
+/// H*P] +=, dssm_B [T, G*N] +=, ddt [T, H] +=, ddA_cumsum [T, H] +=.
 template <class S>
-void ssd_chunk_state_backward(const ExecutionSpace& exec, const SsdShape& shape, In2<S> dstates, In2<S> states, In2<S> x,
-                              In2<S> ssm_B, In2<S> dt, In2<S> dA_cumsum, In1<token_t> segment, InOut2<S> dx, InOut2<S> dssm_B,
-                              InOut2<S> ddt, InOut2<S> ddA_cumsum);
+void ssd_chunk_state_backward(const ExecutionSpace& exec, const SsdShape& shape, In2<S> dstates,
+                              In2<S> states, In2<S> x, In2<S> ssm_B, In2<S> dt, In2<S> dA_cumsum,
+                              In1<token_t> segment, InOut2<S> dx, InOut2<S> dssm_B, InOut2<S> ddt,
+                              InOut2<S> ddA_cumsum);
 
 }  // namespace elastic::kernels

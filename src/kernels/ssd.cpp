@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// The composition of the four steps, and the plain recurrence.
+#include "kernels/ssd.hpp"
+
+#include "base/region.hpp"
+#include "base/shapes.hpp"
+#include "kernels/ssd_chunk.hpp"
+#include "kernels/ssd_chunk_cumsum.hpp"
+#include "kernels/ssd_chunk_scan.hpp"
+#include "kernels/ssd_chunk_state.hpp"
+#include "kernels/ssd_state_passing.hpp"
+
+namespace elastic::kernels {
+namespace {
+/// What lies in the workspace of ssd_backward.
+template <class S>
+struct Workspace {
+  View2<S> dstates;          // [B*K*H, P*N]
+  View2<S> ddt, ddA_cumsum;  // [T, H]
+  View1<S> scan, cumsum;
+};
+
+template <class S>
+Workspace<S> carve(const SsdShape& shape, const View1<S>& memory) {
+  ELASTIC_REQUIRE(static_cast<index_t>(memory.extent(0)) >= ssd_workspace_size(shape),
+                  "ssd_backward: workspace has {} of {} elements", memory.extent(0),
+                  ssd_workspace_size(shape));
+  const index_t rows = shape.num_states(), columns = shape.head_dim * shape.state_dim;
+  const index_t tokens = shape.num_tokens(), heads = shape.num_heads;
+  S* next = memory.data();
+  Workspace<S> w;
+  w.dstates = View2<S>(next, rows, columns);
+  next += rows * columns;
+  w.ddt = View2<S>(next, tokens, heads);
+  next += tokens * heads;
+  w.ddA_cumsum = View2<S>(next, tokens, heads);
+  next += tokens * heads;
+  w.scan = View1<S>(next, ssd_chunk_scan_workspace_size(shape));
+  next += ssd_chunk_scan_workspace_size(shape);
+  w.cumsum = View1<S>(next, ssd_chunk_cumsum_workspace_size(shape));
+  return w;
+}
+}  // namespace
+
+template <class S>
+void ssd_forward(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<S>& in,
+                 const SsdSaved<S>& saved, InOut2<S> y) {
+  ssd_chunk_cumsum_forward<S>(exec, shape, in.dt_raw, in.A_log, in.dt_bias, in.dt_mask, in.segment,
+                              saved.dt, saved.dA_cumsum);
+  ssd_chunk_state_forward<S>(exec, shape, in.x, in.ssm_B, saved.dt, saved.dA_cumsum, in.segment,
+                             saved.states);
+  ssd_state_passing_forward<S>(exec, shape, saved.dA_cumsum, in.segment, saved.states);
+  ssd_chunk_scan_forward<S>(exec, shape, saved.states, in.x, in.ssm_B, in.ssm_C, saved.dt,
+                            saved.dA_cumsum, in.ssm_D, in.segment, y);
+}
+
+template <class S>
+void ssd_backward(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<S>& in,
+                  const SsdSaved<S>& saved, In2<S> dy, const SsdGradients<S>& gradients,
+                  InOut1<S> workspace) {
+  const Workspace<S> w = carve<S>(shape, workspace);
+  ssd_chunk_scan_backward<S>(exec, shape, dy, saved.states, in.x, in.ssm_B, in.ssm_C, saved.dt,
+                             saved.dA_cumsum, in.ssm_D, in.segment, w.dstates, gradients.dx,
+                             gradients.dssm_B, gradients.dssm_C, w.ddt, w.ddA_cumsum,
+                             gradients.dssm_D, w.scan);
+  ssd_state_passing_backward<S>(exec, shape, saved.dA_cumsum, in.segment, w.dstates);
+  ssd_chunk_state_backward<S>(exec, shape, w.dstates, saved.states, in.x, in.ssm_B, saved.dt,
+                              saved.dA_cumsum, in.segment, gradients.dx, gradients.dssm_B, w.ddt,
+                              w.ddA_cumsum);
+  ssd_chunk_cumsum_backward<S>(exec, shape, w.ddt, w.ddA_cumsum, saved.dt, in.dt_raw, in.A_log,
+                               in.dt_bias, in.dt_mask, in.segment, gradients.ddt_raw,
+                               gradients.dA_log, gradients.ddt_bias, gradients.ddt_mask, w.cumsum);
+}
+
+index_t ssd_workspace_size(const SsdShape& shape) {
+  return shape.num_states() * shape.head_dim * shape.state_dim +
+         2 * shape.num_tokens() * shape.num_heads + ssd_chunk_scan_workspace_size(shape) +
+         ssd_chunk_cumsum_workspace_size(shape);
+}
+
+template <class S>
+void ssd_step(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<S>& in,
+              InOut2<S> state, InOut2<S> y) {
+  const char* name = "ssd_step";
+  require_ssd_shape(name, shape);
+  const index_t batch = shape.batch, H = shape.num_heads, P = shape.head_dim, G = shape.num_groups,
+                N = shape.state_dim;
+  require_shape(name, "x", in.x, batch, H * P);
+  require_shape(name, "ssm_B", in.ssm_B, batch, G * N);
+  require_shape(name, "ssm_C", in.ssm_C, batch, G * N);
+  require_shape(name, "dt_raw", in.dt_raw, batch, H);
+  require_shape(name, "A_log", in.A_log, H);
+  require_shape(name, "dt_bias", in.dt_bias, H);
+  require_shape(name, "ssm_D", in.ssm_D, H);
+  require_shape_or_empty(name, "dt_mask", in.dt_mask, H);
+  ELASTIC_REQUIRE(in.segment.extent(0) == 0, "{}: one position has no segments", name);
+  require_shape(name, "state", state, batch * H, P * N);
+  require_shape(name, "y", y, batch, H * P);
+  Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>> policy(exec, 0, batch * H * P);
+  Kokkos::parallel_for(
+      "elastic::ssd_step", policy, KOKKOS_LAMBDA(const index_t item) {
+        const index_t b = item / (H * P), h = item / P % H, p = item % P, g = h % G;
+        const S m = in.dt_mask.extent(0) == 0 ? S(1) : in.dt_mask(h);
+        const S delta = softplus(m * in.dt_raw(b, h) + in.dt_bias(h));
+        const S decay = vector_exp(-delta * math::exp(in.A_log(h))), x = in.x(b, h * P + p);
+        S* row = &state(b * H + h, p * N);
+        const S *B = &in.ssm_B(b, g * N), *C = &in.ssm_C(b, g * N);
+        S sum = 0;
+        ELASTIC_SIMD_SUM(sum)
+        for (index_t n = 0; n < N; ++n) {
+          row[n] = decay * row[n] + delta * x * B[n];
+          sum += row[n] * C[n];
+        }
+        y(b, h * P + p) = sum + in.ssm_D(h) * x;
+      });
+  add_flops(4.0 * batch * H * P * N);
+}
+
+#define ELASTIC_INSTANTIATE(S)                                                                  \
+  template void ssd_forward<S>(const ExecutionSpace&, const SsdShape&, const SsdInputs<S>&,     \
+                               const SsdSaved<S>&, InOut2<S>);                                  \
+  template void ssd_backward<S>(const ExecutionSpace&, const SsdShape&, const SsdInputs<S>&,    \
+                                const SsdSaved<S>&, In2<S>, const SsdGradients<S>&, InOut1<S>); \
+  template void ssd_step<S>(const ExecutionSpace&, const SsdShape&, const SsdInputs<S>&,        \
+                            InOut2<S>, InOut2<S>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
+
+}  // namespace elastic::kernels

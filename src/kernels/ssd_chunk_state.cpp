@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+// One team for each chunk and group; the heads of the group share the packed B.
+#include "kernels/ssd_chunk_state.hpp"
+
+#include "base/region.hpp"
+#include "base/shapes.hpp"
+#include "kernels/ssd_chunk.hpp"
+
+namespace elastic::kernels {
+
+void require_ssd_shape(const char* function, const SsdShape& shape) {
+  ELASTIC_REQUIRE(shape.batch > 0 && shape.seq_length > 0 && shape.num_heads > 0 &&
+                      shape.head_dim > 0 && shape.num_groups > 0 && shape.state_dim > 0 &&
+                      shape.chunk_size > 0,
+                  "{}: extents must be positive", function);
+  ELASTIC_REQUIRE(shape.num_heads % shape.num_groups == 0,
+                  "{}: {} heads do not divide into {} groups", function, shape.num_heads,
+                  shape.num_groups);
+}
+
+namespace {
+template <class S>
+struct Forward {
+  SsdShape shape;
+  View2<const S> x, ssm_B, dt, dA_cumsum;
+  View1<const token_t> segment;
+  View2<S> states;
+
+  /// Pieces of team scratch.
+  struct Scratch {
+    int *begin, *end;
+    HeadDecays<S> head;
+    S *B, *x;  ///< [Q, N], [Q, P] scaled
+    KOKKOS_INLINE_FUNCTION Scratch(ScratchCarver& carver, const SsdShape& s, index_t q)
+        : begin(carver.take<int>(q)),
+          end(carver.take<int>(q)),
+          head(carver, q),
+          B(carver.take<S>(q * padded(s.state_dim))),
+          x(carver.take<S>(q * padded(s.head_dim))) {}
+  };
+  index_t rows = 0, bytes = 0;
+  int level = 0;
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    ScratchCarver carver(team.team_scratch(level).get_shmem_aligned(bytes, 64));
+    const Scratch scratch(carver, shape, rows);
+    const index_t G = shape.num_groups, P = shape.head_dim, N = shape.state_dim,
+                  g = team.league_rank() % G;
+    const Chunk chunk(shape, segment, team.league_rank() / G);
+    const index_t ldp = padded(P), ldn = padded(N), n = chunk.tokens;
+    find_runs(team, chunk, segment, scratch.begin, scratch.end);
+    pack(team, scratch.B, &ssm_B(chunk.first, g * N), leading_dimension(ssm_B), n, N);
+    for (index_t h = g; h < shape.num_heads; h += G) {
+      scratch.head.load(team, chunk, scratch.begin, dt, dA_cumsum, h);
+      pack(team, scratch.x, &x(chunk.first, h * P), leading_dimension(x), n, P);
+      for_each_block(team, n, ldp, [&](const index_t j, const index_t p0) {
+        const S factor = scratch.head.to_end[j] * scratch.head.delta[j];
+        ELASTIC_SIMD
+        for (index_t p = p0; p < p0 + lanes; ++p) scratch.x[j * ldp + p] *= factor;
+      });
+      S* target = &states(chunk.row * shape.num_heads + h, 0);
+      for_each_tile(team, P, N, [&](const index_t p, const index_t m) {
+        Tile<S> tile;
+        tile.clear();
+        tile.multiply_add(scratch.x + p, ldp, scratch.B + m, ldn, scratch.begin[n - 1], n);
+        tile.store(target + p * N + m, N, P - p, N - m);
+      });
+    }
+  }
+};
+
+template <class S>
+struct Backward {
+  SsdShape shape;
+  View2<const S> dstates, states, x, ssm_B, dt, dA_cumsum;
+  View1<const token_t> segment;
+  View2<S> dx, dssm_B, ddt, ddA_cumsum;
+
+  struct Scratch {
+    int *begin, *end;
+    HeadDecays<S> head;
+    S* Bt;        ///< [N, Q]
+    S* xt;        ///< [P, Q] scaled
+    S *dZ, *dZt;  ///< [P, N], [N, P]
+    S* dx;        ///< [Q, P]
+    S* of_decay;  ///< [P]
+    KOKKOS_INLINE_FUNCTION Scratch(ScratchCarver& carver, const SsdShape& s, index_t q)
+        : begin(carver.take<int>(q)),
+          end(carver.take<int>(q)),
+          head(carver, q),
+          Bt(carver.take<S>(s.state_dim * padded(q))),
+          xt(carver.take<S>(s.head_dim * padded(q))),
+          dZ(carver.take<S>(s.head_dim * padded(s.state_dim))),
+          dZt(carver.take<S>(s.state_dim * padded(s.head_dim))),
+          dx(carver.take<S>(padded(q) * padded(s.head_dim))),
+          of_decay(carver.take<S>(s.head_dim)) {}
+  };
+  index_t rows = 0, bytes = 0;
+  int level = 0;
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    ScratchCarver carver(team.team_scratch(level).get_shmem_aligned(bytes, 64));
+    const Scratch scratch(carver, shape, rows);
+    const index_t G = shape.num_groups, N = shape.state_dim, g = team.league_rank() % G;
+    const Chunk chunk(shape, segment, team.league_rank() / G);
+    if (chunk.is_last) return;  // nothing comes after it
+    find_runs(team, chunk, segment, scratch.begin, scratch.end);
+    pack_transposed(team, scratch.Bt, padded(rows), &ssm_B(chunk.first, g * N),
+                    leading_dimension(ssm_B), chunk.tokens, N);
+    for (index_t h = g; h < shape.num_heads; h += G) one_head(team, scratch, chunk, g, h);
+  }
+
+ private:
+  KOKKOS_INLINE_FUNCTION void one_head(const Team& team, const Scratch& scratch, const Chunk& chunk,
+                                       index_t g, index_t h) const {
+    const index_t H = shape.num_heads, P = shape.head_dim, N = shape.state_dim, n = chunk.tokens;
+    const index_t ldq = padded(rows), ldp = padded(P), ldn = padded(N),
+                  begin = scratch.begin[n - 1];
+    const S *delta = scratch.head.delta, *to_end = scratch.head.to_end;
+    const S* dZ = &dstates(chunk.row * H + h, 0);
+    const S* next_state = &states((chunk.row + 1) * H + h, 0);
+    scratch.head.load(team, chunk, scratch.begin, dt, dA_cumsum, h);
+    pack(team, scratch.dZ, dZ, N, P, N);
+    pack_transposed(team, scratch.dZt, ldp, scratch.dZ, ldn, P, N);
+    pack_transposed(team, scratch.xt, ldq, &x(chunk.first, h * P), leading_dimension(x), n, P);
+    for_each_block(team, P, ldq, [&](const index_t p, const index_t j0) {
+      ELASTIC_SIMD
+      for (index_t j = j0; j < j0 + lanes; ++j) scratch.xt[p * ldq + j] *= to_end[j] * delta[j];
+    });
+    // B_j gets exp(..) Delta_j dZ^T x_j
+    for_each_tile(team, n, N, [&](const index_t j, const index_t m) {
+      if (j + tile_rows <= begin) return;
+      Tile<S> tile;
+      tile.clear();
+      tile.multiply_add(scratch.xt + j, ldq, scratch.dZ + m, ldn, 0, P);
+      tile.add_to(&dssm_B(chunk.first + j, g * N + m), leading_dimension(dssm_B), n - j, N - m);
+    });
+    // Delta_j x_j gets exp(..) dZ B_j
+    for_each_tile(team, n, P, [&](const index_t j, const index_t p) {
+      Tile<S> tile;
+      tile.clear();
+      if (j + tile_rows > begin) {
+        tile.multiply_add(scratch.Bt + j, ldq, scratch.dZt + p, ldp, 0, N);
+        tile.scale_rows(to_end + j);
+      }
+      tile.store(scratch.dx + j * ldp + p, ldp, tile_rows, lanes);
+    });
+    for_each_row(team, n, [&](const index_t j) {
+      const S *x_row = &x(chunk.first + j, h * P), *gradient = scratch.dx + j * ldp;
+      S* dx_row = &dx(chunk.first + j, h * P);
+      const S step = delta[j];
+      S dot = 0;
+      ELASTIC_SIMD_SUM(dot)
+      for (index_t p = 0; p < P; ++p) {
+        dot += x_row[p] * gradient[p];
+        dx_row[p] += step * gradient[p];
+      }
+      ddt(chunk.first + j, h) += dot;
+      ddA_cumsum(chunk.first + j, h) -= step * dot;
+    });
+    // cumsum_last scales all of S_{k+1}
+    for_each_row(team, P, [&](const index_t p) {
+      S dot = 0;
+      ELASTIC_SIMD_SUM(dot)
+      for (index_t m = 0; m < N; ++m) dot += next_state[p * N + m] * dZ[p * N + m];
+      scratch.of_decay[p] = dot;
+    });
+    Kokkos::single(Kokkos::PerTeam(team), [&]() {
+      S sum = 0;
+      for (index_t p = 0; p < P; ++p) sum += scratch.of_decay[p];
+      ddA_cumsum(chunk.first + n - 1, h) += sum;
+    });
+    team.team_barrier();
+  }
+};
+
+template <class S>
+void require_inputs(const char* name, const SsdShape& shape, const View2<const S>& x,
+                    const View2<const S>& ssm_B, const View2<const S>& dt,
+                    const View2<const S>& dA_cumsum, const View1<const token_t>& segment) {
+  require_ssd_shape(name, shape);
+  require_shape(name, "x", x, shape.num_tokens(), shape.num_heads * shape.head_dim);
+  require_shape(name, "ssm_B", ssm_B, shape.num_tokens(), shape.num_groups * shape.state_dim);
+  require_shape(name, "dt", dt, shape.num_tokens(), shape.num_heads);
+  require_shape(name, "dA_cumsum", dA_cumsum, shape.num_tokens(), shape.num_heads);
+  require_shape_or_empty(name, "segment", segment, shape.num_tokens());
+}
+}  // namespace
+
+template <class S>
+void ssd_chunk_state_forward(const ExecutionSpace& exec, const SsdShape& shape, In2<S> x,
+                             In2<S> ssm_B, In2<S> dt, In2<S> dA_cumsum, In1<token_t> segment,
+                             InOut2<S> states) {
+  const char* name = "ssd_chunk_state_forward";
+  require_inputs<S>(name, shape, x, ssm_B, dt, dA_cumsum, segment);
+  require_shape(name, "states", states, shape.num_states(), shape.head_dim * shape.state_dim);
+  launch_chunk_groups("elastic::ssd_chunk_state_forward", exec, shape,
+                      Forward<S>{shape, x, ssm_B, dt, dA_cumsum, segment, states});
+  add_flops(2.0 * shape.num_tokens() * shape.num_heads * shape.head_dim * shape.state_dim);
+}
+
+template <class S>
+void ssd_chunk_state_backward(const ExecutionSpace& exec, const SsdShape& shape, In2<S> dstates,
+                              In2<S> states, In2<S> x, In2<S> ssm_B, In2<S> dt, In2<S> dA_cumsum,
+                              In1<token_t> segment, InOut2<S> dx, InOut2<S> dssm_B, InOut2<S> ddt,
+                              InOut2<S> ddA_cumsum) {
+  const char* name = "ssd_chunk_state_backward";
+  require_inputs<S>(name, shape, x, ssm_B, dt, dA_cumsum, segment);
+  require_shape(name, "dstates", dstates, shape.num_states(), shape.head_dim * shape.state_dim);
+  require_shape(name, "states", states, shape.num_states(), shape.head_dim * shape.state_dim);
+  require_shape(name, "dx", dx, shape.num_tokens(), shape.num_heads * shape.head_dim);
+  require_shape(name, "dssm_B", dssm_B, shape.num_tokens(), shape.num_groups * shape.state_dim);
+  require_shape(name, "ddt", ddt, shape.num_tokens(), shape.num_heads);
+  require_shape(name, "ddA_cumsum", ddA_cumsum, shape.num_tokens(), shape.num_heads);
+  launch_chunk_groups("elastic::ssd_chunk_state_backward", exec, shape,
+                      Backward<S>{shape, dstates, states, x, ssm_B, dt, dA_cumsum, segment, dx,
+                                  dssm_B, ddt, ddA_cumsum});
+  add_flops(4.0 * shape.num_tokens() * shape.num_heads * shape.head_dim * shape.state_dim);
+}
+
+#define ELASTIC_INSTANTIATE(S)                                                                     \
+  template void ssd_chunk_state_forward<S>(const ExecutionSpace&, const SsdShape&, In2<S>, In2<S>, \
+                                           In2<S>, In2<S>, In1<token_t>, InOut2<S>);               \
+  template void ssd_chunk_state_backward<S>(const ExecutionSpace&, const SsdShape&, In2<S>,        \
+                                            In2<S>, In2<S>, In2<S>, In2<S>, In2<S>, In1<token_t>,  \
+                                            InOut2<S>, InOut2<S>, InOut2<S>, InOut2<S>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
+
+}  // namespace elastic::kernels
