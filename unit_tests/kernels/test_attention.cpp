@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention against its definition, PyTorch, finite differences, itself in pieces.
+#include "kernels/attention.hpp"
+
+#include "base/error.hpp"
+#include "unit_tests/support/fixture.hpp"
+#include "unit_tests/support/gradient.hpp"
+#include "unit_tests/support/reference_attention.hpp"
+
+namespace elastic::test {
+namespace {
+
+using kernels::AttentionShape;
+
+/// Operands and results of one attention.
+template <class S>
+struct Attention {
+  AttentionShape shape;
+  View2<S> q, k, v, dout;
+  View1<token_t> segment;
+  View2<S> out, lse, dq, dk, dv;
+
+  explicit Attention(const AttentionShape& s, std::uint32_t seed = 1) : shape(s) {
+    const index_t T = s.batch * s.seq_length, q_columns = s.num_heads * s.head_dim,
+                  kv_columns = s.num_groups * s.head_dim;
+    q = random_matrix<S>(T, q_columns, seed, -2, 2);
+    k = random_matrix<S>(T, kv_columns, seed + 1, -2, 2);
+    v = random_matrix<S>(T, kv_columns, seed + 2);
+    dout = random_matrix<S>(T, q_columns, seed + 3);
+    allocate();
+  }
+  void allocate() {
+    const index_t T = q.extent(0);
+    const auto filled = [&](index_t columns) {
+      const View2<S> view("elastic::test::filled", T, columns);
+      Kokkos::deep_copy(view, std::numeric_limits<S>::quiet_NaN());
+      return view;
+    };
+    out = filled(q.extent(1));
+    dq = filled(q.extent(1));
+    dk = filled(k.extent(1));
+    dv = filled(k.extent(1));
+    lse = filled(shape.num_heads);
+  }
+  void forward() const { kernels::attention_forward<S>({}, shape, q, k, v, segment, out, lse); }
+  void backward() const {
+    const View1<S> workspace("elastic::test::workspace", kernels::attention_workspace_size(shape));
+    kernels::attention_backward<S>({}, shape, dout, q, k, v, out, lse, segment, dq, dk, dv,
+                                   workspace);
+  }
+  void run() const {
+    forward();
+    backward();
+  }
+  ReferenceAttention reference() const {
+    ReferenceAttention r{shape, to_double(q), to_double(k), to_double(v), to_host(segment)};
+    r.forward();
+    r.backward(to_double(dout));
+    return r;
+  }
+};
+
+/// Runs of random length, non-decreasing inside each sequence.
+std::vector<token_t> random_segments(index_t batch, index_t length, index_t mean_run) {
+  std::vector<token_t> segment(batch * length, 0);
+  for (index_t t = 0; t < batch * length; ++t) {
+    const bool first = t % length == 0;
+    const bool next = random_below({17, RandomPurpose::test}, t, mean_run) == 0;
+    segment[t] = first ? 3 : segment[t - 1] + (next ? 2 : 0);
+  }
+  return segment;
+}
+
+template <class S>
+class AttentionTest : public testing::Test {};
+using Scalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(AttentionTest, Scalars);
+
+template <class S>
+void expect_reference(const Attention<S>& attention) {
+  attention.run();
+  const ReferenceAttention r = attention.reference();
+  const index_t L = attention.shape.seq_length, C = attention.shape.head_dim;
+  const index_t heads = attention.shape.num_heads / attention.shape.num_groups;
+  EXPECT_TRUE(near(attention.out, r.out, tolerance<S>(L)));
+  EXPECT_TRUE(near(attention.lse, r.lse, tolerance<S>(L + C)));
+  EXPECT_TRUE(near(attention.dq, r.dq, tolerance<S>(L + C)));
+  EXPECT_TRUE(near(attention.dk, r.dk, tolerance<S>(L * heads + C)));
+  EXPECT_TRUE(near(attention.dv, r.dv, tolerance<S>(L * heads + C)));
+}
+
+/// Lengths and channels that do and do not fill tiles, blocks and vectors.
+TYPED_TEST(AttentionTest, equals_definition) {
+  for (const AttentionShape& shape :
+       {AttentionShape{1, 1, 1, 1, 1}, AttentionShape{2, 5, 2, 1, 3},
+        AttentionShape{1, 63, 3, 3, 16}, AttentionShape{2, 64, 4, 2, 32},
+        AttentionShape{1, 65, 2, 2, 17}, AttentionShape{1, 130, 4, 2, 20},
+        AttentionShape{1, 200, 2, 1, 64}, AttentionShape{1, 70, 1, 1, 130}}) {
+    SCOPED_TRACE(fmt::format("L {} A {} R {} C {}", shape.seq_length, shape.num_heads,
+                             shape.num_groups, shape.head_dim));
+    expect_reference(Attention<TypeParam>(shape));
+  }
+}
+
+TYPED_TEST(AttentionTest, equals_definition_with_segments) {
+  for (const index_t mean_run : {3, 40, 150}) {
+    SCOPED_TRACE(fmt::format("mean run {}", mean_run));
+    Attention<TypeParam> attention({2, 210, 4, 2, 24});
+    attention.segment = to_device(random_segments(2, 210, mean_run));
+    expect_reference(attention);
+  }
+}
+
+TYPED_TEST(AttentionTest, equals_pytorch) {
+  using S = TypeParam;
+  const Fixture f("attention.h5");
+  const auto extents = f.vector<index_t>("shape");
+  const auto e = to_host(extents);
+  Attention<S> attention({e[0], e[1], e[2], e[3], e[4]});
+  attention.q = f.matrix<S>("q");
+  attention.k = f.matrix<S>("k");
+  attention.v = f.matrix<S>("v");
+  attention.dout = f.matrix<S>("dout");
+  attention.segment = f.tokens("segment");
+  attention.run();
+  const double tol = tolerance<S>(attention.shape.seq_length);
+  EXPECT_TRUE(near(attention.out, f.matrix<double>("out"), tol));
+  EXPECT_TRUE(near(attention.lse, f.matrix<double>("lse"), tol));
+  EXPECT_TRUE(near(attention.dq, f.matrix<double>("dq"), tol));
+  EXPECT_TRUE(near(attention.dk, f.matrix<double>("dk"), tol));
+  EXPECT_TRUE(near(attention.dv, f.matrix<double>("dv"), tol));
+}
+
+TEST(Attention, gradients_equal_finite_differences) {
+  Attention<double> attention({2, 75, 4, 2, 9});
+  attention.segment = to_device(random_segments(2, 75, 30));
+  attention.run();
+  const auto loss = [&] {
+    attention.forward();
+    return dot(attention.out, attention.dout);
+  };
+  EXPECT_LT(directional_error(loss, attention.q, attention.dq), 1e-6);
+  EXPECT_LT(directional_error(loss, attention.k, attention.dk), 1e-6);
+  EXPECT_LT(directional_error(loss, attention.v, attention.dv), 1e-6);
+}
+
+/// Scores of +-1e4 neither overflow nor lose the largest term.
+TYPED_TEST(AttentionTest, large_scores_are_finite) {
+  using S = TypeParam;
+  const Attention<S> attention({1, 80, 2, 1, 16});
+  for (const auto& view : {attention.q, attention.k}) {
+    auto values = to_host(view);
+    for (S& x : values) x *= 50;
+    assign(view, values);
+  }
+  attention.run();
+  for (const auto& view : {attention.out, attention.lse, attention.dq, attention.dk, attention.dv})
+    for (const S x : to_host(view)) ASSERT_TRUE(std::isfinite(x));
+  EXPECT_TRUE(near(attention.out, attention.reference().out, 1e4 * tolerance<S>(16)));
+}
+
+TYPED_TEST(AttentionTest, repeats_bitwise) {
+  const Attention<TypeParam> first({2, 100, 4, 2, 16}), second({2, 100, 4, 2, 16});
+  first.run();
+  second.run();
+  EXPECT_TRUE(bitwise_equal(first.out, second.out));
+  EXPECT_TRUE(bitwise_equal(first.dq, second.dq));
+  EXPECT_TRUE(bitwise_equal(first.dk, second.dk));
+  EXPECT_TRUE(bitwise_equal(first.dv, second.dv));
+}
+
+/// k heads in every group: the first k*R heads of the wide problem through strided Views equal the
+/// small problem bit by bit.
+TYPED_TEST(AttentionTest, prefix_of_heads_is_the_small_problem) {
+  using S = TypeParam;
+  const index_t T = 90, R = 2, C = 12, wide_heads = 6;
+  const Attention<S> wide({1, T, wide_heads, R, C});
+  for (const index_t heads : {2, 4}) {
+    Attention<S> part({1, T, heads, R, C});
+    const auto narrow = [&](const View2<S>& view) { return prefix(view, T, heads * C); };
+    part.q = narrow(wide.q);
+    part.k = wide.k;
+    part.v = wide.v;
+    part.dout = narrow(wide.dout);
+    part.out = narrow(wide.out);
+    part.dq = narrow(wide.dq);
+    part.lse = prefix(wide.lse, T, heads);
+    part.run();
+    Attention<S> small({1, T, heads, R, C});
+    small.q = clone(part.q);
+    small.k = clone(part.k);
+    small.v = clone(part.v);
+    small.dout = clone(part.dout);
+    small.run();
+    EXPECT_TRUE(bitwise_equal(part.out, small.out));
+    EXPECT_TRUE(bitwise_equal(part.lse, small.lse));
+    EXPECT_TRUE(bitwise_equal(part.dq, small.dq));
+    EXPECT_TRUE(bitwise_equal(part.dk, small.dk));
+    EXPECT_TRUE(bitwise_equal(part.dv, small.dv));
+    const std::vector<S> untouched = to_host(wide.out);
+    EXPECT_TRUE(std::isnan(untouched[heads * C]));
+  }
+}
+
+/// The first L' rows of a longer sequence do not depend on what follows.
+TYPED_TEST(AttentionTest, is_causal_bitwise) {
+  using S = TypeParam;
+  const index_t C = 16;
+  const Attention<S> full({1, 190, 2, 2, C});
+  full.forward();
+  for (const index_t length : {1, 60, 64, 129}) {
+    Attention<S> part({1, length, 2, 2, C});
+    part.q = rows(full.q, 0, length);
+    part.k = rows(full.k, 0, length);
+    part.v = rows(full.v, 0, length);
+    part.forward();
+    EXPECT_TRUE(bitwise_equal(part.out, clone(rows(full.out, 0, length)))) << length;
+  }
+}
+
+TYPED_TEST(AttentionTest, documents_do_not_see_each_other) {
+  using S = TypeParam;
+  const index_t T = 150, end_a = 83, kv = 2 * 16, wide = 4 * 16;
+  std::vector<token_t> segment(T, 0);
+  std::fill(segment.begin() + end_a, segment.end(), 1);
+  Attention<S> packed({1, T, 4, 2, 16});
+  packed.segment = to_device(segment);
+  packed.run();
+  const auto b_out = clone(rows(packed.out, end_a, T)), b_dq = clone(rows(packed.dq, end_a, T)),
+             b_dk = clone(rows(packed.dk, end_a, T)), b_dv = clone(rows(packed.dv, end_a, T));
+
+  // changing the last token of document A leaves document B as it is, bit by bit
+  for (const auto& view : {packed.q, packed.k, packed.v, packed.dout}) {
+    auto values = to_host(view);
+    const index_t columns = view.extent(1);
+    for (index_t c = 0; c < columns; ++c) values[(end_a - 1) * columns + c] += 3;
+    assign(view, values);
+  }
+  packed.run();
+  EXPECT_TRUE(bitwise_equal(clone(rows(packed.out, end_a, T)), b_out));
+  EXPECT_TRUE(bitwise_equal(clone(rows(packed.dq, end_a, T)), b_dq));
+  EXPECT_TRUE(bitwise_equal(clone(rows(packed.dk, end_a, T)), b_dk));
+  EXPECT_TRUE(bitwise_equal(clone(rows(packed.dv, end_a, T)), b_dv));
+
+  // packed = separate
+  for (const auto& [begin, end] : {std::pair<index_t, index_t>{0, end_a}, {end_a, T}}) {
+    Attention<S> alone({1, end - begin, 4, 2, 16});
+    alone.q = clone(rows(packed.q, begin, end));
+    alone.k = clone(rows(packed.k, begin, end));
+    alone.v = clone(rows(packed.v, begin, end));
+    alone.dout = clone(rows(packed.dout, begin, end));
+    alone.run();
+    ASSERT_EQ(alone.dk.extent(1), static_cast<std::size_t>(kv));
+    ASSERT_EQ(alone.dq.extent(1), static_cast<std::size_t>(wide));
+    EXPECT_TRUE(near(alone.out, clone(rows(packed.out, begin, end)), tolerance<S>(T)));
+    EXPECT_TRUE(near(alone.dq, clone(rows(packed.dq, begin, end)), tolerance<S>(T)));
+    EXPECT_TRUE(near(alone.dk, clone(rows(packed.dk, begin, end)), tolerance<S>(T)));
+    EXPECT_TRUE(near(alone.dv, clone(rows(packed.dv, begin, end)), tolerance<S>(T)));
+  }
+}
+
+/// One position after the other against a growing cache gives the rows of the whole sequence.
+TYPED_TEST(AttentionTest, steps_equal_forward) {
+  using S = TypeParam;
+  const index_t B = 2, L = 70, A = 4, R = 2, C = 20, room = L + 6;
+  const Attention<S> whole({B, L, A, R, C});
+  whole.forward();
+  const auto out = to_host(whole.out), q = to_host(whole.q), k = to_host(whole.k),
+             v = to_host(whole.v);
+  std::vector<S> k_cache(B * room * R * C, std::numeric_limits<S>::quiet_NaN()), v_cache = k_cache;
+  for (index_t length = 1; length <= L; ++length) {
+    std::vector<S> q_row, expected;
+    for (index_t b = 0; b < B; ++b) {
+      const index_t t = b * L + length - 1, to = (b * room + length - 1) * R * C;
+      q_row.insert(q_row.end(), &q[t * A * C], &q[t * A * C] + A * C);
+      expected.insert(expected.end(), &out[t * A * C], &out[t * A * C] + A * C);
+      std::copy_n(&k[t * R * C], R * C, &k_cache[to]);
+      std::copy_n(&v[t * R * C], R * C, &v_cache[to]);
+    }
+    const View2<S> result("elastic::test::result", B, A * C);
+    kernels::attention_step<S>({}, {B, room, A, R, C}, length, to_device(q_row, B, A * C),
+                               to_device(k_cache, B * room, R * C),
+                               to_device(v_cache, B * room, R * C), result);
+    ASSERT_TRUE(near(result, expected, tolerance<S>(L))) << "length " << length;
+  }
+}
+
+TEST(Attention, wrong_extents_are_contract_errors) {
+  Attention<float> attention({1, 8, 2, 2, 4});
+  attention.shape.num_heads = 3;
+  EXPECT_THROW(attention.forward(), ContractError);
+  attention.shape.num_heads = 2;
+  attention.segment = View1<token_t>("elastic::test::segment", 7);
+  EXPECT_THROW(attention.forward(), ContractError);
+  attention.segment = {};
+  const View1<float> small("elastic::test::workspace", 3);
+  EXPECT_THROW(kernels::attention_backward<float>({}, attention.shape, attention.dout, attention.q,
+                                                  attention.k, attention.v, attention.out,
+                                                  attention.lse, attention.segment, attention.dq,
+                                                  attention.dk, attention.dv, small),
+               ContractError);
+  EXPECT_THROW(
+      kernels::attention_step<float>({}, attention.shape, 9, prefix(attention.q, 1, 8), attention.k,
+                                     attention.v, prefix(attention.out, 1, 8)),
+      ContractError);
+}
+
+}  // namespace
+}  // namespace elastic::test

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// Cross-entropy against its definition, PyTorch and finite differences.
+#include "kernels/cross_entropy.hpp"
+
+#include "base/error.hpp"
+#include "unit_tests/support/fixture.hpp"
+#include "unit_tests/support/gradient.hpp"
+
+#include <numeric>
+
+namespace elastic::test {
+namespace {
+
+template <class S>
+class CrossEntropyTest : public testing::Test {};
+using Scalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(CrossEntropyTest, Scalars);
+
+std::vector<token_t> random_targets(index_t rows, index_t vocabulary) {
+  std::vector<token_t> targets(rows);
+  for (index_t t = 0; t < rows; ++t)
+    targets[t] = static_cast<token_t>(random_below({4, RandomPurpose::test}, t, vocabulary));
+  return targets;
+}
+template <class S>
+View1<S> new_losses(index_t rows) {
+  return random_vector<S>(rows, 77);  // must be overwritten
+}
+
+/// Loss and gradient of one row in double.
+double naive_row(const double* logits, index_t V, index_t target, std::vector<double>& gradient) {
+  const double maximum = *std::max_element(logits, logits + V);
+  double sum = 0;
+  for (index_t v = 0; v < V; ++v) sum += std::exp(logits[v] - maximum);
+  gradient.resize(V);
+  for (index_t v = 0; v < V; ++v)
+    gradient[v] = std::exp(logits[v] - maximum) / sum - (v == target ? 1 : 0);
+  return std::log(sum) + maximum - logits[target];
+}
+
+/// Vocabularies of one element, of odd and of more than one stripe; rows further apart than V.
+TYPED_TEST(CrossEntropyTest, equals_definition) {
+  using S = TypeParam;
+  const S factor = S(0.25);
+  for (const index_t V : {1, 7, 512, 5003}) {
+    const index_t T = 6;
+    const auto logits = strided_random_matrix<S>(T, V, V + 5, 3);
+    const auto before = to_double(logits);
+    const auto targets = random_targets(T, V);
+    const auto weight = random_vector<float>(T, 5, 0.1, 2);
+    const auto w = to_double(weight);
+    const auto losses = new_losses<S>(T);
+    kernels::cross_entropy<S>({}, to_device(targets), weight, true, factor, logits, losses);
+    std::vector<double> expected_loss, expected_gradient, row;
+    for (index_t t = 0; t < T; ++t) {
+      expected_loss.push_back(w[t] * naive_row(&before[t * V], V, targets[t], row));
+      for (const double g : row) expected_gradient.push_back(factor * w[t] * g);
+    }
+    EXPECT_TRUE(near(losses, expected_loss, tolerance<S>(V))) << "V " << V;
+    EXPECT_TRUE(near(logits, expected_gradient, tolerance<S>(16))) << "V " << V;
+  }
+}
+
+TYPED_TEST(CrossEntropyTest, equals_pytorch) {
+  using S = TypeParam;
+  const Fixture f("losses.h5");
+  const auto logits = f.matrix<S>("student");
+  const auto losses = new_losses<S>(logits.extent(0));
+  kernels::cross_entropy<S>({}, f.tokens("targets"), f.vector<float>("weight"), true, 1, logits,
+                            losses);
+  EXPECT_TRUE(near(losses, f.vector<double>("ce"), tolerance<S>(61)));
+  EXPECT_TRUE(near(logits, f.matrix<double>("ce_gradient"), tolerance<S>(61)));
+}
+
+TEST(CrossEntropy, gradient_equals_finite_differences) {
+  const index_t T = 5, V = 33;
+  const auto logits = random_matrix<double>(T, V, 8, -3, 3);
+  const auto targets = to_device(random_targets(T, V));
+  const auto weight = random_vector<float>(T, 9, 0, 1);
+  const auto losses = new_losses<double>(T);
+  const auto gradient = clone(logits);
+  kernels::cross_entropy<double>({}, targets, weight, true, 1, gradient, losses);
+  const auto loss = [&] {
+    kernels::cross_entropy<double>({}, targets, weight, false, 1, logits, losses);
+    return dot(losses, std::vector<double>(T, 1));
+  };
+  EXPECT_LT(directional_error(loss, logits, gradient), 1e-6);
+}
+
+TYPED_TEST(CrossEntropyTest, rows_of_the_gradient_sum_to_zero) {
+  using S = TypeParam;
+  const index_t T = 4, V = 3000;
+  const auto logits = random_matrix<S>(T, V, 2, -5, 5);
+  const auto losses = new_losses<S>(T);
+  kernels::cross_entropy<S>({}, to_device(random_targets(T, V)), random_vector<float>(T, 1, 1, 2),
+                            true, 1, logits, losses);
+  const auto g = to_double(logits);
+  for (index_t t = 0; t < T; ++t)
+    EXPECT_NEAR(std::accumulate(&g[t * V], &g[t * V] + V, 0.0), 0, tolerance<S>(V));
+}
+
+TYPED_TEST(CrossEntropyTest, rows_without_weight_are_exact_zeros) {
+  using S = TypeParam;
+  const index_t T = 3, V = 20;
+  auto values = random_values<S>(T * V, 6);
+  values[V + 3] = std::numeric_limits<S>::quiet_NaN();
+  const auto logits = to_device(values, T, V);
+  const auto losses = new_losses<S>(T);
+  kernels::cross_entropy<S>({}, to_device(std::vector<token_t>{1, -100, 2}),
+                            to_device(std::vector<float>{1, 0, 1}), true, 1, logits, losses);
+  const auto g = to_host(logits);
+  EXPECT_EQ(to_host(losses)[1], S(0));
+  for (index_t v = 0; v < V; ++v) {
+    EXPECT_EQ(g[V + v], S(0));
+    EXPECT_NE(g[v], S(0));
+  }
+}
+
+TYPED_TEST(CrossEntropyTest, large_logits_are_stable) {
+  using S = TypeParam;
+  const index_t V = 40;
+  std::vector<S> values(2 * V, S(-1e4));
+  values[5] = S(1e4);
+  std::fill(values.begin() + V, values.end(), S(1e4));
+  const auto logits = to_device(values, 2, V);
+  const auto losses = new_losses<S>(2);
+  kernels::cross_entropy<S>({}, to_device(std::vector<token_t>{4, 7}),
+                            to_device(std::vector<float>{1, 1}), true, 1, logits, losses);
+  EXPECT_TRUE(near(losses, std::vector<double>{2e4, std::log(40.0)}, tolerance<S>(16)));
+  EXPECT_NEAR(to_host(losses)[1], std::log(40.0), tolerance<S>(V));
+  const auto g = to_host(logits);
+  EXPECT_EQ(g[4], S(-1));
+  EXPECT_EQ(g[5], S(1));
+  EXPECT_NEAR(g[V + 7], 1.0 / 40 - 1, tolerance<S>(16));
+}
+
+TYPED_TEST(CrossEntropyTest, without_gradient_logits_stay) {
+  using S = TypeParam;
+  const auto logits = random_matrix<S>(3, 50, 1), before = clone(logits);
+  const auto losses = new_losses<S>(3), again = new_losses<S>(3);
+  const auto targets = to_device(std::vector<token_t>{0, 49, 3});
+  const auto weight = to_device(std::vector<float>{1, 0, 0.5});
+  kernels::cross_entropy<S>({}, targets, weight, false, 1, logits, losses);
+  EXPECT_TRUE(bitwise_equal(logits, before));
+  kernels::cross_entropy<S>({}, targets, weight, true, 1, logits, again);
+  EXPECT_TRUE(bitwise_equal(losses, again));
+}
+
+TYPED_TEST(CrossEntropyTest, bad_targets_and_logits_give_nan) {
+  using S = TypeParam;
+  auto values = random_values<S>(3 * 10, 6);
+  values[25] = std::numeric_limits<S>::quiet_NaN();
+  const auto losses = new_losses<S>(3);
+  kernels::cross_entropy<S>({}, to_device(std::vector<token_t>{10, -1, 2}),
+                            to_device(std::vector<float>{1, 1, 1}), true, 1,
+                            to_device(values, 3, 10), losses);
+  for (const S x : to_host(losses)) EXPECT_TRUE(std::isnan(x));
+}
+
+TEST(CrossEntropy, wrong_extents_are_contract_errors) {
+  const auto logits = random_matrix<float>(3, 10, 1);
+  EXPECT_THROW(kernels::cross_entropy<float>({}, View1<token_t>("elastic::test::targets", 2),
+                                             View1<float>("elastic::test::weight", 3), true, 1,
+                                             logits, new_losses<float>(3)),
+               ContractError);
+}
+
+}  // namespace
+}  // namespace elastic::test

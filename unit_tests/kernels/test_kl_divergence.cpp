@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// Forward KL divergence against its definition, PyTorch and finite differences.
+#include "kernels/kl_divergence.hpp"
+
+#include "base/error.hpp"
+#include "unit_tests/support/fixture.hpp"
+#include "unit_tests/support/gradient.hpp"
+
+namespace elastic::test {
+namespace {
+
+template <class S>
+class KlDivergenceTest : public testing::Test {};
+using Scalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(KlDivergenceTest, Scalars);
+
+template <class S>
+View1<S> new_losses(index_t rows) {
+  return random_vector<S>(rows, 77);  // must be overwritten
+}
+View1<float> ones(index_t rows) { return to_device(std::vector<float>(rows, 1)); }
+
+std::vector<double> naive_log_softmax(const double* logits, index_t V, double temperature) {
+  const double maximum = *std::max_element(logits, logits + V);
+  double sum = 0;
+  for (index_t v = 0; v < V; ++v) sum += std::exp((logits[v] - maximum) / temperature);
+  std::vector<double> result(V);
+  for (index_t v = 0; v < V; ++v) result[v] = (logits[v] - maximum) / temperature - std::log(sum);
+  return result;
+}
+
+/// Vocabularies of one element, of odd and of more than one stripe; rows further apart than V.
+TYPED_TEST(KlDivergenceTest, equals_definition) {
+  using S = TypeParam;
+  const S factor = S(0.5);
+  for (const index_t V : {1, 7, 512, 5003})
+    for (const double temperature : {1.0, 2.5}) {
+      const index_t T = 4;
+      const auto teacher = strided_random_matrix<S>(T, V, V + 2, 3);
+      const auto student = strided_random_matrix<S>(T, V, V + 5, 4);
+      const auto before_p = to_double(teacher), before_q = to_double(student);
+      const auto weight = random_vector<float>(T, 5, 0.1, 2);
+      const auto w = to_double(weight);
+      const auto losses = new_losses<S>(T);
+      kernels::kl_divergence<S>({}, teacher, weight, temperature, true, factor, student, losses);
+      std::vector<double> expected_loss(T, 0), expected_gradient;
+      for (index_t t = 0; t < T; ++t) {
+        const auto log_p = naive_log_softmax(&before_p[t * V], V, temperature);
+        const auto log_q = naive_log_softmax(&before_q[t * V], V, temperature);
+        for (index_t v = 0; v < V; ++v) {
+          const double p = std::exp(log_p[v]), q = std::exp(log_q[v]);
+          expected_loss[t] += w[t] * p * (log_p[v] - log_q[v]);
+          expected_gradient.push_back(factor * w[t] * (q - p) / temperature);
+        }
+      }
+      EXPECT_TRUE(near(losses, expected_loss, tolerance<S>(V))) << "V " << V;
+      EXPECT_TRUE(near(student, expected_gradient, tolerance<S>(16))) << "V " << V;
+      EXPECT_TRUE(near(teacher, before_p, 0));
+    }
+}
+
+TYPED_TEST(KlDivergenceTest, equals_pytorch) {
+  using S = TypeParam;
+  const Fixture f("losses.h5");
+  const auto student = f.matrix<S>("student");
+  const auto losses = new_losses<S>(student.extent(0));
+  kernels::kl_divergence<S>({}, f.matrix<S>("teacher"), f.vector<float>("weight"),
+                            f.scalar("temperature"), true, 1, student, losses);
+  EXPECT_TRUE(near(losses, f.vector<double>("kl"), tolerance<S>(61)));
+  EXPECT_TRUE(near(student, f.matrix<double>("kl_gradient"), tolerance<S>(61)));
+}
+
+TEST(KlDivergence, gradient_equals_finite_differences) {
+  const index_t T = 5, V = 33;
+  const auto teacher = random_matrix<double>(T, V, 7, -3, 3);
+  const auto student = random_matrix<double>(T, V, 8, -3, 3);
+  const auto weight = random_vector<float>(T, 9, 0, 1);
+  const auto losses = new_losses<double>(T);
+  const auto gradient = clone(student);
+  kernels::kl_divergence<double>({}, teacher, weight, 1.5, true, 1, gradient, losses);
+  const auto loss = [&] {
+    kernels::kl_divergence<double>({}, teacher, weight, 1.5, false, 1, student, losses);
+    return dot(losses, std::vector<double>(T, 1));
+  };
+  EXPECT_LT(directional_error(loss, student, gradient), 1e-6);
+}
+
+TYPED_TEST(KlDivergenceTest, of_equal_distributions_is_exactly_zero) {
+  using S = TypeParam;
+  const auto teacher = random_matrix<S>(3, 700, 7, -9, 9), student = clone(teacher);
+  const auto losses = new_losses<S>(3);
+  kernels::kl_divergence<S>({}, teacher, ones(3), 2, true, 1, student, losses);
+  for (const S x : to_host(losses)) EXPECT_EQ(x, S(0));
+  for (const S x : to_host(student)) EXPECT_EQ(x, S(0));
+}
+
+TYPED_TEST(KlDivergenceTest, is_not_negative) {
+  using S = TypeParam;
+  const index_t V = 900;
+  const auto p = random_values<S>(V, 7, -4, 4);
+  for (const double distance : {1e-6, 1e-3, 0.1, 3.0}) {
+    auto q = p;
+    const auto shift = random_values<S>(V, 8, -distance, distance);
+    for (index_t v = 0; v < V; ++v) q[v] += shift[v];
+    const auto losses = new_losses<S>(1);
+    kernels::kl_divergence<S>({}, to_device(p, 1, V), ones(1), 1, false, 1, to_device(q, 1, V),
+                              losses);
+    EXPECT_GE(to_host(losses)[0], -distance * tolerance<S>(V) - tolerance<S>(16)) << distance;
+    if (distance >= 0.1) {
+      EXPECT_GT(to_host(losses)[0], S(0));
+    }
+  }
+}
+
+TYPED_TEST(KlDivergenceTest, rows_without_weight_are_exact_zeros) {
+  using S = TypeParam;
+  const index_t T = 3, V = 20;
+  auto values = random_values<S>(T * V, 6);
+  values[V + 3] = std::numeric_limits<S>::quiet_NaN();
+  const auto student = to_device(values, T, V);
+  const auto losses = new_losses<S>(T);
+  kernels::kl_divergence<S>({}, random_matrix<S>(T, V, 1), to_device(std::vector<float>{1, 0, 1}),
+                            1, true, 1, student, losses);
+  const auto g = to_host(student);
+  EXPECT_EQ(to_host(losses)[1], S(0));
+  for (index_t v = 0; v < V; ++v) {
+    EXPECT_EQ(g[V + v], S(0));
+    EXPECT_NE(g[v], S(0));
+  }
+}
+
+TYPED_TEST(KlDivergenceTest, large_logits_are_stable) {
+  using S = TypeParam;
+  const index_t V = 40;
+  std::vector<S> p(V, S(-1e4)), q(V, S(1e4));
+  p[5] = S(1e4);
+  const auto student = to_device(q, 1, V);
+  const auto losses = new_losses<S>(1);
+  kernels::kl_divergence<S>({}, to_device(p, 1, V), ones(1), 1, true, 1, student, losses);
+  EXPECT_NEAR(to_host(losses)[0], std::log(40.0), tolerance<S>(V));
+  EXPECT_NEAR(to_host(student)[5], 1.0 / 40 - 1, tolerance<S>(16));
+  EXPECT_NEAR(to_host(student)[6], 1.0 / 40, tolerance<S>(16));
+}
+
+TYPED_TEST(KlDivergenceTest, without_gradient_student_stays) {
+  using S = TypeParam;
+  const auto teacher = random_matrix<S>(3, 50, 2);
+  const auto student = random_matrix<S>(3, 50, 1), before = clone(student);
+  const auto losses = new_losses<S>(3), again = new_losses<S>(3);
+  const auto weight = to_device(std::vector<float>{1, 0, 0.5});
+  kernels::kl_divergence<S>({}, teacher, weight, 1, false, 1, student, losses);
+  EXPECT_TRUE(bitwise_equal(student, before));
+  kernels::kl_divergence<S>({}, teacher, weight, 1, true, 1, student, again);
+  EXPECT_TRUE(near(losses, again, tolerance<S>(50)));
+}
+
+TEST(KlDivergence, wrong_arguments_are_contract_errors) {
+  const auto logits = random_matrix<float>(3, 10, 1), other = random_matrix<float>(3, 11, 1);
+  const auto losses = new_losses<float>(3);
+  EXPECT_THROW(kernels::kl_divergence<float>({}, other, ones(3), 1, true, 1, logits, losses),
+               ContractError);
+  EXPECT_THROW(
+      kernels::kl_divergence<float>({}, logits, ones(3), 0, true, 1, clone(logits), losses),
+      ContractError);
+}
+
+}  // namespace
+}  // namespace elastic::test
