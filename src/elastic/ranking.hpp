@@ -7,10 +7,11 @@
 
 namespace elastic {
 
-/// Accumulated activations; square roots are taken by rank_parent where the rule of accumulation asks for it.
+/// Accumulated activations.
 struct ImportanceScores {
   std::vector<double> hidden;                ///< [D] summed over the norms of all layers
   std::vector<std::vector<double>> layers;   ///< per layer: Mamba [H*P] of x, attention [A*C] of head outputs, MLP [F]
+  bool squared = true;  ///< `layers` holds squares (kernels::activation_score: L2 norms add them), false: plain sums (activation_sum)
 };
 
 struct Ranking {
@@ -31,7 +32,7 @@ template <class S>
 void apply_ranking(const ModelShape& shape, const Ranking& ranking, const ParameterStore<S>& parameters);
 /// The ranking that undoes `ranking` (drop_order is kept).
 Ranking inverse(const Ranking& ranking);
-/// The ranking that does `first`, then `second`.
+/// The ranking that does `first`, then `second`; the drop order is the second's, unless it has none.
 Ranking compose(const Ranking& first, const Ranking& second);
 
 }  // namespace elastic

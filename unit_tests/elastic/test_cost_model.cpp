@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// Published parameter counts, hand-made counts, and gradients against finite differences.
+#include "elastic/cost_model.hpp"
+
+#include <gtest/gtest.h>
+
+#include "unit_tests/elastic/shapes_for_tests.hpp"
+
+namespace elastic::test {
+namespace {
+
+double parameters(const ModelShape& shape) {
+  return parameter_count(shape, expected_widths(full_spec(shape)));
+}
+
+TEST(CostModel, PublishedParameterCounts) {
+  EXPECT_EQ(parameters(nemotron_12b()), 12310001152.0);
+  EXPECT_EQ(parameters(nemotron_9b()), 8888227328.0);
+  EXPECT_EQ(parameters(nemotron_4b()), 3973556832.0);
+}
+
+/// Sum over the tensors of the model, as files hold them (paper.md 1.4).
+double counted(const ModelShape& s) {
+  const index_t d = s.hidden_size, n = s.mamba_state_dim, w = s.mamba_d_conv;
+  index_t sum = 2 * s.vocab_size * d + d;
+  for (const auto& l : s.layers) {
+    const index_t e = l.inner(), g = l.num_groups, h = l.width;
+    const index_t conv = e + 2 * g * n;
+    sum += d;  // norm
+    if (l.kind == LayerKind::mamba)
+      sum += (2 * e + 2 * g * n + h) * d + conv * w + conv + 3 * h + e + d * e;
+    if (l.kind == LayerKind::attention) sum += e * d + 2 * g * l.head_channels * d + d * e;
+    if (l.kind == LayerKind::mlp) sum += 2 * e * d;
+  }
+  return static_cast<double>(sum);
+}
+
+TEST(CostModel, SubmodelsCountAsTheirSlices) {
+  for (std::uint64_t seed = 0; seed < 100; ++seed) {
+    Draw draw(seed);
+    const auto shape = random_shape(draw);
+    const auto space = random_space(draw, shape);
+    const auto decisions = list_decisions(shape, space);
+    const auto spec = spec_of_choices(shape, space, decisions, random_choices(draw, decisions));
+    const auto sliced = sliced_shape(shape, spec);
+    const CostConfig memory{BudgetKind::memory, 2, 100, 2, 4};
+    EXPECT_EQ(parameter_count(shape, expected_widths(spec)), counted(sliced));
+    EXPECT_EQ(cost(shape, expected_widths(spec), memory),
+              cost(sliced, expected_widths(full_spec(sliced)), memory));
+    EXPECT_EQ(forward_flops_per_token(shape, spec, 33),
+              forward_flops_per_token(sliced, full_spec(sliced), 33));
+  }
+}
+
+TEST(CostModel, CachesOfThe12B) {
+  const auto shape = nemotron_12b();
+  const auto widths = expected_widths(full_spec(shape));
+  const CostConfig config{BudgetKind::memory, 3, 131072, 2, 2};
+  EXPECT_EQ(kv_cache_bytes(shape, widths, config), 2.0 * 3 * 6 * 2 * 131072 * 8 * 128);
+  EXPECT_EQ(ssm_cache_bytes(shape, widths, config), 2.0 * 3 * 28 * (128 * 80 * 128 + 12288 * 3));
+  EXPECT_EQ(cost(shape, widths, config), 2 * 12310001152.0 + kv_cache_bytes(shape, widths, config) +
+                                             ssm_cache_bytes(shape, widths, config));
+}
+
+TEST(CostModel, FlopsByHand) {
+  // V 50, D 12, N 8, W 4, Q 16, L 5
+  const auto count = [](const std::string& pattern) {
+    const auto shape = small_shape(pattern);
+    return forward_flops_per_token(shape, full_spec(shape), 5);
+  };
+  const double head = 2 * 50 * 12;
+  EXPECT_EQ(count("-"), head + 4 * 12 * 10);
+  EXPECT_EQ(count("*"), head + 2 * 12 * (2 * 12 + 2 * 2 * 3) + 2 * 12 * (5 + 1));
+  const double e = 24, gn = 16;
+  EXPECT_EQ(count("M"), head + 2 * 12 * (3 * e + 2 * gn + 6) + 8 * (e + 2 * gn) + 4 * e * 8 +
+                            (5 + 1) * (gn + e));
+}
+
+TEST(CostModel, GradientsOfFractionalWidths) {
+  const auto shape = small_shape();
+  for (const auto kind : {BudgetKind::parameters, BudgetKind::memory}) {
+    const CostConfig config{kind, 3, 7, 1.5, 2.5};
+    ExpectedWidths widths{7.3, {}};
+    Draw draw(4);
+    for (const auto& layer : shape.layers)
+      widths.layers.push_back({0.7 * static_cast<double>(layer.width) + draw.uniform(),
+                               0.9 * static_cast<double>(layer.head_channels) + draw.uniform(),
+                               draw.uniform()});
+    const auto gradient = cost_gradient(shape, widths, config);
+    const auto check = [&](double& x, double expected, const std::string& what) {
+      const double x0 = x, step = 1e-3;
+      x = x0 + step;
+      const double above = cost(shape, widths, config);
+      x = x0 - step;
+      const double below = cost(shape, widths, config);
+      x = x0;
+      EXPECT_NEAR((above - below) / (2 * step), expected, 1e-7 * (1 + std::abs(expected))) << what;
+    };
+    check(widths.hidden, gradient.hidden, "hidden");
+    for (std::size_t l = 0; l < shape.layers.size(); ++l) {
+      check(widths.layers[l].width, gradient.layers[l].width, fmt::format("width {}", l));
+      check(widths.layers[l].head_channels, gradient.layers[l].head_channels,
+            fmt::format("channels {}", l));
+      check(widths.layers[l].keep, gradient.layers[l].keep, fmt::format("keep {}", l));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace elastic::test

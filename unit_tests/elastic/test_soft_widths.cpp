@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+// Soft masks by their definition, their limits, and their gradient against finite differences of a
+// synthetic loss.
+#include <gmock/gmock.h>
+
+#include "elastic/active_widths.hpp"
+#include "unit_tests/elastic/shapes_for_tests.hpp"
+#include "unit_tests/support/gradient.hpp"
+#include "unit_tests/support/views.hpp"
+
+namespace elastic::test {
+namespace {
+
+const ExecutionSpace kExec;
+
+/// sum_k c_k sin(x_k) + x_k^2 over everything a model would read, and its derivatives written where
+/// a model's backward would.
+class SyntheticLoss {
+ public:
+  double value(const ActiveWidths<double>& active, bool with_gradients) {
+    m_next = 0;
+    m_sum = 0;
+    m_with_gradients = with_gradients;
+    vector(active.hidden_mask.value, active.hidden_mask.gradient);
+    scalar(active.norm.params.scale, active.norm.dscale);
+    for (const auto& layer : active.layers) {
+      vector(layer.inner.value, layer.inner.gradient);
+      vector(layer.heads.value, layer.heads.gradient);
+      scalar(layer.gated_norm.params.scale, layer.gated_norm.dscale);
+      scalar(layer.gamma, layer.dgamma);
+    }
+    return m_sum;
+  }
+
+ private:
+  double term(double x, double& derivative) {
+    const double c = random_uniform({11, RandomPurpose::test}, m_next++) - 0.5;
+    derivative = c * std::cos(x) + 2 * x;
+    return c * std::sin(x) + x * x;
+  }
+  void vector(const View1<double>& value, const View1<double>& gradient) {
+    const auto x = to_host(value);
+    std::vector<double> d(x.size());
+    for (std::size_t i = 0; i < x.size(); ++i) m_sum += term(x[i], d[i]);
+    if (m_with_gradients) assign(gradient, d);
+  }
+  void scalar(double x, const View1<double>& gradient) {
+    double d;
+    m_sum += term(x, d);
+    if (m_with_gradients && gradient.size() == 1) assign(gradient, {d});
+  }
+  std::uint64_t m_next = 0;
+  double m_sum = 0;
+  bool m_with_gradients = false;
+};
+
+Probabilities one_hot(const std::vector<Decision>& decisions, const std::vector<index_t>& choice) {
+  Probabilities pi;
+  for (std::size_t d = 0; d < decisions.size(); ++d) {
+    pi.emplace_back(decisions[d].widths.size(), 0.0);
+    pi.back()[choice[d]] = 1;
+  }
+  return pi;
+}
+
+void expect_hard(const ActiveWidths<double>& a, const ActiveWidths<double>& b) {
+  EXPECT_EQ(a.hidden, b.hidden);
+  EXPECT_EQ(a.hidden_mask.value.size(), 0u);
+  EXPECT_EQ(a.norm.params.mean_width, b.norm.params.mean_width);
+  EXPECT_EQ(a.norm.params.epsilon, b.norm.params.epsilon);
+  EXPECT_EQ(a.norm.params.scale, 1);
+  for (std::size_t l = 0; l < a.layers.size(); ++l) {
+    const auto &x = a.layers[l], &y = b.layers[l];
+    EXPECT_EQ(x.active, y.active);
+    EXPECT_EQ(x.gamma, y.gamma);
+    EXPECT_EQ(x.inner.value.size() + x.heads.value.size() + x.dgamma.size(), 0u);
+    if (!x.active) continue;
+    EXPECT_EQ(x.width, y.width);
+    EXPECT_EQ(x.head_channels, y.head_channels);
+    EXPECT_EQ(x.gated_norm.params.mean_width, y.gated_norm.params.mean_width);
+    EXPECT_EQ(x.gated_norm.params.scale, y.gated_norm.params.scale);
+  }
+}
+
+TEST(SoftWidths, MasksByDefinition) {
+  const auto shape = small_shape("M");
+  ElasticSpace space = rigid_space(shape);
+  space.hidden.widths = {12, 9, 5};
+  space.mamba_heads.widths = {6, 2};
+  space.mamba_head_channels.widths = {4, 2};
+  SoftWidths<double> soft(shape, space);
+  const auto& active = soft.set(kExec, {{0.5, 0.2, 0.3}, {0.25, 0.75}, {0.4, 0.6}});
+  EXPECT_TRUE(near(active.hidden_mask.value,
+                   std::vector<double>{1, 1, 1, 1, 1, 0.7, 0.7, 0.7, 0.7, 0.5, 0.5, 0.5}, 1e-15));
+  const double rho = 0.5 + 0.2 * 9 / 12 + 0.3 * 5 / 12;
+  EXPECT_DOUBLE_EQ(active.norm.params.epsilon, 1e-5 * rho);
+  EXPECT_DOUBLE_EQ(active.norm.params.scale,
+                   0.5 + 0.2 * std::sqrt(9. / 12) + 0.3 * std::sqrt(5. / 12));
+  EXPECT_EQ(active.norm.params.mean_width, 12);
+  const auto& layer = active.layers[0];
+  EXPECT_TRUE(near(layer.heads.value, std::vector<double>{1, 1, 0.25, 0.25, 0.25, 0.25}, 1e-15));
+  std::vector<double> inner;
+  for (const double h : {1.0, 1.0, 0.25, 0.25, 0.25, 0.25})
+    for (const double c : {1.0, 1.0, 0.4, 0.4}) inner.push_back(h * c);
+  EXPECT_TRUE(near(layer.inner.value, inner, 1e-15));
+  EXPECT_EQ(layer.gated_norm.params.mean_width, 12);
+  EXPECT_DOUBLE_EQ(layer.gated_norm.params.epsilon, 1e-5 * (0.25 + 0.75 / 3) * (0.4 + 0.3));
+  EXPECT_DOUBLE_EQ(layer.gated_norm.params.scale,
+                   (0.25 + 0.75 * std::sqrt(1. / 3)) * (0.4 + 0.6 * std::sqrt(0.5)));
+}
+
+TEST(SoftWidths, SmallProbabilitiesAreDroppedAndExtentsShrink) {
+  const auto shape = small_shape("-");
+  ElasticSpace space = rigid_space(shape);
+  space.hidden.widths = {12, 9, 5};
+  space.ffn.widths = {10, 7, 2};
+  SoftWidths<float> soft(shape, space, 1e-2);
+  const auto& active = soft.set(kExec, {{0.005, 0.595, 0.4}, {0.004, 0.99, 0.006}});
+  EXPECT_EQ(active.hidden, 9);
+  const float narrow = 1, wide = static_cast<float>(0.595 / 0.995);
+  EXPECT_TRUE(near(
+      active.hidden_mask.value,
+      std::vector<float>{narrow, narrow, narrow, narrow, narrow, wide, wide, wide, wide}, 1e-6));
+  EXPECT_EQ(active.hidden_mask.gradient.size(), 9u);
+  EXPECT_EQ(active.layers[0].width, 7) << "one choice left: hard";
+  EXPECT_EQ(active.layers[0].inner.value.size(), 0u);
+  const auto gradient = soft.gradient(kExec);
+  EXPECT_EQ(gradient[0][0], 0) << "dropped";
+  EXPECT_THAT(gradient[1], testing::Each(0.0)) << "hard";
+}
+
+TEST(SoftWidths, TheMostLikelyChoiceIsNeverDropped) {
+  ElasticSpace space = rigid_space(small_shape("-"));
+  space.ffn.widths = {10, 7, 2};
+  SoftWidths<double> soft(small_shape("-"), space, 0.5);
+  EXPECT_EQ(soft.set(kExec, {{0.3, 0.4, 0.3}}).layers[0].width, 7);
+}
+
+TEST(SoftWidths, OneHotIsThePrefixOfTheSubmodel) {
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    Draw draw(seed);
+    const auto shape = random_shape(draw);
+    const auto space = random_space(draw, shape);
+    SoftWidths<double> soft(shape, space);
+    const auto choice = random_choices(draw, soft.decisions());
+    soft.set(kExec, random_probabilities(draw, soft.decisions()));  // leaves no trace
+    const auto& active = soft.set(kExec, one_hot(soft.decisions(), choice));
+    const auto spec = spec_of_choices(shape, space, soft.decisions(), choice);
+    expect_hard(active, prefix_widths<double>(shape, spec));
+  }
+}
+
+TEST(SoftWidths, OneSoftAxisMakesTheSharedMaskSoft) {
+  const auto shape = small_shape("M");
+  ElasticSpace space = rigid_space(shape);
+  space.mamba_heads.widths = {6, 4};
+  space.mamba_head_channels.widths = {4, 2};
+  SoftWidths<double> soft(shape, space);
+  const auto& layer = soft.set(kExec, {{0, 1}, {0.5, 0.5}}).layers[0];
+  EXPECT_EQ(layer.width, 4);
+  EXPECT_EQ(layer.heads.value.size(), 0u) << "no soft choice of heads";
+  std::vector<double> inner;
+  for (int h = 0; h < 4; ++h) inner.insert(inner.end(), {1, 1, 0.5, 0.5});
+  EXPECT_TRUE(near(layer.inner.value, inner, 1e-15));
+  EXPECT_EQ(layer.gated_norm.params.mean_width, 12);
+  EXPECT_DOUBLE_EQ(layer.gated_norm.params.epsilon, 1e-5 * (4. / 6) * 0.75);
+}
+
+TEST(SoftWidths, DepthGatesAreProbabilitiesOfBeingKept) {
+  SoftWidths<double> soft(small_shape(), small_space(false), 0.05);
+  auto pi = one_hot(soft.decisions(), {0, 0, 0, 0, 0, 0});
+  pi[5] = {0.5, 0.2, 0.3};  // drop 0, 1 or 3 of the layers 3, 1, 2, 4
+  const auto& soft_active = soft.set(kExec, pi);
+  const std::vector<double> gates = {1, 0.7, 0.7, 0.5, 1};
+  for (std::size_t l = 0; l < gates.size(); ++l) {
+    EXPECT_DOUBLE_EQ(soft_active.layers[l].gamma, gates[l]);
+    EXPECT_EQ(soft_active.layers[l].dgamma.size(), gates[l] < 1 ? 1u : 0u);
+  }
+  pi[5] = {0.04, 0.56, 0.4};
+  const auto& dropped = soft.set(kExec, pi);
+  EXPECT_FALSE(dropped.layers[3].active);
+  EXPECT_EQ(dropped.layers[3].gamma, 0);
+  EXPECT_TRUE(dropped.layers[1].active);
+}
+
+void check_gradient(const ModelShape& shape, const ElasticSpace& space, std::uint64_t seed) {
+  Draw draw(seed);
+  SoftWidths<double> soft(shape, space, 1e-3);
+  auto pi = random_probabilities(draw, soft.decisions());
+  SyntheticLoss loss;
+  loss.value(soft.set(kExec, pi), true);
+  const auto gradient = soft.gradient(kExec);
+  ASSERT_EQ(gradient.size(), pi.size());
+  for (std::size_t d = 0; d < pi.size(); ++d)
+    for (std::size_t i = 0; i < pi[d].size(); ++i) {
+      const double p = pi[d][i], step = 1e-5;
+      pi[d][i] = p + step;
+      const double above = loss.value(soft.set(kExec, pi), false);
+      pi[d][i] = p - step;
+      const double below = loss.value(soft.set(kExec, pi), false);
+      pi[d][i] = p;
+      EXPECT_NEAR((above - below) / (2 * step), gradient[d][i],
+                  1e-7 * (1 + std::abs(gradient[d][i])))
+          << axis_name(soft.decisions()[d].axis) << " choice " << i;
+    }
+}
+
+TEST(SoftWidths, GradientAgainstFiniteDifferences) {
+  check_gradient(small_shape(), small_space(false), 1);
+  check_gradient(small_shape(), small_space(true), 2);
+}
+
+TEST(SoftWidths, GradientOfRandomSpaces) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    Draw draw(1000 + seed);
+    const auto shape = random_shape(draw);
+    check_gradient(shape, random_space(draw, shape), seed);
+  }
+}
+
+TEST(SoftWidths, SetStartsFromZeroGradients) {
+  SoftWidths<double> soft(small_shape(), small_space(false));
+  Draw draw(3);
+  const auto pi = random_probabilities(draw, soft.decisions());
+  SyntheticLoss().value(soft.set(kExec, pi), true);
+  soft.set(kExec, pi);
+  for (const auto& list : soft.gradient(kExec)) EXPECT_THAT(list, testing::Each(0.0));
+}
+
+TEST(SoftWidths, ListsMustFitTheDecisions) {
+  SoftWidths<double> soft(small_shape(), small_space(false));
+  EXPECT_THROW(soft.set(kExec, {{1, 0, 0}}), ContractError);
+}
+
+}  // namespace
+}  // namespace elastic::test
