@@ -92,6 +92,17 @@ TEST_F(IndexedDatasetTest, SequencesMayLieInAnyOrderInTheFile) {
   EXPECT_THAT(document(dataset, 2), ElementsAre(10, 11, 12, 13));
 }
 
+TEST_F(IndexedDatasetTest, EmptySequencesInsideADocumentAreSkipped) {
+  Index index;
+  index.lengths = {5, 0, 0, 4};
+  index.offsets = {0, 20, 20, 20};
+  index.documents = {0, 0, 4, 4};
+  write(index);
+  const IndexedDataset dataset(prefix(), 100);
+  EXPECT_THAT(document(dataset, 1), ElementsAre(10, 11, 12, 13, 14, 15, 16, 17, 18));
+  EXPECT_EQ(dataset.document_length(0) + dataset.document_length(2), 0);
+}
+
 TEST_F(IndexedDatasetTest, EveryIntegerType) {
   const auto check = [&](std::uint8_t dtype, std::int64_t item, const std::string& bin) {
     Index index;
