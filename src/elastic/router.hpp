@@ -8,6 +8,7 @@
 #include "base/parameter.hpp"
 #include "base/random.hpp"
 #include "elastic/active_widths.hpp"
+#include "kernels/gumbel_softmax.hpp"
 
 namespace elastic {
 
@@ -35,10 +36,10 @@ class Router {
 
   /// Input vector of a budget [num_budgets]; budgets above the largest or below the smallest trained one give that one.
   std::vector<double> budget_input(double budget) const;
-  /// Training: probabilities with Gumbel noise keyed by (seed, stream, axis). Keeps what backward needs.
+  /// Training: probabilities with Gumbel noise keyed by (seed, stream, axis). Keeps what backward needs. A hard draw gives one-hot lists.
   const Probabilities& forward(const ExecutionSpace& exec, double budget, const RouterTemperature& temperature,
                                std::uint64_t stream);
-  /// Accumulates the gradients of W1 and W2 from dL/dpi of the last forward.
+  /// Accumulates the gradients of W1 and W2 from dL/dpi of the last forward (of a hard draw: through the soft pi).
   void backward(const ExecutionSpace& exec, const Probabilities& dpi);
   /// Logits z without noise and scale, one list per decision: extraction takes their argmax.
   Probabilities logits(const ExecutionSpace& exec, double budget) const;
@@ -47,11 +48,37 @@ class Router {
   const std::vector<double>& budgets() const { return m_budgets; }
 
  private:
+  /// The two layers of one axis: `rows` decisions with `choices` outputs each, from `offset` in the flat outputs.
+  struct Net {
+    Axis axis;
+    index_t rows, choices, offset;
+    index_t input, output;  ///< tensors W1 and W2
+  };
+  /// What one evaluation computes; backward reads it.
+  struct Buffers {
+    Buffers() = default;
+    Buffers(index_t num_budgets, index_t hidden_size, const std::vector<Net>& nets, index_t num_outputs);
+    View2<S> input, before, hidden;  // u [1, S]; W1 u and h, one row per net
+    View1<S> logits, pi;             // flat, decision after decision
+  };
+  void run(const ExecutionSpace& exec, double budget, const Buffers& buffers) const;
+  View2<S> rows_of(const Net& net, const View1<S>& flat) const;
+  View2<S> flat_row(const Net& net, const View1<S>& flat) const;
+  kernels::GumbelSoftmaxParams softmax_params(const Net& net) const;
+  Probabilities lists(const ExecutionSpace& exec, const View1<S>& flat) const;
+
   std::vector<Decision> m_decisions;
   std::vector<double> m_budgets;
   RouterConfig m_config;
   std::uint32_t m_seed;
+  std::vector<Net> m_nets;
+  index_t m_num_outputs = 0;
   ParameterStore<S> m_parameters;
+  Buffers m_buffers;  // of the last forward
+  View1<S> m_dpi, m_dlogits;
+  View2<S> m_dhidden;
+  RouterTemperature m_temperature;
+  std::uint64_t m_stream = 0;
   Probabilities m_pi;
 };
 
