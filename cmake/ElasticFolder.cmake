@@ -29,7 +29,11 @@ function(elastic_folder name)
   endif()
 endfunction()
 
-# elastic_test_folder(NAME [RANKS n...]): test_*.cpp of unit_tests/NAME becomes the program test_NAME and one
+# Every test: one thread per rank; ranks start as root and on fewer cores too (Open MPI refuses both unasked).
+set(ELASTIC_TEST_ENVIRONMENT OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1
+  OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1)
+
+# elastic_test_folder(NAME [LIBRARIES...]): test_*.cpp of unit_tests/NAME becomes the program test_NAME and one
 # CTest per file; files named test_mpi_*.cpp run on 2 ranks.
 function(elastic_test_folder name)
   set(folder ${PROJECT_SOURCE_DIR}/unit_tests/${name})
@@ -56,7 +60,10 @@ function(elastic_test_folder name)
         ELASTIC_SOURCE="${PROJECT_SOURCE_DIR}")
       add_test(NAME ${program} COMMAND ${launcher} $<TARGET_FILE:${program}>)
       set_tests_properties(${program} PROPERTIES TIMEOUT 300 LABELS ${name}
-        ENVIRONMENT "OMP_NUM_THREADS=1;OPENBLAS_NUM_THREADS=1;OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_rmaps_base_oversubscribe=1")
+        ENVIRONMENT "${ELASTIC_TEST_ENVIRONMENT}")
+      if(kind STREQUAL mpi)
+        set_tests_properties(${program} PROPERTIES PROCESSORS 2)
+      endif()
     endif()
   endforeach()
 endfunction()

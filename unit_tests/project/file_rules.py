@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+# Rules of the files: licence in the first line, ASCII, short, no tabs, nothing unfinished, no paths of one machine; a
+# README.md in every folder of src/.
+import re
+
+import tree
+
+CODE = (".hpp", ".cpp", ".py", ".sh")
+BUILD = ("CMakeLists.txt", ".cmake", ".in", ".json", ".yaml")
+FOLDERS = ["src", "unit_tests", "benchmarks", "scripts", "cmake", "jobscripts", "input", ".ci/run", "CMakeLists.txt",
+           "CMakePresets.json", "spack.yaml"]
+MAX_LINES = 500
+UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX)\b")
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:wo" r"rk|ho" r"me|ro" r"ot|Us" r"ers)/")
+
+
+def check(root):
+    for file in tree.files(root, FOLDERS, CODE + BUILD + ("run",)):
+        name = file.relative_to(root)
+        is_code = file.name.endswith(CODE) or str(name) == ".ci/run"
+        yield from check_text(name, file.read_bytes(), is_code)
+    for folder in sorted((root / "src").iterdir()):
+        if folder.is_dir() and not (folder / "README.md").exists():
+            yield f"{folder.relative_to(root)}: has no README.md"
+
+
+def check_text(name, content, is_code):
+    text = content.decode("utf-8", errors="replace")
+    lines = text.split("\n")
+    if is_code:
+        first = lines[1] if lines[0].startswith("#!") and len(lines) > 1 else lines[0]
+        mark = "// " if name.suffix in (".hpp", ".cpp") else "# "
+        if first != mark + "SPDX-License-Identifier: Apache-2.0":
+            yield f"{name}:1: the first line is not {mark}SPDX-License-Identifier: Apache-2.0"
+        if name.suffix == ".hpp" and "#pragma once" not in lines:
+            yield f"{name}:1: has no #pragma once"
+    if len(lines) - 1 > MAX_LINES:
+        yield f"{name}:{MAX_LINES}: {len(lines) - 1} lines, at most {MAX_LINES}"
+    if text and not text.endswith("\n"):
+        yield f"{name}:{len(lines)}: no line break at the end"
+    for number, line in enumerate(lines, 1):
+        if not line.isascii():
+            yield f"{name}:{number}: not ASCII"
+        if "\t" in line:
+            yield f"{name}:{number}: a tab"
+        if "\r" in line:
+            yield f"{name}:{number}: a carriage return"
+        if UNFINISHED.search(line):
+            yield f"{name}:{number}: unfinished work: {line.strip()[:60]}"
+        if MACHINE_PATH.search(line):
+            yield f"{name}:{number}: a path of one machine: {line.strip()[:60]}"
+
+
+if __name__ == "__main__":
+    tree.main(check)

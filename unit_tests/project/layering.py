@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+# Who may include whom: every #include "folder/..." of src/, and every link of src/*/CMakeLists.txt.
+import re
+
+import tree
+
+ALLOWED = {
+    "base": "",
+    "deck": "base",
+    "comm": "base",
+    "kernels": "base",
+    "elastic": "base kernels",
+    "data": "base comm",
+    "io": "base comm",
+    "optim": "base kernels comm",
+    "layers": "base kernels comm elastic",
+    "model": "base kernels comm elastic layers",
+    "interop": "base io elastic model",
+    "train": "base deck comm kernels elastic data io optim layers model interop",
+}
+# Headers of libraries that stay behind one door.
+DOORS = {"mpi.h": "comm", "hdf5.h": "io", "dnnl.h": "kernels", "KokkosBlas": "kernels"}
+
+
+def check(root):
+    for file in tree.sources(root):
+        parts = file.relative_to(root / "src").parts
+        folder = parts[0] if len(parts) > 1 else "main.cpp"
+        name = file.relative_to(root)
+        if folder != "main.cpp" and folder not in ALLOWED:
+            yield f"{name}:1: folder src/{folder} is not in the table of unit_tests/project/layering.py"
+            continue
+        text = tree.without_comments(file.read_text())
+        for match in re.finditer(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', text, re.M):
+            yield from check_include(root, folder, f"{name}:{tree.line_of(text, match.start())}", *match.groups())
+    for file in tree.files(root, ["src"], ["CMakeLists.txt"]):
+        yield from check_links(root, file)
+
+
+def check_include(root, folder, place, quote, included):
+    if quote == "<":
+        for header, door in DOORS.items():
+            if included.startswith(header) and folder != door:
+                yield f"{place}: only src/{door} may include <{included}>"
+        return
+    target = included.split("/")[0]
+    if "/" not in included or target not in ALLOWED:
+        yield f'{place}: write #include "folder/file.hpp", not "{included}"'
+    elif not any((root / "src" / f"{included}{ending}").exists() for ending in ("", ".in")):
+        yield f"{place}: there is no src/{included}"
+    elif folder != "main.cpp" and target != folder and target not in ALLOWED[folder].split():
+        yield f"{place}: src/{folder} may include {ALLOWED[folder] or 'nothing'}, not {target}"
+
+
+def check_links(root, file):
+    folder = file.parent.name
+    if folder not in ALLOWED:
+        return
+    for line, text in enumerate(file.read_text().splitlines(), 1):
+        for target in re.findall(r"\belastic_(\w+)", text.split("#")[0]):
+            if target in ALLOWED and target != folder and target not in ALLOWED[folder].split():
+                yield f"{file.relative_to(root)}:{line}: elastic_{folder} may not link elastic_{target}"
+
+
+if __name__ == "__main__":
+    tree.main(check)

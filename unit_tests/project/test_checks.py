@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+# The checks of the tree can fail: each is fed good and bad examples.
+import pathlib
+import tempfile
+import unittest
+
+import docs_code_blocks
+import file_rules
+import kernel_labels
+import layering
+import same_output
+import tree
+
+SPDX = "// SPDX-License-Identifier: Apache-2.0\n"
+
+
+class TreeTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = pathlib.Path(folder.name)
+
+    def write(self, name, text):
+        file = self.root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def problems(self, module, *arguments):
+        return "\n".join(module.check(self.root, *arguments))
+
+
+class Tree(TreeTest):
+    def test_comments_go_and_strings_stay(self):
+        text = 'a("x // y"); // "elastic"\n/* b\n */ c'
+        self.assertEqual(tree.without_comments(text).split(), ["a(\"x", "//", "y\");", "c"])
+        self.assertEqual(tree.line_of(tree.without_comments(text), tree.without_comments(text).index("c")), 3)
+
+    def test_build_folders_are_left_out(self):
+        self.write("src/a.hpp", "")
+        self.write("src/build-x/b.hpp", "")
+        self.assertEqual([f.name for f in tree.sources(self.root)], ["a.hpp"])
+
+
+class Layering(TreeTest):
+    def setUp(self):
+        super().setUp()
+        self.write("src/base/types.hpp", "")
+        self.write("src/base/version.hpp.in", "")
+        self.write("src/train/run.hpp", "")
+        self.write("src/kernels/gemm.hpp", '#include "base/types.hpp"\n#include "base/version.hpp"\n#include <dnnl.h>\n')
+        self.write("src/main.cpp", '#include "train/run.hpp"\n')
+
+    def test_the_good_tree_passes(self):
+        self.assertEqual(self.problems(layering), "")
+
+    def test_upward_include(self):
+        self.write("src/kernels/bad.cpp", '\n#include "train/run.hpp"\n')
+        self.assertIn("src/kernels/bad.cpp:2: src/kernels may include base, not train", self.problems(layering))
+
+    def test_comment_is_no_include(self):
+        self.write("src/kernels/good.cpp", '// #include "train/run.hpp"\n/*\n#include "train/run.hpp"\n*/\n')
+        self.assertEqual(self.problems(layering), "")
+
+    def test_include_without_folder_or_file(self):
+        self.write("src/base/bad.cpp", '#include "types.hpp"\n#include "base/none.hpp"\n')
+        self.assertIn('write #include "folder/file.hpp"', self.problems(layering))
+        self.assertIn("there is no src/base/none.hpp", self.problems(layering))
+
+    def test_library_behind_a_door(self):
+        self.write("src/base/bad.cpp", "#include <mpi.h>\n")
+        self.assertIn("only src/comm may include <mpi.h>", self.problems(layering))
+
+    def test_unknown_folder(self):
+        self.write("src/util/bad.cpp", "")
+        self.assertIn("folder src/util is not in the table", self.problems(layering))
+
+    def test_links(self):
+        self.write("src/kernels/CMakeLists.txt", "elastic_folder(kernels LINK elastic_base\n  elastic_comm)\n")
+        self.assertEqual(self.problems(layering), "src/kernels/CMakeLists.txt:2: elastic_kernels may not link elastic_comm")
+
+
+class KernelLabels(TreeTest):
+    def check_text(self, text):
+        self.write("src/kernels/x.cpp", text)
+        return self.problems(kernel_labels)
+
+    def test_good_names_pass(self):
+        self.assertEqual(self.check_text("""
+            Kokkos::parallel_for("elastic::a", Policy(exec, 0, n), f);
+            Kokkos::parallel_reduce(
+                "elastic::b", n, f, sum);
+            Kokkos::parallel_for(Kokkos::TeamThreadRange(team, n), f);
+            Kokkos::parallel_for(row_stripes(team, n), f);
+            Kokkos::parallel_for(label, policy, f);
+            m_x = View1<S>("elastic::x", n);  // View1<S>("x", n)
+            Kokkos::View<unsigned char*, MemorySpace> y("elastic::y", n);
+            View2<S> z(Kokkos::view_alloc(Kokkos::WithoutInitializing, "elastic::z"), n, m);
+            View2<S> alias(x.data(), n, m);
+            fence(exec, "elastic::f");"""), "")
+
+    def test_bad_names(self):
+        for bad in ('Kokkos::parallel_for(Policy(exec, 0, n), f);', 'Kokkos::parallel_scan("scan", n, f);',
+                    'Kokkos::parallel_reduce(\n  n, f, s);', 'x = View1<S>("x", n);', 'View2<const float> x("x", n, m);',
+                    'Kokkos::View<S*, Space> x("x", n);', 'HostView1<int> x{"x", n};',
+                    'View1<S> x(Kokkos::view_alloc(Kokkos::WithoutInitializing, "x"), n);',
+                    'Kokkos::Profiling::pushRegion("step");', 'fence(ExecutionSpace(), "end");'):
+            self.assertEqual(self.check_text(bad).count("src/kernels/x.cpp:1: "), 1, bad)
+
+
+class FileRules(TreeTest):
+    def check_text(self, text, name="src/base/x.hpp"):
+        self.write("src/base/README.md", "")
+        self.write(name, text)
+        return self.problems(file_rules)
+
+    def test_good_files_pass(self):
+        self.assertEqual(self.check_text(SPDX + "#pragma once\n"), "")
+        self.assertEqual(self.check_text("#!/bin/sh\n# SPDX-License-Identifier: Apache-2.0\n", "scripts/x.sh"), "")
+
+    def test_bad_files(self):
+        good = SPDX + "#pragma once\n"
+        for bad, message in (("#pragma once\n", "the first line is not"), (SPDX, "no #pragma once"),
+                             (good + "\tint x;\n", "x.hpp:3: a tab"), (good + "// caf\u00e9\n", "x.hpp:3: not ASCII"),
+                             (good + "\n" * 500, "502 lines"), (good + "// TO" "DO later\n", "unfinished"),
+                             (good + "// see /ro" "ot/x\n", "a path of one machine"), (good + "int x;", "no line break"),
+                             (good + "int x;\r\n", "carriage return")):
+            self.assertIn(message, self.check_text(bad))
+
+    def test_licence_of_scripts(self):
+        self.assertIn(".ci/run:1: the first line", self.check_text("#!/bin/sh\n", ".ci/run"))
+
+    def test_readme_of_a_folder(self):
+        (self.root / "src/new").mkdir(parents=True)
+        self.assertEqual(self.problems(file_rules), "src/new: has no README.md")
+
+
+class DocsCodeBlocks(TreeTest):
+    def check_text(self, text):
+        (self.root / "build-1").mkdir(exist_ok=True)
+        self.write("build-1/program", "yes\n")
+        self.write("README.md", text)
+        return self.problems(docs_code_blocks, self.root / "build-1")
+
+    def test_blocks_run_in_a_copy_with_the_build_folder(self):
+        text = "```sh run\ngrep -q yes build/program && touch new\n```\ntext\n```sh run\ntest -e new\n```\n"
+        self.assertEqual(self.check_text(text), "")
+        self.assertFalse((self.root / "new").exists())
+
+    def test_failing_block(self):
+        for bad in ("false\ntrue", "false | true", "echo $UNDEFINED_NAME", "exit 3"):
+            self.assertIn("README.md:2: exit code", self.check_text(f"```sh run\n{bad}\n```\n"), bad)
+
+    def test_no_marked_block(self):
+        self.assertIn("no block is marked", self.check_text("```sh\nfalse\n```\n"))
+
+
+class SameOutput(TreeTest):
+    def test_equal_and_different(self):
+        file = self.write("x.md", "a\nb\n")
+        self.assertEqual(same_output.difference(file, ["printf", "a\\nb\\n"]), "")
+        self.assertIn("+c", same_output.difference(file, ["printf", "a\\nc\\n"]))
+        self.assertIn("write it anew", same_output.difference(file, ["printf", "a\\nb"]))
+        self.assertIn("write it anew", same_output.difference(self.root / "none.md", ["printf", "a\\n"]))
+        self.assertIn("exit code 1", same_output.difference(file, ["false"]))
+        self.assertIn("prints nothing", same_output.difference(self.root / "none.md", ["true"]))
+
+
+if __name__ == "__main__":
+    unittest.main()
