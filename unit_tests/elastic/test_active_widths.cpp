@@ -13,9 +13,8 @@ namespace {
 using testing::ElementsAre;
 
 SubmodelSpec half() {
-  return {.name = "half",
-          .hidden_size = 9,
-          .layers = {{4, 3}, {7, 1}, {2, 3}, {6, 4, false}, {10, 1}}};
+  return {
+      .name = "half", .hidden_size = 9, .layers = {{4, 3}, {7, 1}, {2, 3}, {6, 4, false}, {10, 1}}};
 }
 
 TEST(PrefixWidths, ExactExtentsWithoutMasks) {

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// Expected widths, the dead zone, the identity term, and gradients against finite differences.
+#include "elastic/budget_loss.hpp"
+
+#include <gmock/gmock.h>
+
+#include "unit_tests/elastic/shapes_for_tests.hpp"
+
+namespace elastic::test {
+namespace {
+
+Probabilities one_hot(const std::vector<Decision>& decisions, const std::vector<index_t>& choice) {
+  Probabilities pi;
+  for (std::size_t d = 0; d < decisions.size(); ++d) {
+    pi.emplace_back(decisions[d].widths.size(), 0.0);
+    pi.back()[choice[d]] = 1;
+  }
+  return pi;
+}
+
+TEST(BudgetLoss, ExpectedWidthsOfAOneHotAreTheSubmodel) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    Draw draw(seed);
+    const auto shape = random_shape(draw);
+    const auto space = random_space(draw, shape);
+    const auto decisions = list_decisions(shape, space);
+    const auto choice = random_choices(draw, decisions);
+    const auto spec = spec_of_choices(shape, space, decisions, choice);
+    EXPECT_EQ(parameter_count(shape,
+                              expected_widths(shape, space, decisions, one_hot(decisions, choice))),
+              parameter_count(shape, expected_widths(spec)));
+  }
+}
+
+TEST(BudgetLoss, ExpectationsOfMixtures) {
+  const auto shape = small_shape();
+  const auto space = small_space(false);
+  const auto decisions = list_decisions(shape, space);
+  auto pi = one_hot(decisions, {0, 0, 0, 0, 0, 0});
+  pi[0] = {0.5, 0.5, 0};
+  pi[4] = {0.2, 0, 0.8};
+  pi[5] = {0.5, 0.2, 0.3};  // layers 3, 1, 2 in this order
+  const auto widths = expected_widths(shape, space, decisions, pi);
+  EXPECT_DOUBLE_EQ(widths.hidden, 10.5);
+  EXPECT_DOUBLE_EQ(widths.layers[1].width, 3.6);
+  EXPECT_DOUBLE_EQ(widths.layers[4].width, 3.6);
+  const std::vector<double> keep = {1, 0.7, 0.7, 0.5, 1};
+  for (std::size_t l = 0; l < keep.size(); ++l) EXPECT_DOUBLE_EQ(widths.layers[l].keep, keep[l]);
+}
+
+TEST(BudgetLoss, DeadZoneOfSubBudgets) {
+  const auto shape = small_shape();
+  const auto space = small_space(false);
+  const auto decisions = list_decisions(shape, space);
+  const auto full = one_hot(decisions, {0, 0, 0, 0, 0, 0});
+  const auto inside = budget_loss(shape, space, decisions, full, 0.96, {});
+  EXPECT_EQ(inside.value, 0);
+  EXPECT_EQ(inside.relative_cost, 1);
+  for (const auto& list : inside.gradient) EXPECT_THAT(list, testing::Each(0.0));
+  const auto outside = budget_loss(shape, space, decisions, full, 0.5, {});
+  EXPECT_DOUBLE_EQ(outside.value, 1);
+  EXPECT_GT(outside.gradient[0][0], outside.gradient[0][2]) << "narrower is cheaper";
+  BudgetLossConfig strict;
+  strict.tolerance = 0;
+  EXPECT_NEAR(budget_loss(shape, space, decisions, full, 0.96, strict).value, 1 / 0.96 - 1, 1e-12);
+}
+
+TEST(BudgetLoss, FullBudgetAsksForTheIdentity) {
+  const auto shape = small_shape();
+  const auto space = small_space(true);
+  const auto decisions = list_decisions(shape, space);
+  auto pi = one_hot(decisions, std::vector<index_t>(decisions.size(), 0));
+  const auto rest = budget_loss(shape, space, decisions, pi, 1, {});
+  EXPECT_EQ(rest.value, 0);
+  for (const auto& list : rest.gradient) EXPECT_THAT(list, testing::Each(0.0));
+  // only the identity term sees a shift between equal costs: here none, so compare by its weight
+  pi[6] = {0.5, 0, 0.5};  // ffn of layer 1; the axis has 2 x 3 entries
+  BudgetLossConfig none;
+  none.full_weight = 0;
+  EXPECT_NEAR(budget_loss(shape, space, decisions, pi, 1, {}).value -
+                  budget_loss(shape, space, decisions, pi, 1, none).value,
+              10 * (0.25 + 0.25) / 6, 1e-12);
+}
+
+TEST(BudgetLoss, GradientAgainstFiniteDifferences) {
+  for (const double budget : {1.0, 0.9, 0.2})
+    for (const auto kind : {BudgetKind::parameters, BudgetKind::memory})
+      for (const bool per_layer : {false, true}) {
+        const auto shape = small_shape();
+        const auto space = small_space(per_layer);
+        const auto decisions = list_decisions(shape, space);
+        Draw draw(8);
+        auto pi = random_probabilities(draw, decisions);
+        const BudgetLossConfig config{{kind, 2, 30, 2, 4}, 0.05, 10};
+        const auto loss = budget_loss(shape, space, decisions, pi, budget, config);
+        ASSERT_GT(loss.value, 0);
+        for (std::size_t d = 0; d < pi.size(); ++d)
+          for (std::size_t i = 0; i < pi[d].size(); ++i) {
+            const double p = pi[d][i], step = 1e-5;
+            pi[d][i] = p + step;
+            const double above = budget_loss(shape, space, decisions, pi, budget, config).value;
+            pi[d][i] = p - step;
+            const double below = budget_loss(shape, space, decisions, pi, budget, config).value;
+            pi[d][i] = p;
+            EXPECT_NEAR((above - below) / (2 * step), loss.gradient[d][i], 1e-8);
+          }
+      }
+}
+
+TEST(BudgetLoss, BudgetIsAFraction) {
+  const auto shape = small_shape();
+  const auto space = rigid_space(shape);
+  EXPECT_THROW(budget_loss(shape, space, {}, {}, 0, {}), ContractError);
+  EXPECT_THROW(budget_loss(shape, space, {}, {}, 1.5, {}), ContractError);
+}
+
+}  // namespace
+}  // namespace elastic::test

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// Schedules, interpolation of budgets, noise, hard draws, and gradients of the router.
+#include "elastic/router.hpp"
+
+#include <gmock/gmock.h>
+
+#include "unit_tests/elastic/shapes_for_tests.hpp"
+#include "unit_tests/support/gradient.hpp"
+#include "unit_tests/support/views.hpp"
+
+namespace elastic::test {
+namespace {
+
+using testing::DoubleEq;
+using testing::ElementsAre;
+
+const ExecutionSpace kExec;
+
+std::vector<Decision> decisions(bool per_layer) {
+  return list_decisions(small_shape(), small_space(per_layer));
+}
+
+template <class S = double>
+Router<S> make_router(bool per_layer = true, double hard = 0, std::uint32_t seed = 5) {
+  return Router<S>(decisions(per_layer), {1, 0.75, 0.5},
+                   {.hidden_size = 16, .init_std = 0.5, .hard_sample_probability = hard}, seed);
+}
+
+TEST(RouterSchedule, EndsAndMiddle) {
+  const RouterSchedule schedule;
+  EXPECT_DOUBLE_EQ(schedule.at(0).logit_scale, 1);
+  EXPECT_DOUBLE_EQ(schedule.at(0).tau, 1);
+  EXPECT_DOUBLE_EQ(schedule.at(0.5).logit_scale, 5.5);
+  EXPECT_DOUBLE_EQ(schedule.at(0.5).tau, std::sqrt(0.05));
+  EXPECT_DOUBLE_EQ(schedule.at(1).logit_scale, 10);
+  EXPECT_DOUBLE_EQ(schedule.at(1).tau, 0.05);
+  EXPECT_DOUBLE_EQ(schedule.at(7).tau, 0.05);
+}
+
+TEST(Router, ShapesAndInitialization) {
+  const auto router = make_router<float>();
+  const auto& p = router.parameters();
+  EXPECT_EQ(p.size(), 12) << "two tensors for each of six axes";
+  const auto* ffn = p.find("router.ffn.output");
+  ASSERT_NE(ffn, nullptr);
+  EXPECT_EQ(ffn->info.rows, 6) << "two layers of three choices";
+  EXPECT_EQ(ffn->info.columns, 16);
+  EXPECT_FALSE(ffn->info.weight_decay);
+  EXPECT_EQ(p.find("router.ffn.input")->info.columns, 3);
+  const auto values = to_double(p.values());
+  double mean = 0, square = 0;
+  for (const double v : values) mean += v, square += v * v;
+  const auto n = static_cast<double>(values.size());
+  EXPECT_NEAR(mean / n, 0, 4 * 0.5 / std::sqrt(n));
+  EXPECT_NEAR(std::sqrt(square / n), 0.5, 4 * 0.5 / std::sqrt(2 * n));
+  EXPECT_TRUE(bitwise_equal(p.values(), make_router<float>().parameters().values()));
+  EXPECT_FALSE(bitwise_equal(p.values(), make_router<float>(true, 0, 6).parameters().values()));
+}
+
+TEST(Router, BudgetInput) {
+  const auto router = make_router();
+  EXPECT_THAT(router.budget_input(1), ElementsAre(1, 0, 0));
+  EXPECT_THAT(router.budget_input(0.75), ElementsAre(0, 1, 0));
+  EXPECT_THAT(router.budget_input(0.5), ElementsAre(0, 0, 1));
+  EXPECT_THAT(router.budget_input(0.8),
+              ElementsAre(DoubleEq((0.8 - 0.75) / 0.25), DoubleEq(0.8), 0));
+  EXPECT_THAT(router.budget_input(0.625), ElementsAre(0, 0.5, 0.5));
+  EXPECT_THAT(router.budget_input(2), ElementsAre(1, 0, 0));
+  EXPECT_THAT(router.budget_input(0.1), ElementsAre(0, 0, 1));
+}
+
+/// z of one axis by the definition.
+std::vector<double> reference_logits(const Router<double>& router, const std::string& axis,
+                                     double budget) {
+  const auto &w1 = *router.parameters().find("router." + axis + ".input"),
+             &w2 = *router.parameters().find("router." + axis + ".output");
+  const auto a = to_host(w1.value), b = to_host(w2.value);
+  const auto u = router.budget_input(budget);
+  std::vector<double> h(w1.info.rows, 0.0), z(w2.info.rows, 0.0);
+  for (std::size_t i = 0; i < h.size(); ++i) {
+    for (std::size_t k = 0; k < u.size(); ++k) h[i] += a[i * u.size() + k] * u[k];
+    if (h[i] < 0) h[i] *= 0.1;
+  }
+  for (std::size_t i = 0; i < z.size(); ++i)
+    for (std::size_t k = 0; k < h.size(); ++k) z[i] += b[i * h.size() + k] * h[k];
+  return z;
+}
+
+TEST(Router, LogitsByDefinitionAlsoBetweenBudgets) {
+  const auto router = make_router();
+  for (const double budget : {1.0, 0.8, 0.5}) {
+    const auto logits = router.logits(kExec, budget);
+    ASSERT_EQ(logits.size(), 9u);
+    EXPECT_TRUE(near(logits[0], reference_logits(router, "hidden", budget), 1e-13));
+    auto ffn = logits[6];
+    ffn.insert(ffn.end(), logits[7].begin(), logits[7].end());
+    EXPECT_TRUE(near(ffn, reference_logits(router, "ffn", budget), 1e-13));
+    EXPECT_TRUE(near(logits[8], reference_logits(router, "depth", budget), 1e-13));
+  }
+}
+
+TEST(Router, ProbabilitiesAreRepeatableAndFollowTheStream) {
+  auto router = make_router<float>();
+  const auto first = router.forward(kExec, 0.5, {1, 1}, 3);
+  for (const auto& list : first) {
+    double sum = 0;
+    for (const double p : list) sum += p;
+    EXPECT_NEAR(sum, 1, 1e-6);
+  }
+  EXPECT_NE(router.forward(kExec, 0.5, {1, 1}, 4), first);
+  EXPECT_EQ(router.forward(kExec, 0.5, {1, 1}, 3), first);
+  EXPECT_EQ(make_router<float>().forward(kExec, 0.5, {1, 1}, 3), first);
+}
+
+TEST(Router, AxesHaveIndependentNoise) {
+  auto router = make_router();
+  Kokkos::deep_copy(router.parameters().values(),
+                    0.0);  // pi is noise alone; hidden and depth both have three choices
+  const auto pi = router.forward(kExec, 0.5, {1, 1}, 3);
+  EXPECT_NE(pi[0], pi[8]);
+  EXPECT_NE(pi[6], pi[7]) << "layers of an axis differ as well";
+}
+
+TEST(Router, GumbelMaxDrawsFollowTheSoftmaxOfScaledLogits) {
+  auto router = make_router();
+  const auto z = router.logits(kExec, 0.75)[0];
+  const double scale = 3;
+  double sum = 0;
+  for (const double v : z) sum += std::exp(scale * v);
+  std::vector<int> count(3, 0);
+  constexpr int kDraws = 4000;
+  for (int i = 0; i < kDraws; ++i) {
+    const auto& pi = router.forward(kExec, 0.75, {scale, 0.3}, i)[0];
+    ++count[std::max_element(pi.begin(), pi.end()) - pi.begin()];
+  }
+  for (std::size_t c = 0; c < 3; ++c) {
+    const double p = std::exp(scale * z[c]) / sum;
+    EXPECT_NEAR(count[c], kDraws * p, 4 * std::sqrt(kDraws * p * (1 - p)) + 1);
+  }
+}
+
+TEST(Router, HardDrawsAreOneHotForAllAxesTogether) {
+  auto soft = make_router(true, 0), sometimes = make_router(true, 0.25);
+  int hard_calls = 0;
+  for (int i = 0; i < 400; ++i) {
+    const auto pi = sometimes.forward(kExec, 0.5, {1, 1}, i);
+    const auto expected = soft.forward(kExec, 0.5, {1, 1}, i);
+    const bool hard = *std::max_element(pi[0].begin(), pi[0].end()) == 1.0;
+    hard_calls += hard;
+    if (!hard) {
+      EXPECT_EQ(pi, expected);
+    }
+    for (std::size_t d = 0; hard && d < pi.size(); ++d) {
+      EXPECT_EQ(std::count(pi[d].begin(), pi[d].end(), 0.0) + 1, static_cast<long>(pi[d].size()));
+      EXPECT_EQ(std::max_element(pi[d].begin(), pi[d].end()) - pi[d].begin(),
+                std::max_element(expected[d].begin(), expected[d].end()) - expected[d].begin());
+    }
+  }
+  EXPECT_NEAR(hard_calls, 100, 40);
+}
+
+double loss_of(const Probabilities& pi, Probabilities* gradient) {
+  double sum = 0;
+  std::uint64_t k = 0;
+  for (std::size_t d = 0; d < pi.size(); ++d)
+    for (std::size_t i = 0; i < pi[d].size(); ++i) {
+      const double c = random_uniform({1, RandomPurpose::test}, k++) - 0.5;
+      sum += c * pi[d][i] + pi[d][i] * pi[d][i];
+      if (gradient) (*gradient)[d][i] = c + 2 * pi[d][i];
+    }
+  return sum;
+}
+
+TEST(Router, GradientAgainstFiniteDifferences) {
+  for (const double budget : {1.0, 0.6})
+    for (const bool per_layer : {false, true}) {
+      auto router = make_router(per_layer);
+      const RouterTemperature temperature{2, 0.7};
+      const auto loss = [&] {
+        return loss_of(router.forward(kExec, budget, temperature, 9), nullptr);
+      };
+      Probabilities dpi = router.forward(kExec, budget, temperature, 9);
+      loss_of(router.forward(kExec, budget, temperature, 9), &dpi);
+      router.backward(kExec, dpi);
+      const auto once = to_host(router.parameters().gradients());
+      EXPECT_LT(
+          directional_error(loss, router.parameters().values(), router.parameters().gradients()),
+          1e-7);
+      router.forward(kExec, budget, temperature, 9);
+      router.backward(kExec, dpi);
+      auto twice = once;
+      for (double& g : twice) g *= 2;
+      EXPECT_TRUE(near(router.parameters().gradients(), twice, 1e-13)) << "gradients accumulate";
+    }
+}
+
+TEST(Router, HardDrawsPassTheGradientOfTheSoftProbabilities) {
+  auto soft = make_router(true, 0), hard = make_router(true, 1);
+  Probabilities dpi = soft.forward(kExec, 0.5, {1, 1}, 2);
+  hard.forward(kExec, 0.5, {1, 1}, 2);
+  soft.backward(kExec, dpi);
+  hard.backward(kExec, dpi);
+  EXPECT_TRUE(bitwise_equal(soft.parameters().gradients(), hard.parameters().gradients()));
+  EXPECT_GT(dot(soft.parameters().gradients(), soft.parameters().gradients()), 0);
+}
+
+TEST(Router, LogitsDoNotDisturbBackward) {
+  auto a = make_router(), b = make_router();
+  const auto dpi = a.forward(kExec, 0.5, {1, 1}, 2);
+  b.forward(kExec, 0.5, {1, 1}, 2);
+  b.logits(kExec, 1);
+  a.backward(kExec, dpi);
+  b.backward(kExec, dpi);
+  EXPECT_TRUE(bitwise_equal(a.parameters().gradients(), b.parameters().gradients()));
+}
+
+TEST(Router, NothingElasticIsFine) {
+  Router<float> router({}, {1}, {}, 1);
+  EXPECT_TRUE(router.forward(kExec, 1, {1, 1}, 0).empty());
+  router.backward(kExec, {});
+  EXPECT_TRUE(router.logits(kExec, 1).empty());
+}
+
+}  // namespace
+}  // namespace elastic::test
