@@ -6,6 +6,25 @@
 #include "kernels/row_softmax.hpp"
 
 namespace elastic::kernels {
+namespace {
+
+/// sum_v p_v (log p_v - log q_v) over [begin, end); with `gradient`, s_q = step (q - p).
+template <bool gradient, class S>
+KOKKOS_INLINE_FUNCTION S stripe(const S* s_p, S* s_q, index_t begin, index_t end,
+                                const RowSoftmax<S> softmax_p, const RowSoftmax<S> softmax_q,
+                                S step) {
+  S sum = 0;
+  ELASTIC_SIMD_SUM(sum)
+  for (index_t v = begin; v < end; ++v) {
+    const S log_p = softmax_p.log_probability(s_p[v]), log_q = softmax_q.log_probability(s_q[v]);
+    const S p = vector_exp(log_p);
+    sum += p * (log_p - log_q);
+    if constexpr (gradient) s_q[v] = step * (vector_exp(log_q) - p);
+  }
+  return sum;
+}
+
+}  // namespace
 
 template <class S>
 void kl_divergence(const ExecutionSpace& exec, In2<S> teacher, In1<float> weight,
@@ -34,16 +53,8 @@ void kl_divergence(const ExecutionSpace& exec, In2<S> teacher, In1<float> weight
         const RowSoftmax<S> softmax_p(team, s_p, V, scale), softmax_q(team, s_q, V, scale);
         const S step = factor * w * scale;
         const S loss = sum_of_stripes<S>(team, V, [&](index_t begin, index_t end) {
-          S part = 0;
-          ELASTIC_SIMD_SUM(part)
-          for (index_t v = begin; v < end; ++v) {
-            const S log_p = softmax_p.log_probability(s_p[v]);
-            const S log_q = softmax_q.log_probability(s_q[v]);
-            const S p = vector_exp(log_p);
-            part += p * (log_p - log_q);
-            if (gradient) s_q[v] = step * (vector_exp(log_q) - p);
-          }
-          return part;
+          return gradient ? stripe<true>(s_p, s_q, begin, end, softmax_p, softmax_q, step)
+                          : stripe<false>(s_p, s_q, begin, end, softmax_p, softmax_q, step);
         });
         Kokkos::single(Kokkos::PerTeam(team), [&]() { row_loss(t) = w * loss; });
       });
