@@ -1,27 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/rmsnorm.hpp"
 
-#include "kernels/row_loops.hpp"
+#include "kernels/norm_gradients.hpp"
 
 namespace elastic::kernels {
 namespace {
-
-/// Gradients of parameters summed over one block of tokens: dweight [D], dmask [D], dscale [1].
-template <class S>
-struct Partial {
-  S *weight, *mask, *scale;
-  KOKKOS_INLINE_FUNCTION Partial(S* workspace, index_t block, index_t width)
-      : weight(workspace + block * (2 * width + 1)), mask(weight + width), scale(mask + width) {}
-  KOKKOS_INLINE_FUNCTION void clear() const {
-    for (S* p = weight; p <= scale; ++p) *p = S(0);
-  }
-};
 
 /// One row of the backward. dot = sum_j dy_j w_j m_j x_j.
 template <class S>
 KOKKOS_INLINE_FUNCTION void backward_row(index_t width, const S* dy, const S* x, const S* w,
                                          const OptionalMask<S>& m, S r, S scale, S inverse_width,
-                                         S* dx, const Partial<S>& sums) {
+                                         S* dx, const NormGradients<S>& sums) {
   const S dot = lane_sum<S>(width, [=](index_t j) { return dy[j] * w[j] * (m(j) * x[j]); });
   const S factor = scale * r, back = factor * r * r * inverse_width * dot;
   *sums.scale += r * dot;
@@ -38,7 +27,7 @@ KOKKOS_INLINE_FUNCTION void backward_row(index_t width, const S* dy, const S* x,
 }  // namespace
 
 index_t rmsnorm_workspace_size(index_t tokens, index_t width) {
-  return num_row_blocks(tokens) * (2 * width + 1);
+  return norm_gradients_size(tokens, width);
 }
 
 template <class S>
@@ -92,18 +81,14 @@ void rmsnorm_backward(const ExecutionSpace& exec, In2<S> dy, In2<S> x, In1<S> we
   Kokkos::parallel_for(
       "elastic::rmsnorm_backward", LinearPolicy(exec, 0, blocks),
       KOKKOS_LAMBDA(const index_t block) {
-        const Partial<S> sums(workspace.data(), block, width);
+        const NormGradients<S> sums(workspace.data(), block, width);
         sums.clear();
         const index_t end = math::min(tokens, (block + 1) * rows_per_block);
         for (index_t t = block * rows_per_block; t < end; ++t)
           backward_row(width, &dy(t, 0), &x(t, 0), weight.data(), m, rstd(t), scale, inverse_width,
                        &dx(t, 0), sums);
       });
-  const Partial<S> first(workspace.data(), 0, width);
-  const index_t stride = 2 * width + 1;
-  add_block_sums<S>(exec, first.weight, blocks, stride, dweight);
-  add_block_sums<S>(exec, first.mask, blocks, stride, dmask);
-  add_block_sums<S>(exec, first.scale, blocks, stride, dscale);
+  add_norm_gradients<S>(exec, workspace, blocks, width, dweight, dmask, dscale);
 }
 
 #define ELASTIC_INSTANTIATE(S)                                                                     \

@@ -10,6 +10,8 @@ namespace elastic::kernels {
 /// Whether kernels run on the processor itself.
 inline constexpr bool host_loops =
     std::is_same_v<ExecutionSpace, Kokkos::DefaultHostExecutionSpace>;
+/// The longest run of columns one work item handles: stays in the first cache.
+inline constexpr index_t longest_piece = host_loops ? 1024 : 1;
 /// Rows whose contributions to a sum over tokens are added up first.
 inline constexpr index_t rows_per_block = 64;
 
@@ -36,8 +38,7 @@ template <class F>
 void for_column_pieces(const ExecutionSpace& exec, const char* label, index_t count,
                        const F& body) {
   const index_t share = (count + exec.concurrency() - 1) / exec.concurrency();
-  const index_t length = host_loops ? math::min<index_t>((share + 15) / 16 * 16, 1024)
-                                    : 1;  // 1024: stays in the first cache
+  const index_t length = math::min<index_t>((share + 15) / 16 * 16, longest_piece);
   if (count == 0) return;
   Kokkos::parallel_for(
       label, LinearPolicy(exec, 0, (count + length - 1) / length),

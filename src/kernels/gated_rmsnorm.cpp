@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/gated_rmsnorm.hpp"
+
+#include "kernels/norm_gradients.hpp"
+#include "kernels/vector_exp.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+/// Extents and factors of one norm.
+template <class S>
+struct Shape {
+  index_t width, head_dim, num_heads, num_groups;
+  S epsilon, inverse_width, scale;
+
+  Shape(const char* function, index_t width_, const GatedRmsNormParams& params)
+      : width(width_),
+        head_dim(params.head_dim),
+        num_heads(params.head_dim > 0 ? width_ / params.head_dim : 0),
+        num_groups(params.num_groups),
+        epsilon(static_cast<S>(params.epsilon)),
+        inverse_width(static_cast<S>(1 / params.mean_width)),
+        scale(static_cast<S>(params.scale)) {
+    ELASTIC_REQUIRE(head_dim > 0 && num_groups > 0 && num_heads * head_dim == width &&
+                        num_heads % num_groups == 0,
+                    "{}: {} channels, heads of {}, {} groups", function, width, head_dim,
+                    num_groups);
+    ELASTIC_REQUIRE(params.mean_width > 0, "{}: mean_width is {}", function, params.mean_width);
+  }
+  /// Sum of term(e) over the channels of a group, head by head.
+  template <class F>
+  KOKKOS_INLINE_FUNCTION S group_sum(index_t group, const F& term) const {
+    S sum = 0;
+    for (index_t h = group; h < num_heads; h += num_groups) {
+      const index_t first = h * head_dim;
+      sum += lane_sum<S>(head_dim, [=](index_t p) { return term(first + p); });
+    }
+    return sum;
+  }
+};
+
+template <class S>
+KOKKOS_INLINE_FUNCTION void forward_row(const Shape<S>& shape, const S* y, const S* z, const S* w,
+                                        const OptionalMask<S>& m, S* out, S* rstd) {
+  ELASTIC_SIMD
+  for (index_t e = 0; e < shape.width; ++e) {
+    const S u = m(e) * z[e];
+    out[e] = y[e] * (u * vector_sigmoid(u));
+  }
+  for (index_t group = 0; group < shape.num_groups; ++group) {
+    const S squares = shape.group_sum(group, [=](index_t e) { return out[e] * out[e]; });
+    const S r = S(1) / math::sqrt(squares * shape.inverse_width + shape.epsilon);
+    const S factor = shape.scale * r;
+    rstd[group] = r;
+    for (index_t h = group; h < shape.num_heads; h += shape.num_groups) {
+      ELASTIC_SIMD
+      for (index_t e = h * shape.head_dim; e < (h + 1) * shape.head_dim; ++e)
+        out[e] = factor * out[e] * w[e];
+    }
+  }
+}
+
+/// Until the last loop dz holds the sigmoid of u = m z and dy holds silu(u).
+template <class S>
+KOKKOS_INLINE_FUNCTION void backward_row(const Shape<S>& shape, const S* dout, const S* y,
+                                         const S* z, const S* w, const OptionalMask<S>& m,
+                                         const S* rstd, S* dy, S* dz,
+                                         const NormGradients<S>& sums) {
+  ELASTIC_SIMD
+  for (index_t e = 0; e < shape.width; ++e) {
+    const S u = m(e) * z[e];
+    dz[e] = vector_sigmoid(u);
+    dy[e] = u * dz[e];
+  }
+  for (index_t group = 0; group < shape.num_groups; ++group) {
+    const S dot =
+        shape.group_sum(group, [=](index_t e) { return dout[e] * w[e] * (y[e] * dy[e]); });
+    const S r = rstd[group], factor = shape.scale * r,
+            back = factor * r * r * shape.inverse_width * dot;
+    *sums.scale += r * dot;
+    for (index_t h = group; h < shape.num_heads; h += shape.num_groups) {
+      ELASTIC_SIMD
+      for (index_t e = h * shape.head_dim; e < (h + 1) * shape.head_dim; ++e) {
+        const S sigmoid = dz[e], silu = dy[e], gated = y[e] * silu;
+        const S dgated = factor * (dout[e] * w[e]) - back * gated;
+        const S du = dgated * y[e] * (sigmoid + silu * (S(1) - sigmoid));
+        dy[e] = dgated * silu;
+        dz[e] = m(e) * du;
+        sums.mask[e] += z[e] * du;
+        sums.weight[e] += factor * gated * dout[e];
+      }
+    }
+  }
+}
+
+}  // namespace
+
+index_t gated_rmsnorm_workspace_size(index_t tokens, index_t width) {
+  return norm_gradients_size(tokens, width);
+}
+
+template <class S>
+void gated_rmsnorm_forward(const ExecutionSpace& exec, In2<S> y, In2<S> z, In1<S> weight,
+                           In1<S> mask, const GatedRmsNormParams& params, InOut2<S> out,
+                           InOut2<S> rstd) {
+  const auto tokens = static_cast<index_t>(y.extent(0)), width = static_cast<index_t>(y.extent(1));
+  require_shape("gated_rmsnorm_forward", "z", z, tokens, width);
+  require_shape("gated_rmsnorm_forward", "weight", weight, width);
+  require_shape_or_empty("gated_rmsnorm_forward", "mask", mask, width);
+  require_shape("gated_rmsnorm_forward", "out", out, tokens, width);
+  require_shape("gated_rmsnorm_forward", "rstd", rstd, tokens, params.num_groups);
+  const Shape<S> shape("gated_rmsnorm_forward", width, params);
+  const OptionalMask<S> m(mask);
+  Kokkos::parallel_for(
+      "elastic::gated_rmsnorm_forward", LinearPolicy(exec, 0, tokens),
+      KOKKOS_LAMBDA(const index_t t) {
+        forward_row(shape, &y(t, 0), &z(t, 0), weight.data(), m, &out(t, 0), &rstd(t, 0));
+      });
+}
+
+template <class S>
+void gated_rmsnorm_backward(const ExecutionSpace& exec, In2<S> dout, In2<S> y, In2<S> z,
+                            In1<S> weight, In1<S> mask, In2<S> rstd,
+                            const GatedRmsNormParams& params, InOut2<S> dy, InOut2<S> dz,
+                            InOut1<S> dweight, InOut1<S> dmask, InOut1<S> dscale,
+                            InOut1<S> workspace) {
+  const auto tokens = static_cast<index_t>(y.extent(0)), width = static_cast<index_t>(y.extent(1));
+  require_shape("gated_rmsnorm_backward", "dout", dout, tokens, width);
+  require_shape("gated_rmsnorm_backward", "z", z, tokens, width);
+  require_shape("gated_rmsnorm_backward", "weight", weight, width);
+  require_shape_or_empty("gated_rmsnorm_backward", "mask", mask, width);
+  require_shape("gated_rmsnorm_backward", "rstd", rstd, tokens, params.num_groups);
+  require_shape("gated_rmsnorm_backward", "dy", dy, tokens, width);
+  require_shape("gated_rmsnorm_backward", "dz", dz, tokens, width);
+  require_shape_or_empty("gated_rmsnorm_backward", "dweight", dweight, width);
+  require_shape_or_empty("gated_rmsnorm_backward", "dmask", dmask, width);
+  require_shape_or_empty("gated_rmsnorm_backward", "dscale", dscale, 1);
+  const index_t needed = gated_rmsnorm_workspace_size(tokens, width),
+                blocks = num_row_blocks(tokens);
+  ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= needed,
+                  "gated_rmsnorm_backward: workspace of {} needs {}", workspace.extent(0), needed);
+  const Shape<S> shape("gated_rmsnorm_backward", width, params);
+  const OptionalMask<S> m(mask);
+  Kokkos::parallel_for(
+      "elastic::gated_rmsnorm_backward", LinearPolicy(exec, 0, blocks),
+      KOKKOS_LAMBDA(const index_t block) {
+        const NormGradients<S> sums(workspace.data(), block, width);
+        sums.clear();
+        const index_t end = math::min(tokens, (block + 1) * rows_per_block);
+        for (index_t t = block * rows_per_block; t < end; ++t)
+          backward_row(shape, &dout(t, 0), &y(t, 0), &z(t, 0), weight.data(), m, &rstd(t, 0),
+                       &dy(t, 0), &dz(t, 0), sums);
+      });
+  add_norm_gradients<S>(exec, workspace, blocks, width, dweight, dmask, dscale);
+}
+
+#define ELASTIC_INSTANTIATE(S)                                                                   \
+  template void gated_rmsnorm_forward<S>(const ExecutionSpace&, In2<S>, In2<S>, In1<S>, In1<S>,  \
+                                         const GatedRmsNormParams&, InOut2<S>, InOut2<S>);       \
+  template void gated_rmsnorm_backward<S>(const ExecutionSpace&, In2<S>, In2<S>, In2<S>, In1<S>, \
+                                          In1<S>, In2<S>, const GatedRmsNormParams&, InOut2<S>,  \
+                                          InOut2<S>, InOut1<S>, InOut1<S>, InOut1<S>, InOut1<S>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+
+}  // namespace elastic::kernels

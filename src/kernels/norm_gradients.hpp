@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Parameter gradients of the two norms: each block of tokens sums its own in the workspace, then
+// blocks are added in order. Internal to kernels/rmsnorm.cpp and kernels/gated_rmsnorm.cpp.
+#pragma once
+#include "kernels/row_loops.hpp"
+
+namespace elastic::kernels {
+
+/// Sums of one block: weight, mask [width], scale [1].
+template <class S>
+struct NormGradients {
+  S *weight, *mask, *scale;
+  KOKKOS_INLINE_FUNCTION NormGradients(S* workspace, index_t block, index_t width)
+      : weight(workspace + block * (2 * width + 1)), mask(weight + width), scale(mask + width) {}
+  KOKKOS_INLINE_FUNCTION void clear() const {
+    for (S* p = weight; p <= scale; ++p) *p = S(0);
+  }
+};
+
+inline index_t norm_gradients_size(index_t tokens, index_t width) {
+  return num_row_blocks(tokens) * (2 * width + 1);
+}
+
+/// Adds all blocks to dweight, dmask [width] and dscale [1]; empty ones are passed over.
+template <class S>
+void add_norm_gradients(const ExecutionSpace& exec, const View1<S>& workspace, index_t blocks,
+                        index_t width, const View1<S>& dweight, const View1<S>& dmask,
+                        const View1<S>& dscale) {
+  const NormGradients<S> first(workspace.data(), 0, width);
+  const index_t stride = 2 * width + 1;
+  add_block_sums<S>(exec, first.weight, blocks, stride, dweight);
+  add_block_sums<S>(exec, first.mask, blocks, stride, dmask);
+  add_block_sums<S>(exec, first.scale, blocks, stride, dscale);
+}
+
+}  // namespace elastic::kernels
