@@ -100,9 +100,11 @@ void SelfAttention<S>::backward(const LayerContext& context, const LayerActive<S
   const auto &q = m_store[m_q], &k = m_store[m_k], &v = m_store[m_v], &o = m_store[m_o];
   linear_blocked_input_backward<S>(context.exec, dy, saved.masked, o.value, o.gradient,
                                    Blocks::prefix(inner), dheads);
-  if (active.inner.value.size() > 0)
+  if (active.inner.gradient.size() > 0)
     kernels::column_scale_backward<S>(context.exec, dheads, saved.heads, active.inner.value,
                                       m_channels, dheads, active.inner.gradient);
+  else if (active.inner.value.size() > 0)  // a mask whose gradient nobody wants
+    kernels::column_scale_forward<S>(context.exec, dheads, active.inner.value, m_channels, dheads);
   kernels::attention_backward<S>(context.exec, shape, dheads, saved.q, saved.k, saved.v,
                                  saved.heads, saved.lse, context.segment, dq, dk, dv, workspace);
   linear_backward<S>(context.exec, dq, u, q.value, q.gradient, Blocks::prefix(inner), false, du);
