@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Importance ranking of the parent from calibration data (paper.md 3): widths by activations,
+// layers by what the logits lose.
+//
+//   width: sqrt( sum_b (mean_t |a|)^2 ) per unit; hidden channels from the normed inputs of all
+//   layers depth: s_j = sum (logits_full - logits_without_j)^2 / sum logits_full^2, greedily:
+//   remove the least, score the rest again
+#pragma once
+#include "comm/communicator.hpp"
+#include "elastic/ranking.hpp"
+#include "train/token_sources.hpp"
+
+namespace elastic {
+
+class ImportancePass {
+ public:
+  ImportancePass(const Communicator& comm, const RunConfig& config, Arena& arena);
+  /// The ranking of all widths, and the drop order of as many layers as the deck may drop. The same
+  /// on all ranks.
+  Ranking rank(const LanguageModel<float>& parent);
+
+ private:
+  ImportanceScores width_scores(const LanguageModel<float>& parent);
+  std::vector<index_t> drop_order(const LanguageModel<float>& parent, index_t count);
+  /// sum (logits_full - logits_of(spec))^2 / sum logits_full^2 over the calibration data.
+  double logit_error(const LanguageModel<float>& parent, const SubmodelSpec& spec);
+  template <class Body>
+  void for_each_batch(const Body& body);
+
+  const Communicator& m_comm;
+  const RunConfig& m_config;
+  Arena& m_arena;
+  ExecutionSpace m_exec;
+  std::unique_ptr<TokenSource> m_source;
+  DeviceBatch m_batch;
+};
+
+}  // namespace elastic

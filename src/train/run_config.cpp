@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/run_config.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "deck/reference.hpp"
+#include "deck/resolve.hpp"
+#include "train/run_config_schema.hpp"
+
+namespace elastic {
+namespace {
+
+/// Runs a check of a lower layer and files what it throws under a key of the deck.
+template <class Check>
+void report_failure(DeckReport& report, const char* block, const char* key, const Check& check) {
+  try {
+    check();
+  } catch (const InputError& error) {
+    report.add(block, key, error.what());
+  }
+}
+
+void check_stage(DeckReport& report, const std::string& block, const StageConfig& stage,
+                 const RunConfig& config, bool elastic) {
+  if ((stage.steps > 0) == (stage.tokens > 0))
+    report.add(block, "steps", "give either steps or tokens, greater than 0");
+  if (stage.global_batch_size % config.parallel.micro_batch_size != 0)
+    report.add(block, "global_batch_size",
+               fmt::format("must be a multiple of <parallel>/micro_batch_size = {}",
+                           config.parallel.micro_batch_size));
+  const std::size_t budgets = config.elastic.budgets.size();
+  if (elastic && !stage.budget_probability.empty()) {
+    if (stage.budget_probability.size() != budgets)
+      report.add(block, "budget_probability",
+                 fmt::format("expected {} values, one per budget", budgets));
+    else if (std::all_of(stage.budget_probability.begin(), stage.budget_probability.end(),
+                         [](double p) { return p == 0; }))
+      report.add(block, "budget_probability", "expected at least one value greater than 0");
+  }
+  if (elastic && stage.budgets_per_micro_batch > static_cast<index_t>(budgets))
+    report.add(block, "budgets_per_micro_batch", fmt::format("there are only {} budgets", budgets));
+}
+
+void check_data(DeckReport& report, const DataConfig& data) {
+  if (data.source != SourceKind::reasoning && data.train.empty())
+    report.add("data", "train", "expected at least one file for source = text or indexed");
+  if (data.source == SourceKind::indexed && data.vocab_size == 0)
+    report.add("data", "vocab_size", "expected the vocabulary of the .bin/.idx files");
+  if (!data.weights.empty() && data.weights.size() != data.train.size())
+    report.add("data", "weights",
+               fmt::format("expected {} values, one per file of train", data.train.size()));
+}
+
+void check_elastic(DeckReport& report, const ElasticConfig& elastic) {
+  const auto& budgets = elastic.budgets;
+  if (budgets.empty()) report.add("elastic", "budgets", "expected at least one budget");
+  for (std::size_t i = 1; i < budgets.size(); ++i)
+    if (budgets[i] >= budgets[i - 1]) {
+      report.add("elastic", "budgets", "expected the largest budget first, falling");
+      break;
+    }
+  if (!elastic.budget_names.empty() && elastic.budget_names.size() != budgets.size())
+    report.add("elastic", "budget_names",
+               fmt::format("expected {} names, one per budget", budgets.size()));
+}
+
+void check_phases(DeckReport& report, const RunConfig& config) {
+  const JobConfig& job = config.job;
+  std::vector<int> order;
+  for (const auto& name : job.phases)
+    for (const Phase p : {Phase::pretrain, Phase::rank, Phase::elastic, Phase::slice,
+                          Phase::evaluate, Phase::report})
+      if (name == phase_name(p)) order.push_back(static_cast<int>(p));
+  if (order.size() != job.phases.size()) return;  // already reported
+  if (!std::is_sorted(order.begin(), order.end(), std::less_equal<>()))
+    report.add(
+        "job", "phases",
+        "expected the order pretrain, rank, elastic, slice, evaluate, report, each at most once");
+  if (job.has(Phase::pretrain) != job.parent.empty())
+    report.add("job", "parent",
+               job.has(Phase::pretrain)
+                   ? "give either a parent or the phase pretrain, not both"
+                   : "expected a checkpoint, since the phase pretrain is not listed");
+  if (job.has(Phase::elastic) && config.stages.empty())
+    report.add("job", "phases", "the phase elastic needs at least one block <stage1>");
+}
+
+void check_all(DeckReport& report, const RunConfig& config) {
+  check_phases(report, config);
+  check_data(report, config.data);
+  check_elastic(report, config.elastic);
+  if (config.job.has(Phase::pretrain))
+    check_stage(report, "pretrain", config.pretrain, config, false);
+  for (const auto& stage : config.stages) check_stage(report, stage.name, stage, config, true);
+  const ModelConfig& m = config.model;
+  if (m.mamba_num_heads % m.mamba_num_groups != 0)
+    report.add("mamba", "num_groups", fmt::format("must divide num_heads = {}", m.mamba_num_heads));
+  if (m.num_attention_heads % m.num_query_groups != 0)
+    report.add("attention", "num_query_groups",
+               fmt::format("must divide num_heads = {}", m.num_attention_heads));
+  if (!report.empty()) return;  // what follows builds on sound values
+  report_failure(report, "model", "hybrid_layer_pattern", [&] { parent_shape(config); });
+  if (report.empty())
+    report_failure(report, "elastic", "", [&] { elastic_space(config, parent_shape(config)); });
+}
+
+index_t source_vocabulary(const DataConfig& data) {
+  if (data.vocab_size > 0) return data.vocab_size;
+  return data.source == SourceKind::text ? 256 : 64;
+}
+}  // namespace
+
+const char* phase_name(Phase phase) {
+  switch (phase) {
+    case Phase::pretrain:
+      return "pretrain";
+    case Phase::rank:
+      return "rank";
+    case Phase::elastic:
+      return "elastic";
+    case Phase::slice:
+      return "slice";
+    case Phase::evaluate:
+      return "evaluate";
+    case Phase::report:
+      return "report";
+  }
+  return "";
+}
+
+bool JobConfig::has(Phase phase) const {
+  return std::find(phases.begin(), phases.end(), phase_name(phase)) != phases.end();
+}
+
+index_t StageConfig::num_steps() const {
+  if (steps > 0) return steps;
+  return static_cast<index_t>(
+      std::ceil(tokens / static_cast<double>(global_batch_size * seq_length)));
+}
+
+std::string ElasticConfig::budget_name(std::size_t i) const {
+  return budget_names.empty() ? fmt::format("{}", budgets[i]) : budget_names[i];
+}
+
+ResolvedDeck read_run_config(const std::string& text, const std::string& file,
+                             const std::vector<std::string>& overrides) {
+  const Deck deck(text, file, overrides);
+  ResolvedDeck resolved;
+  resolved.file = file;
+  const auto names = deck.numbered_blocks("stage");
+  resolved.config.stages.resize(names.size());
+  for (std::size_t i = 0; i < names.size(); ++i) resolved.config.stages[i].name = names[i];
+  resolved.config.pretrain.name = "pretrain";
+  Schema schema;
+  bind_run_config(schema, resolved.config, names);
+  DeckReport report = resolve(deck, schema);
+  check_all(report, resolved.config);
+  report.throw_if_any();
+  resolved.text = resolved_text(schema);
+  resolved.hash = resolved_hash(schema);
+  return resolved;
+}
+
+std::string run_config_reference(bool markdown, const std::string& block) {
+  RunConfig config;
+  config.stages.resize(1);
+  Schema schema;
+  bind_run_config(schema, config, {"stage1"});
+  return markdown ? reference_markdown(schema) : reference_text(schema, block);
+}
+
+ModelShape parent_shape(const RunConfig& config) {
+  ModelConfig model = config.model;
+  model.vocab_size = source_vocabulary(config.data);
+  return make_shape(model);
+}
+
+ElasticSpace elastic_space(const RunConfig& config, const ModelShape& parent) {
+  const ElasticConfig& e = config.elastic;
+  ElasticSpace space = rigid_space(parent);
+  const auto set = [&](AxisChoices& axis, const std::vector<index_t>& widths, const char* name) {
+    if (!widths.empty()) axis.widths = widths;
+    axis.per_layer = std::find(e.per_layer.begin(), e.per_layer.end(), name) != e.per_layer.end();
+  };
+  set(space.hidden, e.hidden_size, "hidden_size");
+  set(space.mamba_heads, e.mamba_num_heads, "mamba_num_heads");
+  set(space.mamba_head_channels, e.mamba_head_dim, "mamba_head_dim");
+  set(space.attention_heads, e.num_attention_heads, "num_attention_heads");
+  set(space.ffn, e.ffn_hidden_size, "ffn_hidden_size");
+  set(space.depth, e.drop_layers, "drop_layers");
+  for (index_t l = parent.num_layers(); l-- > 0;) space.drop_order.push_back(l);
+  check_space(parent, space);
+  return space;
+}
+
+}  // namespace elastic

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// TrainState <-> checkpoint file: names and layout of everything in it (design: one file holds the
+// parent, hence all submodels).
+//
+//   model/<tensor>                   values of the parent        optimizer/model/{m,v}/<tensor>
+//   AdamW moments router/<tensor>                  router weights optimizer/router/{m,v}/<tensor>
+//   ranking/{hidden,units.<l>,channels.<l>,drop_order}           texts: deck, shape,
+//   submodel.<name> (JSON); attributes: step, kind
+#pragma once
+#include "comm/communicator.hpp"
+#include "io/checkpoint_file.hpp"
+#include "train/train_state.hpp"
+
+namespace elastic {
+
+/// Model values, shape and deck; with `optimizer` also moments. Called by one rank.
+void write_model(CheckpointWriter& writer, const LanguageModel<float>& model,
+                 const std::string& deck, const std::string& kind);
+void write_ranking(CheckpointWriter& writer, const Ranking& ranking);
+/// Everything needed to resume.
+void write_state(CheckpointWriter& writer, const TrainState& state, const std::string& deck);
+/// A submodel's widths, a few hundred bytes.
+void write_spec(CheckpointWriter& writer, const SubmodelSpec& spec);
+
+ModelShape read_shape(const CheckpointReader& reader);
+std::string shape_to_json(const ModelShape& shape);
+ModelShape shape_from_json(const std::string& text, const std::string& file);
+Ranking read_ranking(const CheckpointReader& reader, const ModelShape& shape);
+/// Throws InputError naming file and tensor if shape and file do not fit.
+void read_model(const CheckpointReader& reader, LanguageModel<float>& model);
+/// Restores `state` (a fresh parent of the deck) from a file of write_state; teacher values are not
+/// in it.
+void read_state(const CheckpointReader& reader, const RunConfig& config, TrainState& state);
+
+}  // namespace elastic

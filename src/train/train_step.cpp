@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/train_step.hpp"
+
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "base/region.hpp"
+#include "comm/collectives.hpp"
+#include "elastic/budget_sampler.hpp"
+#include "optim/grad_clip.hpp"
+
+namespace elastic {
+
+/// Sums over micro-batches as one list of numbers, so that one reduction serves all.
+struct TrainStep::Sums {
+  explicit Sums(std::size_t budgets) : numbers(2 + 5 * budgets, 0.0) {}
+  double& weight() { return numbers[0]; }  // tokens that count, once per budget trained on them
+  double& loss() { return numbers[1]; }
+  enum Column { tokens, kl, cross_entropy, budget_loss, relative_cost };
+  double& of(std::size_t budget, Column column) { return numbers[2 + 5 * budget + column]; }
+  std::vector<double> numbers;
+};
+
+namespace {
+Keep keep_mode(const RunConfig& config) {
+  return config.parallel.recompute ? Keep::inputs : Keep::everything;
+}
+
+LossConfig loss_config(const RunConfig& config, bool elastic) {
+  LossConfig loss{.tokens_per_chunk = config.parallel.logit_chunk_tokens};
+  if (elastic) {
+    loss.cross_entropy_weight = config.distill.cross_entropy_weight;
+    loss.distillation_weight = config.distill.distillation_weight;
+    loss.temperature = config.distill.temperature;
+  }
+  return loss;
+}
+
+/// Name of the first tensor whose gradient is not finite; empty if all are.
+std::string first_bad_gradient(const ParameterStore<float>& parameters) {
+  for (const auto& parameter : parameters) {
+    const auto h_gradient =
+        Kokkos::create_mirror_view_and_copy(HostSpace(), parameter.gradient_vector());
+    for (std::size_t i = 0; i < h_gradient.extent(0); ++i)
+      if (!std::isfinite(h_gradient(i))) return parameter.info.name;
+  }
+  return {};
+}
+}  // namespace
+
+TrainStep::TrainStep(const Communicator& comm, const RunConfig& config,
+                     const Curriculum& curriculum, Arena& arena)
+    : m_comm(comm), m_config(config), m_curriculum(curriculum), m_arena(arena) {}
+
+const TokenSource& TrainStep::source_of(const Stage& stage) {
+  if (!m_source || m_source_stream != stage.stream) {
+    m_source = make_source(m_config, stage.stream);
+    m_source_stream = stage.stream;
+  }
+  return *m_source;
+}
+
+std::vector<std::size_t> TrainStep::budgets_of(const Stage& stage, index_t step,
+                                               index_t micro_batch) const {
+  const std::size_t count = m_config.elastic.budgets.size();
+  auto probability = stage.config.budget_probability;
+  if (probability.empty()) probability.assign(count, 1.0);
+  std::vector<std::size_t> drawn;
+  if (stage.config.budgets_per_micro_batch == static_cast<index_t>(count)) {
+    drawn.resize(count);
+    std::iota(drawn.begin(), drawn.end(), std::size_t{0});
+    return drawn;
+  }
+  // Drawn without replacement: a budget that is drawn leaves the urn.
+  for (index_t i = 0; i < stage.config.budgets_per_micro_batch; ++i) {
+    const auto seed = static_cast<std::uint32_t>(m_config.job.seed) + static_cast<std::uint32_t>(i);
+    const auto budget =
+        static_cast<std::size_t>(sample_budget(seed, step, micro_batch, probability));
+    drawn.push_back(budget);
+    probability[budget] = 0;
+    if (std::accumulate(probability.begin(), probability.end(), 0.0) == 0) break;
+  }
+  return drawn;
+}
+
+void TrainStep::train_parent(TrainState& state, const Batch& batch, Sums& sums) {
+  const Arena::Scope scope(m_arena);
+  const auto context = m_batch.context(m_exec, m_arena);
+  const auto& model = *state.model;
+  const auto widths = prefix_widths<float>(model.shape(), full_spec(model.shape()));
+  auto pass = model.make_pass(keep_mode(m_config));
+  {
+    const Region region("forward");
+    model.forward(context, widths, m_batch.tokens(), pass);
+  }
+  const auto dhidden = m_arena.matrix<float>(batch.batch * batch.seq_length, widths.hidden);
+  {
+    const Region region("loss");
+    sums.loss() += differentiate_losses<float>(context, model, pass.hidden, m_batch.targets(), {},
+                                               loss_config(m_config, false), 1, dhidden)
+                       .cross_entropy;
+  }
+  const Region region("backward");
+  model.backward(context, widths, m_batch.tokens(), pass, dhidden);
+  sums.weight() += m_batch.weight_sum();
+}
+
+void TrainStep::train_budget(TrainState& state, std::size_t budget, std::uint64_t stream,
+                             const RouterTemperature& temperature,
+                             const TeacherStates<float>& teacher, Sums& sums) {
+  const Arena::Scope scope(m_arena);
+  ElasticState& elastic = *state.elastic;
+  const auto& model = *state.model;
+  const double fraction = m_config.elastic.budgets[budget], tokens = m_batch.weight_sum();
+  const auto context = m_batch.context(m_exec, m_arena);
+
+  const Probabilities pi = elastic.router->forward(m_exec, fraction, temperature, stream);
+  const auto& widths = elastic.soft_widths->set(m_exec, pi);
+  auto pass = model.make_pass(keep_mode(m_config));
+  {
+    const Region region("forward");
+    model.forward(context, widths, m_batch.tokens(), pass);
+  }
+  const auto dhidden = m_arena.matrix<float>(context.num_tokens(), widths.hidden);
+  LossSums losses;
+  {
+    const Region region("loss");
+    losses = differentiate_losses<float>(context, model, pass.hidden, m_batch.targets(), teacher,
+                                         loss_config(m_config, true), 1, dhidden);
+  }
+  {
+    const Region region("backward");
+    model.backward(context, widths, m_batch.tokens(), pass, dhidden);
+  }
+  const Region region("router");
+  Probabilities dpi = elastic.soft_widths->gradient(m_exec);
+  const BudgetLoss cost = budget_loss(model.shape(), elastic.space, elastic.decisions, pi, fraction,
+                                      m_config.elastic.loss);
+  for (std::size_t d = 0; d < dpi.size(); ++d)
+    for (std::size_t i = 0; i < dpi[d].size(); ++i)
+      dpi[d][i] += tokens * m_config.elastic.weight * cost.gradient[d][i];
+  elastic.router->backward(m_exec, dpi);
+
+  sums.weight() += tokens;
+  sums.loss() += m_config.distill.distillation_weight * losses.kl +
+                 m_config.distill.cross_entropy_weight * losses.cross_entropy +
+                 m_config.elastic.weight * tokens * cost.value;
+  sums.of(budget, Sums::tokens) += tokens;
+  sums.of(budget, Sums::kl) += losses.kl;
+  sums.of(budget, Sums::cross_entropy) += losses.cross_entropy;
+  sums.of(budget, Sums::budget_loss) += tokens * cost.value;
+  sums.of(budget, Sums::relative_cost) += tokens * cost.relative_cost;
+}
+
+void TrainStep::train_elastic(TrainState& state, const Stage& stage, index_t micro_batch,
+                              const Batch& batch, Sums& sums) {
+  const Arena::Scope scope(m_arena);
+  const auto& teacher = *state.elastic->teacher;
+  const index_t step = state.step + 1;
+  auto pass = teacher.make_pass(Keep::nothing);
+  TeacherStates<float> states;
+  if (m_config.distill.distillation_weight != 0) {
+    const Region region("teacher");
+    teacher.forward(m_batch.context(m_exec, m_arena),
+                    prefix_widths<float>(teacher.shape(), full_spec(teacher.shape())),
+                    m_batch.tokens(), pass);
+    states = {.model = &teacher, .hidden = pass.hidden};
+  }
+  const auto temperature = m_config.router.schedule.at(m_curriculum.router_progress(step));
+  const index_t micro_batches = stage.config.global_batch_size / batch.batch;
+  for (const std::size_t budget : budgets_of(stage, step, micro_batch)) {
+    const auto draw =
+        static_cast<std::uint64_t>((step * micro_batches + micro_batch) *
+                                       static_cast<index_t>(m_config.elastic.budgets.size()) +
+                                   static_cast<index_t>(budget));
+    train_budget(state, budget, draw, temperature, states, sums);
+  }
+}
+
+StepMetrics TrainStep::finish(TrainState& state, const Stage& stage, Sums& sums) {
+  const Region region("update");
+  const index_t step = state.step + 1, local_step = step - stage.first_step;
+  auto& parameters = state.model->parameters();
+  std::vector<View1<const float>> gradients{parameters.gradients()};
+  if (stage.elastic) gradients.emplace_back(state.elastic->router->parameters().gradients());
+  {
+    const Region reduce("all_reduce");
+    all_reduce_sum(m_comm, sums.numbers);
+    all_reduce_sum(m_comm, parameters.gradients());
+    if (stage.elastic) all_reduce_sum(m_comm, state.elastic->router->parameters().gradients());
+  }
+  const double per_token = sums.weight() > 0 ? 1 / sums.weight() : 0;
+  const auto clip =
+      clip_gradients<float>(m_exec, gradients, m_config.optimizer.clip_grad_norm, per_token);
+  if (!clip.finite() || !std::isfinite(sums.loss())) {
+    std::string bad = first_bad_gradient(parameters);
+    if (bad.empty() && stage.elastic) bad = first_bad_gradient(state.elastic->router->parameters());
+    throw NumericsError(fmt::format(
+        "step {} ({}): loss {}, gradient norm {}; first tensor that is not finite: {}", step,
+        stage.config.name, sums.loss() * per_token, clip.norm, bad.empty() ? "none" : bad));
+  }
+  const double rate = stage.learning_rate(local_step);
+  const index_t optimizer_step = stage.elastic ? step - m_curriculum.elastic_begin : step;
+  state.optimizer->step(m_exec, m_config.optimizer.adamw, rate, optimizer_step, clip.scale);
+  StepMetrics metrics{.loss = sums.loss() * per_token,
+                      .gradient_norm = clip.norm,
+                      .learning_rate = rate,
+                      .budgets = {}};
+  if (stage.elastic) {
+    state.elastic->router_optimizer->step(m_exec, m_config.optimizer.adamw,
+                                          stage.router_learning_rate(local_step), optimizer_step,
+                                          clip.scale);
+    const auto temperature = m_config.router.schedule.at(m_curriculum.router_progress(step));
+    metrics.tau = temperature.tau;
+    metrics.logit_scale = temperature.logit_scale;
+    for (std::size_t b = 0; b < m_config.elastic.budgets.size(); ++b) {
+      const double n = sums.of(b, Sums::tokens), nan = std::numeric_limits<double>::quiet_NaN();
+      const auto mean = [&](Sums::Column column) { return n > 0 ? sums.of(b, column) / n : nan; };
+      metrics.budgets.push_back({mean(Sums::kl), mean(Sums::cross_entropy), mean(Sums::budget_loss),
+                                 mean(Sums::relative_cost)});
+    }
+  }
+  return metrics;
+}
+
+StepMetrics TrainStep::run(TrainState& state) {
+  const Region region("step");
+  const Stage& stage = m_curriculum.stage_of(state.step + 1);
+  Kokkos::deep_copy(m_exec, state.model->parameters().gradients(), 0.0f);
+  if (stage.elastic)
+    Kokkos::deep_copy(m_exec, state.elastic->router->parameters().gradients(), 0.0f);
+  Sums sums(m_config.elastic.budgets.size());
+  const index_t size = m_config.parallel.micro_batch_size,
+                local_step = state.step - stage.first_step;
+  const index_t first_sample = local_step * stage.config.global_batch_size;
+  for (index_t m = m_comm.rank(); m < stage.config.global_batch_size / size; m += m_comm.size()) {
+    Batch batch;
+    {
+      const Region data("data");
+      batch = make_batch(source_of(stage), Split::train, first_sample + m * size, size,
+                         stage.config.seq_length);
+      m_batch.set(m_exec, batch);
+    }
+    if (stage.elastic)
+      train_elastic(state, stage, m, batch, sums);
+    else
+      train_parent(state, batch, sums);
+  }
+  const StepMetrics metrics = finish(state, stage, sums);
+  ++state.step;
+  return metrics;
+}
+
+}  // namespace elastic

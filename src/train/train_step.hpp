@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// One optimizer step: micro-batches of this rank, sum over ranks, clipping, AdamW.
+//
+// Micro-batch m of a step (m = 0, 1, ... over all ranks) goes to rank m % ranks; data, budgets and
+// router noise depend on m only, so that the loss does not depend on the number of ranks.
+#pragma once
+#include "comm/communicator.hpp"
+#include "train/curriculum.hpp"
+#include "train/token_sources.hpp"
+#include "train/train_state.hpp"
+
+namespace elastic {
+
+/// What a step measured, over all ranks. Means over the tokens that count.
+struct StepMetrics {
+  double loss = 0;           ///< total: cross-entropy, or distillation + lambda * budget loss
+  double gradient_norm = 0;  ///< before clipping
+  double learning_rate = 0;
+  double tau = 0, logit_scale = 0;  ///< elastic stages only
+  /// Per budget; NaN where the budget was not drawn in this step.
+  struct Budget {
+    double kl = 0, cross_entropy = 0, budget_loss = 0, relative_cost = 0;
+  };
+  std::vector<Budget> budgets;
+};
+
+class TrainStep {
+ public:
+  TrainStep(const Communicator& comm, const RunConfig& config, const Curriculum& curriculum,
+            Arena& arena);
+  /// Performs step number state.step + 1 and counts it. Throws NumericsError naming step, budget
+  /// and the first tensor that is not finite.
+  StepMetrics run(TrainState& state);
+
+ private:
+  struct Sums;
+  void train_parent(TrainState& state, const Batch& batch, Sums& sums);
+  void train_elastic(TrainState& state, const Stage& stage, index_t micro_batch, const Batch& batch,
+                     Sums& sums);
+  void train_budget(TrainState& state, std::size_t budget, std::uint64_t stream,
+                    const RouterTemperature& temperature, const TeacherStates<float>& teacher,
+                    Sums& sums);
+  StepMetrics finish(TrainState& state, const Stage& stage, Sums& sums);
+  const TokenSource& source_of(const Stage& stage);
+  std::vector<std::size_t> budgets_of(const Stage& stage, index_t step, index_t micro_batch) const;
+
+  const Communicator& m_comm;
+  const RunConfig& m_config;
+  const Curriculum& m_curriculum;
+  ExecutionSpace m_exec;
+  Arena& m_arena;
+  DeviceBatch m_batch;
+  std::unique_ptr<TokenSource> m_source;
+  std::uint64_t m_source_stream = 0;
+};
+
+}  // namespace elastic

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/validation.hpp"
+
+#include <algorithm>
+
+#include "base/region.hpp"
+#include "comm/collectives.hpp"
+#include "data/character_vocabulary.hpp"
+#include "kernels/logit_difference.hpp"
+#include "model/generation.hpp"
+
+namespace elastic {
+namespace {
+constexpr std::uint64_t kValidationStream = 1000002;
+constexpr index_t kProblemsAtOnce = 128;  // sequences of one generation batch
+
+/// Largest element, NaN if there is one.
+double largest(const View1<float>& values) {
+  const auto h_values = Kokkos::create_mirror_view_and_copy(HostSpace(), values);
+  float result = 0;
+  for (std::size_t i = 0; i < h_values.extent(0); ++i)
+    result = h_values(i) <= result ? result : h_values(i);
+  return result;
+}
+}  // namespace
+
+Validation::Validation(const Communicator& comm, const RunConfig& config, Arena& arena)
+    : m_comm(comm),
+      m_config(config),
+      m_arena(arena),
+      m_source(make_source(config, kValidationStream)) {}
+
+ValidationResult Validation::losses(const LanguageModel<float>& model, const SubmodelSpec& spec,
+                                    const LanguageModel<float>* teacher, index_t seq_length) {
+  const Region region("validation");
+  const auto widths = prefix_widths<float>(model.shape(), spec);
+  std::vector<double> sums(3, 0.0);  // tokens, cross-entropy, KL
+  const index_t size = std::min(m_config.parallel.micro_batch_size, m_config.evaluate.samples);
+  for (index_t b = m_comm.rank(); b * size < m_config.evaluate.samples; b += m_comm.size()) {
+    const Arena::Scope scope(m_arena);
+    const index_t count = std::min(size, m_config.evaluate.samples - b * size);
+    m_batch.set(m_exec, make_batch(*m_source, Split::validation, b * size, count, seq_length));
+    const auto context = m_batch.context(m_exec, m_arena);
+    auto pass = model.make_pass(Keep::nothing);
+    TeacherStates<float> states;
+    if (teacher) {
+      auto teacher_pass = teacher->make_pass(Keep::nothing);
+      teacher->forward(context, prefix_widths<float>(teacher->shape(), full_spec(teacher->shape())),
+                       m_batch.tokens(), teacher_pass);
+      states = {.model = teacher, .hidden = teacher_pass.hidden};
+    }
+    model.forward(context, widths, m_batch.tokens(), pass);
+    const auto losses =
+        evaluate_losses<float>(context, model, pass.hidden, m_batch.targets(), states,
+                               {.temperature = m_config.distill.temperature,
+                                .tokens_per_chunk = m_config.parallel.logit_chunk_tokens});
+    sums[0] += m_batch.weight_sum();
+    sums[1] += losses.cross_entropy;
+    sums[2] += losses.kl;
+  }
+  all_reduce_sum(m_comm, sums);
+  return {.cross_entropy = sums[1] / sums[0], .kl = sums[2] / sums[0]};
+}
+
+double Validation::accuracy(const LanguageModel<float>& model, const SubmodelSpec& spec) {
+  const Region region("generation");
+  const ReasoningProblems problems(
+      reasoning_config(m_config), static_cast<std::uint32_t>(m_config.job.seed), kValidationStream);
+  const auto widths = prefix_widths<float>(model.shape(), spec);
+  const index_t total = m_config.evaluate.problems,
+                share = (total + m_comm.size() - 1) / m_comm.size();
+  const index_t begin = m_comm.rank() * share, end = std::min(total, begin + share);
+  double right = 0;
+  for (index_t first = begin; first < end; first += kProblemsAtOnce) {
+    std::vector<Problem> asked;
+    std::vector<std::vector<token_t>> prompts;
+    for (index_t i = first; i < std::min(end, first + kProblemsAtOnce); ++i) {
+      asked.push_back(problems.problem(Split::validation, i));
+      prompts.push_back(prompt_tokens(asked.back()));
+    }
+    const auto answers = generate_greedy<float>(
+        m_exec, m_arena, model, widths, prompts,
+        {.max_length = problems.longest_document() + 1, .stop = CharacterVocabulary::end});
+    for (std::size_t i = 0; i < asked.size(); ++i)
+      right += check_answer(asked[i], CharacterVocabulary::decode(answers[i]));
+  }
+  return all_reduce_sum(m_comm, right) / static_cast<double>(total);
+}
+
+double Validation::max_logit_difference(const LanguageModel<float>& a,
+                                        const ActiveWidths<float>& a_widths,
+                                        const LanguageModel<float>& b,
+                                        const ActiveWidths<float>& b_widths, index_t seq_length) {
+  const Arena::Scope scope(m_arena);
+  m_batch.set(m_exec, make_batch(*m_source, Split::validation, 0, 1, seq_length));
+  const auto context = m_batch.context(m_exec, m_arena);
+  const index_t tokens = context.num_tokens(), vocab = a.shape().vocab_size;
+  const auto logits_of = [&](const LanguageModel<float>& model, const ActiveWidths<float>& widths) {
+    const auto logits = m_arena.matrix<float>(tokens, vocab);
+    auto pass = model.make_pass(Keep::nothing);
+    model.forward(context, widths, m_batch.tokens(), pass);
+    model.logits(m_exec, rows(pass.hidden, 0, tokens), logits);
+    return logits;
+  };
+  const auto difference = m_arena.vector<float>(tokens);
+  kernels::max_abs_difference<float>(m_exec, logits_of(a, a_widths), logits_of(b, b_widths),
+                                     difference);
+  return largest(difference);
+}
+
+}  // namespace elastic

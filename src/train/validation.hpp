@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Held-out losses and answers of a submodel.
+#pragma once
+#include "comm/communicator.hpp"
+#include "train/token_sources.hpp"
+
+namespace elastic {
+
+struct ValidationResult {
+  double cross_entropy = 0;  ///< nats per token
+  double kl = 0;             ///< nats per token from the teacher; 0 without one
+};
+
+class Validation {
+ public:
+  Validation(const Communicator& comm, const RunConfig& config, Arena& arena);
+  /// Means over the deck's held-out sequences, which are shared out over the ranks.
+  ValidationResult losses(const LanguageModel<float>& model, const SubmodelSpec& spec,
+                          const LanguageModel<float>* teacher, index_t seq_length);
+  /// Part of the deck's held-out problems that greedy generation answers exactly. Reasoning data
+  /// only.
+  double accuracy(const LanguageModel<float>& model, const SubmodelSpec& spec);
+  bool has_problems() const {
+    return m_config.data.source == SourceKind::reasoning && m_config.evaluate.problems > 0;
+  }
+  /// max |logits - logits'| over a few held-out tokens, of the same submodel computed in two ways.
+  double max_logit_difference(const LanguageModel<float>& a, const ActiveWidths<float>& a_widths,
+                              const LanguageModel<float>& b, const ActiveWidths<float>& b_widths,
+                              index_t seq_length);
+
+ private:
+  const Communicator& m_comm;
+  const RunConfig& m_config;
+  Arena& m_arena;
+  ExecutionSpace m_exec;
+  std::unique_ptr<TokenSource> m_source;
+  DeviceBatch m_batch;
+};
+
+}  // namespace elastic
