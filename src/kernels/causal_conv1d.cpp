@@ -11,7 +11,7 @@ namespace elastic::kernels {
 namespace {
 constexpr index_t max_width = 8;
 constexpr index_t rows_of_block = 64;
-constexpr index_t channels_of_block = std::is_same_v<MemorySpace, HostSpace> ? 32 : 1;
+constexpr index_t channels_of_block = std::is_same_v<MemorySpace, HostSpace> ? 128 : 1;
 
 /// What a work item knows: its rows, its channels, their masked taps.
 template <class S>
