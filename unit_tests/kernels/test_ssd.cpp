@@ -2,6 +2,7 @@
 // The whole scan: against the recurrence, finite differences, PyTorch; and what must not change it.
 #include "kernels/ssd.hpp"
 
+#include "base/error.hpp"
 #include "unit_tests/kernels/ssd_problem.hpp"
 #include "unit_tests/support/fixture.hpp"
 #include "unit_tests/support/gradient.hpp"
@@ -60,6 +61,182 @@ TYPED_TEST(Ssd, equals_pytorch) {
     EXPECT_TRUE(near(g.dssm_D, fixture.vector<double>("scan/dssm_D"), tol));
     EXPECT_TRUE(near(g.ddt_mask, fixture.vector<double>("scan/ddt_mask"), tol));
   }
+}
+
+/// The fields of a problem cut to the first `heads` heads.
+template <class S>
+SsdProblem<S> first_heads(const SsdProblem<S>& full, index_t heads) {
+  SsdProblem<S> cut = full;
+  const index_t tokens = full.shape.num_tokens(), columns = heads * full.shape.head_dim;
+  cut.shape.num_heads = heads;
+  cut.x = prefix(full.x, tokens, columns);
+  cut.dy = prefix(full.dy, tokens, columns);
+  cut.dt_raw = prefix(full.dt_raw, tokens, heads);
+  for (auto member : {&SsdProblem<S>::A_log, &SsdProblem<S>::dt_bias, &SsdProblem<S>::ssm_D,
+                      &SsdProblem<S>::dt_mask})
+    cut.*member = prefix(full.*member, heads);
+  cut.allocate();
+  return cut;
+}
+
+TYPED_TEST(Ssd, masked_heads_are_as_if_cut) {
+  using S = TypeParam;
+  const SsdShape shape{2, 37, 6, 5, 2, 18, 8};
+  const index_t kept = 4, tokens = shape.num_tokens();
+  SsdProblem<S> full(shape, true);
+  auto mask = to_host(full.dt_mask);
+  auto x = to_host(full.x);
+  for (index_t h = kept; h < 6; ++h) mask[h] = 0;
+  for (index_t i = 0; i < static_cast<index_t>(x.size()); ++i)
+    if (i % 30 >= kept * 5) x[i] = 0;
+  assign(full.dt_mask, mask);
+  assign(full.x, x);
+  auto cut = first_heads(full, kept);
+  for (auto* problem : {&full, &cut}) problem->forward(), problem->backward();
+  EXPECT_TRUE(bitwise_equal(prefix(full.y, tokens, kept * 5), cut.y));
+  EXPECT_TRUE(bitwise_equal(prefix(full.gradients.dx, tokens, kept * 5), cut.gradients.dx));
+  EXPECT_TRUE(bitwise_equal(full.gradients.dssm_B, cut.gradients.dssm_B));
+  EXPECT_TRUE(bitwise_equal(full.gradients.dssm_C, cut.gradients.dssm_C));
+  EXPECT_TRUE(bitwise_equal(prefix(full.gradients.ddt_raw, tokens, kept), cut.gradients.ddt_raw));
+  EXPECT_TRUE(bitwise_equal(prefix(full.gradients.dA_log, kept), cut.gradients.dA_log));
+  EXPECT_TRUE(bitwise_equal(prefix(full.gradients.ddt_mask, kept), cut.gradients.ddt_mask));
+  EXPECT_TRUE(bitwise_equal(prefix(full.gradients.dssm_D, kept), cut.gradients.dssm_D));
+}
+
+TYPED_TEST(Ssd, chunk_size_does_not_matter) {
+  using S = TypeParam;
+  SsdProblem<S> reference({2, 61, 4, 6, 2, 10, 61}, true);
+  reference.forward(), reference.backward();
+  for (const index_t chunk : {1, 2, 7, 16, 30, 64, 1000}) {
+    SCOPED_TRACE(chunk);
+    SsdProblem<S> problem({2, 61, 4, 6, 2, 10, chunk}, true);
+    problem.forward(), problem.backward();
+    const double tol = tolerance<S>(10 * 61);
+    EXPECT_TRUE(near(problem.y, reference.y, tol));
+    EXPECT_TRUE(near(problem.gradients.dx, reference.gradients.dx, tol));
+    EXPECT_TRUE(near(problem.gradients.dssm_B, reference.gradients.dssm_B, tol));
+    EXPECT_TRUE(near(problem.gradients.dssm_C, reference.gradients.dssm_C, tol));
+    EXPECT_TRUE(near(problem.gradients.ddt_raw, reference.gradients.ddt_raw, tol));
+    EXPECT_TRUE(near(problem.gradients.dA_log, reference.gradients.dA_log, tol));
+    EXPECT_TRUE(near(problem.gradients.ddt_mask, reference.gradients.ddt_mask, tol));
+  }
+}
+
+TYPED_TEST(Ssd, a_document_does_not_see_the_one_before) {
+  using S = TypeParam;
+  for (const index_t cut : {16, 21}) {  // at the border of a chunk, and inside one
+    SsdProblem<S> problem({1, 60, 4, 6, 2, 10, 8}, false);
+    std::vector<token_t> segment(60, 1);
+    std::fill(segment.begin() + cut, segment.end(), 2);
+    problem.segment = to_device(segment);
+    const auto outputs = [&] {
+      problem.forward(), problem.backward();
+      std::vector<std::vector<S>> result;
+      for (const auto& view : {problem.y, problem.gradients.dx, problem.gradients.dssm_B,
+                               problem.gradients.dssm_C, problem.gradients.ddt_raw})
+        result.push_back(to_host(rows(view, cut, 60)));
+      return result;
+    };
+    const auto before = outputs();
+    for (const auto& view : {problem.x, problem.ssm_B, problem.ssm_C, problem.dt_raw, problem.dy}) {
+      auto values = to_host(view);
+      for (index_t i = 0; i < cut * static_cast<index_t>(view.extent(1)); ++i) values[i] *= S(1.5);
+      assign(view, values);
+    }
+    const auto after = outputs();
+    for (std::size_t i = 0; i < before.size(); ++i)
+      EXPECT_TRUE(bitwise_equal(before[i], after[i])) << i;
+  }
+}
+
+TYPED_TEST(Ssd, packed_documents_equal_separate_rows) {
+  using S = TypeParam;
+  const index_t length = 24;
+  SsdProblem<S> separate({3, length, 4, 6, 2, 10, 8}, false);
+  for (const index_t chunk : {8, 10}) {
+    SsdProblem<S> packed({1, 3 * length, 4, 6, 2, 10, chunk}, false);
+    std::vector<token_t> segment;
+    for (index_t t = 0; t < 3 * length; ++t)
+      segment.push_back(static_cast<token_t>(t / length % 2));
+    packed.segment = to_device(segment);
+    for (auto* problem : {&separate, &packed})
+      problem->forward(), problem->clear_gradients(), problem->backward();
+    const double tol = chunk == 8 ? 0 : tolerance<S>(10 * length);
+    EXPECT_TRUE(near(packed.y, separate.y, tol));
+    EXPECT_TRUE(near(packed.gradients.dx, separate.gradients.dx, tol));
+    EXPECT_TRUE(near(packed.gradients.dssm_B, separate.gradients.dssm_B, tol));
+    EXPECT_TRUE(near(packed.gradients.dssm_C, separate.gradients.dssm_C, tol));
+    EXPECT_TRUE(near(packed.gradients.ddt_raw, separate.gradients.ddt_raw, tol));
+    EXPECT_TRUE(near(packed.gradients.dA_log, separate.gradients.dA_log, tol));
+  }
+}
+
+TYPED_TEST(Ssd, steps_equal_the_scan) {
+  using S = TypeParam;
+  const SsdShape shape{1, 29, 4, 6, 2, 10, 8};
+  SsdProblem<S> problem(shape, true);
+  problem.segment = {};
+  const auto whole = to_host(problem.forward());
+  const View2<S> state("elastic::test::state", 4, 60), y("elastic::test::y", 1, 24);
+  SsdShape one = shape;
+  one.seq_length = 1;
+  for (index_t t = 0; t < shape.seq_length; ++t) {
+    auto in = problem.inputs();
+    in.x = rows(problem.x, t, t + 1);
+    in.ssm_B = rows(problem.ssm_B, t, t + 1);
+    in.ssm_C = rows(problem.ssm_C, t, t + 1);
+    in.dt_raw = rows(problem.dt_raw, t, t + 1);
+    if (t % 8 == 0) {
+      const auto saved = rows(problem.saved.states, t / 2, t / 2 + 4);
+      EXPECT_TRUE(near(state, saved, tolerance<S>(t + 1)));
+    }
+    kernels::ssd_step<S>(ExecutionSpace(), one, in, state, y);
+    const std::vector<S> expected(whole.begin() + t * 24, whole.begin() + (t + 1) * 24);
+    EXPECT_TRUE(near(y, expected, tolerance<S>(10 * (t + 1)))) << "position " << t;
+  }
+}
+
+TYPED_TEST(Ssd, repeats_bitwise_and_accumulates) {
+  using S = TypeParam;
+  const SsdShape shape{2, 37, 6, 5, 3, 18, 8};
+  SsdProblem<S> once(shape, true), twice(shape, true);
+  for (auto* problem : {&once, &twice}) problem->forward(), problem->backward();
+  EXPECT_TRUE(bitwise_equal(once.gradients.dx, twice.gradients.dx));
+  EXPECT_TRUE(bitwise_equal(once.gradients.dssm_B, twice.gradients.dssm_B));
+  EXPECT_TRUE(bitwise_equal(once.gradients.dA_log, twice.gradients.dA_log));
+  twice.backward();
+  const auto doubled = [](const View1<S>& view) {
+    auto values = to_host(view);
+    for (auto& value : values) value *= 2;
+    return values;
+  };
+  EXPECT_TRUE(bitwise_equal(to_host(twice.gradients.dA_log), doubled(once.gradients.dA_log)));
+  EXPECT_TRUE(bitwise_equal(to_host(twice.gradients.ddt_bias), doubled(once.gradients.ddt_bias)));
+  EXPECT_TRUE(bitwise_equal(to_host(twice.gradients.dssm_D), doubled(once.gradients.dssm_D)));
+  EXPECT_TRUE(bitwise_equal(to_host(twice.gradients.ddt_mask), doubled(once.gradients.ddt_mask)));
+  EXPECT_TRUE(bitwise_equal(once.gradients.dx, twice.gradients.dx));
+}
+
+TEST(Ssd, strong_decays_do_not_overflow) {
+  SsdProblem<float> problem({1, 64, 2, 4, 1, 8, 16}, false);
+  Kokkos::deep_copy(problem.A_log, 5.0f);     // A = -148
+  Kokkos::deep_copy(problem.dt_bias, 30.0f);  // exponents down to -70000 in a chunk
+  EXPECT_TRUE(near(problem.forward(), reference_ssd(problem.shape, problem.reference()), 1e-4));
+  problem.backward();
+  for (const auto value : to_double(problem.gradients.ddt_raw)) EXPECT_TRUE(std::isfinite(value));
+}
+
+TEST(Ssd, wrong_shapes_throw) {
+  SsdProblem<float> problem({1, 8, 4, 2, 2, 3, 4}, false);
+  problem.shape.num_groups = 3;
+  EXPECT_THROW(problem.forward(), ContractError);
+  problem.shape.num_groups = 2;
+  problem.ssm_D = View1<float>("elastic::test::D", 3);
+  EXPECT_THROW(problem.forward(), ContractError);
+  const View1<float> small("elastic::test::workspace", 1);
+  EXPECT_THROW(kernels::ssd_backward<float>(ExecutionSpace(), problem.shape, problem.inputs(),
+                                            problem.saved, problem.dy, problem.gradients, small),
+               ContractError);
 }
 
 TEST(Ssd, gradients_equal_finite_differences) {
