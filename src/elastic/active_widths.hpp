@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a layer computes in one forward pass: extents of the prefix, and soft masks on it where the router explores.
+// What a layer computes in one forward pass: extents of the prefix, and soft masks on it where the
+// router explores.
 //
-// Three ways to the same numbers: `prefix_widths` (hard: exact extents, no masks), `masked_widths` (full extents and 0/1 masks, as the public
-// reference computes; for tests), and SoftWidths (soft masks up to the widest choice with non-zero probability).
+// Three ways to the same numbers: `prefix_widths` (hard: exact extents, no masks), `masked_widths`
+// (full extents and 0/1 masks, as the public reference computes; for tests), and SoftWidths (soft
+// masks up to the widest choice with non-zero probability).
 #pragma once
 #include "elastic/elastic_space.hpp"
 #include "kernels/rmsnorm.hpp"
@@ -16,7 +18,8 @@ struct SoftMask {
   View1<S> gradient;
 };
 
-/// mean_width, epsilon and scale of a norm over masked channels (kernels/rmsnorm.hpp), and d loss / d scale [1] (empty: not wanted).
+/// mean_width, epsilon and scale of a norm over masked channels (kernels/rmsnorm.hpp), and d loss /
+/// d scale [1] (empty: not wanted).
 template <class S>
 struct NormWidths {
   kernels::RmsNormParams params;
@@ -25,45 +28,52 @@ struct NormWidths {
 
 template <class S>
 struct LayerActive {
-  bool active = true;  ///< false: the layer is skipped altogether
-  S gamma = 1;         ///< depth gate
-  View1<S> dgamma;     ///< [1] or empty
+  bool active = true;                    ///< false: the layer is skipped altogether
+  S gamma = 1;                           ///< depth gate
+  View1<S> dgamma;                       ///< [1] or empty
   index_t width = 0, head_channels = 1;  ///< computed extents
-  SoftMask<S> inner;   ///< Mamba [width*head_channels] on z, x and conv; attention [width] on head outputs; MLP [width] before the activation
-  SoftMask<S> heads;   ///< Mamba only: [width] on dt
+  SoftMask<S> inner;  ///< Mamba [width*head_channels] on z, x and conv; attention [width] on head
+                      ///< outputs; MLP [width] before the activation
+  SoftMask<S> heads;  ///< Mamba only: [width] on dt
   NormWidths<S> gated_norm;  ///< Mamba only: per-group norm
 };
 
 template <class S>
 struct ActiveWidths {
-  index_t hidden = 0;        ///< computed hidden extent
-  SoftMask<S> hidden_mask;   ///< [hidden] on the input of each norm and on each layer's output
-  NormWidths<S> norm;        ///< of all norms over the hidden dimension
+  index_t hidden = 0;       ///< computed hidden extent
+  SoftMask<S> hidden_mask;  ///< [hidden] on the input of each norm and on each layer's output
+  NormWidths<S> norm;       ///< of all norms over the hidden dimension
   std::vector<LayerActive<S>> layers;
 };
 
 /// Exact extents of a submodel; dropped layers inactive.
 template <class S>
 ActiveWidths<S> prefix_widths(const ModelShape& parent, const SubmodelSpec& spec);
-/// Full extents, 0/1 masks, corrected norms, gamma 0 or 1 with every layer active; mask gradients are kept where `with_gradients`.
+/// Full extents, 0/1 masks, corrected norms, gamma 0 or 1 with every layer active; mask gradients
+/// are kept where `with_gradients`.
 template <class S>
-ActiveWidths<S> masked_widths(const ModelShape& parent, const SubmodelSpec& spec, bool with_gradients = false);
+ActiveWidths<S> masked_widths(const ModelShape& parent, const SubmodelSpec& spec,
+                              bool with_gradients = false);
 
 /// Probabilities of all decisions: one list per decision.
 using Probabilities = std::vector<std::vector<double>>;
 
 /// Masks from probabilities, and the gradient back to them.
-///   m_j = sum_i pi_i [j < width_i],  epsilon' = epsilon sum_i pi_i rho_i,  scale = sum_i pi_i sqrt(rho_i),  rho_i = width_i / full
-///   gamma_l = probability that layer l is kept
-///   dL/dpi_i = sum_{j < width_i} dL/dm_j + sqrt(rho_i) dL/dscale  (epsilon' carries no gradient)
-/// Choices with pi_i < epsilon_choice are dropped and the rest renormalised (the dropped ones get no gradient, and the renormalisation, a factor
-/// within (number of choices) * epsilon_choice of 1, is taken as constant); extents reach to the widest choice left; a decision with one choice left is hard (no mask) unless another axis of the same mask is soft. Mamba's inner mask is the product of head and channel masks.
-/// The mean width stays that of the parent (mean over D, or E/G) while soft, and becomes the exact one when hard.
+///   m_j = sum_i pi_i [j < width_i],  epsilon' = epsilon sum_i pi_i rho_i,  scale = sum_i pi_i
+///   sqrt(rho_i),  rho_i = width_i / full gamma_l = probability that layer l is kept dL/dpi_i =
+///   sum_{j < width_i} dL/dm_j + sqrt(rho_i) dL/dscale  (epsilon' carries no gradient)
+/// Choices with pi_i < epsilon_choice are dropped and the rest renormalised (the dropped ones get
+/// no gradient, and the renormalisation, a factor within (number of choices) * epsilon_choice of 1,
+/// is taken as constant); extents reach to the widest choice left; a decision with one choice left
+/// is hard (no mask) unless another axis of the same mask is soft. Mamba's inner mask is the
+/// product of head and channel masks. The mean width stays that of the parent (mean over D, or E/G)
+/// while soft, and becomes the exact one when hard.
 template <class S>
 class SoftWidths {
  public:
   SoftWidths(const ModelShape& parent, const ElasticSpace& space, double epsilon_choice = 1e-3);
-  /// Uploads masks and zeroes gradients. The result refers to buffers of this object and is valid until the next call.
+  /// Uploads masks and zeroes gradients. The result refers to buffers of this object and is valid
+  /// until the next call.
   const ActiveWidths<S>& set(const ExecutionSpace& exec, const Probabilities& pi);
   /// dL/dpi after the model's backward pass, all terms of the model (not of the budget loss).
   Probabilities gradient(const ExecutionSpace& exec) const;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The router's resource loss and its gradient by the probabilities (paper.md 2.6; Megatron-LM megatron/elastification).
+// The router's resource loss and its gradient by the probabilities (paper.md 2.6; Megatron-LM
+// megatron/elastification).
 //
-//   loss = | C(E[pi]) / (b C_full) - 1 |, zero inside `tolerance` for b < 1;  for b = 1: plus 10 sum over axes of mean (pi - onehot_full)^2
+//   loss = | C(E[pi]) / (b C_full) - 1 |, zero inside `tolerance` for b < 1;  for b = 1: plus 10
+//   sum over axes of mean (pi - onehot_full)^2
 #pragma once
 #include "elastic/active_widths.hpp"
 #include "elastic/cost_model.hpp"
@@ -10,18 +12,19 @@ namespace elastic {
 
 struct BudgetLossConfig {
   CostConfig cost;
-  double tolerance = 0.05;       ///< dead zone of sub-budgets
-  double full_weight = 10;       ///< weight of the identity term at budget 1
+  double tolerance = 0.05;  ///< dead zone of sub-budgets
+  double full_weight = 10;  ///< weight of the identity term at budget 1
 };
 struct BudgetLoss {
   double value = 0;
   double relative_cost = 0;  ///< C / C_full
   Probabilities gradient;    ///< d value / d pi
 };
-ExpectedWidths expected_widths(const ModelShape& parent, const ElasticSpace& space, const std::vector<Decision>& decisions,
-                               const Probabilities& pi);
+ExpectedWidths expected_widths(const ModelShape& parent, const ElasticSpace& space,
+                               const std::vector<Decision>& decisions, const Probabilities& pi);
 /// `budget` in (0, 1] as a fraction of the parent's cost.
-BudgetLoss budget_loss(const ModelShape& parent, const ElasticSpace& space, const std::vector<Decision>& decisions,
-                       const Probabilities& pi, double budget, const BudgetLossConfig& config);
+BudgetLoss budget_loss(const ModelShape& parent, const ElasticSpace& space,
+                       const std::vector<Decision>& decisions, const Probabilities& pi,
+                       double budget, const BudgetLossConfig& config);
 
 }  // namespace elastic

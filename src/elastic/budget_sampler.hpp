@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which budgets a micro-batch trains: a pure function of (seed, step, micro-batch), equal on every rank.
+// Which budgets a micro-batch trains: a pure function of (seed, step, micro-batch), equal on every
+// rank.
 #pragma once
 #include "base/random.hpp"
 
@@ -7,7 +8,9 @@
 
 namespace elastic {
 
-/// Index of the budget of micro-batch `micro_batch` (global number in the step) of `step`; probabilities need not be normalised.
-index_t sample_budget(std::uint32_t seed, index_t step, index_t micro_batch, const std::vector<double>& probabilities);
+/// Index of the budget of micro-batch `micro_batch` (global number in the step) of `step`;
+/// probabilities need not be normalised.
+index_t sample_budget(std::uint32_t seed, index_t step, index_t micro_batch,
+                      const std::vector<double>& probabilities);
 
 }  // namespace elastic

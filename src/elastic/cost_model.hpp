@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The cost of a (possibly fractional) submodel and its gradient: one function for the router's budget loss, the planner, the
-// MFU report and the slicer.
+// The cost of a (possibly fractional) submodel and its gradient: one function for the router's
+// budget loss, the planner, the MFU report and the slicer.
 //
-// Parameters (paper.md 1.4):  2VD + D + sum_M [D + D(2E + 2GN + H) + (E + 2GN)(W + 1) + 3H + E + E D] + sum_* [D + 2 A C D + 2 R C D]
-//   + sum_- [D + 2 D F], each layer times the probability that it is kept, every width its expectation.
-// Memory of inference: weight_bytes * parameters + cache_bytes * batch * (2 L R C per attention layer + H P N + (E + 2GN)(W-1) per Mamba layer).
+// Parameters (paper.md 1.4):  2VD + D + sum_M [D + D(2E + 2GN + H) + (E + 2GN)(W + 1) + 3H + E + E
+// D] + sum_* [D + 2 A C D + 2 R C D]
+//   + sum_- [D + 2 D F], each layer times the probability that it is kept, every width its
+//   expectation.
+// Memory of inference: weight_bytes * parameters + cache_bytes * batch * (2 L R C per attention
+// layer + H P N + (E + 2GN)(W-1) per Mamba layer).
 #pragma once
 #include "elastic/submodel_spec.hpp"
 
@@ -23,21 +26,28 @@ ExpectedWidths expected_widths(const SubmodelSpec& spec);
 enum class BudgetKind { parameters, memory };
 struct CostConfig {
   BudgetKind kind = BudgetKind::parameters;
-  index_t batch = 1, seq_length = 1;             ///< of the inference whose memory is meant
-  double weight_bytes = 2, cache_bytes = 2;      ///< bytes per element
+  index_t batch = 1, seq_length = 1;         ///< of the inference whose memory is meant
+  double weight_bytes = 2, cache_bytes = 2;  ///< bytes per element
 };
 
 double parameter_count(const ModelShape& parent, const ExpectedWidths& widths);
 /// KV cache bytes and SSM + conv state bytes of one inference.
-double kv_cache_bytes(const ModelShape& parent, const ExpectedWidths& widths, const CostConfig& config);
-double ssm_cache_bytes(const ModelShape& parent, const ExpectedWidths& widths, const CostConfig& config);
+double kv_cache_bytes(const ModelShape& parent, const ExpectedWidths& widths,
+                      const CostConfig& config);
+double ssm_cache_bytes(const ModelShape& parent, const ExpectedWidths& widths,
+                       const CostConfig& config);
 /// Parameters, or bytes, by config.kind.
 double cost(const ModelShape& parent, const ExpectedWidths& widths, const CostConfig& config);
 /// d cost / d each expected width (same structure).
-ExpectedWidths cost_gradient(const ModelShape& parent, const ExpectedWidths& widths, const CostConfig& config);
-/// Operations (2 per multiply-add) of the matrix products, conv, scan and attention of a forward pass over sequences of length L, per token:
-///   2VD + sum_M [2D(3E + 2GN + H) + 2W(E + 2GN) + 4EN + (Q'+1)(GN + E)] + sum_* [2D(2AC + 2RC) + 2AC(L + 1)] + sum_- 4DF
-/// with Q' = min(Q, L); attention and the scan inside a chunk count causal pairs only. Norms and activations are not counted.
-double forward_flops_per_token(const ModelShape& parent, const SubmodelSpec& spec, index_t seq_length);
+ExpectedWidths cost_gradient(const ModelShape& parent, const ExpectedWidths& widths,
+                             const CostConfig& config);
+/// Operations (2 per multiply-add) of the matrix products, conv, scan and attention of a forward
+/// pass over sequences of length L, per token:
+///   2VD + sum_M [2D(3E + 2GN + H) + 2W(E + 2GN) + 4EN + (Q'+1)(GN + E)] + sum_* [2D(2AC + 2RC) +
+///   2AC(L + 1)] + sum_- 4DF
+/// with Q' = min(Q, L); attention and the scan inside a chunk count causal pairs only. Norms and
+/// activations are not counted.
+double forward_flops_per_token(const ModelShape& parent, const SubmodelSpec& spec,
+                               index_t seq_length);
 
 }  // namespace elastic

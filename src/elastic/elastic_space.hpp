@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What may be chosen: the allowed widths of every elastic axis, and the list of separate decisions that follow from it.
+// What may be chosen: the allowed widths of every elastic axis, and the list of separate decisions
+// that follow from it.
 #pragma once
 #include "elastic/submodel_spec.hpp"
 
@@ -10,13 +11,16 @@ inline constexpr int kNumAxes = 6;
 const char* axis_name(Axis axis);
 
 struct AxisChoices {
-  std::vector<index_t> widths;  ///< allowed widths, the full one first, falling; depth: numbers of dropped layers, 0 first, rising
-  bool per_layer = false;       ///< heterogeneous: every layer of the kind chooses for itself (never for hidden and depth)
+  std::vector<index_t> widths;  ///< allowed widths, the full one first, falling; depth: numbers of
+                                ///< dropped layers, 0 first, rising
+  bool per_layer = false;  ///< heterogeneous: every layer of the kind chooses for itself (never for
+                           ///< hidden and depth)
 };
 
 struct ElasticSpace {
   AxisChoices hidden, mamba_heads, mamba_head_channels, attention_heads, ffn, depth;
-  std::vector<index_t> drop_order;  ///< layers that depth may drop, least important first; a choice of r drops the first r
+  std::vector<index_t> drop_order;  ///< layers that depth may drop, least important first; a choice
+                                    ///< of r drops the first r
   const AxisChoices& axis(Axis a) const;
   AxisChoices& axis(Axis a);
 };
@@ -24,21 +28,25 @@ struct ElasticSpace {
 /// One categorical choice.
 struct Decision {
   Axis axis;
-  index_t layer;                ///< the layer it is for, or -1: all layers of the kind (or the model)
+  index_t layer;  ///< the layer it is for, or -1: all layers of the kind (or the model)
   std::vector<index_t> widths;  ///< as AxisChoices::widths
 };
 
-/// A space in which nothing is elastic (every list holds the full width only, that of the widest layer; an empty list means the same).
+/// A space in which nothing is elastic (every list holds the full width only, that of the widest
+/// layer; an empty list means the same).
 ElasticSpace rigid_space(const ModelShape& parent);
-/// Throws InputError naming axis and width: full width first, strictly falling, multiples of num_groups, head channels and depth possible.
-/// Layers of a kind may differ from each other only where their axis is not elastic (fewer than two widths).
+/// Throws InputError naming axis and width: full width first, strictly falling, multiples of
+/// num_groups, head channels and depth possible. Layers of a kind may differ from each other only
+/// where their axis is not elastic (fewer than two widths).
 void check_space(const ModelShape& parent, const ElasticSpace& space);
-/// All decisions in a fixed order: axes in the order of the enum, layers rising. Axes with a single choice, or without layers of their kind, give none.
+/// All decisions in a fixed order: axes in the order of the enum, layers rising. Axes with a single
+/// choice, or without layers of their kind, give none.
 std::vector<Decision> list_decisions(const ModelShape& parent, const ElasticSpace& space);
 /// The layers whose width a decision sets, rising; none for hidden and depth.
 std::vector<index_t> decision_layers(const ModelShape& parent, const Decision& decision);
 /// The submodel of one choice index per decision.
-SubmodelSpec spec_of_choices(const ModelShape& parent, const ElasticSpace& space, const std::vector<Decision>& decisions,
+SubmodelSpec spec_of_choices(const ModelShape& parent, const ElasticSpace& space,
+                             const std::vector<Decision>& decisions,
                              const std::vector<index_t>& choice);
 
 }  // namespace elastic

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Extents of a model: what the parent is, and what a sliced submodel is. Layers may differ from each other.
+// Extents of a model: what the parent is, and what a sliced submodel is. Layers may differ from
+// each other.
 #pragma once
 #include <string>
 #include <vector>
@@ -15,7 +16,7 @@ struct LayerShape {
   LayerKind kind;
   index_t width;              ///< what is elastic: Mamba heads H, attention (query) heads A, or F
   index_t head_channels = 1;  ///< P of Mamba, C of attention, 1 of the MLP
-  index_t num_groups = 1;     ///< G of Mamba, R of attention (KV heads), 1 of the MLP; divides width
+  index_t num_groups = 1;  ///< G of Mamba, R of attention (KV heads), 1 of the MLP; divides width
   index_t inner() const { return width * head_channels; }  ///< E, A*C or F
   bool operator==(const LayerShape&) const = default;
 };
@@ -32,12 +33,14 @@ struct ModelShape {
   index_t num_layers() const { return static_cast<index_t>(layers.size()); }
   /// "M-M*-..."
   std::string pattern() const;
-  /// The full extent of an elastic dimension in a layer (layer is ignored for `hidden`); 0 for `fixed`.
+  /// The full extent of an elastic dimension in a layer (layer is ignored for `hidden`); 0 for
+  /// `fixed`.
   index_t extent(Dim dim, index_t layer) const;
   bool operator==(const ModelShape&) const = default;
 };
 
-/// Throws InputError naming the layer and the rule: positive extents, width divisible by num_groups.
+/// Throws InputError naming the layer and the rule: positive extents, width divisible by
+/// num_groups.
 void check_shape(const ModelShape& shape);
 
 }  // namespace elastic

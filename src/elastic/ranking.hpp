@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Importance order of every elastic axis, and the permutation of the parent that makes every submodel a prefix (paper.md 3).
+// Importance order of every elastic axis, and the permutation of the parent that makes every
+// submodel a prefix (paper.md 3).
 #pragma once
 #include <map>
 
@@ -9,30 +10,38 @@ namespace elastic {
 
 /// Accumulated activations.
 struct ImportanceScores {
-  std::vector<double> hidden;                ///< [D] summed over the norms of all layers
-  std::vector<std::vector<double>> layers;   ///< per layer: Mamba [H*P] of x, attention [A*C] of head outputs, MLP [F]
-  bool squared = true;  ///< `layers` holds squares (kernels::activation_score: L2 norms add them), false: plain sums (activation_sum)
+  std::vector<double> hidden;  ///< [D] summed over the norms of all layers
+  std::vector<std::vector<double>>
+      layers;           ///< per layer: Mamba [H*P] of x, attention [A*C] of head outputs, MLP [F]
+  bool squared = true;  ///< `layers` holds squares (kernels::activation_score: L2 norms add them),
+                        ///< false: plain sums (activation_sum)
 };
 
 struct Ranking {
-  std::vector<index_t> hidden;                  ///< new channel j is old channel hidden[j]
-  std::vector<std::vector<index_t>> units;      ///< per layer: heads or neurons likewise; heads stay in their group: new r*G+g is the r-th best of group g
-  std::vector<std::vector<index_t>> channels;   ///< per layer: Mamba head channels [P], common to all heads; empty elsewhere
-  std::vector<index_t> drop_order;              ///< layers, least important first (from the depth pass)
+  std::vector<index_t> hidden;              ///< new channel j is old channel hidden[j]
+  std::vector<std::vector<index_t>> units;  ///< per layer: heads or neurons likewise; heads stay in
+                                            ///< their group: new r*G+g is the r-th best of group g
+  std::vector<std::vector<index_t>>
+      channels;  ///< per layer: Mamba head channels [P], common to all heads; empty elsewhere
+  std::vector<index_t> drop_order;  ///< layers, least important first (from the depth pass)
 };
 
 Ranking identity_ranking(const ModelShape& shape);
-/// Sorts each axis falling, ties by index. Mamba: channel score = L2 over heads; heads by the L2 norm of their `kept_channels` best channels
-/// (paper 3.1; kept_channels = P if channels are not elastic), inside their groups; attention heads by the L2 norm over C inside their KV group.
+/// Sorts each axis falling, ties by index. Mamba: channel score = L2 over heads; heads by the L2
+/// norm of their `kept_channels` best channels (paper 3.1; kept_channels = P if channels are not
+/// elastic), inside their groups; attention heads by the L2 norm over C inside their KV group.
 Ranking rank_parent(const ModelShape& shape, const ImportanceScores& scores, index_t kept_channels);
 /// new index -> old index along a dimension of a layer.
-std::vector<index_t> permutation(const ModelShape& shape, const Ranking& ranking, Dim dim, index_t layer, index_t fixed_extent);
+std::vector<index_t> permutation(const ModelShape& shape, const Ranking& ranking, Dim dim,
+                                 index_t layer, index_t fixed_extent);
 /// Permutes all values in place: logits of the parent stay the same up to rounding.
 template <class S>
-void apply_ranking(const ModelShape& shape, const Ranking& ranking, const ParameterStore<S>& parameters);
+void apply_ranking(const ModelShape& shape, const Ranking& ranking,
+                   const ParameterStore<S>& parameters);
 /// The ranking that undoes `ranking` (drop_order is kept).
 Ranking inverse(const Ranking& ranking);
-/// The ranking that does `first`, then `second`; the drop order is the second's, unless it has none.
+/// The ranking that does `first`, then `second`; the drop order is the second's, unless it has
+/// none.
 Ranking compose(const Ranking& first, const Ranking& second);
 
 }  // namespace elastic

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The router: from a budget to a probability for every choice of every decision (paper.md 2.2).
 //
-//   u = one-hot of the budget (between two trained budgets: the linear blend of their one-hots);  per axis:  h = LeakyReLU_0.1(W1 u),
-//   z = W2 h,  pi = GumbelSoftmax(z; logit scale s, temperature tau).  No biases; W ~ N(0, init_std^2).
-// An axis with per-layer choices has one row of z per layer. Trained end to end; a few hundred kilobytes.
+//   u = one-hot of the budget (between two trained budgets: the linear blend of their one-hots);
+//   per axis:  h = LeakyReLU_0.1(W1 u), z = W2 h,  pi = GumbelSoftmax(z; logit scale s, temperature
+//   tau).  No biases; W ~ N(0, init_std^2).
+// An axis with per-layer choices has one row of z per layer. Trained end to end; a few hundred
+// kilobytes.
 #pragma once
 #include "base/parameter.hpp"
 #include "base/random.hpp"
@@ -13,15 +15,17 @@
 namespace elastic {
 
 struct RouterConfig {
-  index_t hidden_size = 256;             ///< width of the hidden layer
+  index_t hidden_size = 256;  ///< width of the hidden layer
   double init_std = 0.1;
-  double hard_sample_probability = 0.004;  ///< straight-through one-hot draws, decided once per call for all axes
+  double hard_sample_probability =
+      0.004;  ///< straight-through one-hot draws, decided once per call for all axes
 };
 /// Values of the schedules at a step.
 struct RouterTemperature {
   double logit_scale = 1, tau = 1;
 };
-/// logit scale linear from 1 to 10, tau exponential from 1 to 0.05 over the run (paper), at progress in [0, 1].
+/// logit scale linear from 1 to 10, tau exponential from 1 to 0.05 over the run (paper), at
+/// progress in [0, 1].
 struct RouterSchedule {
   double logit_scale_start = 1, logit_scale_end = 10, tau_start = 1, tau_end = 0.05;
   RouterTemperature at(double progress) const;
@@ -31,15 +35,18 @@ template <class S>
 class Router {
  public:
   /// `budgets` falling, e.g. {1, 0.75, 0.5}: the trained ones.
-  Router(const std::vector<Decision>& decisions, const std::vector<double>& budgets, const RouterConfig& config,
-         std::uint32_t seed);
+  Router(const std::vector<Decision>& decisions, const std::vector<double>& budgets,
+         const RouterConfig& config, std::uint32_t seed);
 
-  /// Input vector of a budget [num_budgets]; budgets above the largest or below the smallest trained one give that one.
+  /// Input vector of a budget [num_budgets]; budgets above the largest or below the smallest
+  /// trained one give that one.
   std::vector<double> budget_input(double budget) const;
-  /// Training: probabilities with Gumbel noise keyed by (seed, stream, axis). Keeps what backward needs. A hard draw gives one-hot lists.
-  const Probabilities& forward(const ExecutionSpace& exec, double budget, const RouterTemperature& temperature,
-                               std::uint64_t stream);
-  /// Accumulates the gradients of W1 and W2 from dL/dpi of the last forward (of a hard draw: through the soft pi).
+  /// Training: probabilities with Gumbel noise keyed by (seed, stream, axis). Keeps what backward
+  /// needs. A hard draw gives one-hot lists.
+  const Probabilities& forward(const ExecutionSpace& exec, double budget,
+                               const RouterTemperature& temperature, std::uint64_t stream);
+  /// Accumulates the gradients of W1 and W2 from dL/dpi of the last forward (of a hard draw:
+  /// through the soft pi).
   void backward(const ExecutionSpace& exec, const Probabilities& dpi);
   /// Logits z without noise and scale, one list per decision: extraction takes their argmax.
   Probabilities logits(const ExecutionSpace& exec, double budget) const;
@@ -48,7 +55,8 @@ class Router {
   const std::vector<double>& budgets() const { return m_budgets; }
 
  private:
-  /// The two layers of one axis: `rows` decisions with `choices` outputs each, from `offset` in the flat outputs.
+  /// The two layers of one axis: `rows` decisions with `choices` outputs each, from `offset` in the
+  /// flat outputs.
   struct Net {
     Axis axis;
     index_t rows, choices, offset;
@@ -57,7 +65,8 @@ class Router {
   /// What one evaluation computes; backward reads it.
   struct Buffers {
     Buffers() = default;
-    Buffers(index_t num_budgets, index_t hidden_size, const std::vector<Net>& nets, index_t num_outputs);
+    Buffers(index_t num_budgets, index_t hidden_size, const std::vector<Net>& nets,
+            index_t num_outputs);
     View2<S> input, before, hidden;  // u [1, S]; W1 u and h, one row per net
     View1<S> logits, pi;             // flat, decision after decision
   };
