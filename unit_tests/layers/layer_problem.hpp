@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+// One layer on random numbers, and the checks that every kind of layer must pass: gradients against
+// finite differences, masked = prefix = sliced, steps of generation = the whole sequence.
+#pragma once
+#include <cmath>
+
+#include "kernels/gemm.hpp"
+#include "layers/layer.hpp"
+#include "unit_tests/layers/parameters_for_tests.hpp"
+#include "unit_tests/support/gradient.hpp"
+
+namespace elastic::test {
+
+/// A parent of one layer: D = 7, Mamba 6 x 3 in 2 groups, attention 4 x 3 on 2 groups, MLP 9.
+inline ModelShape one_layer(const std::string& kind) {
+  auto shape = make_shape(kind, 7, {LayerKind::mamba, 6, 3, 2}, {LayerKind::attention, 4, 3, 2},
+                          {LayerKind::mlp, 9});
+  shape.mamba_state_dim = 5;
+  shape.chunk_size = 4;
+  return shape;
+}
+/// A submodel of it, every width cut.
+inline SubmodelSpec narrow_spec(const ModelShape& shape) {
+  SubmodelSpec spec = full_spec(shape);
+  spec.hidden_size = 5;
+  auto& layer = spec.layers[0];
+  switch (shape.layers[0].kind) {
+    case LayerKind::mamba:
+      layer.width = 4;
+      layer.head_channels = 2;
+      break;
+    case LayerKind::attention:
+      layer.width = 2;
+      break;
+    case LayerKind::mlp:
+      layer.width = 4;
+      break;
+  }
+  return spec;
+}
+
+/// Loss <c, layer(u)> on B = 2 sequences of L = 11, two documents each with `segments`.
+template <class S>
+struct LayerProblem {
+  LayerProblem(const ModelShape& model_shape, index_t hidden, bool segments)
+      : shape(model_shape),
+        layer(make_layer<S>(shape, 0, store)),
+        u(random_matrix<S>(kTokens, hidden, 31)),
+        y("elastic::test::y", kTokens, hidden),
+        c(random_matrix<S>(kTokens, hidden, 32)),
+        du("elastic::test::du", kTokens, hidden) {
+    store.allocate(true);
+    randomize(store, 33);
+    std::vector<token_t> segment;
+    for (index_t t = 0; t < kTokens; ++t) segment.push_back(t % 11 < (t < 11 ? 3 : 6) ? 0 : 1);
+    context = {.exec = {}, .arena = &arena, .batch = 2, .seq_length = 11, .segment = {}};
+    if (segments) context.segment = to_device(segment);
+  }
+
+  double loss(const LayerActive<S>& active) {
+    const Arena::Scope scope(arena);
+    const auto saved = layer->make_saved();
+    layer->forward(context, active, u, y, *saved);
+    return dot(y, c);
+  }
+  void differentiate(const LayerActive<S>& active) {
+    const Arena::Scope scope(arena);
+    const auto saved = layer->make_saved();
+    zero_gradients(store);
+    layer->forward(context, active, u, y, *saved);
+    layer->backward(context, active, c, u, *saved, du);
+  }
+
+  static constexpr index_t kTokens = 22;
+  ModelShape shape;
+  ParameterStore<S> store;
+  std::unique_ptr<Layer<S>> layer;
+  Arena arena;
+  LayerContext context;
+  View2<S> u, y, c, du;
+};
+
+/// Random masks and norm scale on the extents of `active`, as the router would set them.
+inline void soften(const ModelShape& shape, LayerActive<double>& active) {
+  const bool mamba = shape.layers[0].kind == LayerKind::mamba;
+  const auto mask = [](index_t n, std::uint32_t seed) {
+    return SoftMask<double>{random_vector<double>(n, seed, 0.2, 1),
+                            View1<double>("elastic::test::dmask", n)};
+  };
+  active.inner = mask(mamba ? active.width * active.head_channels : active.width, 41);
+  if (!mamba) return;
+  active.heads = mask(active.width, 42);
+  active.gated_norm.params.mean_width *= 1.4;
+  active.gated_norm.params.scale = 0.8;
+  active.gated_norm.dscale = View1<double>("elastic::test::dscale", 1);
+}
+
+/// All parameters, the input, all masks and the norm scale along random directions.
+inline void check_gradients(const ModelShape& shape, const SubmodelSpec& spec, bool segments,
+                            bool soft) {
+  SCOPED_TRACE(describe(shape, spec) + (segments ? ", segments" : "") + (soft ? ", soft" : ""));
+  LayerProblem<double> problem(shape, spec.hidden_size, segments);
+  auto active = prefix_widths<double>(shape, spec).layers[0];
+  if (soft) soften(shape, active);
+  problem.differentiate(active);
+  const auto loss = [&] { return problem.loss(active); };
+  EXPECT_LT(directional_error(loss, problem.u, problem.du), 1e-6) << "input";
+  for (const auto& p : problem.store) {
+    EXPECT_GT(dot(p.gradient, p.gradient), 0) << p.info.name;
+    EXPECT_LT(directional_error(loss, p.value, p.gradient), 1e-6) << p.info.name;
+  }
+  for (const auto& mask : {active.inner, active.heads}) {
+    if (mask.value.size() == 0) continue;
+    EXPECT_LT(directional_error(loss, mask.value, mask.gradient), 1e-6) << "mask";
+  }
+  if (active.gated_norm.dscale.size() == 0) return;
+  double& scale = active.gated_norm.params.scale;
+  const double exact = scale, step = 1e-3;  // the loss is linear in the scale
+  scale = exact + step;
+  const double above = loss();
+  scale = exact - step;
+  const double below = loss();
+  scale = exact;
+  const double gradient = to_host(active.gated_norm.dscale)[0];
+  EXPECT_NEAR((above - below) / (2 * step), gradient, 1e-6 * std::abs(gradient)) << "norm scale";
+}
+
+inline void check_all_gradients(const std::string& kind) {
+  const auto shape = one_layer(kind);
+  for (const auto& spec : {full_spec(shape), narrow_spec(shape)})
+    for (const bool segments : {false, true})
+      for (const bool soft : {false, true}) check_gradients(shape, spec, segments, soft);
+}
+
+/// Gradients of the parent on the submodel are those of the sliced model; elsewhere zero.
+template <class S>
+void expect_sliced_gradients(const ModelShape& parent, const SubmodelSpec& spec,
+                             const ParameterStore<S>& full, const ParameterStore<S>& sliced,
+                             double tolerance) {
+  for (index_t i = 0; i < full.size(); ++i) {
+    const auto parts = partition(parent, spec, full[i].info, full[i].gradient);
+    EXPECT_TRUE(near(parts.kept, to_host(sliced[i].gradient), tolerance)) << full[i].info.name;
+    for (const S g : parts.left) ASSERT_EQ(g, S(0)) << full[i].info.name;
+  }
+}
+
+/// The three ways to compute a submodel of one layer.
+template <class S>
+void check_three_ways(const ModelShape& shape, const SubmodelSpec& spec, bool segments) {
+  SCOPED_TRACE(describe(shape, spec));
+  const index_t hidden = spec.hidden_size;
+  LayerProblem<S> masked(shape, shape.hidden_size, segments), prefixed(shape, hidden, segments),
+      sliced(sliced_shape(shape, spec), hidden, segments);
+  for (const auto& [full, part] : {std::pair{masked.u, prefixed.u}, {masked.c, prefixed.c}}) {
+    Kokkos::deep_copy(full, S(0));  // as the hidden mask leaves it
+    Kokkos::deep_copy(prefix(full, 22, hidden), part);
+  }
+  for (index_t i = 0; i < sliced.store.size(); ++i)
+    assign(sliced.store[i].value,
+           partition(shape, spec, prefixed.store[i].info, prefixed.store[i].value).kept);
+  const auto own = full_spec(sliced.shape);
+  masked.differentiate(masked_widths<S>(shape, spec).layers[0]);
+  prefixed.differentiate(prefix_widths<S>(shape, spec).layers[0]);
+  sliced.differentiate(prefix_widths<S>(sliced.shape, own).layers[0]);
+
+  const double tol = tolerance<S>(200);
+  EXPECT_TRUE(near(prefixed.y, sliced.y, tol));
+  EXPECT_TRUE(near(prefix(masked.y, 22, hidden), sliced.y, tol));
+  EXPECT_TRUE(near(prefixed.du, sliced.du, tol));
+  EXPECT_TRUE(near(prefix(masked.du, 22, hidden), sliced.du, tol));
+  expect_sliced_gradients(shape, spec, prefixed.store, sliced.store, tol);
+  expect_sliced_gradients(shape, spec, masked.store, sliced.store, tol);
+  if (!kernels::deterministic_gemm() ||
+      spec.layers[0].head_channels != shape.layers[0].head_channels)
+    return;
+  EXPECT_TRUE(bitwise_equal(prefixed.y, sliced.y));
+  EXPECT_TRUE(bitwise_equal(prefixed.du, sliced.du));
+}
+
+template <class S>
+void check_random_submodels(const std::string& kind) {
+  for (std::uint64_t seed = 0; seed < 12; ++seed) {
+    Draw draw(seed);
+    const auto shape = one_layer(kind);
+    kernels::set_deterministic_gemm(seed % 2 == 0);
+    check_three_ways<S>(shape, random_spec(draw, shape, seed % 4 > 1), seed % 3 == 0);
+  }
+  kernels::set_deterministic_gemm(false);
+}
+
+/// Positions one by one give the rows of the whole sequence.
+template <class S>
+void check_steps(const ModelShape& shape, const SubmodelSpec& spec) {
+  SCOPED_TRACE(describe(shape, spec));
+  LayerProblem<S> problem(shape, spec.hidden_size, false);
+  const auto active = prefix_widths<S>(shape, spec).layers[0];
+  problem.loss(active);
+  const auto cache = problem.layer->make_cache(active, 2, 13);
+  const View2<S> u("elastic::test::u_step", 2, spec.hidden_size),
+      y("elastic::test::y_step", 2, spec.hidden_size);
+  for (index_t t = 0; t < 11; ++t) {
+    for (index_t b = 0; b < 2; ++b)
+      Kokkos::deep_copy(rows(u, b, b + 1), rows(problem.u, b * 11 + t, b * 11 + t + 1));
+    problem.layer->step(problem.context, active, u, t, *cache, y);
+    for (index_t b = 0; b < 2; ++b)
+      EXPECT_TRUE(
+          near(rows(y, b, b + 1), rows(problem.y, b * 11 + t, b * 11 + t + 1), tolerance<S>(200)))
+          << "position " << t << " of sequence " << b;
+  }
+}
+
+template <class S>
+void check_all_steps(const std::string& kind) {
+  const auto shape = one_layer(kind);
+  check_steps<S>(shape, full_spec(shape));
+  check_steps<S>(shape, narrow_spec(shape));
+}
+
+/// Two documents of a row do not see each other: the second one's output is as if it came alone.
+inline void check_documents(const std::string& kind) {
+  const auto shape = one_layer(kind);
+  const auto active = prefix_widths<double>(shape, full_spec(shape)).layers[0];
+  LayerProblem<double> packed(shape, 7, true), alone(shape, 7, false);
+  packed.loss(active);
+  Kokkos::deep_copy(rows(alone.u, 0, 8), rows(packed.u, 3, 11));
+  alone.loss(active);
+  EXPECT_TRUE(near(rows(packed.y, 3, 11), rows(alone.y, 0, 8), tolerance<double>(200)));
+}
+
+}  // namespace elastic::test

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// The squared-ReLU MLP: gradients, submodels, steps, its equation.
+#include "layers/mlp.hpp"
+
+#include "unit_tests/layers/layer_problem.hpp"
+
+namespace elastic::test {
+namespace {
+
+TEST(Mlp, GradientsAgainstFiniteDifferences) { check_all_gradients("-"); }
+
+TEST(Mlp, MaskedPrefixAndSlicedAgree) {
+  check_random_submodels<float>("-");
+  check_random_submodels<double>("-");
+}
+
+TEST(Mlp, StepsGiveTheWholeSequence) {
+  check_all_steps<float>("-");
+  check_all_steps<double>("-");
+}
+
+TEST(Mlp, ByItsEquation) {
+  const auto shape = one_layer("-");
+  LayerProblem<double> problem(shape, 7, false);
+  problem.loss(prefix_widths<double>(shape, full_spec(shape)).layers[0]);
+  const auto u = to_host(problem.u),
+             up = to_host(problem.store.find("layers.0.mixer.up_proj")->value),
+             down = to_host(problem.store.find("layers.0.mixer.down_proj")->value);
+  std::vector<double> y(22 * 7);
+  for (index_t t = 0; t < 22; ++t)
+    for (index_t f = 0; f < 9; ++f) {
+      double hidden = 0;
+      for (index_t d = 0; d < 7; ++d) hidden += up[f * 7 + d] * u[t * 7 + d];
+      const double activated = hidden > 0 ? hidden * hidden : 0;
+      for (index_t d = 0; d < 7; ++d) y[t * 7 + d] += down[d * 9 + f] * activated;
+    }
+  EXPECT_TRUE(near(problem.y, y, tolerance<double>(63)));
+}
+
+}  // namespace
+}  // namespace elastic::test
