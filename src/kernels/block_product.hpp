@@ -47,6 +47,14 @@ class ScratchCarver {
 /// Level 0 (shared memory of a device) as far as every device has it, else level 1.
 inline int scratch_level(index_t bytes) { return on_host || bytes <= 40000 ? 0 : 1; }
 
+// Inlined into a large kernel, the loop of a tile would share its registers with everything around
+// it.
+#if defined(__CUDACC__) || defined(__HIPCC__) || defined(SYCL_LANGUAGE_VERSION)
+#define ELASTIC_OWN_REGISTERS
+#else
+#define ELASTIC_OWN_REGISTERS [[gnu::noinline]]
+#endif
+
 template <class S>
 struct Tile {
   S value[tile_rows][lanes];
@@ -58,15 +66,24 @@ struct Tile {
     }
   }
   /// value[i, j] += sum_{k in [begin, end)} a[k, i] b[k, j]
-  KOKKOS_INLINE_FUNCTION void multiply_add(const S* a, index_t lda, const S* b, index_t ldb,
-                                           index_t begin, index_t end) {
-    for (index_t k = begin; k < end; ++k) {
-      const S* a_row = a + k * lda;
-      const S* b_row = b + k * ldb;
+  ELASTIC_OWN_REGISTERS KOKKOS_INLINE_FUNCTION void multiply_add(const S* a, index_t lda,
+                                                                 const S* b, index_t ldb,
+                                                                 index_t begin, index_t end) {
+    S sum[tile_rows][lanes];
+    for (index_t i = 0; i < tile_rows; ++i) {
+      ELASTIC_SIMD
+      for (index_t j = 0; j < lanes; ++j) sum[i][j] = value[i][j];
+    }
+    const S *a_row = a + begin * lda, *b_row = b + begin * ldb;
+    for (index_t k = begin; k < end; ++k, a_row += lda, b_row += ldb) {
       for (index_t i = 0; i < tile_rows; ++i) {
         ELASTIC_SIMD
-        for (index_t j = 0; j < lanes; ++j) value[i][j] += a_row[i] * b_row[j];
+        for (index_t j = 0; j < lanes; ++j) sum[i][j] += a_row[i] * b_row[j];
       }
+    }
+    for (index_t i = 0; i < tile_rows; ++i) {
+      ELASTIC_SIMD
+      for (index_t j = 0; j < lanes; ++j) value[i][j] = sum[i][j];
     }
   }
   KOKKOS_INLINE_FUNCTION void scale_rows(const S* factor) {
@@ -142,22 +159,61 @@ KOKKOS_INLINE_FUNCTION void pack(const Team& team, S* target, const S* source, i
     }
   });
 }
+/// The transpose of a lanes x lanes block: interleaving the halves of the array moves the highest
+/// bit of every index to the lowest place, and four of those exchange row and column. Unlike
+/// strided copies this vectorises.
+template <class S>
+KOKKOS_INLINE_FUNCTION void transpose_block(S* block, S* other) {
+  static_assert(lanes == 16);
+  constexpr index_t half = lanes * lanes / 2;
+  for (int step = 0; step < 2; ++step) {
+    ELASTIC_SIMD
+    for (index_t j = 0; j < half; ++j) {
+      other[2 * j] = block[j];
+      other[2 * j + 1] = block[half + j];
+    }
+    ELASTIC_SIMD
+    for (index_t j = 0; j < half; ++j) {
+      block[2 * j] = other[j];
+      block[2 * j + 1] = other[half + j];
+    }
+  }
+}
 /// target [columns, ld], ld = a multiple of lanes >= rows: target[j, i] = source[i, j], zero in the
 /// padding.
 template <class S>
-KOKKOS_INLINE_FUNCTION void pack_transposed(const Team& team, S* target, index_t ld,
-                                            const S* source, index_t ld_source, index_t rows,
-                                            index_t columns) {
-  for_each_block(team, columns, ld, [&](const index_t j, const index_t i0) {
-    const S* from = source + i0 * ld_source + j;
-    S* to = target + j * ld + i0;
-    if (i0 + lanes <= rows) {
-      ELASTIC_SIMD
-      for (index_t i = 0; i < lanes; ++i) to[i] = from[i * ld_source];
-    } else {
-      for (index_t i = 0; i < lanes; ++i) to[i] = i0 + i < rows ? from[i * ld_source] : S(0);
-    }
-  });
+ELASTIC_OWN_REGISTERS KOKKOS_INLINE_FUNCTION void pack_transposed(const Team& team, S* target,
+                                                                  index_t ld, const S* source,
+                                                                  index_t ld_source, index_t rows,
+                                                                  index_t columns) {
+  if constexpr (on_host) {
+    const index_t across = ld / lanes, down = (columns + lanes - 1) / lanes;
+    for_each_row(team, across * down, [&](const index_t item) {
+      const index_t i0 = item % across * lanes, j0 = item / across * lanes,
+                    count = math::min(lanes, columns - j0);
+      S block[lanes * lanes], other[lanes * lanes];
+      for (index_t i = 0; i < lanes; ++i) {
+        const S* from = source + (i0 + i) * ld_source + j0;
+        if (i0 + i < rows && count == lanes) {
+          ELASTIC_SIMD
+          for (index_t j = 0; j < lanes; ++j) block[i * lanes + j] = from[j];
+        } else {
+          for (index_t j = 0; j < lanes; ++j)
+            block[i * lanes + j] = i0 + i < rows && j < count ? from[j] : S(0);
+        }
+      }
+      transpose_block(block, other);
+      for (index_t j = 0; j < count; ++j) {
+        ELASTIC_SIMD
+        for (index_t i = 0; i < lanes; ++i) target[(j0 + j) * ld + i0 + i] = block[j * lanes + i];
+      }
+    });
+  } else {
+    for_each_block(team, columns, ld, [&](const index_t j, const index_t i0) {
+      for (index_t i = i0; i < i0 + lanes; ++i)
+        target[j * ld + i] = i < rows ? source[i * ld_source + j] : S(0);
+    });
+  }
 }
 
 }  // namespace elastic::kernels

@@ -33,6 +33,16 @@ struct Chunk {
   }
 };
 
+/// Decays below exp(smallest_exponent) count as zero: beside the term of the position itself, with
+/// decay 1, they are far below rounding, and products with them would be denormal numbers, which
+/// cost a hundred times as much.
+template <class S>
+inline constexpr S smallest_exponent = std::is_same_v<S, float> ? S(-60) : S(-600);
+template <class S>
+KOKKOS_INLINE_FUNCTION S decay_factor(S exponent) {
+  return exponent < smallest_exponent<S> ? S(0) : vector_exp(exponent);
+}
+
 /// begin[i]: first position in the chunk of the run of equal segment ids that position i belongs
 /// to; end[i]: one past its last.
 KOKKOS_INLINE_FUNCTION void find_runs(const Team& team, const Chunk& chunk,
@@ -74,8 +84,8 @@ struct HeadDecays {
       const S sum = inside ? dA_cumsum(chunk.first + i, head) : S(0);
       cumsum[i] = sum;
       delta[i] = inside ? dt(chunk.first + i, head) : S(0);
-      from_start[i] = inside && chunk.continues && begin[i] == 0 ? vector_exp(sum) : S(0);
-      to_end[i] = inside && i >= last_begin ? vector_exp(last - sum) : S(0);
+      from_start[i] = inside && chunk.continues && begin[i] == 0 ? decay_factor(sum) : S(0);
+      to_end[i] = inside && i >= last_begin ? decay_factor(last - sum) : S(0);
     });
   }
 };

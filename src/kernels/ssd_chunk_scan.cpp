@@ -87,9 +87,9 @@ struct Forward {
       S* weights = scratch.weights_t + row * ldq + column;
       ELASTIC_SIMD
       for (int l = 0; l < static_cast<int>(lanes); ++l) {
-        const bool sees = first + l >= j && first + l < end;
-        const S decay = vector_exp(math::min(cumsum[l] - sum, S(0)));
-        weights[l] = sees ? scores[l] * (decay * delta) : S(0);
+        const S exponent = cumsum[l] - sum;
+        const bool sees = first + l >= j && first + l < end && exponent >= smallest_exponent<S>;
+        weights[l] = sees ? scores[l] * (vector_exp(exponent) * delta) : S(0);
       }
       if (first <= j) weights[j - first] += skip;
     });
@@ -230,8 +230,10 @@ struct Backward {
         S* weights = scratch.weights + row * ldq + first;
         ELASTIC_SIMD_SUM(dot)
         for (int l = 0; l < static_cast<int>(lanes); ++l) {
-          const bool sees = first + l >= begin && first + l <= i;
-          const S decay = sees ? vector_exp(math::min(sum - cumsum[l], S(0))) : S(0);
+          const S exponent = sum - cumsum[l];
+          const bool sees =
+              first + l >= begin && first + l <= i && exponent >= smallest_exponent<S>;
+          const S decay = vector_exp(exponent);
           const S gradient = sees ? weights[l] * decay : S(0);
           dscores[l] += gradient;
           dot += gradient * scores[l];
