@@ -59,9 +59,10 @@ ActiveWidths<S> masked_widths(const ModelShape& parent, const SubmodelSpec& spec
 using Probabilities = std::vector<std::vector<double>>;
 
 /// Masks from probabilities, and the gradient back to them.
-///   m_j = sum_i pi_i [j < width_i],  epsilon' = epsilon sum_i pi_i rho_i,  scale = sum_i pi_i
-///   sqrt(rho_i),  rho_i = width_i / full gamma_l = probability that layer l is kept dL/dpi_i =
-///   sum_{j < width_i} dL/dm_j + sqrt(rho_i) dL/dscale  (epsilon' carries no gradient)
+///   m_j = sum_i pi_i [j < width_i],  rho_i = width_i / full,  gamma_l = P(layer l is kept)
+///   epsilon' = epsilon sum_i pi_i rho_i (no gradient),  scale = sum_i pi_i sqrt(rho_i)
+///   dL/dpi_i = sum_{j < width_i} dL/dm_j + sqrt(rho_i) dL/dscale
+///
 /// Choices with pi_i < epsilon_choice are dropped and the rest renormalised (the dropped ones get
 /// no gradient, and the renormalisation, a factor within (number of choices) * epsilon_choice of 1,
 /// is taken as constant); extents reach to the widest choice left; a decision with one choice left

@@ -2,8 +2,8 @@
 // The router's resource loss and its gradient by the probabilities (paper.md 2.6; Megatron-LM
 // megatron/elastification).
 //
-//   loss = | C(E[pi]) / (b C_full) - 1 |, zero inside `tolerance` for b < 1;  for b = 1: plus 10
-//   sum over axes of mean (pi - onehot_full)^2
+//   b < 1:  | C(E[pi]) / (b C_full) - 1 |, zero inside `tolerance`
+//   b = 1:  | C(E[pi]) / C_full - 1 | + 10 sum over axes of mean (pi - onehot_full)^2
 #pragma once
 #include "elastic/active_widths.hpp"
 #include "elastic/cost_model.hpp"

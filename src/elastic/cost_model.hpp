@@ -2,12 +2,12 @@
 // The cost of a (possibly fractional) submodel and its gradient: one function for the router's
 // budget loss, the planner, the MFU report and the slicer.
 //
-// Parameters (paper.md 1.4):  2VD + D + sum_M [D + D(2E + 2GN + H) + (E + 2GN)(W + 1) + 3H + E + E
-// D] + sum_* [D + 2 A C D + 2 R C D]
-//   + sum_- [D + 2 D F], each layer times the probability that it is kept, every width its
-//   expectation.
-// Memory of inference: weight_bytes * parameters + cache_bytes * batch * (2 L R C per attention
-// layer + H P N + (E + 2GN)(W-1) per Mamba layer).
+// Parameters (paper.md 1.4), each layer times the probability that it is kept, every width its
+// expectation:
+//   2VD + D + sum_M [D + D(2E + 2GN + H) + (E + 2GN)(W + 1) + 3H + E + ED]
+//           + sum_* [D + 2ACD + 2RCD] + sum_- [D + 2DF]
+// Memory of inference: weight_bytes * parameters + cache_bytes * batch *
+//   (sum_* 2LRC + sum_M [HPN + (E + 2GN)(W - 1)])
 #pragma once
 #include "elastic/submodel_spec.hpp"
 
@@ -43,8 +43,8 @@ ExpectedWidths cost_gradient(const ModelShape& parent, const ExpectedWidths& wid
                              const CostConfig& config);
 /// Operations (2 per multiply-add) of the matrix products, conv, scan and attention of a forward
 /// pass over sequences of length L, per token:
-///   2VD + sum_M [2D(3E + 2GN + H) + 2W(E + 2GN) + 4EN + (Q'+1)(GN + E)] + sum_* [2D(2AC + 2RC) +
-///   2AC(L + 1)] + sum_- 4DF
+///   2VD + sum_M [2D(3E + 2GN + H) + 2W(E + 2GN) + 4EN + (Q'+1)(GN + E)]
+///       + sum_* [2D(2AC + 2RC) + 2AC(L + 1)] + sum_- 4DF
 /// with Q' = min(Q, L); attention and the scan inside a chunk count causal pairs only. Norms and
 /// activations are not counted.
 double forward_flops_per_token(const ModelShape& parent, const SubmodelSpec& spec,

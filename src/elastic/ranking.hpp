@@ -2,8 +2,6 @@
 // Importance order of every elastic axis, and the permutation of the parent that makes every
 // submodel a prefix (paper.md 3).
 #pragma once
-#include <map>
-
 #include "elastic/model_shape.hpp"
 
 namespace elastic {
@@ -11,18 +9,19 @@ namespace elastic {
 /// Accumulated activations.
 struct ImportanceScores {
   std::vector<double> hidden;  ///< [D] summed over the norms of all layers
-  std::vector<std::vector<double>>
-      layers;           ///< per layer: Mamba [H*P] of x, attention [A*C] of head outputs, MLP [F]
-  bool squared = true;  ///< `layers` holds squares (kernels::activation_score: L2 norms add them),
-                        ///< false: plain sums (activation_sum)
+  /// Per layer: Mamba [H*P] of x, attention [A*C] of head outputs, MLP [F].
+  std::vector<std::vector<double>> layers;
+  /// `layers` holds squares (kernels::activation_score: L2 norms add them); false: plain sums
+  /// (kernels::activation_sum), squared first.
+  bool squared = true;
 };
 
 struct Ranking {
-  std::vector<index_t> hidden;              ///< new channel j is old channel hidden[j]
-  std::vector<std::vector<index_t>> units;  ///< per layer: heads or neurons likewise; heads stay in
-                                            ///< their group: new r*G+g is the r-th best of group g
-  std::vector<std::vector<index_t>>
-      channels;  ///< per layer: Mamba head channels [P], common to all heads; empty elsewhere
+  std::vector<index_t> hidden;  ///< new channel j is old channel hidden[j]
+  /// Per layer: heads or neurons likewise; new head r*G + g is the r-th best of group g.
+  std::vector<std::vector<index_t>> units;
+  /// Per layer: Mamba head channels [P], common to all heads; empty elsewhere.
+  std::vector<std::vector<index_t>> channels;
   std::vector<index_t> drop_order;  ///< layers, least important first (from the depth pass)
 };
 

@@ -2,8 +2,8 @@
 // The router: from a budget to a probability for every choice of every decision (paper.md 2.2).
 //
 //   u = one-hot of the budget (between two trained budgets: the linear blend of their one-hots);
-//   per axis:  h = LeakyReLU_0.1(W1 u), z = W2 h,  pi = GumbelSoftmax(z; logit scale s, temperature
-//   tau).  No biases; W ~ N(0, init_std^2).
+//   per axis:  h = LeakyReLU_0.1(W1 u),  z = W2 h,  pi = softmax((s z + Gumbel noise) / tau)
+// with logit scale s and temperature tau. No biases; W ~ N(0, init_std^2).
 // An axis with per-layer choices has one row of z per layer. Trained end to end; a few hundred
 // kilobytes.
 #pragma once
@@ -17,8 +17,8 @@ namespace elastic {
 struct RouterConfig {
   index_t hidden_size = 256;  ///< width of the hidden layer
   double init_std = 0.1;
-  double hard_sample_probability =
-      0.004;  ///< straight-through one-hot draws, decided once per call for all axes
+  /// Of straight-through one-hot draws, decided once per call for all axes.
+  double hard_sample_probability = 0.004;
 };
 /// Values of the schedules at a step.
 struct RouterTemperature {

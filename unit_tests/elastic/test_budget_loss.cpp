@@ -73,13 +73,27 @@ TEST(BudgetLoss, FullBudgetAsksForTheIdentity) {
   const auto rest = budget_loss(shape, space, decisions, pi, 1, {});
   EXPECT_EQ(rest.value, 0);
   for (const auto& list : rest.gradient) EXPECT_THAT(list, testing::Each(0.0));
-  // only the identity term sees a shift between equal costs: here none, so compare by its weight
   pi[6] = {0.5, 0, 0.5};  // ffn of layer 1; the axis has 2 x 3 entries
   BudgetLossConfig none;
   none.full_weight = 0;
   EXPECT_NEAR(budget_loss(shape, space, decisions, pi, 1, {}).value -
                   budget_loss(shape, space, decisions, pi, 1, none).value,
               10 * (0.25 + 0.25) / 6, 1e-12);
+}
+
+TEST(BudgetLoss, FullBudgetHasNoDeadZone) {
+  const auto shape = small_shape();
+  const auto space = small_space(false);
+  const auto decisions = list_decisions(shape, space);
+  auto pi = one_hot(decisions, {0, 0, 0, 0, 0, 0});
+  pi[0] = {0.95, 0.05, 0};
+  BudgetLossConfig config;
+  config.full_weight = 0;
+  const auto loss = budget_loss(shape, space, decisions, pi, 1, config);
+  ASSERT_GT(loss.relative_cost, 1 - config.tolerance);
+  EXPECT_GT(loss.value, 0);
+  EXPECT_DOUBLE_EQ(loss.value, 1 - loss.relative_cost);
+  EXPECT_LT(loss.gradient[0][0], loss.gradient[0][1]) << "towards the full width";
 }
 
 TEST(BudgetLoss, GradientAgainstFiniteDifferences) {
