@@ -55,7 +55,7 @@ View2<T> rows(const View2<T>& parent, index_t begin, index_t end) {
 }
 /// The distance between two rows.
 template <class T>
-index_t leading_dimension(const View2<T>& a) {
+KOKKOS_INLINE_FUNCTION index_t leading_dimension(const View2<T>& a) {
   return static_cast<index_t>(a.stride_0());
 }
 

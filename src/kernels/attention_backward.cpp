@@ -52,13 +52,13 @@ struct BackwardTeam {
   View2<S> dq;
   View2<S> dk_heads, dv_heads;  ///< [T, A*C]
   View2<S> deltas;              ///< [A, T]
-  index_t scratch_bytes;
+  TeamScratch memory;
 
   KOKKOS_INLINE_FUNCTION void operator()(const Team& team) const {
     const index_t L = shape.seq_length, C = shape.head_dim;
     const index_t head_index = team.league_rank() % shape.num_heads;
     const AttentionHead head(shape, segment, team.league_rank() / shape.num_heads, head_index);
-    ScratchCarver carver = team_scratch(team, scratch_bytes);
+    ScratchCarver carver = memory.carver(team);
     const BackwardScratch<S> scratch(carver, C);
     const index_t row = head.first_token;
     prepare(team, head, head_index);
@@ -134,12 +134,8 @@ struct BackwardTeam {
       const index_t offset = pair.offset() + i0 - j0;
       if (offset + tile_rows <= 0) return;
       Tile<S> s, dp;
-      s.clear();
-      multiply_add_rows(s, scratch.q + i0 * ld, ld, scratch.k_transposed + j0, attention_tile,
-                        index_t(0), C);
-      dp.clear();
-      multiply_add_rows(dp, scratch.dout + i0 * ld, ld, scratch.v_transposed + j0, attention_tile,
-                        index_t(0), C);
+      multiply_rows(s, scratch.q + i0 * ld, ld, scratch.k_transposed + j0, attention_tile, C);
+      multiply_rows(dp, scratch.dout + i0 * ld, ld, scratch.v_transposed + j0, attention_tile, C);
       for (index_t i = 0; i < tile_rows; ++i) {
         const token_t q_segment = scratch.q_segment[i0 + i],
                       last = static_cast<token_t>(offset + i);
@@ -149,11 +145,12 @@ struct BackwardTeam {
         S* const ds = scratch.ds + (i0 + i) * attention_tile + j0;
         ELASTIC_SIMD
         for (index_t j = 0; j < lanes; ++j) {
+          const S x = scale * s.value[i][j] - lse_i;
           const bool visible = (static_cast<token_t>(j) <= last) & (k_segment[j] == q_segment);
-          const S x = vector_exp(scale * s.value[i][j] - lse_i);
-          const S dx = scale * x * (dp.value[i][j] - delta_i);
-          p[j] = visible ? x : S(0);
-          ds[j] = visible ? dx : S(0);
+          const bool counts = visible & !(x < smallest_score<S>);
+          const S e = vector_exp(x);
+          p[j] = counts ? e : S(0);
+          ds[j] = counts ? scale * e * (dp.value[i][j] - delta_i) : S(0);
         }
       }
     });
@@ -182,9 +179,7 @@ struct BackwardTeam {
     for_each_tile(team, pair.queries, C, [&](index_t i, index_t c) {
       const index_t end = math::min(pair.keys, i + tile_rows + pair.offset());
       Tile<S> tile;
-      tile.clear();
-      multiply_add_rows(tile, scratch.ds + i * attention_tile, attention_tile, scratch.k + c, ld,
-                        index_t(0), end);
+      multiply_rows(tile, scratch.ds + i * attention_tile, attention_tile, scratch.k + c, ld, end);
       tile.add_to(&dq(head.first_token + pair.query + i, head.q_column + c), leading_dimension(dq),
                   pair.queries - i, C - c);
     });
@@ -237,10 +232,21 @@ void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape,
   const View2<S> deltas(base + 2 * T * A * C, A, T);
   ScratchCarver counter(nullptr);
   [[maybe_unused]] const BackwardScratch<S> layout(counter, C);
-  const BackwardTeam<S> body{
-      shape, dout, q, k, v, out, lse, segment, dq, dk_heads, dv_heads, deltas, counter.bytes()};
-  Kokkos::parallel_for("elastic::attention_backward",
-                       team_policy(exec, shape.batch * A, counter.bytes()), body);
+  const BackwardTeam<S> body{shape,
+                             dout,
+                             q,
+                             k,
+                             v,
+                             out,
+                             lse,
+                             segment,
+                             dq,
+                             dk_heads,
+                             dv_heads,
+                             deltas,
+                             TeamScratch(counter.bytes())};
+  Kokkos::parallel_for("elastic::attention_backward", body.memory.policy(exec, shape.batch * A),
+                       body);
   sum_heads<S>(exec, dk_heads, dk);
   sum_heads<S>(exec, dv_heads, dv);
   add_flops(10 * attention_pairs(shape));

@@ -36,7 +36,7 @@ struct ForwardTeam {
   View2<const S> q, k, v;
   View1<const token_t> segment;
   View2<S> out, lse;
-  index_t scratch_bytes;
+  TeamScratch memory;
 
   KOKKOS_INLINE_FUNCTION index_t query_tiles() const {
     return (shape.seq_length + attention_tile - 1) / attention_tile;
@@ -48,7 +48,7 @@ struct ForwardTeam {
     const AttentionHead head(shape, segment, rank / tiles / shape.num_heads, head_index);
     const index_t begin = rank % tiles * attention_tile;
     const index_t queries = math::min(attention_tile, L - begin);
-    ScratchCarver carver = team_scratch(team, scratch_bytes);
+    ScratchCarver carver = memory.carver(team);
     const ForwardScratch<S> scratch(carver, C);
 
     const index_t row = head.first_token + begin;
@@ -88,9 +88,7 @@ struct ForwardTeam {
     for_each_tile(team, keys, attention_tile, [&](index_t j, index_t i) {
       if (j > i + lanes - 1 + offset) return;
       Tile<S> tile;
-      tile.clear();
-      multiply_add_rows(tile, scratch.k + j * ld, ld, scratch.q_transposed + i, attention_tile,
-                        index_t(0), C);
+      multiply_rows(tile, scratch.k + j * ld, ld, scratch.q_transposed + i, attention_tile, C);
       tile.store(scratch.scores + j * attention_tile + i, attention_tile, tile_rows, lanes);
     });
   }
@@ -126,8 +124,8 @@ struct ForwardTeam {
         ELASTIC_SIMD
         for (index_t i = 0; i < width; ++i) {
           const bool visible = (static_cast<token_t>(i) >= last) & (q_segment[i] == k_segment);
-          const S x = vector_exp(scale * s[i] - maximum[i]);
-          s[i] = visible ? x : S(0);
+          const S x = scale * s[i] - maximum[i], p = vector_exp(x);
+          s[i] = !visible | (x < smallest_score<S>) ? S(0) : p;
           sum[i] += s[i];
         }
       }
@@ -181,10 +179,9 @@ void attention_forward(const ExecutionSpace& exec, const AttentionShape& shape, 
   if (T == 0 || shape.num_heads == 0) return;
   ScratchCarver counter(nullptr);
   [[maybe_unused]] const ForwardScratch<S> layout(counter, shape.head_dim);
-  const ForwardTeam<S> body{shape, q, k, v, segment, out, lse, counter.bytes()};
+  const ForwardTeam<S> body{shape, q, k, v, segment, out, lse, TeamScratch(counter.bytes())};
   const index_t teams = shape.batch * shape.num_heads * body.query_tiles();
-  Kokkos::parallel_for("elastic::attention_forward", team_policy(exec, teams, counter.bytes()),
-                       body);
+  Kokkos::parallel_for("elastic::attention_forward", body.memory.policy(exec, teams), body);
   add_flops(4 * attention_pairs(shape));
 }
 

@@ -13,12 +13,12 @@ struct StepTeam {
   index_t length;
   View2<const S> q, k_cache, v_cache;
   View2<S> out;
-  index_t scratch_bytes;
+  TeamScratch memory;
 
   KOKKOS_INLINE_FUNCTION void operator()(const Team& team) const {
     const index_t C = shape.head_dim, batch = team.league_rank() / shape.num_heads;
     const AttentionHead head(shape, {}, batch, team.league_rank() % shape.num_heads);
-    ScratchCarver carver = team_scratch(team, scratch_bytes);
+    ScratchCarver carver = memory.carver(team);
     S* const scores = carver.take<S>(attention_tile);
     S* const sum = carver.take<S>(C);
     for_each_row(team, C, [&](index_t c) { sum[c] = 0; });
@@ -81,8 +81,8 @@ void attention_step(const ExecutionSpace& exec, const AttentionShape& shape, ind
   ScratchCarver counter(nullptr);
   counter.take<S>(attention_tile);
   counter.take<S>(shape.head_dim);
-  const StepTeam<S> body{shape, length, q, k_cache, v_cache, out, counter.bytes()};
-  Kokkos::parallel_for("elastic::attention_step", team_policy(exec, teams, counter.bytes()), body);
+  const StepTeam<S> body{shape, length, q, k_cache, v_cache, out, TeamScratch(counter.bytes())};
+  Kokkos::parallel_for("elastic::attention_step", body.memory.policy(exec, teams), body);
   add_flops(4.0 * static_cast<double>(teams * shape.head_dim * length));
 }
 

@@ -15,6 +15,11 @@ inline constexpr index_t attention_tile = 64;
 template <class S>
 inline constexpr S no_score = S(-1e30);
 
+/// Probabilities below exp(-60) of the largest count as zero: products with them would be subnormal
+/// numbers, which cost a hundred times as much.
+template <class S>
+inline constexpr S smallest_score = S(-60);
+
 template <class S>
 KOKKOS_INLINE_FUNCTION S attention_scale(const AttentionShape& shape) {
   return S(1) / math::sqrt(static_cast<S>(shape.head_dim));
@@ -47,20 +52,29 @@ struct AttentionHead {
   }
 };
 
-/// tile[i, j] += sum_{k in [begin, end)} a[i, k] b[k, j]: as Tile::multiply_add with a row-major a.
+/// tile[i, j] = sum_{k < count} a[i, k] b[k, j]: as Tile::multiply, with a row-major a.
 template <class S>
-KOKKOS_INLINE_FUNCTION void multiply_add_rows(Tile<S>& tile, const S* a, index_t lda, const S* b,
-                                              index_t ldb, index_t begin, index_t end) {
-  for (index_t k = begin; k < end; ++k) {
+ELASTIC_OWN_REGISTERS KOKKOS_INLINE_FUNCTION void multiply_rows(Tile<S>& tile, const S* a,
+                                                                index_t lda, const S* b,
+                                                                index_t ldb, index_t count) {
+  S sum[tile_rows][lanes];
+  for (index_t i = 0; i < tile_rows; ++i) {
+    ELASTIC_SIMD
+    for (index_t j = 0; j < lanes; ++j) sum[i][j] = 0;
+  }
+  for (index_t k = 0; k < count; ++k) {
     const S* const b_row = b + k * ldb;
     for (index_t i = 0; i < tile_rows; ++i) {
       const S x = a[i * lda + k];
       ELASTIC_SIMD
-      for (index_t j = 0; j < lanes; ++j) tile.value[i][j] += x * b_row[j];
+      for (index_t j = 0; j < lanes; ++j) sum[i][j] += x * b_row[j];
     }
   }
+  for (index_t i = 0; i < tile_rows; ++i) {
+    ELASTIC_SIMD
+    for (index_t j = 0; j < lanes; ++j) tile.value[i][j] = sum[i][j];
+  }
 }
-
 template <class S>
 KOKKOS_INLINE_FUNCTION void load(Tile<S>& tile, const S* source, index_t ld) {
   for (index_t i = 0; i < tile_rows; ++i) {
@@ -69,20 +83,23 @@ KOKKOS_INLINE_FUNCTION void load(Tile<S>& tile, const S* source, index_t ld) {
   }
 }
 
-/// The piece of scratch that all of a team's tiles are carved from.
-KOKKOS_INLINE_FUNCTION ScratchCarver team_scratch(const Team& team, index_t bytes) {
-  const int level = scratch_level(bytes);
-  return ScratchCarver(
-      team.team_scratch(level).get_shmem_aligned(static_cast<std::size_t>(bytes), 64));
-}
-/// A league of `teams` with that much scratch each.
-inline Kokkos::TeamPolicy<ExecutionSpace> team_policy(const ExecutionSpace& exec, index_t teams,
-                                                      index_t scratch_bytes) {
-  Kokkos::TeamPolicy<ExecutionSpace> policy(exec, static_cast<int>(teams), Kokkos::AUTO);
-  policy.set_scratch_size(scratch_level(scratch_bytes),
-                          Kokkos::PerTeam(static_cast<int>(scratch_bytes + 64)));
-  return policy;
-}
+/// Scratch memory of a team, from which its tiles are carved.
+struct TeamScratch {
+  index_t bytes;
+  int level;
+
+  explicit TeamScratch(index_t size) : bytes(size), level(scratch_level(size)) {}
+  /// A league of `teams` with that much scratch each.
+  Kokkos::TeamPolicy<ExecutionSpace> policy(const ExecutionSpace& exec, index_t teams) const {
+    Kokkos::TeamPolicy<ExecutionSpace> result(exec, static_cast<int>(teams), Kokkos::AUTO);
+    result.set_scratch_size(level, Kokkos::PerTeam(static_cast<int>(bytes + 64)));
+    return result;
+  }
+  KOKKOS_INLINE_FUNCTION ScratchCarver carver(const Team& team) const {
+    return ScratchCarver(
+        team.team_scratch(level).get_shmem_aligned(static_cast<std::size_t>(bytes), 64));
+  }
+};
 
 /// Preconditions of all attention functions: queries [q_rows, A*C], keys and values [kv_rows, R*C].
 template <class Q, class K, class O>

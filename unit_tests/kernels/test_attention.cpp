@@ -159,6 +159,22 @@ TYPED_TEST(AttentionTest, large_scores_are_finite) {
   EXPECT_TRUE(near(attention.out, attention.reference().out, 1e4 * tolerance<S>(16)));
 }
 
+/// A key that is not a number is not passed over: all that see it, and nothing else, is NaN.
+TYPED_TEST(AttentionTest, nan_spreads_to_what_sees_it) {
+  using S = TypeParam;
+  const index_t T = 100, bad = 70, C = 8;
+  const Attention<S> attention({1, T, 1, 1, C});
+  auto k = to_host(attention.k);
+  k[bad * C + 3] = std::numeric_limits<S>::quiet_NaN();
+  assign(attention.k, k);
+  attention.run();
+  const auto out = to_host(attention.out), dq = to_host(attention.dq);
+  for (index_t t = 0; t < T; ++t) {
+    EXPECT_EQ(std::isnan(out[t * C]), t >= bad) << t;
+    EXPECT_EQ(std::isnan(dq[t * C]), t >= bad) << t;
+  }
+}
+
 TYPED_TEST(AttentionTest, repeats_bitwise) {
   const Attention<TypeParam> first({2, 100, 4, 2, 16}), second({2, 100, 4, 2, 16});
   first.run();
