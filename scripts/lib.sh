@@ -7,12 +7,14 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OPENBLAS_NUM_THREADS=${OPENBLAS_NUM
 
 say() { printf '\n== %s\n' "$*"; }
 
+# Cores of this machine that we may use (nproc alone would answer OMP_NUM_THREADS).
+cores() { env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2>/dev/null || getconf _NPROCESSORS_ONLN; }
+
 # One compiler per core, but not more than fit into memory (2 GiB each).
 build_jobs() {
-  local by_memory
+  local jobs by_memory
+  jobs=$(cores)
   by_memory=$(awk '/^MemAvailable:/ { print int($2 / 2097152) }' /proc/meminfo 2>/dev/null || true)
-  local jobs
-  jobs=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
   ((${by_memory:-$jobs} >= jobs)) || jobs=$by_memory
   echo $((jobs > 1 ? jobs : 1))
 }
@@ -31,7 +33,7 @@ on_ranks() {
   shift
   if mpirun --version 2>/dev/null | grep -qi 'open.mpi\|open-rte'; then
     if ((EUID == 0)); then flags+=(--allow-run-as-root); fi
-    if (($(nproc) < ranks)); then flags+=(--oversubscribe); fi
+    if (($(cores) < ranks)); then flags+=(--oversubscribe); fi
   fi
   mpirun "${flags[@]}" -n "$ranks" "$@"
 }

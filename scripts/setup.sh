@@ -47,13 +47,13 @@ install_on_debian() {
 
 # Elsewhere the first configure of CMake is the check: it names the first library that it does not find.
 check_elsewhere() {
-  local missing=() tool log
+  local missing=() tool
   for tool in cmake c++ mpirun python3; do command -v "$tool" >/dev/null || missing+=("$tool"); done
   if ((${#missing[@]} == 0)) && [[ ! -f $BUILD/CMakeCache.txt ]]; then
-    log=$(mktemp -d)
-    trap 'rm -rf "$log"' EXIT
-    if ! cmake -S . -B "$log/build" >"$log/out" 2>"$log/error"; then
-      missing+=("a library: $(grep -m 1 -A 3 'Could not find\|Could NOT find\|not found' "$log/error" | tr -s ' \n' ' ')")
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    if ! cmake -S . -B "$scratch/build" >"$scratch/out" 2>"$scratch/error"; then
+      missing+=("a library:$(grep -m 1 -A 3 -i 'could not find\|not found' "$scratch/error" | tr -s ' \n' ' ')")
     fi
   fi
   if ((${#missing[@]} == 0)); then return; fi

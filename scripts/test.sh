@@ -8,4 +8,4 @@ say "build"
 build -DELASTIC_UNIT_TESTS=ON
 say "tests"
 # Tests that start MPI ranks take their share of the cores into account themselves (PROCESSORS).
-ctest --test-dir "$BUILD" --parallel "$(nproc)" --output-on-failure --no-tests=error "$@"
+ctest --test-dir "$BUILD" --parallel "$(cores)" --output-on-failure --no-tests=error "$@"
