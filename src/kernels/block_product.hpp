@@ -59,32 +59,15 @@ template <class S>
 struct Tile {
   S value[tile_rows][lanes];
 
-  KOKKOS_INLINE_FUNCTION void clear() {
-    for (index_t i = 0; i < tile_rows; ++i) {
-      ELASTIC_SIMD
-      for (index_t j = 0; j < lanes; ++j) value[i][j] = S(0);
-    }
+  /// value[i, j] = sum_{k in [begin, end)} a[k, i] b[k, j]
+  KOKKOS_INLINE_FUNCTION void multiply(const S* a, index_t lda, const S* b, index_t ldb,
+                                       index_t begin, index_t end) {
+    product<false>(a + begin * lda, lda, b + begin * ldb, ldb, end - begin);
   }
   /// value[i, j] += sum_{k in [begin, end)} a[k, i] b[k, j]
-  ELASTIC_OWN_REGISTERS KOKKOS_INLINE_FUNCTION void multiply_add(const S* a, index_t lda,
-                                                                 const S* b, index_t ldb,
-                                                                 index_t begin, index_t end) {
-    S sum[tile_rows][lanes];
-    for (index_t i = 0; i < tile_rows; ++i) {
-      ELASTIC_SIMD
-      for (index_t j = 0; j < lanes; ++j) sum[i][j] = value[i][j];
-    }
-    const S *a_row = a + begin * lda, *b_row = b + begin * ldb;
-    for (index_t k = begin; k < end; ++k, a_row += lda, b_row += ldb) {
-      for (index_t i = 0; i < tile_rows; ++i) {
-        ELASTIC_SIMD
-        for (index_t j = 0; j < lanes; ++j) sum[i][j] += a_row[i] * b_row[j];
-      }
-    }
-    for (index_t i = 0; i < tile_rows; ++i) {
-      ELASTIC_SIMD
-      for (index_t j = 0; j < lanes; ++j) value[i][j] = sum[i][j];
-    }
+  KOKKOS_INLINE_FUNCTION void multiply_add(const S* a, index_t lda, const S* b, index_t ldb,
+                                           index_t begin, index_t end) {
+    product<true>(a + begin * lda, lda, b + begin * ldb, ldb, end - begin);
   }
   KOKKOS_INLINE_FUNCTION void scale_rows(const S* factor) {
     for (index_t i = 0; i < tile_rows; ++i) {
@@ -102,6 +85,25 @@ struct Tile {
   }
 
  private:
+  template <bool add>
+  ELASTIC_OWN_REGISTERS KOKKOS_INLINE_FUNCTION void product(const S* a, index_t lda, const S* b,
+                                                            index_t ldb, index_t count) {
+    S sum[tile_rows][lanes];
+    for (index_t i = 0; i < tile_rows; ++i) {
+      ELASTIC_SIMD
+      for (index_t j = 0; j < lanes; ++j) sum[i][j] = add ? value[i][j] : S(0);
+    }
+    for (index_t k = 0; k < count; ++k, a += lda, b += ldb) {
+      for (index_t i = 0; i < tile_rows; ++i) {
+        ELASTIC_SIMD
+        for (index_t j = 0; j < lanes; ++j) sum[i][j] += a[i] * b[j];
+      }
+    }
+    for (index_t i = 0; i < tile_rows; ++i) {
+      ELASTIC_SIMD
+      for (index_t j = 0; j < lanes; ++j) value[i][j] = sum[i][j];
+    }
+  }
   template <class F>
   KOKKOS_INLINE_FUNCTION void write(S* c, index_t ldc, index_t rows, index_t columns,
                                     const F& assign) const {

@@ -4,6 +4,7 @@
 // gradients: partial sums per block of rows, then their sum in rising order.
 #include "kernels/causal_conv1d.hpp"
 
+#include "base/region.hpp"
 #include "base/shapes.hpp"
 #include "kernels/vector_exp.hpp"
 
@@ -200,6 +201,7 @@ void causal_conv1d_forward(const ExecutionSpace& exec, In2<S> u, In2<S> weight, 
           for (index_t c = 0; c < block.count; ++c) target[c] = v[c];
         }
       });
+  add_flops(2.0 * tokens * channels * width);
 }
 
 template <class S>
@@ -238,6 +240,7 @@ void causal_conv1d_backward(const ExecutionSpace& exec, In2<S> dout, In2<S> u, I
           if (j == width + 1 && with_mask) dmask(c) += sum;
         }
       });
+  add_flops(6.0 * tokens * channels * width);  // v again, du and dweight
 }
 
 index_t causal_conv1d_workspace_size(index_t tokens, index_t channels, index_t width) {
@@ -265,6 +268,7 @@ void causal_conv1d_step(const ExecutionSpace& exec, In2<S> u, In2<S> weight, In1
         for (index_t j = 0; j + 2 < width; ++j) state(b, first + j) = state(b, first + j + 1);
         if (width > 1) state(b, first + width - 2) = u(b, c);
       });
+  add_flops(2.0 * batch * channels * width);
 }
 
 #define ELASTIC_INSTANTIATE(S)                                                                    \

@@ -38,10 +38,6 @@ struct Chunk {
 /// cost a hundred times as much.
 template <class S>
 inline constexpr S smallest_exponent = std::is_same_v<S, float> ? S(-60) : S(-600);
-template <class S>
-KOKKOS_INLINE_FUNCTION S decay_factor(S exponent) {
-  return exponent < smallest_exponent<S> ? S(0) : vector_exp(exponent);
-}
 
 /// begin[i]: first position in the chunk of the run of equal segment ids that position i belongs
 /// to; end[i]: one past its last.
@@ -77,15 +73,23 @@ struct HeadDecays {
                                    const View2<const S>& dt, const View2<const S>& dA_cumsum,
                                    index_t head) const {
     const index_t n = chunk.tokens;
-    const S last = dA_cumsum(chunk.first + n - 1, head);
-    const int last_begin = begin[n - 1];
     for_each_row(team, padded(n), [&](const index_t i) {
-      const bool inside = i < n;
-      const S sum = inside ? dA_cumsum(chunk.first + i, head) : S(0);
-      cumsum[i] = sum;
-      delta[i] = inside ? dt(chunk.first + i, head) : S(0);
-      from_start[i] = inside && chunk.continues && begin[i] == 0 ? decay_factor(sum) : S(0);
-      to_end[i] = inside && i >= last_begin ? decay_factor(last - sum) : S(0);
+      cumsum[i] = i < n ? dA_cumsum(chunk.first + i, head) : S(0);
+      delta[i] = i < n ? dt(chunk.first + i, head) : S(0);
+    });
+    const S last = cumsum[n - 1];
+    const int count = static_cast<int>(n), starts = chunk.continues ? 0 : -1,
+              last_begin = begin[n - 1];
+    for_each_block(team, 1, n, [&](index_t, const index_t block) {
+      ELASTIC_SIMD
+      for (int l = 0; l < static_cast<int>(lanes); ++l) {
+        const int i = static_cast<int>(block) + l;
+        const S sum = cumsum[i];
+        const bool sees = i < count && begin[i] == starts && sum >= smallest_exponent<S>;
+        const bool reaches = i < count && i >= last_begin && last - sum >= smallest_exponent<S>;
+        from_start[i] = sees ? vector_exp(sum) : S(0);
+        to_end[i] = reaches ? vector_exp(last - sum) : S(0);
+      }
     });
   }
 };

@@ -31,8 +31,8 @@ struct Forward {
     S* x;          ///< [Q, P]
     S* state_t;    ///< [N, P]
     KOKKOS_INLINE_FUNCTION Scratch(ScratchCarver& carver, const SsdShape& s, index_t q)
-        : begin(carver.take<int>(q)),
-          end(carver.take<int>(q)),
+        : begin(carver.take<int>(padded(q))),
+          end(carver.take<int>(padded(q))),
           head(carver, q),
           Bt(carver.take<S>(s.state_dim * padded(q))),
           Ct(carver.take<S>(s.state_dim * padded(q))),
@@ -59,8 +59,7 @@ struct Forward {
     for_each_tile(team, n, n, [&](const index_t j, const index_t i) {
       if (i + lanes <= j) return;  // i < j throughout
       Tile<S> tile;
-      tile.clear();
-      tile.multiply_add(scratch.Bt + j, ldq, scratch.Ct + i, ldq, 0, N);
+      tile.multiply(scratch.Bt + j, ldq, scratch.Ct + i, ldq, 0, N);
       tile.store(scratch.scores_t + j * ldq + i, ldq, tile_rows, lanes);
     });
     for (index_t h = g; h < shape.num_heads; h += G) one_head(team, scratch, chunk, h);
@@ -89,17 +88,14 @@ struct Forward {
       for (int l = 0; l < static_cast<int>(lanes); ++l) {
         const S exponent = cumsum[l] - sum;
         const bool sees = first + l >= j && first + l < end && exponent >= smallest_exponent<S>;
-        weights[l] = sees ? scores[l] * (vector_exp(exponent) * delta) : S(0);
+        weights[l] = sees ? scores[l] * delta * vector_exp(exponent) : S(0);
       }
       if (first <= j) weights[j - first] += skip;
     });
     for_each_tile(team, n, P, [&](const index_t i, const index_t p) {
       Tile<S> tile;
-      tile.clear();
-      if (chunk.continues) {
-        tile.multiply_add(scratch.Ct + i, ldq, scratch.state_t + p, ldp, 0, N);
-        tile.scale_rows(scratch.head.from_start + i);
-      }
+      tile.multiply(scratch.Ct + i, ldq, scratch.state_t + p, ldp, 0, chunk.continues ? N : 0);
+      tile.scale_rows(scratch.head.from_start + i);
       tile.multiply_add(scratch.weights_t + i, ldq, scratch.x + p, ldp, scratch.begin[i],
                         math::min(i + tile_rows, n));
       tile.store(&y(chunk.first + i, h * P + p), leading_dimension(y), n - i, P - p);
@@ -130,8 +126,8 @@ struct Backward {
     S *dC, *dC_sum;    ///< [Q, N] through the state, of one head and summed over the heads
     S *of_row, *skip;  ///< [Q]: gradient by cumsum_i as a row; part of dD
     KOKKOS_INLINE_FUNCTION Scratch(ScratchCarver& carver, const SsdShape& s, index_t q)
-        : begin(carver.take<int>(q)),
-          end(carver.take<int>(q)),
+        : begin(carver.take<int>(padded(q))),
+          end(carver.take<int>(padded(q))),
           head(carver, q),
           B(carver.take<S>(q * padded(s.state_dim))),
           C(carver.take<S>(q * padded(s.state_dim))),
@@ -180,8 +176,7 @@ struct Backward {
     for_each_tile(team, n, n, [&](const index_t i, const index_t j) {
       if (j >= i + tile_rows) return;  // j > i throughout
       Tile<S> tile;
-      tile.clear();
-      tile.multiply_add(scratch.Ct + i, ldq, scratch.Bt + j, ldq, 0, N);
+      tile.multiply(scratch.Ct + i, ldq, scratch.Bt + j, ldq, 0, N);
       tile.store(scratch.scores + i * ldq + j, ldq, tile_rows, lanes);
     });
     for_each_block(team, padded(n), ldq, [&](const index_t i, const index_t j0) {
@@ -215,8 +210,7 @@ struct Backward {
     for_each_tile(team, n, n, [&](const index_t i, const index_t j) {
       if (j >= i + tile_rows || j + lanes <= scratch.begin[i]) return;
       Tile<S> tile;
-      tile.clear();
-      tile.multiply_add(scratch.dyt + i, ldq, scratch.xt + j, ldq, 0, P);
+      tile.multiply(scratch.dyt + i, ldq, scratch.xt + j, ldq, 0, P);
       tile.store(scratch.weights + i * ldq + j, ldq, tile_rows, lanes);
     });
     for_each_row(team, n, [&](const index_t row) {
@@ -244,9 +238,8 @@ struct Backward {
     });
     for_each_tile(team, n, P, [&](const index_t j, const index_t p) {
       Tile<S> tile;
-      tile.clear();
       const index_t end = scratch.end[math::min(j + tile_rows, n) - 1];
-      tile.multiply_add(scratch.weights + j, ldq, scratch.dy + p, ldp, j, end);
+      tile.multiply(scratch.weights + j, ldq, scratch.dy + p, ldp, j, end);
       tile.store(scratch.dx + j * ldp + p, ldp, tile_rows, lanes);
     });
   }
@@ -266,8 +259,7 @@ struct Backward {
     pack(team, scratch.state, &in.states(row, 0), N, P, N);
     for_each_tile(team, n, N, [&](const index_t i, const index_t m) {
       Tile<S> tile;
-      tile.clear();
-      tile.multiply_add(scratch.dyt + i, ldq, scratch.state + m, ldn, 0, P);
+      tile.multiply(scratch.dyt + i, ldq, scratch.state + m, ldn, 0, P);
       tile.scale_rows(from_start + i);
       tile.store(scratch.dC + i * ldn + m, ldn, tile_rows, lanes);
     });
@@ -286,8 +278,7 @@ struct Backward {
     });
     for_each_tile(team, P, N, [&](const index_t p, const index_t m) {
       Tile<S> tile;
-      tile.clear();
-      tile.multiply_add(scratch.dy + p, ldp, scratch.C + m, ldn, 0, scratch.end[0]);
+      tile.multiply(scratch.dy + p, ldp, scratch.C + m, ldn, 0, scratch.end[0]);
       tile.store(target + p * N + m, N, P - p, N - m);
     });
   }
@@ -329,13 +320,11 @@ struct Backward {
     pack_transposed(team, dscores_t, ldq, scratch.dscores, ldq, n, n);
     for_each_tile(team, n, N, [&](const index_t i, const index_t m) {
       Tile<S> tile;
-      tile.clear();
-      tile.multiply_add(dscores_t + i, ldq, scratch.B + m, ldn, scratch.begin[i],
-                        math::min(i + tile_rows, n));
+      tile.multiply(dscores_t + i, ldq, scratch.B + m, ldn, scratch.begin[i],
+                    math::min(i + tile_rows, n));
       tile.add_to(scratch.dC_sum + i * ldn + m, ldn, tile_rows, lanes);
-      tile.clear();
       const index_t end = scratch.end[math::min(i + tile_rows, n) - 1];
-      tile.multiply_add(scratch.dscores + i, ldq, scratch.C + m, ldn, i, end);
+      tile.multiply(scratch.dscores + i, ldq, scratch.C + m, ldn, i, end);
       tile.store(&dssm_B(chunk.first + i, g * N + m), leading_dimension(dssm_B), n - i, N - m);
     });
     for_each_block(team, n, N, [&](const index_t i, const index_t m0) {
@@ -358,13 +347,13 @@ void require_inputs(const char* name, const SsdShape& shape, const Inputs<S>& in
   require_shape_or_empty(name, "segment", in.segment, shape.num_tokens());
 }
 
-/// Multiply-adds of one product with every token's row of [P, N], and of one with the lower half of
-/// the scores.
+/// Multiply-adds of one product with every token's row of [P, N], and of one with the causal pairs
+/// (half of Q + 1 per token) of the scores.
 double state_flops(const SsdShape& s) {
   return 2.0 * s.num_tokens() * s.num_heads * s.head_dim * s.state_dim;
 }
 double score_flops(const SsdShape& s, index_t count, index_t width) {
-  return 1.0 * s.num_tokens() * math::min(s.chunk_size, s.seq_length) * count * width;
+  return 1.0 * s.num_tokens() * (math::min(s.chunk_size, s.seq_length) + 1) * count * width;
 }
 }  // namespace
 

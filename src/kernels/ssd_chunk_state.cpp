@@ -32,8 +32,8 @@ struct Forward {
     HeadDecays<S> head;
     S *B, *x;  ///< [Q, N], [Q, P] scaled
     KOKKOS_INLINE_FUNCTION Scratch(ScratchCarver& carver, const SsdShape& s, index_t q)
-        : begin(carver.take<int>(q)),
-          end(carver.take<int>(q)),
+        : begin(carver.take<int>(padded(q))),
+          end(carver.take<int>(padded(q))),
           head(carver, q),
           B(carver.take<S>(q * padded(s.state_dim))),
           x(carver.take<S>(q * padded(s.head_dim))) {}
@@ -61,8 +61,7 @@ struct Forward {
       S* target = &states(chunk.row * shape.num_heads + h, 0);
       for_each_tile(team, P, N, [&](const index_t p, const index_t m) {
         Tile<S> tile;
-        tile.clear();
-        tile.multiply_add(scratch.x + p, ldp, scratch.B + m, ldn, scratch.begin[n - 1], n);
+        tile.multiply(scratch.x + p, ldp, scratch.B + m, ldn, scratch.begin[n - 1], n);
         tile.store(target + p * N + m, N, P - p, N - m);
       });
     }
@@ -85,8 +84,8 @@ struct Backward {
     S* dx;        ///< [Q, P]
     S* of_decay;  ///< [P]
     KOKKOS_INLINE_FUNCTION Scratch(ScratchCarver& carver, const SsdShape& s, index_t q)
-        : begin(carver.take<int>(q)),
-          end(carver.take<int>(q)),
+        : begin(carver.take<int>(padded(q))),
+          end(carver.take<int>(padded(q))),
           head(carver, q),
           Bt(carver.take<S>(s.state_dim * padded(q))),
           xt(carver.take<S>(s.head_dim * padded(q))),
@@ -131,18 +130,14 @@ struct Backward {
     for_each_tile(team, n, N, [&](const index_t j, const index_t m) {
       if (j + tile_rows <= begin) return;
       Tile<S> tile;
-      tile.clear();
-      tile.multiply_add(scratch.xt + j, ldq, scratch.dZ + m, ldn, 0, P);
+      tile.multiply(scratch.xt + j, ldq, scratch.dZ + m, ldn, 0, P);
       tile.add_to(&dssm_B(chunk.first + j, g * N + m), leading_dimension(dssm_B), n - j, N - m);
     });
     // Delta_j x_j gets exp(..) dZ B_j
     for_each_tile(team, n, P, [&](const index_t j, const index_t p) {
       Tile<S> tile;
-      tile.clear();
-      if (j + tile_rows > begin) {
-        tile.multiply_add(scratch.Bt + j, ldq, scratch.dZt + p, ldp, 0, N);
-        tile.scale_rows(to_end + j);
-      }
+      tile.multiply(scratch.Bt + j, ldq, scratch.dZt + p, ldp, 0, j + tile_rows > begin ? N : 0);
+      tile.scale_rows(to_end + j);
       tile.store(scratch.dx + j * ldp + p, ldp, tile_rows, lanes);
     });
     for_each_row(team, n, [&](const index_t j) {

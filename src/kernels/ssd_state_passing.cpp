@@ -17,7 +17,8 @@ KOKKOS_INLINE_FUNCTION S chunk_decay(const SsdShape& shape, const View1<const to
   if (segment.extent(0) != 0)
     for (index_t t = chunk.first + 1; t < chunk.first + chunk.tokens; ++t)
       if (segment(t) != segment(t - 1)) return S(0);
-  return decay_factor(dA_cumsum(chunk.first + chunk.tokens - 1, head));
+  const S exponent = dA_cumsum(chunk.first + chunk.tokens - 1, head);
+  return exponent < smallest_exponent<S> ? S(0) : vector_exp(exponent);
 }
 
 constexpr index_t carried_elements = on_host ? 256 : 1;
