@@ -143,6 +143,13 @@ void write_spec(CheckpointWriter& writer, const SubmodelSpec& spec) {
   writer.text("submodel." + spec.name, to_json(spec));
 }
 
+void write_router(CheckpointWriter& writer, const Router<float>& router) {
+  write_store(writer, "router/", router.parameters(), value_of);
+}
+void read_router(const CheckpointReader& reader, Router<float>& router) {
+  read_store(reader, "router/", router.parameters(), value_of);
+}
+
 void write_state(CheckpointWriter& writer, const TrainState& state, const std::string& deck) {
   write_model(writer, *state.model, deck, "training");
   writer.attribute("step", state.step);
@@ -151,7 +158,7 @@ void write_state(CheckpointWriter& writer, const TrainState& state, const std::s
   if (!state.elastic) return;
   const auto& elastic = *state.elastic;
   write_ranking(writer, elastic.ranking);
-  write_store(writer, "router/", elastic.router->parameters(), value_of);
+  write_router(writer, *elastic.router);
   write_moments(writer, "optimizer/router/", elastic.router->parameters(),
                 *elastic.router_optimizer);
 }
@@ -189,9 +196,9 @@ void read_state(const CheckpointReader& reader, const RunConfig& config, TrainSt
   state.step = reader.attribute_as<index_t>("step");
   if (reader.attribute_as<index_t>("elastic") != 0) {
     make_elastic(config, read_ranking(reader, state.model->shape()), state);
-    const auto& router = state.elastic->router->parameters();
-    read_store(reader, "router/", router, value_of);
-    read_moments(reader, "optimizer/router/", router, *state.elastic->router_optimizer);
+    read_router(reader, *state.elastic->router);
+    read_moments(reader, "optimizer/router/", state.elastic->router->parameters(),
+                 *state.elastic->router_optimizer);
   }
   read_moments(reader, "optimizer/model/", state.model->parameters(), *state.optimizer);
 }

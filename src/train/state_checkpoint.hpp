@@ -13,10 +13,13 @@
 
 namespace elastic {
 
-/// Model values, shape and deck; with `optimizer` also moments. Called by one rank.
+/// Model values, shape and deck. Writing is done by one rank.
 void write_model(CheckpointWriter& writer, const LanguageModel<float>& model,
                  const std::string& deck, const std::string& kind);
 void write_ranking(CheckpointWriter& writer, const Ranking& ranking);
+/// The router's weights.
+void write_router(CheckpointWriter& writer, const Router<float>& router);
+void read_router(const CheckpointReader& reader, Router<float>& router);
 /// Everything needed to resume.
 void write_state(CheckpointWriter& writer, const TrainState& state, const std::string& deck);
 /// A submodel's widths, a few hundred bytes.

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// elastic.x DECK [block/key=value ...]   runs the phases of a deck; other verbs work on checkpoint
+// files.
+//
+// 1 MPI and Kokkos up   2 command line   3 deck read on rank 0 and broadcast   4 all mistakes at
+// once   5 --check: plan and stop 6 run   7 one message and a documented exit code (base/error.hpp)
+// on every rank
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <iostream>
+
+#include "base/log.hpp"
+#include "base/version.hpp"
+#include "comm/all_ranks_agree.hpp"
+#include "comm/collectives.hpp"
+#include "deck/parser.hpp"
+#include "kernels/gemm.hpp"
+#include "train/run.hpp"
+#include "train/run_plan.hpp"
+#include "train/verbs.hpp"
+
+namespace elastic {
+namespace {
+
+struct CommandLine {
+  std::string deck;
+  std::vector<std::string> overrides;
+  bool check = false, resume = false, keys = false, markdown = false;
+  std::string keys_block;
+  VerbOptions verb;
+};
+
+/// Fills `line`; returns an exit code if there is nothing left to do.
+std::optional<int> parse_command_line(int argc, char** argv, bool speaks, CommandLine& line) {
+  CLI::App app(
+      "Trains elastic hybrid Mamba-2 / attention / MLP language models: one parent, many nested "
+      "submodels.",
+      "elastic.x");
+  app.set_version_flag("--version", fmt::format("elastic.x {} ({}, Kokkos {})", kVersion,
+                                                kBuildType, kKokkosVersion));
+  app.add_option("deck", line.deck, "Input deck, e.g. input/quickstart.in");
+  app.add_option("overrides", line.overrides,
+                 "Deck values from the command line: block/key=value ...");
+  app.add_flag("--check", line.check, "Check the deck, print the plan, sizes and costs, and stop");
+  app.add_flag("--resume", line.resume, "Continue from the newest checkpoint of the run folder");
+  auto* keys = app.add_option("--keys", line.keys_block,
+                              "Print the reference of all deck keys, or of one block")
+                   ->expected(0, 1);
+  app.add_flag("--markdown", line.markdown, "With --keys: as Markdown");
+  add_verbs(app, line.verb);
+  app.require_subcommand(0, 1);
+  app.footer(
+      "Exit codes: 0 done, 1 wrong input, 2 failure while running, 3 numbers not finite, 85 "
+      "stopped and resumable.");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return speaks ? app.exit(error) : 0;
+    if (speaks)
+      std::fprintf(stderr, "elastic.x: %s\nRun elastic.x --help for the command line.\n",
+                   error.what());
+    return static_cast<int>(ExitCode::input);
+  }
+  line.keys = keys->count() > 0;
+  if (line.keys || line.verb.verb != Verb::none || !line.deck.empty()) return std::nullopt;
+  if (speaks) std::cout << app.help();
+  return static_cast<int>(ExitCode::input);
+}
+
+ResolvedDeck read_deck(const Communicator& world, const CommandLine& line) {
+  std::string text = all_ranks_agree(
+      world, [&] { return world.is_root() ? read_deck_file(line.deck) : std::string(); });
+  broadcast(world, text);
+  return all_ranks_agree(world, [&] { return read_run_config(text, line.deck, line.overrides); });
+}
+
+ExitCode execute(Communicator& world, const CommandLine& line) {
+  if (line.keys) {
+    const std::string reference = run_config_reference(line.markdown, line.keys_block);
+    if (world.is_root()) std::fputs(reference.c_str(), stdout);
+    return ExitCode::success;
+  }
+  if (line.verb.verb != Verb::none) return run_verb(world, line.verb);
+  const ResolvedDeck deck = read_deck(world, line);
+  if (line.check) {
+    log::info("{}", all_ranks_agree(world, [&] { return run_plan(deck, world.size()); }));
+    return ExitCode::success;
+  }
+  world.set_deterministic(deck.config.job.deterministic);
+  kernels::set_deterministic_gemm(deck.config.job.deterministic);
+  return Run(world, deck, line.resume).execute();
+}
+
+/// Prints an error once if all ranks failed alike; otherwise prints it here and ends the others.
+int report_error(const Communicator& world, const std::string& message, ExitCode code) {
+  constexpr double kSecondsForOthers = 10;
+  const bool together = all_ranks_arrive(kSecondsForOthers);
+  if (!together || world.is_root()) log::error("elastic.x: {}", message);
+  if (!together) abort_all_ranks(code);
+  return static_cast<int>(code);
+}
+
+int start(int argc, char** argv) {
+  Communicator world = Communicator::world();
+  log::initialize(world.rank());
+  CommandLine line;
+  if (const auto code = parse_command_line(argc, argv, world.is_root(), line)) return *code;
+  try {
+    return static_cast<int>(execute(world, line));
+  } catch (const Error& error) {
+    return report_error(world, error.what(), error.code());
+  } catch (const std::exception& error) {
+    return report_error(world, error.what(), ExitCode::runtime);
+  }
+}
+
+}  // namespace
+}  // namespace elastic
+
+int main(int argc, char** argv) {
+  try {
+    elastic::MpiEnvironment mpi(argc, argv);
+    Kokkos::initialize(argc, argv);
+    const int code = elastic::start(argc, argv);
+    Kokkos::finalize();
+    return code;
+  } catch (const elastic::Error& error) {
+    std::fprintf(stderr, "elastic.x: %s\n", error.what());
+    return static_cast<int>(error.code());
+  }
+}

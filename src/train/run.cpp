@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+// Start, resume and end of a run, and its training loop; the phases after training are in
+// run_phases.cpp.
+#include "train/run.hpp"
+
+#include "base/log.hpp"
+#include "base/region.hpp"
+#include "comm/collectives.hpp"
+#include "io/durable_file.hpp"
+#include "train/importance_pass.hpp"
+#include "train/state_checkpoint.hpp"
+#include "train/stop_signal.hpp"
+
+namespace elastic {
+
+Run::Run(const Communicator& comm, const ResolvedDeck& deck, bool resume)
+    : m_comm(comm),
+      m_deck(deck),
+      m_config(deck.config),
+      m_curriculum(make_curriculum(deck.config)),
+      m_folder{deck.config.job.run_folder()},
+      m_checkpoints(m_folder.checkpoints(), deck.config.checkpoint.keep),
+      m_state(all_ranks_agree(comm, [&] { return make_parent(deck.config); })) {
+  all_ranks_agree(comm,
+                  [&] { m_validation = std::make_unique<Validation>(m_comm, m_config, m_arena); });
+  if (resume)
+    restore();
+  else
+    start_new();
+  on_root([&] { write_file_durably(m_folder.deck(), m_deck.text); });
+  on_root(
+      [&] { m_history = std::make_unique<RunHistory>(m_folder, m_config, m_state.step, true); });
+  if (!m_history) m_history = std::make_unique<RunHistory>(m_folder, m_config, m_state.step, false);
+}
+
+void Run::start_new() {
+  on_root([&] {
+    const auto aside = prepare_new_run(m_folder);
+    if (!aside.empty())
+      log::info("the earlier run in {} was moved to {}", m_folder.root.string(), aside.string());
+  });
+  if (!m_config.job.parent.empty()) read_parent();
+}
+
+void Run::read_parent() {
+  all_ranks_agree(m_comm, [&] {
+    const CheckpointReader reader(m_config.job.parent);
+    read_model(reader, *m_state.model);
+    if (reader.contains("ranking/hidden"))
+      m_given_ranking = read_ranking(reader, m_state.model->shape());
+  });
+  log::info("parent read from {}", m_config.job.parent);
+}
+
+void Run::restore() {
+  std::string path;
+  on_root([&] {
+    const auto latest = m_checkpoints.latest();
+    if (!latest)
+      throw InputError(fmt::format("{}: no checkpoint to resume from; start without --resume",
+                                   m_folder.checkpoints().string()));
+    path = latest->string();
+  });
+  broadcast(m_comm, path);
+  all_ranks_agree(m_comm, [&] {
+    const CheckpointReader reader(path);
+    read_state(reader, m_config, m_state);
+    if (m_state.step > m_curriculum.total_steps)
+      throw InputError(fmt::format("{}: step {} lies beyond the {} steps of this deck", path,
+                                   m_state.step, m_curriculum.total_steps));
+    if (m_state.elastic) read_model(CheckpointReader(m_folder.parent()), *m_state.elastic->teacher);
+  });
+  log::info("resumed from {} at step {} of {}", path, m_state.step, m_curriculum.total_steps);
+}
+
+ExitCode Run::execute() {
+  log::info("{}", describe(m_curriculum, m_config));
+  if (!train()) return ExitCode::requeue;
+  if (m_config.job.has(Phase::slice) && m_state.elastic) slice_phase();
+  if (m_config.job.has(Phase::evaluate)) evaluate_phase();
+  if (m_config.job.has(Phase::report)) report_phase();
+  return ExitCode::success;
+}
+
+bool Run::train() {
+  const StopSignal signal;
+  TrainStep step(m_comm, m_config, m_curriculum, m_arena);
+  Progress progress(m_curriculum, m_state.step, m_config.output.every_steps, m_comm.is_root());
+  const index_t first_step = m_state.step;
+  double seconds = 0;  // of the steps alone
+  while (m_state.step < m_curriculum.total_steps) {
+    const Stage& stage = m_curriculum.stage_of(m_state.step + 1);
+    if (m_state.step == stage.first_step || m_state.step == first_step) {
+      progress.finish_line();
+      enter_stage(stage);
+    }
+    const double start = wall_seconds();
+    const StepMetrics metrics = step.run(m_state);
+    seconds += wall_seconds() - start;
+    progress.report(m_state.step, metrics);
+    const bool stopping = signal.requested(m_comm) || m_state.step == m_config.job.stop_after_step;
+    after_step(stage, metrics, stopping);
+    if (stopping && m_state.step < m_curriculum.total_steps) {
+      progress.finish_line();
+      log::info("stopped after step {}; continue with --resume", m_state.step);
+      return false;
+    }
+  }
+  progress.finish_line();
+  m_results.seconds = seconds;
+  if (seconds > 0)
+    m_results.tokens_per_second = static_cast<double>(m_curriculum.tokens_after(m_state.step) -
+                                                      m_curriculum.tokens_after(first_step)) /
+                                  seconds;
+  if (!m_state.elastic && m_config.job.has(Phase::rank)) rank_and_begin_elastic();
+  return true;
+}
+
+void Run::enter_stage(const Stage& stage) {
+  if (stage.elastic && !m_state.elastic) rank_and_begin_elastic();
+  log::info("step {}: stage {} begins: {} steps of {} sequences of {} tokens", m_state.step,
+            stage.config.name, stage.steps, stage.config.global_batch_size,
+            stage.config.seq_length);
+}
+
+void Run::rank_and_begin_elastic() {
+  Ranking ranking = identity_ranking(m_state.model->shape());
+  if (m_config.job.has(Phase::rank)) {
+    log::info("ranking the parent on {} sequences of {} tokens", m_config.rank.samples,
+              m_config.rank.seq_length);
+    ranking = ImportancePass(m_comm, m_config, m_arena).rank(*m_state.model);
+  } else if (!m_given_ranking.drop_order.empty()) {
+    ranking.drop_order = m_given_ranking.drop_order;
+  }
+  begin_elastic(m_config, ranking, m_state);
+  auto& elastic = *m_state.elastic;
+  if (!m_given_ranking.hidden.empty()) {
+    elastic.ranking = compose(m_given_ranking, ranking);
+    elastic.ranking.drop_order = ranking.drop_order;
+  }
+  on_root([&] {
+    CheckpointWriter writer(m_folder.parent());
+    write_model(writer, *elastic.teacher, m_deck.text, "parent");
+    write_ranking(writer, elastic.ranking);
+    writer.commit();
+  });
+}
+
+StepValidation Run::validate(const Stage& stage) {
+  StepValidation validation;
+  const auto& model = *m_state.model;
+  if (!stage.elastic) {
+    validation.budgets.push_back(
+        m_validation->losses(model, full_spec(model.shape()), nullptr, stage.config.seq_length));
+    return validation;
+  }
+  for (const double budget : m_config.elastic.budgets) {
+    const SubmodelSpec spec = submodel_for(m_config, m_state, budget);
+    validation.budgets.push_back(
+        m_validation->losses(model, spec, m_state.elastic->teacher.get(), stage.config.seq_length));
+    validation.parameters.push_back(parameter_count(model.shape(), expected_widths(spec)));
+  }
+  return validation;
+}
+
+void Run::after_step(const Stage& stage, const StepMetrics& metrics, bool stopping) {
+  const index_t step = m_state.step;
+  const bool stage_ends = step == stage.last_step();
+  const auto due = [&](index_t interval) { return interval > 0 && step % interval == 0; };
+  const bool validates = stage_ends || due(m_config.evaluate.every_steps);
+  if (validates || due(m_config.output.every_steps)) {
+    const StepValidation validation = validates ? validate(stage) : StepValidation{};
+    on_root([&] {
+      m_history->append(step, stage, m_curriculum.tokens_after(step), metrics, validation);
+      m_history->append_router(step, m_state);
+    });
+  }
+  if (stage_ends || stopping || due(m_config.checkpoint.every_steps)) save_checkpoint();
+}
+
+void Run::save_checkpoint() {
+  const Region region("checkpoint");
+  on_root([&] {
+    m_checkpoints.save(
+        m_state.step, [&](CheckpointWriter& writer) { write_state(writer, m_state, m_deck.text); });
+  });
+}
+
+}  // namespace elastic

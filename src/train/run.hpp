@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// A whole run: the phases of the deck in order, in one job, stoppable and resumable at any step.
+//
+//   pretrain (or read) the parent -> rank -> elastic stages -> slice -> evaluate -> report
+#pragma once
+#include "comm/all_ranks_agree.hpp"
+#include "io/checkpoint_folder.hpp"
+#include "train/curriculum.hpp"
+#include "train/progress.hpp"
+#include "train/results.hpp"
+#include "train/run_history.hpp"
+#include "train/train_state.hpp"
+
+namespace elastic {
+
+class Run {
+ public:
+  /// Collective. `resume`: continue from the newest checkpoint of the run folder.
+  Run(const Communicator& comm, const ResolvedDeck& deck, bool resume);
+  /// success, or requeue if the run was asked to stop (a checkpoint is saved, --resume continues).
+  ExitCode execute();
+
+ private:
+  void start_new();
+  void restore();
+  void read_parent();
+  bool train();  // false: stopped before the end
+  void enter_stage(const Stage& stage);
+  void rank_and_begin_elastic();
+  void after_step(const Stage& stage, const StepMetrics& metrics, bool stopping);
+  StepValidation validate(const Stage& stage);
+  void save_checkpoint();
+  void slice_phase();
+  void evaluate_phase();
+  BudgetResult evaluate_budget(const SubmodelSpec& spec, bool trained);
+  void write_model_file(const std::filesystem::path& path, std::size_t num_specs);
+  void report_phase();
+  index_t last_seq_length() const;
+  /// Runs `work` on rank 0 while the others wait; its error is everyone's.
+  template <class Work>
+  void on_root(const Work& work) {
+    all_ranks_agree(m_comm, [&] {
+      if (m_comm.is_root()) work();
+    });
+  }
+
+  const Communicator& m_comm;
+  const ResolvedDeck& m_deck;
+  const RunConfig& m_config;
+  Curriculum m_curriculum;
+  RunFolder m_folder;
+  CheckpointFolder m_checkpoints;
+  Arena m_arena;
+  TrainState m_state;
+  Ranking m_given_ranking;  // of a parent that was read
+  std::unique_ptr<RunHistory> m_history;
+  std::unique_ptr<Validation> m_validation;
+  std::vector<SubmodelSpec> m_specs;
+  RunResults m_results;
+};
+
+}  // namespace elastic
