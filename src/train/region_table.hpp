@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where the time of a run went: its regions (base/region.hpp) over all ranks.
+//
+//   log::info("{}", region_table(world, measure_gemm_peak(ExecutionSpace())));
+#pragma once
+#include <string>
+
+#include "base/types.hpp"
+#include "comm/communicator.hpp"
+
+namespace elastic {
+
+/// One line per region, indented below its parent, siblings by falling time: calls (the most of any
+/// rank), least, mean and largest seconds over the ranks, percent of the sum of the outermost
+/// regions, GFLOP/s per rank (all FLOPs / all seconds), percent of the measured peak. A region that
+/// a rank did not enter counts as 0 seconds there. Collective; the same text on all ranks. No line
+/// break at the end.
+/// [in] peak_flops_per_rank: FLOP/s measured by this rank; 0: no such column entries.
+std::string region_table(const Communicator& comm, double peak_flops_per_rank);
+
+/// FLOP/s of this rank's kernels::gemm<float>, the best of at most 5 large square products; takes
+/// about 0.1 s at most. What it computes counts in no region.
+double measure_gemm_peak(const ExecutionSpace& exec);
+
+}  // namespace elastic
