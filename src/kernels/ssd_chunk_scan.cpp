@@ -216,13 +216,13 @@ struct Backward {
     for_each_row(team, n, [&](const index_t row) {
       const int i = static_cast<int>(row), begin = scratch.begin[i];
       const S sum = scratch.head.cumsum[i];
-      S dot = 0;
+      S dot[lanes] = {};
       for (int first = 0; first <= i; first += static_cast<int>(lanes)) {
         const S* cumsum = scratch.head.cumsum + first;
         const S* scores = scratch.scores + row * ldq + first;
         S* dscores = scratch.dscores + row * ldq + first;
         S* weights = scratch.weights + row * ldq + first;
-        ELASTIC_SIMD_SUM(dot)
+        ELASTIC_SIMD
         for (int l = 0; l < static_cast<int>(lanes); ++l) {
           const S exponent = sum - cumsum[l];
           const bool sees =
@@ -230,11 +230,14 @@ struct Backward {
           const S decay = vector_exp(exponent);
           const S gradient = sees ? weights[l] * decay : S(0);
           dscores[l] += gradient;
-          dot += gradient * scores[l];
+          dot[l] += sees ? gradient * scores[l] : S(0);
           weights[l] = sees ? scores[l] * decay : S(0);
         }
       }
-      scratch.of_row[row] = dot;
+      S sum_of_lanes = 0;
+      ELASTIC_SIMD_SUM(sum_of_lanes)
+      for (index_t l = 0; l < lanes; ++l) sum_of_lanes += dot[l];
+      scratch.of_row[row] = sum_of_lanes;
     });
     for_each_tile(team, n, P, [&](const index_t j, const index_t p) {
       Tile<S> tile;

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random inputs, saved values and gradients of one scan, for the tests of kernels/ssd*.
 #pragma once
+#include <fmt/format.h>
+
+#include <string>
+#include <vector>
+
 #include "kernels/ssd.hpp"
 #include "unit_tests/support/reference_ssd.hpp"
 #include "unit_tests/support/views.hpp"

@@ -2,6 +2,7 @@
 // The state-space scan and the convolution as written in the paper, position by position, in double
 // precision on the host.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <vector>
 

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Step 3 of the chunked scan by hand, and its transpose.
+#include "kernels/ssd_state_passing.hpp"
+
+#include "unit_tests/kernels/ssd_problem.hpp"
+#include "unit_tests/support/gradient.hpp"
+
+using namespace elastic;
+using namespace elastic::test;
+
+namespace {
+TEST(SsdStatePassing, carries_decayed_states_within_a_document) {
+  const kernels::SsdShape shape{1, 8, 1, 1, 1, 1, 2};
+  const auto cumsum = to_device(
+      std::vector<double>{9, std::log(0.5), 9, std::log(0.5), 9, std::log(0.25), 9, 9}, 8, 1);
+  for (const bool split : {false, true}) {
+    const auto states = to_device(std::vector<double>{1, 2, 3, 4}, 4, 1);
+    View1<token_t> segment;
+    if (split) segment = to_device(std::vector<token_t>{1, 1, 1, 1, 1, 2, 2, 2});
+    kernels::ssd_state_passing_forward<double>(ExecutionSpace(), shape, cumsum, segment, states);
+    // S_1 = 1, S_2 = 0.5 * 1 + 2, S_3 = d_2 S_2 + 3 with d_2 = 0.25, or 0 where a document begins
+    // in chunk 2
+    EXPECT_TRUE(near(states, std::vector<double>{0, 1, 2.5, split ? 3 : 3.625}, 1e-15));
+  }
+}
+
+TEST(SsdStatePassing, backward_is_the_transpose) {
+  const kernels::SsdShape shape{2, 30, 3, 7, 1, 45, 4};
+  for (const bool extras : {false, true}) {
+    const SsdProblem<double> problem(shape, extras);
+    const auto cumsum = random_matrix<double>(60, 3, 5, -2, 0);
+    const auto Z = random_matrix<double>(shape.num_states(), 7 * 45, 6),
+               w = random_matrix<double>(shape.num_states(), 7 * 45, 7);
+    const auto S = clone(Z), dZ = clone(w);
+    kernels::ssd_state_passing_forward<double>(ExecutionSpace(), shape, cumsum, problem.segment, S);
+    kernels::ssd_state_passing_backward<double>(ExecutionSpace(), shape, cumsum, problem.segment,
+                                                dZ);
+    EXPECT_NEAR(dot(S, w), dot(Z, dZ), 1e-10);
+    EXPECT_NE(dot(S, w), 0);
+  }
+}
+}  // namespace
