@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/plan_memory.hpp"
+
+#include <algorithm>
+
+#include "elastic/cost_model.hpp"
+#include "kernels/attention.hpp"
+#include "kernels/causal_conv1d.hpp"
+#include "kernels/gated_rmsnorm.hpp"
+#include "kernels/ssd.hpp"
+#include "train/curriculum.hpp"
+
+namespace elastic {
+namespace {
+constexpr double kReal = sizeof(float);
+// Measured with HDF5 1.10 (test_run_plan.cpp): headers and attributes of one dataset, of an empty
+// checkpoint.
+constexpr double kTensorOverhead = 1, kFileOverhead = 1;
+
+/// What one layer takes on B sequences of length L, in elements.
+struct LayerElements {
+  double forward = 0, backward = 0;
+};
+
+struct Tokens {
+  index_t batch, seq_length;
+  index_t count() const { return batch * seq_length; }
+};
+
+LayerElements mamba_elements(const ModelShape& shape, const LayerShape& layer, Tokens t) {
+  const index_t inner = layer.inner(), state = layer.num_groups * shape.mamba_state_dim;
+  const kernels::SsdShape scan{.batch = t.batch,
+                               .seq_length = t.seq_length,
+                               .num_heads = layer.width,
+                               .head_dim = layer.head_channels,
+                               .num_groups = layer.num_groups,
+                               .state_dim = shape.mamba_state_dim,
+                               .chunk_size = shape.chunk_size};
+  const index_t n = t.count();
+  const index_t forward = n * (5 * inner + 4 * state + 3 * layer.width + layer.num_groups) +
+                          scan.num_states() * layer.head_channels * shape.mamba_state_dim;
+  const index_t after_scan =
+      n * (inner + 2 * state) +
+      kernels::causal_conv1d_workspace_size(n, std::max(inner, state), shape.mamba_d_conv);
+  const index_t backward = n * (4 * inner + 2 * state + layer.width) +
+                           kernels::gated_rmsnorm_workspace_size(n, inner) +
+                           std::max(kernels::ssd_workspace_size(scan), after_scan);
+  return {static_cast<double>(forward), static_cast<double>(backward)};
+}
+
+LayerElements attention_elements(const LayerShape& layer, Tokens t, bool masked) {
+  const index_t inner = layer.inner(), kv = layer.num_groups * layer.head_channels, n = t.count();
+  const index_t workspace = kernels::attention_workspace_size({.batch = t.batch,
+                                                               .seq_length = t.seq_length,
+                                                               .num_heads = layer.width,
+                                                               .num_groups = layer.num_groups,
+                                                               .head_dim = layer.head_channels});
+  return {static_cast<double>(n * ((masked ? 3 : 2) * inner + 2 * kv + layer.width)),
+          static_cast<double>(n * (2 * inner + 2 * kv) + workspace)};
+}
+
+LayerElements layer_elements(const ModelShape& shape, const LayerShape& layer, Tokens t,
+                             bool masked) {
+  const auto n = static_cast<double>(t.count()), d = static_cast<double>(shape.hidden_size);
+  LayerElements own;
+  if (layer.kind == LayerKind::mlp)
+    own = {2 * n * static_cast<double>(layer.width), n * static_cast<double>(layer.width)};
+  else if (layer.kind == LayerKind::attention)
+    own = attention_elements(layer, t, masked);
+  else
+    own = mamba_elements(shape, layer, t);
+  const auto norm =
+      static_cast<double>(kernels::rmsnorm_workspace_size(t.count(), shape.hidden_size));
+  return {own.forward + n * (2 * d + 1), n * 2 * d + std::max(own.backward, norm)};
+}
+
+/// Fills kept, backward and logits for one stage.
+PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const Stage& stage) {
+  const Tokens t{config.parallel.micro_batch_size, stage.config.seq_length};
+  const auto n = static_cast<double>(t.count()), d = static_cast<double>(shape.hidden_size);
+  const bool masked = stage.elastic && config.elastic.num_attention_heads.size() > 1;
+  const bool teacher = stage.elastic && config.distill.distillation_weight != 0;
+  double kept = n * (4 * d + 1) +
+                static_cast<double>(kernels::rmsnorm_workspace_size(t.count(), shape.hidden_size));
+  if (teacher) kept += n * (2 * d + 1);
+  double backward = 0;
+  for (const auto& layer : shape.layers) {
+    const LayerElements e = layer_elements(shape, layer, t, masked);
+    kept += n * d + (config.parallel.recompute ? 0 : e.forward);
+    backward = std::max(backward, e.backward + (config.parallel.recompute ? e.forward : 0));
+  }
+  const auto chunk = static_cast<double>(std::min(config.parallel.logit_chunk_tokens, t.count()));
+  const double vocab = static_cast<double>(shape.vocab_size);
+  PlanMemory memory;
+  memory.stage = stage.config.name;
+  memory.kept = kReal * (kept + 4 * n);
+  memory.backward = kReal * backward;
+  memory.logits = kReal * chunk * (teacher ? 2 * vocab + 1 : vocab + 1);
+  return memory;
+}
+
+double parameters_of(const ModelShape& shape) {
+  return parameter_count(shape, expected_widths(full_spec(shape)));
+}
+
+double ranking_elements(const ModelShape& shape) {
+  index_t count = shape.hidden_size + shape.num_layers();
+  for (const auto& layer : shape.layers)
+    count += layer.width + (layer.kind == LayerKind::mamba ? layer.head_channels : 0);
+  return static_cast<double>(count);
+}
+index_t ranking_tensors(const ModelShape& shape) {
+  index_t count = 2;
+  for (const auto& layer : shape.layers) count += layer.kind == LayerKind::mamba ? 2 : 1;
+  return count;
+}
+
+}  // namespace
+
+PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent,
+                       index_t router_parameters) {
+  PlanMemory largest;
+  for (const auto& stage : make_curriculum(config).stages) {
+    const PlanMemory memory = step_memory(config, parent, stage);
+    if (memory.total() > largest.total()) largest = memory;
+  }
+  const double p = parameters_of(parent);
+  largest.weights = kReal * p;
+  largest.gradients = kReal * p;
+  largest.moments = 2 * kReal * p;
+  if (router_parameters > 0) largest.teacher = kReal * p;
+  largest.router = 4 * kReal * static_cast<double>(router_parameters);
+  return largest;
+}
+
+index_t num_tensors(const ModelShape& shape) {
+  index_t count = 3;  // embeddings, final norm, output layer
+  for (const auto& layer : shape.layers)
+    count += layer.kind == LayerKind::mamba ? 17 : layer.kind == LayerKind::attention ? 5 : 3;
+  return count;
+}
+
+double model_file_bytes(const ModelShape& shape, std::size_t deck_characters) {
+  return kReal * parameters_of(shape) + kTensorOverhead * static_cast<double>(num_tensors(shape)) +
+         kFileOverhead + static_cast<double>(deck_characters);
+}
+
+double training_file_bytes(const ModelShape& shape, std::size_t deck_characters,
+                           index_t router_parameters, index_t router_tensors) {
+  const double values = 3 * (parameters_of(shape) + static_cast<double>(router_parameters));
+  index_t tensors = 3 * (num_tensors(shape) + router_tensors);
+  double ranking = 0;
+  if (router_tensors > 0) {
+    ranking = ranking_elements(shape) * static_cast<double>(sizeof(index_t));
+    tensors += ranking_tensors(shape);
+  }
+  return kReal * values + ranking + kTensorOverhead * static_cast<double>(tensors) + kFileOverhead +
+         static_cast<double>(deck_characters);
+}
+
+}  // namespace elastic

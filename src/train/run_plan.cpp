@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/run_plan.hpp"
+
+#include "elastic/cost_model.hpp"
+#include "train/plan_budgets.hpp"
+#include "train/plan_memory.hpp"
+#include "train/plan_units.hpp"
+#include "train/plan_work.hpp"
+
+namespace elastic {
+namespace {
+
+std::string line(const char* name, const std::string& text) {
+  return fmt::format("{:<8} {}\n", name, text);
+}
+
+double parameters_of(const ModelShape& parent, const SubmodelSpec& spec) {
+  return parameter_count(parent, expected_widths(spec));
+}
+
+/// Parameters of all layers of a kind.
+double parameters_of_kind(const ModelShape& parent, LayerKind kind) {
+  ExpectedWidths widths = expected_widths(full_spec(parent)), none = widths;
+  for (std::size_t l = 0; l < parent.layers.size(); ++l) {
+    none.layers[l].keep = 0;
+    if (parent.layers[l].kind != kind) widths.layers[l].keep = 0;
+  }
+  return parameter_count(parent, widths) - parameter_count(parent, none);
+}
+
+std::string model_lines(const ModelShape& parent) {
+  std::string text =
+      line("parent", fmt::format("{}: {} layers, hidden {}, vocabulary {}", parent.pattern(),
+                                 parent.num_layers(), parent.hidden_size, parent.vocab_size));
+  text += line("", describe(parent, full_spec(parent)));
+  const double all = parameters_of(parent, full_spec(parent));
+  double rest = all;
+  std::string kinds;
+  for (const auto& [kind, name] :
+       {std::pair(LayerKind::mamba, "Mamba"), std::pair(LayerKind::attention, "attention"),
+        std::pair(LayerKind::mlp, "MLP")}) {
+    const double part = parameters_of_kind(parent, kind);
+    rest -= part;
+    if (part > 0) kinds += fmt::format(" + {:.0f} {}", part, name);
+  }
+  return text +
+         line("", fmt::format("{:.0f} parameters = {:.0f} embeddings, output layer and final "
+                              "norm{}",
+                              all, rest, kinds));
+}
+
+std::string cost_text(const RunConfig& config, double cost) {
+  return config.elastic.loss.cost.kind == BudgetKind::memory ? in_bytes(cost)
+                                                             : fmt::format("{:.0f}", cost);
+}
+
+std::string budget_lines(const RunConfig& config, const ModelShape& parent,
+                         const PlanBudgets& plan) {
+  const auto& elastic = config.elastic;
+  std::string text = line(
+      "space",
+      fmt::format("{} decisions, {:.3g} submodels, {:.3g} of them homogeneous; cost "
+                  "({}) from {} ({:.4f}) to {} (1)",
+                  plan.decisions, plan.combinations, plan.homogeneous_combinations,
+                  elastic.loss.cost.kind == BudgetKind::memory ? "inference memory" : "parameters",
+                  cost_text(config, plan.least_cost), plan.least_cost / plan.full_cost,
+                  cost_text(config, plan.full_cost)));
+  if (elastic.drop_layers.size() > 1)
+    text +=
+        line("", "layers are dropped here from the last one on; the rank phase finds the order");
+  for (const auto& budget : plan.budgets) {
+    const auto specs_line = [&](const SubmodelSpec& spec) {
+      const double c = cost(parent, expected_widths(spec), elastic.loss.cost);
+      return fmt::format("{:.4f} {:>12.0f} parameters  {}", c / plan.full_cost,
+                         parameters_of(parent, spec), describe(parent, spec));
+    };
+    std::string title = fmt::format("budget {:<8}", budget.name);
+    if (budget.homogeneous.empty())
+      text += line("", fmt::format("{} {}  (no homogeneous widths within 1%)", title,
+                                   specs_line(budget.spec)));
+    for (const auto& spec : budget.homogeneous) {
+      text += line("", fmt::format("{} {}", title, specs_line(spec)));
+      title.assign(title.size(), ' ');
+    }
+  }
+  return text;
+}
+
+std::string memory_lines(const PlanMemory& memory) {
+  std::string text =
+      line("memory", fmt::format("{} per rank = {} weights + {} gradients + {} moments",
+                                 in_bytes(memory.total()), in_bytes(memory.weights),
+                                 in_bytes(memory.gradients), in_bytes(memory.moments)));
+  if (memory.teacher > 0)
+    text += line("", fmt::format("+ {} teacher + {} router", in_bytes(memory.teacher),
+                                 in_bytes(memory.router)));
+  return text +
+         line("",
+              fmt::format("+ {} activations + {} (the larger of {} backward of a layer "
+                          "and {} logits), full widths, stage {}",
+                          in_bytes(memory.kept), in_bytes(std::max(memory.backward, memory.logits)),
+                          in_bytes(memory.backward), in_bytes(memory.logits), memory.stage));
+}
+
+std::string work_lines(const RunConfig& config, const ModelShape& parent,
+                       const std::vector<SubmodelSpec>& specs) {
+  std::string text;
+  double total = 0, total_full = 0;
+  const Curriculum curriculum = make_curriculum(config);
+  for (const auto& stage : curriculum.stages) {
+    const StageWork work = stage_work(config, parent, stage, specs);
+    const auto steps = static_cast<double>(stage.steps);
+    total += steps * work.flops_per_step;
+    total_full += steps * work.full_flops_per_step;
+    std::string per_step = with_prefix(work.flops_per_step, "FLOP");
+    if (stage.elastic)
+      per_step += fmt::format(" (at first {})", with_prefix(work.full_flops_per_step, "FLOP"));
+    text += line(text.empty() ? "work" : "",
+                 fmt::format("{:<10} {} per step, {} in all", stage.config.name, per_step,
+                             with_prefix(steps * work.flops_per_step, "FLOP")));
+  }
+  return text + line("", fmt::format("in all     {} to {}", with_prefix(total, "FLOP"),
+                                     with_prefix(total_full, "FLOP")));
+}
+
+std::string communication_line(double parameters, int ranks) {
+  if (ranks == 1) return line("messages", "none: one rank");
+  return line("messages", fmt::format("gradients of {} per step; a ring over {} ranks sends {} "
+                                      "from each",
+                                      in_bytes(sizeof(float) * parameters), ranks,
+                                      in_bytes(all_reduce_bytes(parameters, ranks))));
+}
+
+std::string file_lines(const ResolvedDeck& deck, const ModelShape& parent,
+                       const std::vector<SubmodelSpec>& specs,
+                       const ParameterStore<float>* router) {
+  const std::size_t characters = deck.text.size();
+  const double each = training_file_bytes(parent, characters, router ? router->num_elements() : 0,
+                                          router ? router->size() : 0);
+  std::string text = line("files", fmt::format("a checkpoint {}, {} are kept; parent {}",
+                                               in_bytes(each), deck.config.checkpoint.keep,
+                                               in_bytes(model_file_bytes(parent, characters))));
+  for (const auto& spec : specs)
+    text +=
+        line("", fmt::format("submodel {:<8} {}", spec.name,
+                             in_bytes(model_file_bytes(sliced_shape(parent, spec), characters))));
+  return text;
+}
+
+}  // namespace
+
+std::string run_plan(const ResolvedDeck& deck, int ranks) {
+  const RunConfig& config = deck.config;
+  const ModelShape parent = parent_shape(config);
+  const ElasticSpace space = elastic_space(config, parent);
+  const bool elastic = config.job.has(Phase::elastic);
+  std::string text = fmt::format("plan of {} on {} rank{}; all numbers come from formulas\n\n",
+                                 deck.file, ranks, ranks == 1 ? "" : "s");
+  text += model_lines(parent);
+  std::vector<SubmodelSpec> trained, all;
+  std::unique_ptr<Router<float>> router;
+  if (elastic) {
+    const PlanBudgets budgets = plan_budgets(config, parent, space);
+    text += budget_lines(config, parent, budgets);
+    for (const auto& budget : budgets.budgets) all.push_back(budget.spec);
+    trained.assign(all.begin(),
+                   all.begin() + static_cast<std::ptrdiff_t>(config.elastic.budgets.size()));
+    router = std::make_unique<Router<float>>(list_decisions(parent, space), config.elastic.budgets,
+                                             config.router.net,
+                                             static_cast<std::uint32_t>(config.job.seed));
+  }
+  const auto* parameters = router ? &router->parameters() : nullptr;
+  const index_t router_size = parameters ? parameters->num_elements() : 0;
+  text += describe(make_curriculum(config), config) + "\n";
+  text += memory_lines(plan_memory(config, parent, router_size));
+  text += work_lines(config, parent, trained);
+  text += communication_line(
+      parameters_of(parent, full_spec(parent)) + static_cast<double>(router_size), ranks);
+  text += file_lines(deck, parent, all, parameters);
+  text.pop_back();
+  return text;
+}
+
+}  // namespace elastic

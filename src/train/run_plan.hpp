@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// --check: what a deck would run, need and cost, from formulas alone; nothing is trained or
+// allocated.
+#pragma once
+#include <string>
+
+#include "train/run_config.hpp"
+
+namespace elastic {
+
+/// Parent, reachable budgets, stages, memory per rank, work and communication per step, and files,
+/// as text for people. Formulas: plan_budgets.hpp, plan_memory.hpp, plan_work.hpp. Throws
+/// InputError if a budget cannot be met within <elastic>/tolerance.
+std::string run_plan(const ResolvedDeck& deck, int ranks);
+
+}  // namespace elastic

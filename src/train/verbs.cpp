@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/verbs.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include "base/log.hpp"
+#include "comm/all_ranks_agree.hpp"
+#include "train/verb_evaluate.hpp"
+#include "train/verb_inspect.hpp"
+#include "train/verb_slice.hpp"
+
+namespace elastic {
+namespace {
+
+CLI::App* add_verb(CLI::App& app, VerbOptions& options, Verb verb, const char* name,
+                   const char* help) {
+  auto* command = app.add_subcommand(name, help);
+  command->add_option("checkpoint", options.checkpoint, "Checkpoint file (.h5)")->required();
+  command->callback([&options, verb] { options.verb = verb; });
+  return command;
+}
+
+/// Work of rank 0; its error is everyone's.
+template <class Work>
+void print_on_root(const Communicator& comm, const Work& work) {
+  all_ranks_agree(comm, [&] {
+    if (comm.is_root()) log::info("{}", work());
+  });
+}
+
+}  // namespace
+
+void add_verbs(CLI::App& app, VerbOptions& options) {
+  auto* slice = add_verb(app, options, Verb::slice, "slice",
+                         "Cut the submodel of a budget out of a checkpoint of the elastic phase");
+  slice
+      ->add_option("--budget", options.budget,
+                   "Name of a trained budget, or any part of the parent's cost, e.g. 0.6")
+      ->required();
+  slice->add_option("--out", options.out, "File to write")->required();
+  slice->add_flag("--force", options.force, "Replace the file if it exists");
+
+  auto* inspect = add_verb(app, options, Verb::inspect, "inspect", "Print what a checkpoint holds");
+  inspect->add_flag("--tensors", options.tensors, "List every tensor");
+  inspect->add_flag("--verify", options.verify, "Read every tensor and compare its checksum");
+
+  auto* evaluate = add_verb(app, options, Verb::evaluate, "evaluate",
+                            "Held-out loss and answers of the models in a checkpoint");
+  evaluate->add_option("--budget", options.budget,
+                       "Only this submodel: a name, or any part of the parent's cost");
+  evaluate->add_option("overrides", options.overrides,
+                       "Changes to the stored deck: block/key=value ...");
+}
+
+ExitCode run_verb(const Communicator& comm, const VerbOptions& options) {
+  switch (options.verb) {
+    case Verb::slice:
+      print_on_root(comm, [&] {
+        return slice_checkpoint(options.checkpoint, options.budget, options.out, options.force);
+      });
+      break;
+    case Verb::inspect:
+      print_on_root(comm, [&] {
+        return inspect_checkpoint(options.checkpoint,
+                                  {.tensors = options.tensors, .verify = options.verify});
+      });
+      break;
+    case Verb::evaluate: {
+      const auto results =
+          evaluate_checkpoint(comm, options.checkpoint, options.budget, options.overrides);
+      log::info("{}", describe(results));
+      break;
+    }
+    case Verb::none:
+      throw_contract("no verb given");
+  }
+  return ExitCode::success;
+}
+
+}  // namespace elastic

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The verbs of elastic.x that work on checkpoint files: slice, inspect, evaluate.
+#pragma once
+#include "comm/communicator.hpp"
+
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace elastic {
+
+enum class Verb { none, slice, inspect, evaluate };
+struct VerbOptions {
+  Verb verb = Verb::none;
+  std::string checkpoint;
+  std::string budget, out;
+  bool force = false, tensors = false, verify = false;
+  std::vector<std::string> overrides;  ///< of the stored deck: block/key=value
+};
+
+/// Adds a subcommand per verb; parsing one sets options.verb.
+void add_verbs(CLI::App& app, VerbOptions& options);
+/// Collective. Rank 0 prints the result. Throws the same error on every rank.
+ExitCode run_verb(const Communicator& comm, const VerbOptions& options);
+
+}  // namespace elastic
