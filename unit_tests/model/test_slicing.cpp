@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// The defining test of the project: masked = prefix = physically cut, for random parents and
+// submodels, forward and backward.
+#include "model/slicing.hpp"
+
+#include "elastic/cost_model.hpp"
+#include "kernels/gemm.hpp"
+#include "unit_tests/model/model_problem.hpp"
+
+namespace elastic::test {
+namespace {
+
+class DeterministicProducts {
+ public:
+  DeterministicProducts() { kernels::set_deterministic_gemm(true); }
+  ~DeterministicProducts() { kernels::set_deterministic_gemm(false); }
+};
+
+template <class S>
+ModelProblem<S> make_problem(const ModelShape& shape) {
+  return ModelProblem<S>(shape, 2, {5, 1, 6});
+}
+
+/// The same problem for the submodel as a model of its own.
+template <class S>
+struct SlicedProblem : ModelProblem<S> {
+  SlicedProblem(const LanguageModel<S>& parent, const SubmodelSpec& spec)
+      : ModelProblem<S>(sliced_shape(parent.shape(), spec), 2, {5, 1, 6}) {
+    const auto sliced = slice_model(parent, spec);
+    Kokkos::deep_copy(this->model.parameters().values(), sliced->parameters().values());
+  }
+};
+
+/// Gradients on the submodel are those of the sliced model; elsewhere zero.
+template <class S>
+void expect_sliced_gradients(const LanguageModel<S>& parent, const SubmodelSpec& spec,
+                             const LanguageModel<S>& sliced, double tol, bool bitwise) {
+  for (const auto& p : parent.parameters()) {
+    const auto parts = partition(parent.shape(), spec, p.info, p.gradient);
+    for (const S g : parts.left) ASSERT_EQ(g, S(0)) << p.info.name;
+    const auto name = sliced_name(p.info, spec);
+    if (name.empty()) continue;
+    const auto expected = to_host(sliced.parameters().find(name)->gradient);
+    EXPECT_TRUE(bitwise ? bitwise_equal(parts.kept, expected) : near(parts.kept, expected, tol))
+        << p.info.name;
+  }
+}
+
+template <class S>
+void check_three_ways(const ModelShape& shape, const SubmodelSpec& spec, bool bitwise) {
+  SCOPED_TRACE(shape.pattern() + ": " + describe(shape, spec));
+  auto problem = make_problem<S>(shape);
+  SlicedProblem<S> sliced(problem.model, spec);
+  const auto prefixed = prefix_widths<S>(shape, spec), masked = masked_widths<S>(shape, spec),
+             own = sliced.full_widths();
+  const double tol = tolerance<S>(500);
+
+  const auto expected = sliced.logits(own);
+  EXPECT_TRUE(near(problem.logits(masked), expected, tol));
+  EXPECT_TRUE(near(problem.logits(prefixed), expected, tol));
+  if (bitwise) {
+    EXPECT_TRUE(bitwise_equal(problem.logits(prefixed), expected));
+  }
+
+  sliced.differentiate(own);
+  problem.differentiate(masked);
+  expect_sliced_gradients(problem.model, spec, sliced.model, tol, false);
+  problem.differentiate(prefixed);
+  expect_sliced_gradients(problem.model, spec, sliced.model, tol, bitwise);
+}
+
+template <class S>
+void check_random_submodels() {
+  for (std::uint64_t seed = 0; seed < 25; ++seed) {
+    Draw draw(300 + seed);
+    const auto shape = random_parent(draw);
+    check_three_ways<S>(shape, random_spec(draw, shape), false);
+  }
+}
+
+TEST(Slicing, MaskedPrefixAndSlicedAgreeInDouble) { check_random_submodels<double>(); }
+TEST(Slicing, MaskedPrefixAndSlicedAgreeInFloat) { check_random_submodels<float>(); }
+
+TEST(Slicing, PrefixIsBitwiseTheSlicedModel) {
+  const DeterministicProducts deterministic;
+  for (std::uint64_t seed = 0; seed < 25; ++seed) {
+    Draw draw(400 + seed);
+    const auto shape = random_parent(draw);
+    check_three_ways<float>(shape, random_spec(draw, shape, false), true);
+  }
+}
+
+TEST(Slicing, NothingOutsideTheSubmodelIsRead) {
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    Draw draw(500 + seed);
+    const auto shape = random_parent(draw);
+    const auto spec = random_spec(draw, shape);
+    auto clean = make_problem<float>(shape), poisoned = make_problem<float>(shape);
+    poison_the_rest(shape, spec, poisoned.model.parameters());
+    const auto widths = prefix_widths<float>(shape, spec);
+    EXPECT_TRUE(bitwise_equal(poisoned.logits(widths), clean.logits(widths)));
+    clean.differentiate(widths);
+    poisoned.differentiate(widths);
+    EXPECT_TRUE(bitwise_equal(poisoned.model.parameters().gradients(),
+                              clean.model.parameters().gradients()));
+  }
+}
+
+TEST(Slicing, ModelHasTheParametersThatTheCostModelCounts) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    Draw draw(600 + seed);
+    const auto shape = random_parent(draw);
+    const auto spec = random_spec(draw, shape);
+    const LanguageModel<float> parent(shape, true);
+    const auto sliced = slice_model(parent, spec);
+    EXPECT_EQ(static_cast<double>(sliced->parameters().num_elements()),
+              parameter_count(shape, expected_widths(spec)));
+    EXPECT_EQ(sliced->parameters().gradients().size(), 0u) << "frozen";
+    EXPECT_GT(slice_model(parent, spec, false)->parameters().gradients().size(), 0u);
+  }
+}
+
+/// Cutting in two steps is cutting once: submodels are nested.
+TEST(Slicing, SubmodelsAreNested) {
+  const auto shape = small_parent();
+  const auto outer = narrow_small_spec();
+  auto inner = outer;
+  inner.hidden_size = 5;
+  inner.layers = {{2, 2, true}, {7, 1, false}, {2, 3, false}, {2, 1, true}, {3, 1, true}};
+  SubmodelSpec inner_of_outer = inner;
+  inner_of_outer.layers = {{2, 2, true}, {2, 3, false}, {2, 1, true}, {3, 1, true}};
+  LanguageModel<float> parent(shape, true);
+  randomize(parent.parameters(), 5);
+  const auto twice = slice_model(*slice_model(parent, outer), inner_of_outer);
+  const auto once = slice_model(parent, inner);
+  EXPECT_EQ(twice->shape(), once->shape());
+  EXPECT_TRUE(bitwise_equal(twice->parameters().values(), once->parameters().values()));
+}
+
+TEST(Slicing, LayersAreRenumbered) {
+  const auto spec = narrow_small_spec();
+  EXPECT_EQ(kept_layers(spec), (std::vector<index_t>{0, 2, 3, 4}));
+  EXPECT_EQ(sliced_name({.name = "layers.3.norm.weight", .layer = 3}, spec),
+            "layers.2.norm.weight");
+  EXPECT_EQ(sliced_name({.name = "layers.1.norm.weight", .layer = 1}, spec), "");
+  EXPECT_EQ(sliced_name({.name = "output_layer"}, spec), "output_layer");
+}
+
+TEST(Slicing, SpecsThatDoNotFitAreRefused) {
+  const LanguageModel<float> parent(small_parent(), true);
+  auto spec = full_spec(small_parent());
+  spec.hidden_size = 13;
+  EXPECT_THROW(slice_model(parent, spec), InputError);
+}
+
+template <class S>
+void check_ranking(std::uint64_t seed) {
+  Draw draw(seed);
+  const auto shape = random_parent(draw);
+  ImportanceScores scores;
+  for (index_t j = 0; j < shape.hidden_size; ++j) scores.hidden.push_back(draw.uniform());
+  for (const auto& layer : shape.layers) {
+    auto& list = scores.layers.emplace_back();
+    for (index_t i = 0; i < layer.inner(); ++i) list.push_back(draw.uniform());
+  }
+  auto problem = make_problem<S>(shape);
+  const auto before = problem.logits(problem.full_widths());
+  const auto values = to_host(problem.model.parameters().values());
+  const auto ranking = rank_parent(shape, scores, 2);
+  apply_ranking(shape, ranking, problem.model.parameters());
+  EXPECT_FALSE(bitwise_equal(problem.model.parameters().values(), to_device(values)))
+      << "nothing moved";
+  EXPECT_TRUE(near(problem.logits(problem.full_widths()), before, tolerance<S>(300)))
+      << shape.pattern();
+  apply_ranking(shape, inverse(ranking), problem.model.parameters());
+  EXPECT_TRUE(bitwise_equal(problem.model.parameters().values(), to_device(values)));
+}
+
+TEST(Slicing, RankingLeavesTheLogits) {
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    check_ranking<float>(800 + seed);
+    check_ranking<double>(800 + seed);
+  }
+}
+
+}  // namespace
+}  // namespace elastic::test

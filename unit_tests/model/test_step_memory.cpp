@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// No step after the first allocates: neither the arena nor Kokkos.
+#include "unit_tests/model/model_problem.hpp"
+
+namespace elastic::test {
+namespace {
+
+/// Allocations of Kokkos while one of these lives, but for the few partial sums of a reduction to
+/// the host (kernels/global_norm).
+class AllocationCount {
+ public:
+  AllocationCount() {
+    count() = 0;
+    Kokkos::Tools::Experimental::set_allocate_data_callback(
+        [](Kokkos_Profiling_SpaceHandle, const char* name, const void*, std::uint64_t) {
+          if (std::string(name) != "elastic::global_norm") ++count();
+        });
+  }
+  ~AllocationCount() { Kokkos::Tools::Experimental::set_allocate_data_callback(nullptr); }
+  static int& count() {
+    static int n = 0;
+    return n;
+  }
+};
+
+/// Wide enough for several blocks of the arena.
+ModelShape roomy_shape() {
+  auto shape = make_shape("M-*-", 32, {LayerKind::mamba, 8, 8, 2}, {LayerKind::attention, 4, 8, 2},
+                          {LayerKind::mlp, 1500});
+  shape.chunk_size = 64;
+  return shape;
+}
+
+void check_steps(Keep keep) {
+  const auto shape = roomy_shape();
+  ModelProblem<float> problem(shape, 16, {100, 150});
+  problem.add_teacher();
+  problem.config.tokens_per_chunk = 1000;
+  ElasticSpace space = rigid_space(shape);
+  space.hidden.widths = {32, 20};
+  space.mamba_head_channels.widths = {8, 4};
+  SoftWidths<float> soft(shape, space);
+  std::vector<Probabilities> draws = {{{0.5, 0.5}, {0.5, 0.5}}, {{0, 1}, {0, 1}}, {{1, 0}, {0, 1}}};
+  const auto step = [&](const Probabilities& pi) {
+    problem.differentiate(soft.set(problem.context.exec, pi), keep);
+  };
+  step(draws[0]);
+  const auto capacity = problem.arena.capacity();
+  EXPECT_GT(capacity, std::size_t{64} << 20) << "one block only: the test says little";
+  const AllocationCount allocations;
+  for (int i = 0; i < 2; ++i)
+    for (const auto& pi : draws) step(pi);
+  EXPECT_EQ(problem.arena.capacity(), capacity);
+  EXPECT_EQ(allocations.count(), 0);
+  EXPECT_EQ(problem.arena.mark().block, 0u);
+  EXPECT_EQ(problem.arena.mark().used, 0u);
+}
+
+TEST(StepMemory, NothingIsAllocatedAfterTheFirstStep) {
+  check_steps(Keep::everything);
+  check_steps(Keep::inputs);
+}
+
+}  // namespace
+}  // namespace elastic::test
