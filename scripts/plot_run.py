@@ -18,6 +18,7 @@ try:
     import matplotlib.pyplot as plt
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.lines import Line2D
+    from matplotlib.patheffects import withStroke
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 except ImportError as error:
     sys.exit(f"matplotlib is missing: {error}")
@@ -176,7 +177,9 @@ def draw_losses(run, path):
         handles.insert(0, Line2D([], [], color=INK, label="parent", **style))
     handles.append(Line2D([], [], color=LIGHT, linewidth=0.9, label="light: on training data"))
     if has_kl and number(run.parent.get("valid_loss")) > 0:
-        top.axhline(run.parent["valid_loss"], color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        # Measured at the sequence length of the last stage, so comparable with that one only.
+        top.hlines(run.parent["valid_loss"], *run.stages[-1][1:], color=INK, linewidth=1, linestyle=(0, (4, 3)),
+                   zorder=1)
     top.set_ylabel("validation loss [nats per token]")
     log_scale(top)
     mark_stages(top, run)
@@ -277,8 +280,10 @@ def draw_against_parameters(axes, run, key, parent_value):
         axes.plot(x, y, "o", color=colour, markersize=8, markeredgewidth=1.8, zorder=5,
                   markerfacecolor=colour if trained else "white")
         if math.isfinite(y):
-            axes.annotate(b["name"], (x, y), xytext=(0, 8 if key == "accuracy" else -8), textcoords="offset points",
-                          ha="center", va="bottom" if key == "accuracy" else "top", fontsize=8.5, color=colour)
+            above = key == "accuracy"
+            axes.annotate(b["name"], (x, y), xytext=(0, 9 if above else -9), textcoords="offset points", ha="center",
+                          va="bottom" if above else "top", fontsize=8.5, color=colour, zorder=6,
+                          path_effects=[withStroke(linewidth=2.5, foreground="white")])
     if math.isfinite(parent_value):
         axes.plot(run.parent["parameters"], parent_value, "*", color=INK, markersize=15, zorder=4)
     axes.xaxis.set_major_locator(MaxNLocator(5))

@@ -109,12 +109,12 @@ std::string how_to_continue(const RunFolder& folder, const RunResults& r) {
         r.budgets.begin(), r.budgets.end(),
         [](const auto& a, const auto& b) { return a.spec.budget < b.spec.budget; });
     commands = fmt::format(
-        "elastic.x inspect model.h5                                  # what the file holds\n"
-        "elastic.x slice model.h5 --budget {:<4} --out small.h5       # any submodel as a model of "
-        "its own\n",
+        "elastic.x inspect model.h5                             # what the file holds\n"
+        "elastic.x slice model.h5 --budget {:<4} --out small.h5  # a submodel as a model of its "
+        "own\n",
         smallest->spec.budget);
   }
-  commands += "elastic.x resolved.in job/folder=again                      # the same run anew";
+  commands += "elastic.x resolved.in job/folder=again                 # the same run anew";
   return section("How to go on", fmt::format("In this folder:\n\n{}", code_block(commands)));
 }
 }  // namespace
