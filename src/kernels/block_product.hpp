@@ -4,7 +4,7 @@
 //   c[i, j] (+)= sum_k a[k, i] b[k, j]          both operands "k-major": k counts rows, rows are
 //   padded to `lanes` columns
 //
-// A tile's accumulators live in registers (on an AVX-512 core eight rows of one or two vectors,
+// A tile's accumulators live in registers (on an AVX-512 core eight rows of one vector,
 // close to the peak), its columns are vectorised, and tiles are shared out over the threads of the
 // team. Every element is one sum over rising k, whatever the extents are; the padding of packed
 // blocks is zero.
