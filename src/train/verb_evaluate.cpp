@@ -17,7 +17,8 @@ std::vector<SubmodelSpec> choose_specs(const CheckpointReader& reader, const Sto
   const ModelShape& shape = stored.model->shape();
   auto specs = stored_submodels(reader, shape);
   const auto& elastic = stored.deck.config.elastic;
-  for (std::size_t i = 0; specs.empty() && stored.has_router && i < elastic.budgets.size(); ++i)
+  const bool ask_router = specs.empty() && stored.has_router;
+  for (std::size_t i = 0; ask_router && i < elastic.budgets.size(); ++i)
     specs.push_back(find_submodel(reader, stored, elastic.budget_name(i)));
   if (specs.empty()) {
     specs.push_back(full_spec(shape));
