@@ -39,9 +39,9 @@ struct Shape {
   }
 };
 
-template <class S>
+template <class S, class M>
 KOKKOS_INLINE_FUNCTION void forward_row(const Shape<S>& shape, const S* y, const S* z, const S* w,
-                                        const OptionalMask<S>& m, S* out, S* rstd) {
+                                        const M& m, S* out, S* rstd) {
   ELASTIC_SIMD
   for (index_t e = 0; e < shape.width; ++e) {
     const S u = m(e) * z[e];
@@ -61,11 +61,10 @@ KOKKOS_INLINE_FUNCTION void forward_row(const Shape<S>& shape, const S* y, const
 }
 
 /// Until the last loop dz holds the sigmoid of u = m z and dy holds silu(u).
-template <class S>
+template <class S, class M>
 KOKKOS_INLINE_FUNCTION void backward_row(const Shape<S>& shape, const S* dout, const S* y,
-                                         const S* z, const S* w, const OptionalMask<S>& m,
-                                         const S* rstd, S* dy, S* dz,
-                                         const NormGradients<S>& sums) {
+                                         const S* z, const S* w, const M& m, const S* rstd, S* dy,
+                                         S* dz, const NormGradients<S>& sums) {
   ELASTIC_SIMD
   for (index_t e = 0; e < shape.width; ++e) {
     const S u = m(e) * z[e];
@@ -110,11 +109,12 @@ void gated_rmsnorm_forward(const ExecutionSpace& exec, In2<S> y, In2<S> z, In1<S
   require_shape("gated_rmsnorm_forward", "out", out, tokens, width);
   require_shape("gated_rmsnorm_forward", "rstd", rstd, tokens, params.num_groups);
   const Shape<S> shape("gated_rmsnorm_forward", width, params);
-  const OptionalMask<S> m(mask);
   Kokkos::parallel_for(
       "elastic::gated_rmsnorm_forward", LinearPolicy(exec, 0, tokens),
       KOKKOS_LAMBDA(const index_t t) {
-        forward_row(shape, &y(t, 0), &z(t, 0), weight.data(), m, &out(t, 0), &rstd(t, 0));
+        with_mask<S>(mask, [&](const auto& m) {
+          forward_row(shape, &y(t, 0), &z(t, 0), weight.data(), m, &out(t, 0), &rstd(t, 0));
+        });
       });
 }
 
@@ -140,7 +140,6 @@ void gated_rmsnorm_backward(const ExecutionSpace& exec, In2<S> dout, In2<S> y, I
   ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= needed,
                   "gated_rmsnorm_backward: workspace of {} needs {}", workspace.extent(0), needed);
   const Shape<S> shape("gated_rmsnorm_backward", width, params);
-  const OptionalMask<S> m(mask);
   Kokkos::parallel_for(
       "elastic::gated_rmsnorm_backward", LinearPolicy(exec, 0, blocks),
       KOKKOS_LAMBDA(const index_t block) {
@@ -148,8 +147,10 @@ void gated_rmsnorm_backward(const ExecutionSpace& exec, In2<S> dout, In2<S> y, I
         sums.clear();
         const index_t end = math::min(tokens, (block + 1) * rows_per_block);
         for (index_t t = block * rows_per_block; t < end; ++t)
-          backward_row(shape, &dout(t, 0), &y(t, 0), &z(t, 0), weight.data(), m, &rstd(t, 0),
-                       &dy(t, 0), &dz(t, 0), sums);
+          with_mask<S>(mask, [&](const auto& m) {
+            backward_row(shape, &dout(t, 0), &y(t, 0), &z(t, 0), weight.data(), m, &rstd(t, 0),
+                         &dy(t, 0), &dz(t, 0), sums);
+          });
       });
   add_norm_gradients<S>(exec, workspace, blocks, width, dweight, dmask, dscale);
 }

@@ -6,11 +6,22 @@
 namespace elastic::kernels {
 namespace {
 
+template <class S, class M>
+KOKKOS_INLINE_FUNCTION void forward_row(index_t width, const S* x, const S* w, const M& m, S scale,
+                                        S inverse_width, S epsilon, S* y, S* rstd) {
+  const S squares = lane_sum<S>(width, [=](index_t j) { return m(j) * x[j] * (m(j) * x[j]); });
+  const S r = S(1) / math::sqrt(squares * inverse_width + epsilon);
+  const S factor = scale * r;
+  *rstd = r;
+  ELASTIC_SIMD
+  for (index_t j = 0; j < width; ++j) y[j] = factor * (m(j) * x[j]) * w[j];
+}
+
 /// One row of the backward. dot = sum_j dy_j w_j m_j x_j.
-template <class S>
+template <class S, class M>
 KOKKOS_INLINE_FUNCTION void backward_row(index_t width, const S* dy, const S* x, const S* w,
-                                         const OptionalMask<S>& m, S r, S scale, S inverse_width,
-                                         S* dx, const NormGradients<S>& sums) {
+                                         const M& m, S r, S scale, S inverse_width, S* dx,
+                                         const NormGradients<S>& sums) {
   const S dot = lane_sum<S>(width, [=](index_t j) { return dy[j] * w[j] * (m(j) * x[j]); });
   const S factor = scale * r, back = factor * r * r * inverse_width * dot;
   *sums.scale += r * dot;
@@ -42,19 +53,12 @@ void rmsnorm_forward(const ExecutionSpace& exec, In2<S> x, In1<S> weight, In1<S>
   const S inverse_width = static_cast<S>(1 / params.mean_width),
           epsilon = static_cast<S>(params.epsilon);
   const S scale = static_cast<S>(params.scale);
-  const OptionalMask<S> m(mask);
   Kokkos::parallel_for(
       "elastic::rmsnorm_forward", LinearPolicy(exec, 0, tokens), KOKKOS_LAMBDA(const index_t t) {
-        const S* x_t = &x(t, 0);
-        const S* w = weight.data();
-        S* y_t = &y(t, 0);
-        const S squares =
-            lane_sum<S>(width, [=](index_t j) { return m(j) * x_t[j] * (m(j) * x_t[j]); });
-        const S r = S(1) / math::sqrt(squares * inverse_width + epsilon);
-        const S factor = scale * r;
-        rstd(t) = r;
-        ELASTIC_SIMD
-        for (index_t j = 0; j < width; ++j) y_t[j] = factor * (m(j) * x_t[j]) * w[j];
+        with_mask<S>(mask, [&](const auto& m) {
+          forward_row(width, &x(t, 0), weight.data(), m, scale, inverse_width, epsilon, &y(t, 0),
+                      &rstd(t));
+        });
       });
 }
 
@@ -77,7 +81,6 @@ void rmsnorm_backward(const ExecutionSpace& exec, In2<S> dy, In2<S> x, In1<S> we
   ELASTIC_REQUIRE(params.mean_width > 0, "rmsnorm_backward: mean_width is {}", params.mean_width);
   const S inverse_width = static_cast<S>(1 / params.mean_width),
           scale = static_cast<S>(params.scale);
-  const OptionalMask<S> m(mask);
   Kokkos::parallel_for(
       "elastic::rmsnorm_backward", LinearPolicy(exec, 0, blocks),
       KOKKOS_LAMBDA(const index_t block) {
@@ -85,8 +88,10 @@ void rmsnorm_backward(const ExecutionSpace& exec, In2<S> dy, In2<S> x, In1<S> we
         sums.clear();
         const index_t end = math::min(tokens, (block + 1) * rows_per_block);
         for (index_t t = block * rows_per_block; t < end; ++t)
-          backward_row(width, &dy(t, 0), &x(t, 0), weight.data(), m, rstd(t), scale, inverse_width,
-                       &dx(t, 0), sums);
+          with_mask<S>(mask, [&](const auto& m) {
+            backward_row(width, &dy(t, 0), &x(t, 0), weight.data(), m, rstd(t), scale,
+                         inverse_width, &dx(t, 0), sums);
+          });
       });
   add_norm_gradients<S>(exec, workspace, blocks, width, dweight, dmask, dscale);
 }

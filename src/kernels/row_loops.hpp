@@ -47,6 +47,16 @@ void for_column_pieces(const ExecutionSpace& exec, const char* label, index_t co
       });
 }
 
+/// sum[0] += all others, as a tree; unrolled by recursion.
+template <index_t count, class S>
+KOKKOS_INLINE_FUNCTION void fold_lanes(S* sum) {
+  if constexpr (count > 1) {
+    ELASTIC_SIMD
+    for (index_t lane = 0; lane < count / 2; ++lane) sum[lane] += sum[lane + count / 2];
+    fold_lanes<count / 2>(sum);
+  }
+}
+
 /// sum_{j < n} term(j). Term j belongs to lane j % 32 and lanes are combined in a tree, so that
 /// terms which are exactly zero and stand at the end change no bit: the sum over a masked row
 /// equals the sum over its prefix.
@@ -60,19 +70,29 @@ KOKKOS_INLINE_FUNCTION S lane_sum(index_t n, const F& term) {
     for (index_t lane = 0; lane < lanes; ++lane) sum[lane] += term(j + lane);
   }
   for (index_t j = whole; j < n; ++j) sum[j - whole] += term(j);
-  for (index_t half = lanes / 2; half > 0; half /= 2)
-    for (index_t lane = 0; lane < half; ++lane) sum[lane] += sum[lane + half];
+  fold_lanes<lanes>(sum);
   return sum[0];
 }
 
-/// Factor of column j: mask_j, or one without a mask.
+/// Factors of columns: mask_j, or one.
 template <class S>
-struct OptionalMask {
+struct ColumnMask {
   const S* mask;
-  explicit OptionalMask(const View1<const S>& view)
-      : mask(view.extent(0) == 0 ? nullptr : view.data()) {}
-  KOKKOS_INLINE_FUNCTION S operator()(index_t j) const { return mask != nullptr ? mask[j] : S(1); }
+  KOKKOS_INLINE_FUNCTION S operator()(index_t j) const { return mask[j]; }
 };
+template <class S>
+struct NoMask {
+  KOKKOS_INLINE_FUNCTION S operator()(index_t) const { return S(1); }
+};
+/// Calls body(m) with the factors m of a mask that may be absent, so that loops inside carry no
+/// condition.
+template <class S, class F>
+KOKKOS_INLINE_FUNCTION void with_mask(const View1<const S>& mask, const F& body) {
+  if (mask.extent(0) != 0)
+    body(ColumnMask<S>{mask.data()});
+  else
+    body(NoMask<S>{});
+}
 
 /// total_j += sum_b partial[b * stride + j] for j < columns, over blocks b in rising order.
 template <class S>

@@ -4,23 +4,47 @@
 #include "kernels/row_loops.hpp"
 
 namespace elastic::kernels {
+namespace {
+
+/// dmask_f += sum_t 2 relu(m x) x dy: pieces of columns walk all tokens in order.
+template <class S>
+void add_mask_gradient(const ExecutionSpace& exec, const View2<const S>& dy,
+                       const View2<const S>& x, const View1<const S>& mask, const View1<S>& dmask) {
+  const auto tokens = static_cast<index_t>(x.extent(0));
+  for_column_pieces(
+      exec, "elastic::squared_relu_backward_mask", static_cast<index_t>(dmask.extent(0)),
+      KOKKOS_LAMBDA(const index_t begin, const index_t end) {
+        with_mask<S>(mask, [&](const auto& m) {
+          S* sum = dmask.data();
+          for (index_t t = 0; t < tokens; ++t) {
+            const S *x_t = &x(t, 0), *dy_t = &dy(t, 0);
+            ELASTIC_SIMD
+            for (index_t f = begin; f < end; ++f)
+              sum[f] += S(2) * math::max(m(f) * x_t[f], S(0)) * x_t[f] * dy_t[f];
+          }
+        });
+      });
+}
+
+}  // namespace
 
 template <class S>
 void squared_relu_forward(const ExecutionSpace& exec, In2<S> x, In1<S> mask, InOut2<S> y) {
   const auto tokens = static_cast<index_t>(x.extent(0)), width = static_cast<index_t>(x.extent(1));
   require_shape_or_empty("squared_relu_forward", "mask", mask, width);
   require_shape("squared_relu_forward", "y", y, tokens, width);
-  const OptionalMask<S> m(mask);
   for_row_pieces(
       exec, "elastic::squared_relu_forward", tokens, width,
       KOKKOS_LAMBDA(const index_t t, const index_t begin, const index_t end) {
-        const S* x_t = &x(t, 0);
-        S* y_t = &y(t, 0);
-        ELASTIC_SIMD
-        for (index_t f = begin; f < end; ++f) {
-          const S r = math::max(m(f) * x_t[f], S(0));
-          y_t[f] = r * r;
-        }
+        with_mask<S>(mask, [&](const auto& m) {
+          const S* x_t = &x(t, 0);
+          S* y_t = &y(t, 0);
+          ELASTIC_SIMD
+          for (index_t f = begin; f < end; ++f) {
+            const S r = math::max(m(f) * x_t[f], S(0));
+            y_t[f] = r * r;
+          }
+        });
       });
 }
 
@@ -32,30 +56,17 @@ void squared_relu_backward(const ExecutionSpace& exec, In2<S> dy, In2<S> x, In1<
   require_shape_or_empty("squared_relu_backward", "mask", mask, width);
   require_shape("squared_relu_backward", "dx", dx, tokens, width);
   require_shape_or_empty("squared_relu_backward", "dmask", dmask, width);
-  const OptionalMask<S> m(mask);
-  if (dmask.extent(0) !=
-      0)  // first, because dx may overwrite dy; pieces of columns walk all tokens in order
-    for_column_pieces(
-        exec, "elastic::squared_relu_backward_mask", width,
-        KOKKOS_LAMBDA(const index_t begin, const index_t end) {
-          S* sum = dmask.data();
-          for (index_t t = 0; t < tokens; ++t) {
-            const S* x_t = &x(t, 0);
-            const S* dy_t = &dy(t, 0);
-            ELASTIC_SIMD
-            for (index_t f = begin; f < end; ++f)
-              sum[f] += S(2) * math::max(m(f) * x_t[f], S(0)) * x_t[f] * dy_t[f];
-          }
-        });
+  add_mask_gradient<S>(exec, dy, x, mask, dmask);  // first, because dx may overwrite dy
   for_row_pieces(
       exec, "elastic::squared_relu_backward", tokens, width,
       KOKKOS_LAMBDA(const index_t t, const index_t begin, const index_t end) {
-        const S* x_t = &x(t, 0);
-        const S* dy_t = &dy(t, 0);
-        S* dx_t = &dx(t, 0);
-        ELASTIC_SIMD
-        for (index_t f = begin; f < end; ++f)
-          dx_t[f] = S(2) * m(f) * math::max(m(f) * x_t[f], S(0)) * dy_t[f];
+        with_mask<S>(mask, [&](const auto& m) {
+          const S *x_t = &x(t, 0), *dy_t = &dy(t, 0);
+          S* dx_t = &dx(t, 0);
+          ELASTIC_SIMD
+          for (index_t f = begin; f < end; ++f)
+            dx_t[f] = S(2) * m(f) * math::max(m(f) * x_t[f], S(0)) * dy_t[f];
+        });
       });
 }
 
