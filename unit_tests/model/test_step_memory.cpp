@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// No step after the first allocates: neither the arena nor Kokkos.
+// No step after the first allocates, neither the arena nor Kokkos; a pass keeps only what it is
+// told to.
 #include "unit_tests/model/model_problem.hpp"
 
 namespace elastic::test {
@@ -59,6 +60,31 @@ void check_steps(Keep keep) {
 TEST(StepMemory, NothingIsAllocatedAfterTheFirstStep) {
   check_steps(Keep::everything);
   check_steps(Keep::inputs);
+}
+
+/// Bytes of the arena that a forward pass has left in use.
+std::size_t bytes_after_forward(const std::string& pattern, Keep keep) {
+  auto shape = small_parent();
+  shape.layers.clear();
+  for (const char kind : pattern) shape.layers.push_back(small_shape({kind}).layers[0]);
+  ModelProblem<float> problem(shape);
+  const auto& arena = problem.arena;
+  const Arena::Scope scope(problem.arena);
+  auto pass = problem.model.make_pass(keep);
+  problem.model.forward(problem.context, problem.full_widths(), problem.tokens, pass);
+  EXPECT_EQ(arena.mark().block, 0u);
+  return arena.mark().used;
+}
+
+TEST(StepMemory, WhatIsNotKeptIsGivenBack) {
+  const std::string two = "M-", eight = "M-M*-M*-";
+  const auto growth = [&](Keep keep) {
+    return bytes_after_forward(eight, keep) - bytes_after_forward(two, keep);
+  };
+  constexpr std::size_t input = (26 * 12 * sizeof(float) + 255) / 256 * 256;  // [T, D], padded
+  EXPECT_EQ(growth(Keep::nothing), 0u);
+  EXPECT_EQ(growth(Keep::inputs), 6 * input);
+  EXPECT_GT(growth(Keep::everything), 4 * 6 * input);
 }
 
 }  // namespace
