@@ -13,6 +13,8 @@
 // states and their gradients 4D, teacher 2D, batch 16 bytes per token. Logits of a chunk of c
 // tokens: c V, twice with a teacher; they are not there at the same time as a layer's backward.
 #pragma once
+#include <algorithm>
+
 #include "train/run_config.hpp"
 
 namespace elastic {

@@ -8,8 +8,8 @@
 //   submodel   slice phase and verb (submodels/*.h5)   one submodel as a model of its own
 #pragma once
 #include "io/checkpoint_file.hpp"
-#include "train/run_config.hpp"
 #include "model/language_model.hpp"
+#include "train/run_config.hpp"
 
 namespace elastic {
 

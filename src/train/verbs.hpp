@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The verbs of elastic.x that work on checkpoint files: slice, inspect, evaluate.
 #pragma once
-#include "comm/communicator.hpp"
-
 #include <string>
 #include <vector>
 
 #include "base/error.hpp"
+#include "comm/communicator.hpp"
 
 namespace CLI {
 class App;
