@@ -4,11 +4,28 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
 
 #include "base/log.hpp"
 #include "base/region.hpp"
 
 namespace elastic {
+namespace {
+constexpr double kSecondsBetweenUpdates = 0.2;
+
+/// True if a person watches. mpirun gives its processes a terminal of their own even when its
+/// output goes to a file, so what counts under it is the launcher's own output.
+bool is_watched() {
+  if (isatty(STDOUT_FILENO) != 1) return false;
+  if (std::getenv("OMPI_COMM_WORLD_RANK") == nullptr) return true;
+  std::error_code failed;
+  const auto output =
+      std::filesystem::read_symlink(fmt::format("/proc/{}/fd/1", getppid()), failed).string();
+  return !failed && (output.starts_with("/dev/pts/") || output.starts_with("/dev/tty"));
+}
+}  // namespace
 
 std::string clock_text(double seconds) {
   const auto s = static_cast<long>(seconds + 0.5);
@@ -21,7 +38,7 @@ Progress::Progress(const Curriculum& curriculum, index_t first_step, index_t int
       m_first_step(first_step),
       m_interval(interval),
       m_speaks(speaks),
-      m_terminal(isatty(STDOUT_FILENO) == 1),
+      m_terminal(is_watched()),
       m_start_seconds(wall_seconds()) {}
 
 std::string Progress::line(index_t step, const StepMetrics& metrics) const {
@@ -40,6 +57,11 @@ std::string Progress::line(index_t step, const StepMetrics& metrics) const {
 void Progress::report(index_t step, const StepMetrics& metrics) {
   if (!m_speaks) return;
   if (m_terminal) {
+    const double now = wall_seconds();
+    if (now - m_last_update < kSecondsBetweenUpdates &&
+        step != m_curriculum.stage_of(step).last_step())
+      return;
+    m_last_update = now;
     std::fputs(("\r" + line(step, metrics) + "\x1b[K").c_str(), stdout);
     std::fflush(stdout);
     m_open_line = true;

@@ -22,7 +22,7 @@ class Progress {
   const Curriculum& m_curriculum;
   index_t m_first_step, m_interval;
   bool m_speaks, m_terminal, m_open_line = false;
-  double m_start_seconds;
+  double m_start_seconds, m_last_update = 0;
 };
 
 /// "1:02:03" or "2:03".

@@ -17,7 +17,7 @@ struct BudgetResult {
   double relative_cost = 0;         ///< of the parent's
   double forward_flops_per_token = 0;
   ValidationResult validation;
-  std::optional<double> accuracy, accuracy_cut_untrained;
+  std::optional<double> accuracy = {}, accuracy_cut_untrained = {};
   double valid_loss_cut_untrained = 0;
   double max_abs_diff_sliced_vs_prefix = 0, max_abs_diff_masked_vs_prefix = 0;
   std::uintmax_t sliced_file_bytes = 0;
