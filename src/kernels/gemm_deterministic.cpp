@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // On a host: register tiles of 12 rows by two AVX-512 vectors, over panels of B packed to the width
 // of the tile and padded with zeros. Edges are computed by the same code on padded tiles, so that
-// all elements round alike.
+// all elements round alike. The sum starts from beta c and alpha is folded into the panel: a
+// product over K and two products over its halves, the second added to the first, give the same
+// bits.
 #include "kernels/gemm_deterministic.hpp"
 
 #include "kernels/row_loops.hpp"
@@ -32,33 +34,29 @@ void multiply_tile(const S* const* a, index_t step, const S* panel, index_t dept
     for (index_t j = 0; j < width; ++j) sum[r * width + j] = tile[r][j];
 }
 
-/// panel[k, j] = b(k, j) for `depth` rows; zero past `columns`.
+/// panel[k, j] = alpha b(k, j) for `depth` rows; zero past `columns`.
 template <class S>
-void pack_panel(const StridedMatrix<S>& b, index_t depth, index_t columns, S* panel) {
+void pack_panel(const StridedMatrix<S>& b, S alpha, index_t depth, index_t columns, S* panel) {
   constexpr index_t width = tile_columns<S>;
   for (index_t k = 0; k < depth; ++k) {
     const S* row = &b(k, 0);
     S* packed = panel + k * width;
     if (columns == width && b.column_stride == 1) {
       ELASTIC_SIMD
-      for (index_t j = 0; j < width; ++j) packed[j] = row[j];
+      for (index_t j = 0; j < width; ++j) packed[j] = alpha * row[j];
     } else {
-      for (index_t j = 0; j < columns; ++j) packed[j] = row[j * b.column_stride];
+      for (index_t j = 0; j < columns; ++j) packed[j] = alpha * row[j * b.column_stride];
       for (index_t j = columns; j < width; ++j) packed[j] = S(0);
     }
   }
 }
 
-/// One row of the result: c_j = alpha sum_j + beta c_j, computed at the full width of the tile.
+/// sum[i, j] = beta c[i, j], zero past the edges: what the products are added to.
 template <class S>
-void write_row(const S* sum, S alpha, S beta, index_t columns, S* c) {
-  constexpr index_t width = tile_columns<S>;
-  S result[width] = {};
-  if (beta != S(0))
-    for (index_t j = 0; j < columns; ++j) result[j] = beta * c[j];
-  ELASTIC_SIMD
-  for (index_t j = 0; j < width; ++j) result[j] += alpha * sum[j];
-  for (index_t j = 0; j < columns; ++j) c[j] = result[j];
+void start_sums(S beta, index_t rows, index_t columns, const S* c, index_t ldc, S* sum) {
+  if (beta == S(0)) return;
+  for (index_t i = 0; i < rows; ++i)
+    for (index_t j = 0; j < columns; ++j) sum[i * tile_columns<S> + j] = beta * c[i * ldc + j];
 }
 
 /// c [rows, columns] of one work item; rows <= block_rows, columns <= tile_columns.
@@ -68,9 +66,10 @@ void multiply_block(index_t depth, S alpha, const StridedMatrix<S>& a, const Str
   constexpr index_t width = tile_columns<S>;
   alignas(64) S panel[block_depth * width];
   alignas(64) S sum[block_rows * width] = {};
+  start_sums(beta, rows, columns, c, ldc, sum);
   for (index_t k0 = 0; k0 < depth; k0 += block_depth) {
     const index_t k_count = math::min(block_depth, depth - k0);
-    pack_panel<S>({&b(k0, 0), b.row_stride, b.column_stride}, k_count, columns, panel);
+    pack_panel<S>({&b(k0, 0), b.row_stride, b.column_stride}, alpha, k_count, columns, panel);
     for (index_t i0 = 0; i0 < rows; i0 += tile_rows) {
       const S* a_rows[tile_rows];
       for (index_t r = 0; r < tile_rows; ++r)
@@ -78,7 +77,8 @@ void multiply_block(index_t depth, S alpha, const StridedMatrix<S>& a, const Str
       multiply_tile(a_rows, a.column_stride, panel, k_count, sum + i0 * width);
     }
   }
-  for (index_t i = 0; i < rows; ++i) write_row(sum + i * width, alpha, beta, columns, c + i * ldc);
+  for (index_t i = 0; i < rows; ++i)
+    for (index_t j = 0; j < columns; ++j) c[i * ldc + j] = sum[i * width + j];
 }
 
 template <class S>
@@ -111,9 +111,9 @@ void product_on_device(const ExecutionSpace& exec, index_t depth, S alpha,
       LinearPolicy(exec, 0, static_cast<index_t>(c.extent(0)) * columns),
       KOKKOS_LAMBDA(const index_t element) {
         const index_t i = element / columns, j = element % columns;
-        S sum = 0;
-        for (index_t k = 0; k < depth; ++k) sum += a(i, k) * b(k, j);
-        c(i, j) = alpha * sum + (beta == S(0) ? S(0) : beta * c(i, j));
+        S sum = beta == S(0) ? S(0) : beta * c(i, j);
+        for (index_t k = 0; k < depth; ++k) sum += a(i, k) * (alpha * b(k, j));
+        c(i, j) = sum;
       });
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The deterministic route of kernels/gemm: every element is one sum over k in rising order,
-// whatever M, N, the strides and the number of threads. Rows of zeros appended to K change no bit.
-// Internal to kernels/gemm.cpp.
+// starting from beta c, whatever M, N, the strides and the number of threads. Rows of zeros
+// appended to K change no bit, and K in pieces, each added to the one before, gives the bits of K
+// in one piece. Internal to kernels/gemm.cpp.
 #pragma once
 #include "base/types.hpp"
 

@@ -188,5 +188,21 @@ TYPED_TEST(Gemm, DeterministicIgnoresRowsOfZerosInK) {
   EXPECT_TRUE(bitwise_equal(masked, sliced));
 }
 
+TYPED_TEST(Gemm, DeterministicInPiecesOfKEqualsOnePiece) {
+  using S = TypeParam;
+  const Route route(true);
+  const ExecutionSpace exec;
+  const index_t m = 20, n = 40, k = 300, cut = 77;
+  const auto a = random_matrix<S>(m, k, 1), b = random_matrix<S>(k, n, 2);
+  const View2<S> whole("elastic::test::c", m, n), pieces("elastic::test::d", m, n);
+  const S alpha = S(0.7);
+  gemm<S>(exec, Transpose::no, Transpose::no, alpha, a, b, 0, whole);
+  gemm<S>(exec, Transpose::no, Transpose::no, alpha, prefix(a, m, cut), prefix(b, cut, n), 0,
+          pieces);
+  gemm<S>(exec, Transpose::no, Transpose::no, alpha,
+          View2<S>(Kokkos::subview(a, Kokkos::ALL, Range(cut, k))), rows(b, cut, k), 1, pieces);
+  EXPECT_TRUE(bitwise_equal(whole, pieces));
+}
+
 }  // namespace
 }  // namespace elastic::kernels

@@ -62,15 +62,14 @@ void poison_the_rest(const ModelShape& parent, const SubmodelSpec& spec,
   }
 }
 
-inline SubmodelSpec random_spec(Draw& draw, const ModelShape& parent, bool cut_channels = true) {
+inline SubmodelSpec random_spec(Draw& draw, const ModelShape& parent) {
   SubmodelSpec spec = full_spec(parent);
   spec.hidden_size = draw.between(1, parent.hidden_size);
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
     const auto& full = parent.layers[l];
     auto& kept = spec.layers[l];
     kept.width = full.num_groups * draw.between(1, full.width / full.num_groups);
-    if (cut_channels && full.kind == LayerKind::mamba)
-      kept.head_channels = draw.between(1, full.head_channels);
+    if (full.kind == LayerKind::mamba) kept.head_channels = draw.between(1, full.head_channels);
     kept.keep = draw.uniform() < 0.75;
   }
   spec.layers[draw.between(0, parent.num_layers() - 1)].keep = true;
