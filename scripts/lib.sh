@@ -19,12 +19,12 @@ build_jobs() {
   echo $((jobs > 1 ? jobs : 1))
 }
 
-# build [CMake arguments]: configures (once; later runs only what changed) and compiles everything.
+# build TARGET: configures (once; later runs only what changed) and compiles a target, `all` for everything.
 build() {
   local generator=()
   if [[ ! -f $BUILD/CMakeCache.txt ]] && command -v ninja >/dev/null; then generator=(-G Ninja); fi
-  cmake -S . -B "$BUILD" "${generator[@]}" -DCMAKE_BUILD_TYPE="${BUILD_TYPE:-Release}" "$@"
-  cmake --build "$BUILD" --parallel "$(build_jobs)"
+  cmake -S . -B "$BUILD" "${generator[@]}" -DCMAKE_BUILD_TYPE="${BUILD_TYPE:-Release}"
+  cmake --build "$BUILD" --target "$1" --parallel "$(build_jobs)"
 }
 
 # on_ranks N PROGRAM ARGUMENTS...: also as root and on machines with fewer cores than ranks (Open MPI refuses both unasked).

@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 scripts/setup.sh
 say "build"
-build
+build elastic.x
 say "run: input/quickstart.in on 2 ranks"
 on_ranks 2 "$BUILD/elastic.x" input/quickstart.in "$@"
 

@@ -5,7 +5,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 scripts/setup.sh
 say "build"
-build -DELASTIC_UNIT_TESTS=ON
+build all
 say "tests"
 # Tests that start MPI ranks take their share of the cores into account themselves (PROCESSORS).
 ctest --test-dir "$BUILD" --parallel "$(cores)" --output-on-failure --no-tests=error "$@"
