@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/attention.hpp"
+
+#include "support/shapes.hpp"
+#include "support/timing.hpp"
+
+namespace elastic::bench {
+namespace {
+using namespace kernels;
+
+void bench_attention(benchmark::State& state, const AttentionShape& s, bool backward) {
+  const ExecutionSpace exec;
+  const index_t tokens = s.batch * s.seq_length, inner = s.num_heads * s.head_dim,
+                kv = s.num_groups * s.head_dim;
+  const auto q = random_matrix(tokens, inner, 1), k = random_matrix(tokens, kv, 2),
+             v = random_matrix(tokens, kv, 3);
+  const auto out = random_matrix(tokens, inner, 4), lse = random_matrix(tokens, s.num_heads, 5);
+  const auto dq = random_matrix(tokens, inner, 6), dk = random_matrix(tokens, kv, 7),
+             dv = random_matrix(tokens, kv, 8);
+  const View1<float> workspace("elastic::bench", attention_workspace_size(s));
+  attention_forward<float>(exec, s, q, k, v, {}, out, lse);
+  time_launches(state, 0, [&] {
+    if (backward)
+      attention_backward<float>(exec, s, q, q, k, v, out, lse, {}, dq, dk, dv, workspace);
+    else
+      attention_forward<float>(exec, s, q, k, v, {}, out, lse);
+  });
+}
+}  // namespace
+
+void add_attention_benchmarks() {
+  for (const auto& e : all_extents())
+    for (const bool backward : {false, true})
+      add(std::string(backward ? "attention_backward/" : "attention_forward/") + e.name,
+          [=](benchmark::State& state) { bench_attention(state, e.attention, backward); });
+}
+
+}  // namespace elastic::bench

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// The timing loop of every benchmark: fence, launch, fence; rates from counted operations and
+// stated bytes.
+#pragma once
+#include <benchmark/benchmark.h>
+
+#include <string>
+
+#include "base/random.hpp"
+#include "base/region.hpp"
+
+namespace elastic::bench {
+
+/// Runs `launch` once to warm up, then as often as the library asks. `bytes`: what one launch must
+/// move at least; 0: not stated.
+template <class Launch>
+void time_launches(benchmark::State& state, double bytes, const Launch& launch) {
+  const ExecutionSpace exec;
+  launch();
+  fence(exec, "elastic::bench_warm_up");
+  const double flops = counted_flops();
+  index_t launches = 0;
+  for (auto _ : state) {
+    const double start = wall_seconds();
+    launch();
+    fence(exec, "elastic::bench_launch");
+    state.SetIterationTime(wall_seconds() - start);
+    ++launches;
+  }
+  const auto per_second = [&](double amount) {
+    return benchmark::Counter(amount, benchmark::Counter::kIsRate, benchmark::Counter::kIs1000);
+  };
+  if (counted_flops() > flops) state.counters["FLOP/s"] = per_second(counted_flops() - flops);
+  if (bytes > 0) state.counters["bytes/s"] = per_second(bytes * static_cast<double>(launches));
+}
+
+/// A benchmark under a name such as "ssd_forward/medium".
+template <class Body>
+void add(const std::string& name, const Body& body) {
+  benchmark::RegisterBenchmark(name.c_str(), body)->UseManualTime()->Unit(benchmark::kMicrosecond);
+}
+
+/// [rows, columns] with elements in (-1, 1).
+inline View2<float> random_matrix(index_t rows, index_t columns, std::uint64_t stream) {
+  const View2<float> view(Kokkos::view_alloc("elastic::bench", Kokkos::WithoutInitializing), rows,
+                          columns);
+  const auto h_view = Kokkos::create_mirror_view(view);
+  const RandomKey key{1, RandomPurpose::test, stream};
+  for (index_t i = 0; i < rows; ++i)
+    for (index_t j = 0; j < columns; ++j)
+      h_view(i, j) = static_cast<float>(
+          2 * random_uniform(key, static_cast<std::uint64_t>(i * columns + j)) - 1);
+  Kokkos::deep_copy(view, h_view);
+  return view;
+}
+inline View1<float> random_vector(index_t n, std::uint64_t stream) {
+  return Kokkos::subview(random_matrix(1, n, stream), 0, Kokkos::ALL);
+}
+
+void add_gemm_benchmarks();
+void add_ssd_benchmarks();
+void add_attention_benchmarks();
+void add_row_benchmarks();
+
+}  // namespace elastic::bench
