@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "interop/hf_import.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include "interop/rearrange.hpp"
+#include "interop/strict_json.hpp"
+
+namespace elastic {
+namespace {
+
+/// Names and shapes of the file against those of the config.
+void check_tensors(const HfFolder& folder) {
+  const std::string place = folder.weights.folder().string();
+  std::map<std::string, const HfTensor*> expected;
+  for (const auto& tensor : folder.tensors) expected[tensor.name] = &tensor;
+  for (const auto& [name, tensor] : expected) {
+    const auto& entry = *folder.weights.at(name).entry;
+    if (!is_real(entry.type) || entry.shape != tensor->shape)
+      throw InputError(fmt::format("{}: tensor '{}' is {}, expected BF16, F16, F32 or F64 [{}]",
+                                   place, name, describe(entry.type, entry.shape),
+                                   fmt::join(tensor->shape, ", ")));
+  }
+  for (const auto& [name, tensor] : folder.weights.tensors())
+    if (!expected.contains(name) && !(folder.config.tied && name == "lm_head.weight"))
+      throw InputError(fmt::format(
+          "{}: tensor '{}' is no part of the model that config.json describes", place, name));
+}
+
+const char* axis_name(Dim dim) {
+  constexpr const char* kNames[] = {"fixed",       "hidden",          "mamba_heads",
+                                    "mamba_inner", "attention_inner", "ffn"};
+  return kNames[static_cast<std::size_t>(dim)];
+}
+/// The attribute `axes` as training writes it.
+std::string axis_names(const HfPart& part) {
+  return part.vector ? axis_name(part.row_dim)
+                     : fmt::format("{} {}", axis_name(part.row_dim), axis_name(part.column_dim));
+}
+
+/// Reads the rows of one part of `source` and puts them where our order has them.
+void import_part(const ModelShape& shape, const HfWeights::Tensor& source, const HfPart& part,
+                 CheckpointWriter& writer) {
+  const ElementType type = source.entry->type;
+  const StorageType stored = storage_type_of(type);
+  const std::size_t element = size_of(type), stored_element = size_of(stored),
+                    row_bytes = static_cast<std::size_t>(part.columns) * element;
+  Rearrangement places{.rows = inverse_order(hf_order(shape, part.row_dim, part.layer)),
+                       .columns = inverse_order(hf_order(shape, part.column_dim, part.layer)),
+                       .source_columns = part.columns,
+                       .target_columns = part.columns};
+  if (places.rows.empty()) {
+    places.rows.resize(static_cast<std::size_t>(part.rows));
+    std::iota(places.rows.begin(), places.rows.end(), index_t{0});
+  }
+  const index_t step = rows_at_a_time(row_bytes);
+  std::vector<char> chunk(static_cast<std::size_t>(std::min(step, part.rows)) * row_bytes), wide;
+  // No initialisation: the pages of a large tensor should be touched once.
+  const auto values = std::make_unique_for_overwrite<std::uint64_t[]>(
+      (static_cast<std::size_t>(part.rows * part.columns) * stored_element + 7) / 8);
+  for (index_t row = 0; row < part.rows; row += step) {
+    const index_t count = std::min(step, part.rows - row);
+    const auto elements = static_cast<std::size_t>(count * part.columns);
+    source.file->read(*source.entry, static_cast<std::size_t>(part.first_row + row) * row_bytes,
+                      elements * element, chunk.data());
+    const char* from = chunk.data();
+    if (type == ElementType::f16) {
+      wide.resize(elements * stored_element);
+      convert_elements(type, chunk.data(), elements, ElementType::f32, wide.data());
+      from = wide.data();
+    }
+    rearrange_rows(places, row, count, stored_element, from, values.get());
+  }
+  const Extents extents =
+      part.vector ? Extents::vector(part.rows) : Extents::matrix(part.rows, part.columns);
+  const auto write = [&](const auto* data) {
+    writer.write("model/" + part.ours, extents, data, stored, {{"axes", axis_names(part)}});
+  };
+  if (stored == StorageType::bfloat16)
+    write(reinterpret_cast<const std::uint16_t*>(values.get()));
+  else if (stored == StorageType::float32)
+    write(reinterpret_cast<const float*>(values.get()));
+  else
+    write(reinterpret_cast<const double*>(values.get()));
+}
+
+}  // namespace
+
+HfFolder open_hf_folder(const std::filesystem::path& path) {
+  const auto config_path = path / "config.json";
+  if (!std::filesystem::is_directory(path) || !std::filesystem::exists(config_path))
+    throw InputError(fmt::format("{}: is not a folder with config.json", path.string()));
+  const std::string text = read_json_text(config_path);
+  HfFolder folder{.weights = HfWeights(path),
+                  .config = read_hf_config(text, config_path.string()),
+                  .origin = {},
+                  .tensors = {}};
+  folder.origin.config = text;
+  folder.origin.tied = folder.config.tied;
+  if (folder.weights.tensors().contains("model.embeddings.weight")) folder.origin.prefix = "model.";
+  folder.tensors = hf_tensors(folder.config.shape, folder.origin.prefix, folder.config.tied);
+  check_tensors(folder);
+  for (const auto& tensor : folder.tensors)
+    folder.origin.types[tensor.name] = folder.weights.at(tensor.name).entry->type;
+  return folder;
+}
+
+void import_weights(const HfFolder& folder, CheckpointWriter& writer) {
+  for (const auto& tensor : folder.tensors)
+    for (const auto& part : tensor.parts)
+      import_part(folder.config.shape, folder.weights.at(tensor.name), part, writer);
+  if (!folder.config.tied) return;
+  HfPart head = folder.tensors.front().parts.front();
+  const auto& embeddings = folder.weights.at(folder.tensors.front().name);
+  head.ours = "output_layer";
+  import_part(folder.config.shape, embeddings, head, writer);
+}
+
+}  // namespace elastic

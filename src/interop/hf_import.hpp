@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// A Hugging Face folder becomes tensors of a checkpoint, one after the other: memory is the largest
+// tensor of ours plus 32 MiB. bfloat16 and float32 are stored as they are, float16 as float32.
+#pragma once
+#include "interop/hf_config.hpp"
+#include "interop/hf_files.hpp"
+#include "interop/hf_mapping.hpp"
+#include "interop/hf_origin.hpp"
+
+namespace elastic {
+
+/// A folder whose config and weights fit together.
+struct HfFolder {
+  HfWeights weights;
+  HfConfig config;
+  HfOrigin origin;
+  std::vector<HfTensor> tensors;
+};
+
+/// Opens config.json and the weights and compares every tensor's name, type and shape with the
+/// config before any number is read. Names begin with "backbone." or "model.". With tied embeddings
+/// a tensor lm_head.weight is allowed and ignored, as transformers does. Throws InputError.
+HfFolder open_hf_folder(const std::filesystem::path& folder);
+
+/// Writes all tensors "model/...". Tied embeddings are written twice: parameters of two roles here.
+void import_weights(const HfFolder& folder, CheckpointWriter& writer);
+
+}  // namespace elastic
