@@ -28,7 +28,8 @@ class TextSource : public TokenSource {
   /// the size that is needed if less than 256 bytes were held out.
   TextSource(const TextSourceConfig& config, std::uint32_t seed, std::uint64_t stream = 0);
 
-  index_t vocab_size() const override { return 256; }
+  static constexpr index_t vocabulary = 256;  ///< V: bytes
+  index_t vocab_size() const override { return vocabulary; }
   void fill(Split split, index_t sample, Row row) const override;
 
  private:

@@ -17,14 +17,23 @@ void write_view(CheckpointWriter& writer, const std::string& name, const View1<S
   const auto h_view = Kokkos::create_mirror_view_and_copy(HostSpace(), view);
   writer.vector(name, h_view.data(), static_cast<index_t>(view.extent(0)), stored_as, attributes);
 }
+/// An uninitialised matrix without gaps between its rows, to pack a prefix of a wider one.
+template <class S>
+View2<S> packed_matrix(std::size_t rows, std::size_t columns) {
+  return View2<S>(Kokkos::view_alloc(Kokkos::WithoutInitializing, "elastic::checkpoint_packed"),
+                  rows, columns);
+}
+
 template <class S>
 void write_view(CheckpointWriter& writer, const std::string& name, const View2<S>& view,
                 StorageType stored_as = storage_type_of<std::remove_const_t<S>>(),
                 const Attributes& attributes = {}) {
-  View2<std::remove_const_t<S>> packed(
-      Kokkos::view_alloc(Kokkos::WithoutInitializing, "elastic::checkpoint_packed"), view.extent(0),
-      view.extent(1));
-  Kokkos::deep_copy(packed, view);
+  View2<const S> packed = view;
+  if (!view.span_is_contiguous()) {
+    const auto copy = packed_matrix<std::remove_const_t<S>>(view.extent(0), view.extent(1));
+    Kokkos::deep_copy(copy, view);
+    packed = copy;
+  }
   const auto h_view = Kokkos::create_mirror_view_and_copy(HostSpace(), packed);
   writer.tensor(name, h_view.data(), static_cast<index_t>(view.extent(0)),
                 static_cast<index_t>(view.extent(1)), stored_as, attributes);
@@ -38,15 +47,15 @@ void read_view(const CheckpointReader& reader, const std::string& name, const Vi
 }
 template <class S>
 void read_view(const CheckpointReader& reader, const std::string& name, const View2<S>& view) {
-  View2<S> packed(Kokkos::view_alloc(Kokkos::WithoutInitializing, "elastic::checkpoint_packed"),
-                  view.extent(0), view.extent(1));
+  const auto packed =
+      view.span_is_contiguous() ? view : packed_matrix<S>(view.extent(0), view.extent(1));
   const auto h_view = Kokkos::create_mirror_view(packed);
   reader.read(
       name,
       Extents::matrix(static_cast<index_t>(view.extent(0)), static_cast<index_t>(view.extent(1))),
       h_view.data());
   Kokkos::deep_copy(packed, h_view);
-  Kokkos::deep_copy(view, packed);
+  if (packed.data() != view.data()) Kokkos::deep_copy(view, packed);
 }
 
 }  // namespace elastic

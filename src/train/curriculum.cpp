@@ -51,6 +51,11 @@ Curriculum make_curriculum(const RunConfig& config) {
   return plan;
 }
 
+bool changes_model(const Curriculum& curriculum) {
+  return std::any_of(curriculum.stages.begin(), curriculum.stages.end(),
+                     [](const Stage& stage) { return stage.config.learning_rate > 0; });
+}
+
 std::string describe(const Curriculum& curriculum, const RunConfig& config) {
   std::string text =
       "plan     stage       steps      tokens  seq_length  batch   learning rate  budgets\n";

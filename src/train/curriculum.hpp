@@ -41,6 +41,8 @@ struct Curriculum {
 };
 
 Curriculum make_curriculum(const RunConfig& config);
+/// False if the learning rate of the model is 0 in every stage: then nothing needs its moments.
+bool changes_model(const Curriculum& curriculum);
 /// The plan as lines for people: stages, steps, tokens, lengths, budget probabilities, rates.
 std::string describe(const Curriculum& curriculum, const RunConfig& config);
 

@@ -8,19 +8,25 @@
 #include "comm/collectives.hpp"
 #include "io/durable_file.hpp"
 #include "train/importance_pass.hpp"
+#include "train/peak_memory.hpp"
+#include "train/plan_memory.hpp"
 #include "train/state_checkpoint.hpp"
 #include "train/stop_signal.hpp"
 
 namespace elastic {
 
 Run::Run(const Communicator& comm, const ResolvedDeck& deck, bool resume)
-    : m_comm(comm),
+    : m_bytes_before(resident_bytes()),
+      m_comm(comm),
       m_deck(deck),
       m_config(deck.config),
       m_curriculum(make_curriculum(deck.config)),
       m_folder{deck.config.job.run_folder()},
       m_checkpoints(m_folder.checkpoints(), deck.config.checkpoint.keep),
-      m_state(all_ranks_agree(comm, [&] { return make_parent(deck.config); })) {
+      m_state(all_ranks_agree(comm, [&] {
+        const bool is_read = resume || !deck.config.job.parent.empty();
+        return make_parent(deck.config, is_read ? Weights::zero : Weights::initial);
+      })) {
   all_ranks_agree(comm,
                   [&] { m_validation = std::make_unique<Validation>(m_comm, m_config, m_arena); });
   if (resume)
@@ -79,6 +85,9 @@ ExitCode Run::execute() {
   if (m_config.job.has(Phase::slice) && m_state.elastic) slice_phase();
   if (m_config.job.has(Phase::evaluate)) evaluate_phase();
   if (m_config.job.has(Phase::report)) report_phase();
+  const index_t router = m_state.elastic ? m_state.elastic->router->parameters().num_elements() : 0;
+  const PlanMemory plan = plan_memory(m_config, m_state.model->shape(), router);
+  log::info("{}", peak_memory_line(m_comm, m_bytes_before, plan.total()));
   return ExitCode::success;
 }
 
@@ -102,7 +111,8 @@ bool Run::train() {
     after_step(stage, metrics, stopping);
     if (stopping && m_state.step < m_curriculum.total_steps) {
       progress.finish_line();
-      log::info("stopped after step {}; continue with --resume", m_state.step);
+      log::info("stopped after step {}; {}", m_state.step,
+                m_config.checkpoint.save ? "continue with --resume" : "no checkpoint was saved");
       return false;
     }
   }
@@ -179,6 +189,7 @@ void Run::after_step(const Stage& stage, const StepMetrics& metrics, bool stoppi
 }
 
 void Run::save_checkpoint() {
+  if (!m_config.checkpoint.save) return;
   const Region region("checkpoint");
   on_root([&] {
     m_checkpoints.save(

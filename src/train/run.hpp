@@ -44,6 +44,7 @@ class Run {
     });
   }
 
+  const double m_bytes_before;  // held by the program when the run begins
   const Communicator& m_comm;
   const ResolvedDeck& m_deck;
   const RunConfig& m_config;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "data/character_vocabulary.hpp"
 #include "deck/reference.hpp"
 #include "deck/resolve.hpp"
 #include "train/run_config_schema.hpp"
@@ -42,11 +43,28 @@ void check_stage(DeckReport& report, const std::string& block, const StageConfig
     report.add(block, "budgets_per_micro_batch", fmt::format("there are only {} budgets", budgets));
 }
 
+/// Tokens that a source can draw; 0: as many as the deck says.
+index_t vocabulary_of(SourceKind source) {
+  switch (source) {
+    case SourceKind::reasoning:
+      return CharacterVocabulary::size;
+    case SourceKind::text:
+      return TextSource::vocabulary;
+    case SourceKind::indexed:
+      return 0;
+  }
+  return 0;
+}
+
 void check_data(DeckReport& report, const DataConfig& data) {
   if (data.source != SourceKind::reasoning && data.train.empty())
     report.add("data", "train", "expected at least one file for source = text or indexed");
   if (data.source == SourceKind::indexed && data.vocab_size == 0)
     report.add("data", "vocab_size", "expected the vocabulary of the .bin/.idx files");
+  if (data.vocab_size > 0 && data.vocab_size < vocabulary_of(data.source))
+    report.add("data", "vocab_size",
+               fmt::format("expected 0 or at least {}, the vocabulary of this source",
+                           vocabulary_of(data.source)));
   if (!data.weights.empty() && data.weights.size() != data.train.size())
     report.add("data", "weights",
                fmt::format("expected {} values, one per file of train", data.train.size()));
@@ -103,11 +121,6 @@ void check_all(DeckReport& report, const RunConfig& config) {
   report_failure(report, "model", "hybrid_layer_pattern", [&] { parent_shape(config); });
   if (report.empty())
     report_failure(report, "elastic", "", [&] { elastic_space(config, parent_shape(config)); });
-}
-
-index_t source_vocabulary(const DataConfig& data) {
-  if (data.vocab_size > 0) return data.vocab_size;
-  return data.source == SourceKind::text ? 256 : 64;
 }
 }  // namespace
 
@@ -172,7 +185,8 @@ std::string run_config_reference(bool markdown, const std::string& block) {
 
 ModelShape parent_shape(const RunConfig& config) {
   ModelConfig model = config.model;
-  model.vocab_size = source_vocabulary(config.data);
+  model.vocab_size =
+      config.data.vocab_size > 0 ? config.data.vocab_size : vocabulary_of(config.data.source);
   return make_shape(model);
 }
 

@@ -103,11 +103,19 @@ struct EvaluateConfig {
 };
 
 struct CheckpointConfig {
+  bool save = true;
   index_t every_steps = 200, keep = 2;
 };
 
 struct OutputConfig {
   index_t every_steps = 10;  // rows of history.csv
+};
+
+/// What making the smaller models one by one would take: inputs of the plan (--check) only.
+struct ComparisonConfig {
+  double pretrain_tokens = 0;                              // per smaller model
+  double exploratory_tokens = 0, distillation_tokens = 0;  // per smaller model, to prune and distil
+  std::vector<double> separate_parameters;  // of models that one elastic model stands in for
 };
 
 struct RunConfig {
@@ -126,6 +134,7 @@ struct RunConfig {
   EvaluateConfig evaluate;
   CheckpointConfig checkpoint;
   OutputConfig output;
+  ComparisonConfig comparison;
 };
 
 /// A deck with all its values.

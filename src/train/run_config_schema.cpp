@@ -93,7 +93,8 @@ void bind_data(Schema& schema, DataConfig& data) {
       .bind("vocab_size", &data.vocab_size,
             {.unit = "tokens",
              .range = kCountOrNone,
-             .help = "Vocabulary of .bin/.idx files; 0: that of the source (text 256)."})
+             .help = "Vocabulary of the model; 0: that of the source (reasoning 64, text 256); "
+                     "larger: the rest is never drawn."})
       .bind("validation_fraction", &data.validation_fraction,
             {.unit = "1",
              .range = Interval::between(0.001, 0.5),
@@ -133,7 +134,10 @@ void bind_stage(SchemaBlock& block, StageConfig& stage, bool elastic) {
       .bind("global_batch_size", &stage.global_batch_size,
             {.unit = "sequences", .range = kCount, .help = "Sequences per step, over all ranks."})
       .bind("learning_rate", &stage.learning_rate,
-            {.unit = "1", .range = kNotNegative, .help = "Peak learning rate of the model."})
+            {.unit = "1",
+             .range = kNotNegative,
+             .help = "Peak learning rate of the model; 0 in every stage: its weights stay and no "
+                     "moments are held."})
       .bind("warmup_steps", &stage.warmup_steps,
             {.unit = "steps", .range = kCountOrNone, .help = "Linear warm-up."})
       .bind("decay", &stage.decay,
@@ -320,6 +324,8 @@ void bind_machinery(Schema& schema, RunConfig& config) {
              .range = kFraction,
              .help = "Untrained budgets to extract and evaluate too, by interpolation."});
   schema.block("checkpoint", "Saving and resuming.")
+      .bind("save", &config.checkpoint.save,
+            {.help = "Write training checkpoints; without them a run cannot be resumed."})
       .bind("every_steps", &config.checkpoint.every_steps,
             {.unit = "steps",
              .range = kCountOrNone,
@@ -329,6 +335,25 @@ void bind_machinery(Schema& schema, RunConfig& config) {
   schema.block("output", "What is written while a run goes on.")
       .bind("every_steps", &config.output.every_steps,
             {.unit = "steps", .range = kCount, .help = "Interval of rows in history.csv."});
+  ComparisonConfig& comparison = config.comparison;
+  schema.block("comparison", "What the same models would take one by one: for the plan of --check.")
+      .bind("pretrain_tokens", &comparison.pretrain_tokens,
+            {.unit = "tokens",
+             .range = kNotNegative,
+             .help = "Tokens to pretrain each smaller model; 0: not compared."})
+      .bind("exploratory_tokens", &comparison.exploratory_tokens,
+            {.unit = "tokens",
+             .range = kNotNegative,
+             .help = "Tokens to find the widths of each smaller model by trial."})
+      .bind("distillation_tokens", &comparison.distillation_tokens,
+            {.unit = "tokens",
+             .range = kNotNegative,
+             .help = "Tokens to distil each smaller model; 0: not compared."})
+      .bind("separate_parameters", &comparison.separate_parameters,
+            {.unit = "1",
+             .range = Interval::positive(),
+             .help = "Parameters of the separate models whose memory is compared with the one "
+                     "elastic model's; empty: not compared."});
 }
 }  // namespace
 

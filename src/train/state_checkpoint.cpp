@@ -154,7 +154,8 @@ void write_state(CheckpointWriter& writer, const TrainState& state, const std::s
   write_model(writer, *state.model, deck, "training");
   writer.attribute("step", state.step);
   writer.attribute("elastic", static_cast<index_t>(state.elastic.has_value()));
-  write_moments(writer, "optimizer/model/", state.model->parameters(), *state.optimizer);
+  if (state.optimizer)
+    write_moments(writer, "optimizer/model/", state.model->parameters(), *state.optimizer);
   if (!state.elastic) return;
   const auto& elastic = *state.elastic;
   write_ranking(writer, elastic.ranking);
@@ -200,7 +201,8 @@ void read_state(const CheckpointReader& reader, const RunConfig& config, TrainSt
     read_moments(reader, "optimizer/router/", state.elastic->router->parameters(),
                  *state.elastic->router_optimizer);
   }
-  read_moments(reader, "optimizer/model/", state.model->parameters(), *state.optimizer);
+  if (state.optimizer)
+    read_moments(reader, "optimizer/model/", state.model->parameters(), *state.optimizer);
 }
 
 }  // namespace elastic

@@ -3,14 +3,25 @@
 
 #include "elastic/submodel_choice.hpp"
 #include "model/initialization.hpp"
+#include "train/curriculum.hpp"
 
 namespace elastic {
 
-TrainState make_parent(const RunConfig& config) {
+namespace {
+/// Moments at zero. Those of before are given back first.
+void make_optimizer(const RunConfig& config, TrainState& state) {
+  state.optimizer.reset();
+  if (changes_model(make_curriculum(config)))
+    state.optimizer = std::make_unique<AdamW<float>>(state.model->parameters());
+}
+}  // namespace
+
+TrainState make_parent(const RunConfig& config, Weights weights) {
   TrainState state;
   state.model = std::make_unique<LanguageModel<float>>(parent_shape(config));
-  initialize(*state.model, config.init_std, static_cast<std::uint32_t>(config.job.seed));
-  state.optimizer = std::make_unique<AdamW<float>>(state.model->parameters());
+  if (weights == Weights::initial)
+    initialize(*state.model, config.init_std, static_cast<std::uint32_t>(config.job.seed));
+  make_optimizer(config, state);
   return state;
 }
 
@@ -29,7 +40,7 @@ void make_elastic(const RunConfig& config, const Ranking& ranking, TrainState& s
                                       static_cast<std::uint32_t>(config.job.seed));
   elastic.router_optimizer = std::make_unique<AdamW<float>>(elastic.router->parameters());
   state.elastic = std::move(elastic);
-  state.optimizer = std::make_unique<AdamW<float>>(state.model->parameters());
+  make_optimizer(config, state);
 }
 
 void begin_elastic(const RunConfig& config, const Ranking& ranking, TrainState& state) {

@@ -24,12 +24,13 @@ struct ElasticState {
 struct TrainState {
   index_t step = 0;  ///< steps of the curriculum that are done
   std::unique_ptr<LanguageModel<float>> model;
-  std::unique_ptr<AdamW<float>> optimizer;
-  std::optional<ElasticState> elastic;  ///< from the end of the rank phase on
+  std::unique_ptr<AdamW<float>> optimizer;  ///< none if no stage changes the model
+  std::optional<ElasticState> elastic;      ///< from the end of the rank phase on
 };
 
-/// A parent with initial weights.
-TrainState make_parent(const RunConfig& config);
+/// A parent with initial weights, or with zeros for the caller to read.
+enum class Weights { initial, zero };
+TrainState make_parent(const RunConfig& config, Weights weights = Weights::initial);
 /// Applies `ranking` to the parent, freezes a copy as the teacher, and starts a router and fresh
 /// optimizers.
 void begin_elastic(const RunConfig& config, const Ranking& ranking, TrainState& state);

@@ -202,7 +202,8 @@ StepMetrics TrainStep::finish(TrainState& state, const Stage& stage, Sums& sums)
   }
   const double rate = stage.learning_rate(local_step);
   const index_t optimizer_step = stage.elastic ? step - m_curriculum.elastic_begin : step;
-  state.optimizer->step(m_exec, m_config.optimizer.adamw, rate, optimizer_step, clip.scale);
+  if (state.optimizer)
+    state.optimizer->step(m_exec, m_config.optimizer.adamw, rate, optimizer_step, clip.scale);
   StepMetrics metrics{.loss = sums.loss() * per_token,
                       .gradient_norm = clip.norm,
                       .learning_rate = rate,
