@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SIGTERM, SIGINT and SIGUSR1 ask a run to save and stop at the end of the step; one rank that was
 // asked is enough.
+//
+// The kernel gives a signal of the process to its main thread, which has the handler's stack.
 #pragma once
 #include "comm/communicator.hpp"
 
@@ -8,7 +10,7 @@ namespace elastic {
 
 class StopSignal {
  public:
-  /// Installs the handlers; the destructor restores what was there.
+  /// Installs the handlers in the main thread; the destructor restores what was there.
   StopSignal();
   ~StopSignal();
   StopSignal(const StopSignal&) = delete;
