@@ -12,6 +12,7 @@
 #include "base/region.hpp"
 #include "base/shapes.hpp"
 #include "kernels/gemm_deterministic.hpp"
+#include "kernels/gemm_few_rows.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -88,6 +89,8 @@ void gemm(const ExecutionSpace& exec, Transpose transpose_a, Transpose transpose
   if (g_deterministic)
     return deterministic_product<S>(exec, k, alpha, operand<S>(a, transpose_a),
                                     operand<S>(b, transpose_b), beta, c);
+  if constexpr (std::is_same_v<MemorySpace, HostSpace>)
+    if (m <= few_rows && !ta && tb) return few_rows_product<S>(exec, alpha, a, b, beta, c);
 #ifdef ELASTIC_HAVE_DNNL
   if constexpr (std::is_same_v<S, float> && std::is_same_v<MemorySpace, HostSpace>)
     return dnnl_product(*blas_name(transpose_a), *blas_name(transpose_b), alpha, a, b, beta, c, k);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The only door to matrix products: C = alpha op(A) op(B) + beta C with strided (prefix) operands.
 //
-// Routes: oneDNN on the host for fp32 where found, else KokkosBlas (BLAS, cuBLAS, rocBLAS); in
+// Routes: oneDNN on the host for fp32 where found, else KokkosBlas (BLAS, cuBLAS, rocBLAS), but a
+// kernel of our own for at most 16 rows times a transposed weight on a host (gemm_few_rows.hpp); in
 // deterministic mode a kernel of our own, in which each element of C is one sum over k in rising
 // order whatever the extents and leading dimensions, so that a prefix of a wide matrix and its copy
 // give the same bits. Reports 2 M N K operations to add_flops (base/region.hpp).

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every mixer of the stack offers: y = mixer(u) on a prefix of its parameters, its gradient,
-// and one step of generation.
+// and the next positions of generation.
 //
 // A layer holds references to its parameters and nothing else; what a pass keeps lies in an object
 // of its own (Saved, Cache), whose Views come from the arena of the step.
@@ -23,6 +23,15 @@ struct LayerContext {
   index_t num_tokens() const { return batch * seq_length; }
 };
 
+/// Position t of each sequence: [B, columns] of a compact matrix [B*L, columns].
+template <class T>
+View2<T> of_each_sequence(const View2<T>& all, index_t seq_length, index_t t) {
+  const auto columns = static_cast<index_t>(all.extent(1));
+  const View2<T> by_sequence(all.data(), static_cast<index_t>(all.extent(0)) / seq_length,
+                             seq_length * columns);
+  return Kokkos::subview(by_sequence, Kokkos::ALL, Range(t * columns, (t + 1) * columns));
+}
+
 template <class S>
 class Layer {
  public:
@@ -30,16 +39,22 @@ class Layer {
   struct Saved {
     virtual ~Saved() = default;
   };
-  /// State of generation: KV cache, or convolution and SSM state.
+  /// What generation remembers of the positions so far: KV cache, or convolution and SSM state.
   struct Cache {
     virtual ~Cache() = default;
   };
   virtual ~Layer() = default;
 
   virtual std::unique_ptr<Saved> make_saved() const = 0;
-  /// Zeroed caches for sequences of at most max_length positions.
+  /// Caches for sequences of at most max_length positions, from which extend may go on at any of
+  /// the last `history` positions again.
   virtual std::unique_ptr<Cache> make_cache(const LayerActive<S>& active, index_t batch,
-                                            index_t max_length) const = 0;
+                                            index_t max_length, index_t history) const = 0;
+  /// The cache with which a narrower submodel goes on where `wider` is: KV caches, which hold all
+  /// KV heads, are shared; states are cut to the kept heads and channels. `wider` is used up.
+  virtual std::unique_ptr<Cache> narrow_cache(const LayerContext& context,
+                                              const LayerActive<S>& from, const LayerActive<S>& to,
+                                              Cache& wider) const = 0;
 
   /// [in] u [T, D] (normalised input); [out] y [T, D], saved. All memory taken from the arena
   /// belongs to `saved`.
@@ -50,10 +65,13 @@ class Layer {
   virtual void backward(const LayerContext& context, const LayerActive<S>& active,
                         View2<const S> dy, View2<const S> u, const Saved& saved,
                         View2<S> du) const = 0;
-  /// One position of each of B sequences, the `position`-th (from 0) of each; exact widths only
-  /// (no masks). [in] u [B, D]; [out] y [B, D].
-  virtual void step(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
-                    index_t position, Cache& cache, View2<S> y) const = 0;
+  /// The next L positions of each of B sequences (B, L of the context), the first of which is the
+  /// `position`-th (from 0) of each; exact widths only (no masks), no segments. The cache is that
+  /// of the positions before. [in] u [B*L, D]; [out] y [B*L, D]. One position after the other and
+  /// all in one call give the same numbers (the same bits where products do not depend on the
+  /// number of rows).
+  virtual void extend(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
+                      index_t position, Cache& cache, View2<S> y) const = 0;
   /// The activations whose size ranks the units of the layer (paper.md 3.1): x of Mamba [T, E],
   /// heads' outputs of attention [T, A*C], first linear's output of the MLP [T, F].
   virtual View2<const S> importance_activations(const Saved& saved) const = 0;

@@ -76,19 +76,6 @@ std::unique_ptr<typename Layer<S>::Saved> MambaMixer<S>::make_saved() const {
 }
 
 template <class S>
-std::unique_ptr<typename Layer<S>::Cache> MambaMixer<S>::make_cache(const LayerActive<S>& active,
-                                                                    index_t batch, index_t) const {
-  auto cache = std::make_unique<MambaCache>();
-  const index_t taps = m_d_conv - 1, state = m_groups * m_state_dim;
-  cache->conv_x = View2<S>("elastic::conv_x_cache", batch, channels_of(active).size() * taps);
-  cache->conv_B = View2<S>("elastic::conv_B_cache", batch, state * taps);
-  cache->conv_C = View2<S>("elastic::conv_C_cache", batch, state * taps);
-  cache->state =
-      View2<S>("elastic::ssm_cache", batch * active.width, active.head_channels * m_state_dim);
-  return cache;
-}
-
-template <class S>
 kernels::SsdShape MambaMixer<S>::scan_shape(const LayerContext& context,
                                             const LayerActive<S>& active) const {
   return {.batch = context.batch,

@@ -23,14 +23,16 @@ class MambaMixer final : public Layer<S> {
   MambaMixer(const ModelShape& shape, index_t index, ParameterStore<S>& store);
 
   std::unique_ptr<Saved> make_saved() const override;
-  std::unique_ptr<Cache> make_cache(const LayerActive<S>& active, index_t batch,
-                                    index_t max_length) const override;
+  std::unique_ptr<Cache> make_cache(const LayerActive<S>& active, index_t batch, index_t max_length,
+                                    index_t history) const override;
+  std::unique_ptr<Cache> narrow_cache(const LayerContext& context, const LayerActive<S>& from,
+                                      const LayerActive<S>& to, Cache& wider) const override;
   void forward(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
                View2<S> y, Saved& saved) const override;
   void backward(const LayerContext& context, const LayerActive<S>& active, View2<const S> dy,
                 View2<const S> u, const Saved& saved, View2<S> du) const override;
-  void step(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
-            index_t position, Cache& cache, View2<S> y) const override;
+  void extend(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
+              index_t position, Cache& cache, View2<S> y) const override;
   View2<const S> importance_activations(const Saved& saved) const override;
 
  private:
@@ -54,9 +56,16 @@ class MambaMixer final : public Layer<S> {
     View2<S> rstd;     // [T, G]
     ChannelTensors channels;
   };
-  struct MambaCache : Cache {
+  /// What is left of the positions so far; convolutions keep their last W - 1 inputs.
+  struct State {
     View2<S> conv_x, conv_B, conv_C;  // [B, channels * (W-1)]
-    View2<S> state;                   // [B*H, P*N]
+    View2<S> ssm;                     // [B*H, P*N]
+  };
+  struct MambaCache : Cache {
+    std::vector<State> states;  // history + 1: the state before position p at p % (history + 1)
+    State& before(index_t position) {
+      return states[static_cast<std::size_t>(position) % states.size()];
+    }
   };
   struct Convolution {
     index_t weight, bias;  // [channels, W], [channels]
@@ -75,6 +84,12 @@ class MambaMixer final : public Layer<S> {
                                 const ChannelTensors& from) const;
   void project(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
                MambaSaved& saved) const;
+  void clear(const ExecutionSpace& exec, const State& state) const;
+  void copy(const ExecutionSpace& exec, const State& from, const State& to) const;
+  /// Position t of a block of new ones: saved.*.projected and `state` to saved.*.convolved,
+  /// saved.scanned and the state after it.
+  void advance(const LayerContext& context, const LayerActive<S>& active, index_t t,
+               const MambaSaved& saved, const State& state) const;
   void backward_scan(const LayerContext& context, const LayerActive<S>& active,
                      View2<const S> dscanned, const MambaSaved& saved,
                      const kernels::SsdGradients<S>& gradients) const;

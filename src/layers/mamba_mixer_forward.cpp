@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Forward pass and generation step of the Mamba-2 mixer.
+// Forward pass of the Mamba-2 mixer.
 #include "kernels/causal_conv1d.hpp"
 #include "layers/mamba_mixer.hpp"
 
@@ -59,50 +59,11 @@ void MambaMixer<S>::forward(const LayerContext& context, const LayerActive<S>& a
                                   channels_of(active), y);
 }
 
-template <class S>
-void MambaMixer<S>::step(const LayerContext& context, const LayerActive<S>& active,
-                         View2<const S> u, index_t, Cache& cache_base, View2<S> y) const {
-  auto& cache = static_cast<MambaCache&>(cache_base);
-  Arena& arena = *context.arena;
-  const Arena::Scope scope(arena);
-  MambaSaved saved;
-  project(context, active, u, saved);
-
-  const index_t batch = u.extent_int(0), channels = channels_of(active).size();
-  const auto convolve = [&](Signal& signal, View2<const S> weight, View1<const S> bias,
-                            const View2<S>& state) {
-    signal.convolved = arena.matrix<S>(batch, signal.projected.extent_int(1));
-    kernels::causal_conv1d_step<S>(context.exec, signal.projected, weight, bias, state,
-                                   signal.convolved);
-  };
-  convolve(saved.x, saved.channels.conv_weight, saved.channels.conv_bias, cache.conv_x);
-  convolve(saved.ssm_B, m_store[m_conv_B.weight].value, m_store[m_conv_B.bias].value_vector(),
-           cache.conv_B);
-  convolve(saved.ssm_C, m_store[m_conv_C.weight].value, m_store[m_conv_C.bias].value_vector(),
-           cache.conv_C);
-
-  auto shape = scan_shape(context, active);
-  shape.batch = batch;
-  shape.seq_length = 1;
-  auto inputs = scan_inputs(context, active, saved);
-  inputs.segment = {};
-  saved.scanned = arena.matrix<S>(batch, channels);
-  kernels::ssd_step<S>(context.exec, shape, inputs, cache.state, saved.scanned);
-  saved.normed = arena.matrix<S>(batch, channels);
-  saved.rstd = arena.matrix<S>(batch, m_groups);
-  kernels::gated_rmsnorm_forward<S>(context.exec, saved.scanned, saved.z, saved.channels.norm, {},
-                                    norm_params(active), saved.normed, saved.rstd);
-  linear_blocked_input_forward<S>(context.exec, saved.normed, m_store[m_out].value,
-                                  channels_of(active), y);
-}
-
 #define ELASTIC_INSTANTIATE(S)                                                                     \
   template void MambaMixer<S>::project(const LayerContext&, const LayerActive<S>&, View2<const S>, \
                                        MambaSaved&) const;                                         \
   template void MambaMixer<S>::forward(const LayerContext&, const LayerActive<S>&, View2<const S>, \
-                                       View2<S>, Saved&) const;                                    \
-  template void MambaMixer<S>::step(const LayerContext&, const LayerActive<S>&, View2<const S>,    \
-                                    index_t, Cache&, View2<S>) const;
+                                       View2<S>, Saved&) const;
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

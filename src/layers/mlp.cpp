@@ -30,7 +30,14 @@ std::unique_ptr<typename Layer<S>::Saved> Mlp<S>::make_saved() const {
 }
 template <class S>
 std::unique_ptr<typename Layer<S>::Cache> Mlp<S>::make_cache(const LayerActive<S>&, index_t,
-                                                             index_t) const {
+                                                             index_t, index_t) const {
+  return std::make_unique<Cache>();
+}
+template <class S>
+std::unique_ptr<typename Layer<S>::Cache> Mlp<S>::narrow_cache(const LayerContext&,
+                                                               const LayerActive<S>&,
+                                                               const LayerActive<S>&,
+                                                               Cache&) const {
   return std::make_unique<Cache>();
 }
 
@@ -63,8 +70,8 @@ void Mlp<S>::backward(const LayerContext& context, const LayerActive<S>& active,
 }
 
 template <class S>
-void Mlp<S>::step(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
-                  index_t, Cache&, View2<S> y) const {
+void Mlp<S>::extend(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
+                    index_t, Cache&, View2<S> y) const {
   const Arena::Scope scope(*context.arena);
   MlpSaved saved;
   forward(context, active, u, y, saved);

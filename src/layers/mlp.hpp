@@ -13,14 +13,16 @@ class Mlp final : public Layer<S> {
   Mlp(const ModelShape& shape, index_t index, ParameterStore<S>& store);
 
   std::unique_ptr<Saved> make_saved() const override;
-  std::unique_ptr<Cache> make_cache(const LayerActive<S>& active, index_t batch,
-                                    index_t max_length) const override;
+  std::unique_ptr<Cache> make_cache(const LayerActive<S>& active, index_t batch, index_t max_length,
+                                    index_t history) const override;
+  std::unique_ptr<Cache> narrow_cache(const LayerContext& context, const LayerActive<S>& from,
+                                      const LayerActive<S>& to, Cache& wider) const override;
   void forward(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
                View2<S> y, Saved& saved) const override;
   void backward(const LayerContext& context, const LayerActive<S>& active, View2<const S> dy,
                 View2<const S> u, const Saved& saved, View2<S> du) const override;
-  void step(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
-            index_t position, Cache& cache, View2<S> y) const override;
+  void extend(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
+              index_t position, Cache& cache, View2<S> y) const override;
   View2<const S> importance_activations(const Saved& saved) const override;
 
  private:

@@ -39,12 +39,20 @@ std::unique_ptr<typename Layer<S>::Saved> SelfAttention<S>::make_saved() const {
 template <class S>
 std::unique_ptr<typename Layer<S>::Cache> SelfAttention<S>::make_cache(const LayerActive<S>&,
                                                                        index_t batch,
-                                                                       index_t max_length) const {
+                                                                       index_t max_length,
+                                                                       index_t) const {
   auto cache = std::make_unique<KvCache>();
   cache->k = View2<S>("elastic::k_cache", batch * max_length, m_groups * m_channels);
   cache->v = View2<S>("elastic::v_cache", batch * max_length, m_groups * m_channels);
   cache->max_length = max_length;
   return cache;
+}
+template <class S>
+std::unique_ptr<typename Layer<S>::Cache> SelfAttention<S>::narrow_cache(const LayerContext&,
+                                                                         const LayerActive<S>&,
+                                                                         const LayerActive<S>&,
+                                                                         Cache& wider) const {
+  return std::make_unique<KvCache>(static_cast<KvCache&>(wider));  // the same Views
 }
 template <class S>
 kernels::AttentionShape SelfAttention<S>::shape_of(const LayerContext& context,
@@ -113,28 +121,34 @@ void SelfAttention<S>::backward(const LayerContext& context, const LayerActive<S
 }
 
 template <class S>
-void SelfAttention<S>::step(const LayerContext& context, const LayerActive<S>& active,
-                            View2<const S> u, index_t position, Cache& cache_base,
-                            View2<S> y) const {
+void SelfAttention<S>::extend(const LayerContext& context, const LayerActive<S>& active,
+                              View2<const S> u, index_t position, Cache& cache_base,
+                              View2<S> y) const {
   auto& cache = static_cast<KvCache&>(cache_base);
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
-  const index_t batch = u.extent_int(0), inner = active.width * m_channels,
+  const index_t length = context.seq_length, inner = active.width * m_channels,
                 kv = m_groups * m_channels;
-  const auto q = arena.matrix<S>(batch, inner), heads = arena.matrix<S>(batch, inner);
-  // Row `position` of every sequence: a View of the cache with one row per sequence.
-  const auto newest = [&](const View2<S>& all) {
-    const View2<S> by_sequence(all.data(), batch, cache.max_length * kv);
-    return View2<S>(
-        Kokkos::subview(by_sequence, Kokkos::ALL, Range(position * kv, (position + 1) * kv)));
+  const auto q = arena.matrix<S>(context.num_tokens(), inner),
+             heads = arena.matrix<S>(context.num_tokens(), inner);
+  const auto append = [&](index_t parameter, const View2<S>& all) {
+    const auto newest = arena.matrix<S>(context.num_tokens(), kv);
+    linear_forward<S>(context.exec, u, m_store[parameter].value, Blocks::prefix(kv), newest);
+    const View2<S> from(newest.data(), context.batch, length * kv),
+        to(all.data(), context.batch, cache.max_length * kv);
+    Kokkos::deep_copy(
+        context.exec,
+        Kokkos::subview(to, Kokkos::ALL, Range(position * kv, (position + length) * kv)), from);
   };
   linear_forward<S>(context.exec, u, m_store[m_q].value, Blocks::prefix(inner), q);
-  linear_forward<S>(context.exec, u, m_store[m_k].value, Blocks::prefix(kv), newest(cache.k));
-  linear_forward<S>(context.exec, u, m_store[m_v].value, Blocks::prefix(kv), newest(cache.v));
+  append(m_k, cache.k);
+  append(m_v, cache.v);
   auto shape = shape_of(context, active);
-  shape.batch = batch;
   shape.seq_length = cache.max_length;
-  kernels::attention_step<S>(context.exec, shape, position + 1, q, cache.k, cache.v, heads);
+  for (index_t t = 0; t < length; ++t)
+    kernels::attention_step<S>(context.exec, shape, position + t + 1,
+                               of_each_sequence(q, length, t), cache.k, cache.v,
+                               of_each_sequence(heads, length, t));
   linear_blocked_input_forward<S>(context.exec, heads, m_store[m_o].value, Blocks::prefix(inner),
                                   y);
 }

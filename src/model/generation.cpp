@@ -2,116 +2,117 @@
 #include "model/generation.hpp"
 
 #include <algorithm>
-
-#include "kernels/argmax.hpp"
-#include "kernels/embedding.hpp"
-#include "kernels/rmsnorm.hpp"
+#include <optional>
 
 namespace elastic {
 namespace {
+using Sequences = std::vector<std::vector<token_t>>;
 
-void check_prompts(const std::vector<std::vector<token_t>>& prompts,
-                   const GenerationConfig& config) {
-  for (std::size_t i = 0; i < prompts.size(); ++i) {
-    const auto length = static_cast<index_t>(prompts[i].size());
-    if (length == 0 || length >= config.max_length)
-      throw InputError(fmt::format(
-          "prompt {} has {} tokens; expected 1 to {} (one less than the maximum length)", i, length,
-          config.max_length - 1));
-  }
+/// The first `length` tokens of every prompt, one prompt after the other.
+std::vector<token_t> heads_of(const Sequences& prompts, index_t length) {
+  std::vector<token_t> result;
+  for (const auto& prompt : prompts)
+    result.insert(result.end(), prompt.begin(), prompt.begin() + length);
+  return result;
 }
 
-/// Caches of all layers and the buffers of one step.
-template <class S>
-class Decoder {
- public:
-  Decoder(const ExecutionSpace& exec, Arena& arena, const LanguageModel<S>& model,
-          const ActiveWidths<S>& widths, index_t batch, index_t max_length)
-      : m_model(model),
-        m_widths(widths),
-        m_context{.exec = exec, .arena = &arena, .batch = batch, .seq_length = 1, .segment = {}},
-        m_caches(static_cast<std::size_t>(model.stack().num_layers())),
-        m_tokens("elastic::decoder_tokens", static_cast<std::size_t>(batch)),
-        h_tokens(Kokkos::create_mirror_view(m_tokens)) {
-    for (index_t l = 0; l < model.stack().num_layers(); ++l) {
-      const auto i = static_cast<std::size_t>(l);
-      if (widths.layers[i].active)
-        m_caches[i] = model.stack().layer(l).make_cache(widths.layers[i], batch, max_length);
-    }
-  }
+index_t shortest(const Sequences& prompts) {
+  std::size_t length = prompts[0].size();
+  for (const auto& prompt : prompts) length = std::min(length, prompt.size());
+  return static_cast<index_t>(length);
+}
 
-  /// Most likely next tokens after `tokens` at `position`, on the host.
-  const std::vector<token_t>& step(const std::vector<token_t>& tokens, index_t position) {
-    const Arena::Scope scope(*m_context.arena);
-    const auto& exec = m_context.exec;
-    const index_t batch = m_context.batch, width = m_widths.hidden,
-                  vocab = m_model.shape().vocab_size;
-    const auto h = m_context.arena->template matrix<S>(batch, width);
-    const auto normed = m_context.arena->template matrix<S>(batch, width);
-    const auto logits = m_context.arena->template matrix<S>(batch, vocab);
-    const auto rstd = m_context.arena->template vector<S>(batch);
-    std::copy(tokens.begin(), tokens.end(), h_tokens.data());
-    Kokkos::deep_copy(exec, m_tokens, h_tokens);
-    kernels::embedding_forward<S>(exec, m_tokens,
-                                  prefix(m_model.word_embeddings().value, vocab, width), h);
-    m_model.stack().step(m_context, m_widths, position, h, m_caches);
-    kernels::rmsnorm_forward<S>(exec, h, prefix(m_model.final_norm().value_vector(), width), {},
-                                m_widths.norm.params, normed, rstd);
-    m_model.logits(exec, normed, logits);
-    kernels::argmax_rows<S>(exec, logits, m_tokens);
-    Kokkos::deep_copy(exec, h_tokens, m_tokens);
-    fence(exec, "elastic::decoder_step");
-    m_next.assign(h_tokens.data(), h_tokens.data() + batch);
-    return m_next;
+/// Decides token after token of all sequences: given by the prompt, or chosen.
+class Continuations {
+ public:
+  Continuations(const Sequences& prompts, token_t stop)
+      : m_prompts(prompts),
+        m_stop(stop),
+        m_outputs(prompts.size()),
+        m_done(prompts.size(), false) {}
+  /// The tokens at `position`, where the model chose these.
+  std::vector<token_t> take(std::vector<token_t> chosen, index_t position) {
+    const auto place = static_cast<std::size_t>(position);
+    for (std::size_t i = 0; i < chosen.size(); ++i) {
+      const bool in_prompt = place < m_prompts[i].size();
+      if (in_prompt) chosen[i] = m_prompts[i][place];
+      if (in_prompt || m_done[i]) continue;
+      m_done[i] = chosen[i] == m_stop;
+      if (!m_done[i]) m_outputs[i].push_back(chosen[i]);
+    }
+    return chosen;
   }
+  bool all_done() const {
+    return std::all_of(m_done.begin(), m_done.end(), [](bool done) { return done; });
+  }
+  const Sequences& outputs() const { return m_outputs; }
 
  private:
-  const LanguageModel<S>& m_model;
-  const ActiveWidths<S>& m_widths;
-  LayerContext m_context;
-  std::vector<std::unique_ptr<typename Layer<S>::Cache>> m_caches;
-  View1<token_t> m_tokens;
-  typename View1<token_t>::HostMirror h_tokens;
-  std::vector<token_t> m_next;
+  const Sequences& m_prompts;
+  token_t m_stop;
+  Sequences m_outputs;
+  std::vector<bool> m_done;
 };
 
 }  // namespace
 
-template <class S>
-std::vector<std::vector<token_t>> generate_greedy(const ExecutionSpace& exec, Arena& arena,
-                                                  const LanguageModel<S>& model,
-                                                  const ActiveWidths<S>& widths,
-                                                  const std::vector<std::vector<token_t>>& prompts,
-                                                  const GenerationConfig& config) {
-  check_prompts(prompts, config);
-  std::vector<std::vector<token_t>> outputs(prompts.size());
-  if (prompts.empty()) return outputs;
-  Decoder<S> decoder(exec, arena, model, widths, static_cast<index_t>(prompts.size()),
-                     config.max_length);
-  std::vector<token_t> current(prompts.size());
-  std::vector<bool> done(prompts.size(), false);
-  for (std::size_t i = 0; i < prompts.size(); ++i) current[i] = prompts[i][0];
-
-  for (index_t position = 0; position + 1 < config.max_length; ++position) {
-    const auto& next = decoder.step(current, position);
-    const auto following = static_cast<std::size_t>(position + 1);
-    for (std::size_t i = 0; i < prompts.size(); ++i) {
-      const bool in_prompt = following < prompts[i].size();
-      current[i] = in_prompt ? prompts[i][following] : next[i];
-      if (in_prompt || done[i]) continue;
-      done[i] = next[i] == config.stop;
-      if (!done[i]) outputs[i].push_back(next[i]);
-    }
-    if (std::all_of(done.begin(), done.end(), [](bool d) { return d; })) break;
+void check_prompts(const Sequences& prompts, index_t max_length) {
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    const auto length = static_cast<index_t>(prompts[i].size());
+    if (length == 0 || length >= max_length)
+      throw InputError(fmt::format(
+          "prompt {} has {} tokens; expected 1 to {} (one less than the maximum length)", i, length,
+          max_length - 1));
   }
-  return outputs;
 }
 
-template std::vector<std::vector<token_t>> generate_greedy<float>(
-    const ExecutionSpace&, Arena&, const LanguageModel<float>&, const ActiveWidths<float>&,
-    const std::vector<std::vector<token_t>>&, const GenerationConfig&);
-template std::vector<std::vector<token_t>> generate_greedy<double>(
-    const ExecutionSpace&, Arena&, const LanguageModel<double>&, const ActiveWidths<double>&,
-    const std::vector<std::vector<token_t>>&, const GenerationConfig&);
+template <class S>
+Sequences generate(const ExecutionSpace& exec, Arena& arena, const LanguageModel<S>& model,
+                   const ActiveWidths<S>& widths, const Sequences& prompts,
+                   const GenerationConfig& config, const std::vector<BudgetSwitch<S>>& switches) {
+  check_prompts(prompts, config.max_length);
+  check_sampling(config.sampling);
+  ELASTIC_REQUIRE(switches.empty() || prompts.size() == 1, "{} prompts with budget switches",
+                  prompts.size());
+  if (prompts.empty()) return {};
+  const auto make_decoder = [&](const ActiveWidths<S>& chosen) {
+    return Decoder<S>(exec, arena, model, chosen, static_cast<index_t>(prompts.size()),
+                      config.max_length);
+  };
+  std::optional<Decoder<S>> decoder(make_decoder(widths));
+  const ActiveWidths<S>* current = &widths;
+  auto next_switch = switches.begin();
+  Continuations sequences(prompts, config.stop);
+
+  const index_t common = shortest(prompts);
+  auto logits = decoder->read(heads_of(prompts, common));
+  for (index_t position = common;; ++position) {
+    auto tokens = sequences.take(
+        choose_tokens<S>(exec, logits, config.sampling, config.first_sequence, position), position);
+    if (sequences.all_done() || position + 1 == config.max_length) return sequences.outputs();
+    const auto generated = static_cast<index_t>(sequences.outputs()[0].size());
+    if (next_switch != switches.end() && generated == next_switch->after) {
+      const auto& chosen = (next_switch++)->widths;
+      if (fits_into(chosen, *current)) {
+        Decoder<S> narrower(std::move(*decoder), chosen);
+        decoder.emplace(std::move(narrower));
+      } else {
+        decoder.emplace(make_decoder(chosen));
+        tokens = prompts[0];
+        tokens.insert(tokens.end(), sequences.outputs()[0].begin(), sequences.outputs()[0].end());
+      }
+      current = &chosen;
+    }
+    logits = decoder->read(tokens);
+  }
+}
+
+#define ELASTIC_INSTANTIATE(S)                                                           \
+  template Sequences generate<S>(const ExecutionSpace&, Arena&, const LanguageModel<S>&, \
+                                 const ActiveWidths<S>&, const Sequences&,               \
+                                 const GenerationConfig&, const std::vector<BudgetSwitch<S>>&);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic

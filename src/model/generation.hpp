@@ -1,25 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
-// Greedy generation with KV and SSM caches, for a batch of prompts of different lengths.
+// Generation with KV and SSM caches, for a batch of prompts of different lengths.
 //
-// All sequences start at position 0 and advance together; a sequence reads its prompt first and its
-// own output after that, so no padding is ever seen by a layer.
+// All sequences advance together: what all prompts have is read in a few large pieces; after that a
+// sequence reads the rest of its prompt, then its own output, so that no padding is ever seen by a
+// layer.
 #pragma once
-#include "model/language_model.hpp"
+#include "model/decoder.hpp"
+#include "model/sampling.hpp"
 
 namespace elastic {
 
 struct GenerationConfig {
-  index_t max_length = 256;  ///< prompt and continuation together, tokens
-  token_t stop = -1;         ///< a sequence ends after this token; -1: never
+  index_t max_length = 256;    ///< prompt and continuation together, tokens
+  token_t stop = -1;           ///< a sequence ends after this token; -1: never
+  SamplingConfig sampling;     ///< greedy unless it says otherwise
+  index_t first_sequence = 0;  ///< number of the first prompt among all, for the random numbers
+};
+
+/// From the token after the first `after` generated ones on, another submodel goes on. One that
+/// fits into the current one (decoder.hpp: fits_into) shares its caches, which is free of cost: it
+/// remembers what the wider one computed. Any other one reads the text so far, and gives exactly
+/// what it would give on that text.
+template <class S>
+struct BudgetSwitch {
+  index_t after = 1;
+  ActiveWidths<S> widths;
 };
 
 /// Continuations (without the prompts, without `stop`) of each prompt by a submodel of exact
-/// widths. Throws InputError for an empty prompt or one that is not shorter than max_length.
+/// widths. `switches`: in rising order, for one prompt. Throws InputError for an empty prompt or
+/// one that is not shorter than max_length.
+template <class S>
+std::vector<std::vector<token_t>> generate(const ExecutionSpace& exec, Arena& arena,
+                                           const LanguageModel<S>& model,
+                                           const ActiveWidths<S>& widths,
+                                           const std::vector<std::vector<token_t>>& prompts,
+                                           const GenerationConfig& config,
+                                           const std::vector<BudgetSwitch<S>>& switches = {});
+/// The most likely continuations, whatever config.sampling says.
 template <class S>
 std::vector<std::vector<token_t>> generate_greedy(const ExecutionSpace& exec, Arena& arena,
                                                   const LanguageModel<S>& model,
                                                   const ActiveWidths<S>& widths,
                                                   const std::vector<std::vector<token_t>>& prompts,
-                                                  const GenerationConfig& config);
+                                                  GenerationConfig config) {
+  config.sampling = {};
+  return generate<S>(exec, arena, model, widths, prompts, config);
+}
+/// Throws InputError for an empty prompt or one that is not shorter than max_length.
+void check_prompts(const std::vector<std::vector<token_t>>& prompts, index_t max_length);
 
 }  // namespace elastic

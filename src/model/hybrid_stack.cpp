@@ -96,21 +96,20 @@ void HybridStack<S>::backward(const LayerContext& context, const ActiveWidths<S>
 }
 
 template <class S>
-void HybridStack<S>::step(const LayerContext& context, const ActiveWidths<S>& widths,
-                          index_t position, const View2<S>& h,
-                          std::vector<std::unique_ptr<typename Layer<S>::Cache>>& caches) const {
+void HybridStack<S>::extend(const LayerContext& context, const ActiveWidths<S>& widths,
+                            index_t position, const View2<S>& h, StackCaches<S>& caches) const {
   const Arena::Scope scope(*context.arena);
-  const index_t batch = h.extent_int(0);
-  const auto normed = context.arena->matrix<S>(batch, widths.hidden),
-             output = context.arena->matrix<S>(batch, widths.hidden);
-  const auto rstd = context.arena->vector<S>(batch);
+  const index_t tokens = context.num_tokens();
+  const auto normed = context.arena->matrix<S>(tokens, widths.hidden),
+             output = context.arena->matrix<S>(tokens, widths.hidden);
+  const auto rstd = context.arena->vector<S>(tokens);
   for (std::size_t l = 0; l < m_layers.size(); ++l) {
     const auto& active = widths.layers[l];
     if (!active.active) continue;
     kernels::rmsnorm_forward<S>(context.exec, h,
                                 prefix(m_store[m_norms[l]].value_vector(), widths.hidden), {},
                                 widths.norm.params, normed, rstd);
-    m_layers[l]->step(context, active, normed, position, *caches[l], output);
+    m_layers[l]->extend(context, active, normed, position, *caches[l], output);
     kernels::residual_add_forward<S>(context.exec, output, {}, active.gamma, h);
   }
 }

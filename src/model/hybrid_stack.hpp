@@ -29,6 +29,10 @@ struct StackEntry {
 template <class S>
 using StackObserver = std::function<void(index_t layer, const StackEntry<S>& entry)>;
 
+/// One per layer; null where a layer is dropped.
+template <class S>
+using StackCaches = std::vector<std::unique_ptr<typename Layer<S>::Cache>>;
+
 template <class S>
 class HybridStack {
  public:
@@ -43,10 +47,9 @@ class HybridStack {
   /// [in, out] dh [T, D]. `keep` as in the forward (inputs or everything).
   void backward(const LayerContext& context, const ActiveWidths<S>& widths, Keep keep,
                 const View2<S>& dh, std::vector<StackEntry<S>>& entries) const;
-  /// One position of each of B sequences; h [B, D].
-  void step(const LayerContext& context, const ActiveWidths<S>& widths, index_t position,
-            const View2<S>& h,
-            std::vector<std::unique_ptr<typename Layer<S>::Cache>>& caches) const;
+  /// The next L positions of each of B sequences from `position` on (layers/layer.hpp); h [B*L, D].
+  void extend(const LayerContext& context, const ActiveWidths<S>& widths, index_t position,
+              const View2<S>& h, StackCaches<S>& caches) const;
   const Layer<S>& layer(index_t l) const { return *m_layers[static_cast<std::size_t>(l)]; }
   index_t num_layers() const { return static_cast<index_t>(m_layers.size()); }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One layer on random numbers, and the checks that every kind of layer must pass: gradients against
-// finite differences, masked = prefix = sliced, steps of generation = the whole sequence.
+// finite differences, masked = prefix = sliced, blocks of generation = the whole sequence.
 #pragma once
 #include <cmath>
 
@@ -186,32 +186,110 @@ void check_random_submodels(const std::string& kind) {
   kernels::set_deterministic_gemm(false);
 }
 
-/// Positions one by one give the rows of the whole sequence.
+/// Blocks of positions, one after the other from `cache` on; row b*11 + t of the result is position
+/// t of sequence b.
 template <class S>
-void check_steps(const ModelShape& shape, const SubmodelSpec& spec) {
+View2<S> extend_in_blocks(LayerProblem<S>& problem, const LayerActive<S>& active,
+                          typename Layer<S>::Cache& cache, const std::vector<index_t>& blocks,
+                          index_t position = 0) {
+  const auto hidden = static_cast<index_t>(problem.u.extent(1));
+  const View2<S> result("elastic::test::extended", 22, hidden);
+  for (const index_t length : blocks) {
+    const View2<S> u("elastic::test::u_block", 2 * length, hidden),
+        y("elastic::test::y_block", 2 * length, hidden);
+    const auto each = [&](const auto& action) {
+      for (index_t b = 0; b < 2; ++b)
+        action(Range(b * length, (b + 1) * length),
+               Range(b * 11 + position, b * 11 + position + length));
+    };
+    each([&](Range block, Range all) {
+      Kokkos::deep_copy(rows(u, block.first, block.second), rows(problem.u, all.first, all.second));
+    });
+    auto context = problem.context;
+    context.seq_length = length;
+    problem.layer->extend(context, active, u, position, cache, y);
+    each([&](Range block, Range all) {
+      Kokkos::deep_copy(rows(result, all.first, all.second), rows(y, block.first, block.second));
+    });
+    position += length;
+  }
+  return result;
+}
+
+inline const std::vector<std::vector<index_t>> kBlocks = {
+    std::vector<index_t>(11, 1), {11}, {4, 7}, {1, 6, 1, 3}};
+
+/// Positions in blocks of any size give the rows of the whole sequence, and the same bits as one by
+/// one.
+template <class S>
+void check_extends(const ModelShape& shape, const SubmodelSpec& spec) {
   SCOPED_TRACE(describe(shape, spec));
   LayerProblem<S> problem(shape, spec.hidden_size, false);
   const auto active = prefix_widths<S>(shape, spec).layers[0];
   problem.loss(active);
-  const auto cache = problem.layer->make_cache(active, 2, 13);
-  const View2<S> u("elastic::test::u_step", 2, spec.hidden_size),
-      y("elastic::test::y_step", 2, spec.hidden_size);
-  for (index_t t = 0; t < 11; ++t) {
-    for (index_t b = 0; b < 2; ++b)
-      Kokkos::deep_copy(rows(u, b, b + 1), rows(problem.u, b * 11 + t, b * 11 + t + 1));
-    problem.layer->step(problem.context, active, u, t, *cache, y);
-    for (index_t b = 0; b < 2; ++b)
-      EXPECT_TRUE(
-          near(rows(y, b, b + 1), rows(problem.y, b * 11 + t, b * 11 + t + 1), tolerance<S>(200)))
-          << "position " << t << " of sequence " << b;
+  std::vector<S> one_by_one;
+  for (const index_t history : {0, 3})
+    for (const auto& blocks : kBlocks) {
+      const auto cache = problem.layer->make_cache(active, 2, 13, history);
+      const auto y = to_host(extend_in_blocks(problem, active, *cache, blocks));
+      EXPECT_TRUE(near(y, to_host(problem.y), tolerance<S>(200))) << blocks.size() << " blocks";
+      if (one_by_one.empty()) one_by_one = y;
+      // More rows, and devices, take another route of gemm.
+      if (blocks[0] <= 4 && std::is_same_v<MemorySpace, HostSpace>) {
+        EXPECT_TRUE(bitwise_equal(y, one_by_one)) << blocks.size() << " blocks";
+      }
+    }
+}
+
+/// After a detour from position 5 on, the last positions again: as if there had been none.
+template <class S>
+void check_history(const ModelShape& shape, const SubmodelSpec& spec) {
+  LayerProblem<S> problem(shape, spec.hidden_size, false), detour(shape, spec.hidden_size, false);
+  assign(detour.u, random_values<S>(22 * spec.hidden_size, 77));
+  const auto active = prefix_widths<S>(shape, spec).layers[0];
+  for (const index_t length : {1, 2, 4}) {
+    const auto cache = problem.layer->make_cache(active, 2, 11, 4);
+    const auto straight = problem.layer->make_cache(active, 2, 11, 0);
+    const auto expected = extend_in_blocks(problem, active, *straight, {2, 3, 2, 4});
+    extend_in_blocks(problem, active, *cache, {2, 3});
+    extend_in_blocks(detour, active, *cache, {length}, 5);
+    const auto again = extend_in_blocks(problem, active, *cache, {2, 4}, 5);
+    for (const index_t b : {0, 1})
+      EXPECT_TRUE(bitwise_equal(rows(again, b * 11 + 5, b * 11 + 11),
+                                rows(expected, b * 11 + 5, b * 11 + 11)))
+          << "detour of " << length;
+  }
+}
+
+/// A narrower layer that reads the same input: what it remembers is part of what the wider one
+/// remembers.
+template <class S>
+void check_narrowing(const ModelShape& shape, SubmodelSpec spec) {
+  spec.hidden_size = shape.hidden_size;
+  LayerProblem<S> problem(shape, spec.hidden_size, false);
+  const auto from = prefix_widths<S>(shape, full_spec(shape)).layers[0],
+             to = prefix_widths<S>(shape, spec).layers[0];
+  for (const index_t history : {0, 2}) {
+    const auto own = problem.layer->make_cache(to, 2, 11, history);
+    const auto expected = extend_in_blocks(problem, to, *own, {5, 1, 5});
+    const auto wide = problem.layer->make_cache(from, 2, 11, history);
+    extend_in_blocks(problem, from, *wide, {5, 1});
+    const auto narrow = problem.layer->narrow_cache(problem.context, from, to, *wide);
+    const auto y = extend_in_blocks(problem, to, *narrow, {5}, 6);
+    for (const index_t b : {0, 1})
+      EXPECT_TRUE(near(rows(y, b * 11 + 6, b * 11 + 11), rows(expected, b * 11 + 6, b * 11 + 11),
+                       tolerance<S>(50)));
   }
 }
 
 template <class S>
-void check_all_steps(const std::string& kind) {
+void check_all_extends(const std::string& kind) {
   const auto shape = one_layer(kind);
-  check_steps<S>(shape, full_spec(shape));
-  check_steps<S>(shape, narrow_spec(shape));
+  for (const auto& spec : {full_spec(shape), narrow_spec(shape)}) {
+    check_extends<S>(shape, spec);
+    check_history<S>(shape, spec);
+    check_narrowing<S>(shape, spec);
+  }
 }
 
 /// Two documents of a row do not see each other: the second one's output is as if it came alone.

@@ -14,9 +14,9 @@ TEST(MambaMixer, MaskedPrefixAndSlicedAgree) {
   check_random_submodels<double>("M");
 }
 
-TEST(MambaMixer, StepsGiveTheWholeSequence) {
-  check_all_steps<float>("M");
-  check_all_steps<double>("M");
+TEST(MambaMixer, BlocksOfPositionsGiveTheWholeSequence) {
+  check_all_extends<float>("M");
+  check_all_extends<double>("M");
 }
 
 TEST(MambaMixer, DocumentsDoNotSeeEachOther) { check_documents("M"); }

@@ -14,9 +14,9 @@ TEST(Mlp, MaskedPrefixAndSlicedAgree) {
   check_random_submodels<double>("-");
 }
 
-TEST(Mlp, StepsGiveTheWholeSequence) {
-  check_all_steps<float>("-");
-  check_all_steps<double>("-");
+TEST(Mlp, BlocksOfPositionsGiveTheWholeSequence) {
+  check_all_extends<float>("-");
+  check_all_extends<double>("-");
 }
 
 TEST(Mlp, ByItsEquation) {

@@ -14,9 +14,9 @@ TEST(SelfAttention, MaskedPrefixAndSlicedAgree) {
   check_random_submodels<double>("*");
 }
 
-TEST(SelfAttention, StepsGiveTheWholeSequence) {
-  check_all_steps<float>("*");
-  check_all_steps<double>("*");
+TEST(SelfAttention, BlocksOfPositionsGiveTheWholeSequence) {
+  check_all_extends<float>("*");
+  check_all_extends<double>("*");
 }
 
 TEST(SelfAttention, DocumentsDoNotSeeEachOther) { check_documents("*"); }

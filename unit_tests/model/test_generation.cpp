@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Greedy generation by steps against the most likely token of full forward passes.
+// Generation with caches against full forward passes; sampling; change of the budget on the way.
 #include "model/generation.hpp"
 
 #include <algorithm>
@@ -86,6 +86,94 @@ TEST(Generation, PromptsOfABatchDoNotMatterToEachOther) {
         generate_greedy<float>({}, arena, model, widths, {kPrompts[i]}, {.max_length = 12})[0],
         together[i]);
   EXPECT_TRUE(generate_greedy<float>({}, arena, model, widths, {}, {}).empty());
+}
+
+TEST(Generation, SampledTextsDoNotDependOnTheBatch) {
+  LanguageModel<double> model(small_parent(), true);
+  randomize(model.parameters(), 73, 0.6);
+  const auto widths = prefix_widths<double>(small_parent(), narrow_small_spec());
+  Arena arena;
+  GenerationConfig config{.max_length = 20,
+                          .sampling = {.temperature = 1.3, .top_p = 0.9, .seed = 5}};
+  const auto together = generate<double>({}, arena, model, widths, kPrompts, config);
+  EXPECT_EQ(generate<double>({}, arena, model, widths, kPrompts, config), together);
+  for (std::size_t i = 0; i < kPrompts.size(); ++i) {
+    config.first_sequence = static_cast<index_t>(i);
+    EXPECT_EQ(generate<double>({}, arena, model, widths, {kPrompts[i]}, config)[0], together[i]);
+  }
+  config.first_sequence = 0;
+  // The same prompt twice gives two texts; another seed gives another one.
+  const auto twice = generate<double>({}, arena, model, widths, {kPrompts[0], kPrompts[0]}, config);
+  EXPECT_EQ(twice[0], together[0]);
+  EXPECT_NE(twice[0], twice[1]);
+  config.sampling.seed = 6;
+  EXPECT_NE(generate<double>({}, arena, model, widths, {kPrompts[0]}, config)[0], together[0]);
+  EXPECT_EQ(generate_greedy<double>({}, arena, model, widths, kPrompts, config),
+            generate<double>({}, arena, model, widths, kPrompts, {.max_length = 20}));
+  config.sampling.top_p = 0;
+  EXPECT_THROW(generate<double>({}, arena, model, widths, kPrompts, config), InputError);
+}
+
+/// A submodel of `outer` whose layers read what they read in `outer` up to the last one: from
+/// caches of `outer` it goes on as if it had read the text itself.
+SubmodelSpec cut_at_the_end(SubmodelSpec outer) {
+  outer.layers.back().width = 3;
+  return outer;
+}
+
+TEST(Generation, ANarrowerSubmodelSharesTheCaches) {
+  const auto shape = small_parent();
+  LanguageModel<double> model(shape, true);
+  randomize(model.parameters(), 74, 0.6);
+  const auto full = full_spec(shape), less = cut_at_the_end(full);
+  const auto wide = prefix_widths<double>(shape, full), narrow = prefix_widths<double>(shape, less);
+  const GenerationConfig config{.max_length = 20};
+  Arena arena;
+  for (const index_t after : {1, 4, 9}) {
+    const auto mixed =
+        generate<double>({}, arena, model, wide, {kPrompts[0]}, config, {{after, narrow}})[0];
+    auto text = generate<double>({}, arena, model, wide, {kPrompts[0]}, config)[0];
+    text.resize(static_cast<std::size_t>(after));
+    text.insert(text.begin(), kPrompts[0].begin(), kPrompts[0].end());
+    const auto rest = slow_continuation(model, narrow, text, config);
+    text.insert(text.end(), rest.begin(), rest.end());
+    EXPECT_EQ(mixed, std::vector<token_t>(text.begin() + 7, text.end())) << after;
+  }
+  // Any narrower one goes on from what the wider one remembers, and differs from itself alone.
+  const auto narrowest = prefix_widths<double>(shape, narrow_small_spec());
+  ASSERT_TRUE(fits_into(narrowest, wide) && !fits_into(wide, narrowest));
+  Decoder<double> reader({}, arena, model, wide, 1, 20), alone({}, arena, model, narrowest, 1, 20);
+  reader.read(kPrompts[0]);
+  alone.read(kPrompts[0]);
+  Decoder<double> cut(std::move(reader), narrowest);
+  EXPECT_EQ(cut.position(), 7);
+  const auto from_wide = to_host(cut.read({3})), own = to_host(alone.read({3}));
+  EXPECT_FALSE(near(from_wide, own, 1e-9));
+  for (const double logit : from_wide) EXPECT_TRUE(std::isfinite(logit));
+}
+
+TEST(Generation, AWiderSubmodelReadsTheTextAgain) {
+  const auto shape = small_parent();
+  LanguageModel<double> model(shape, true);
+  randomize(model.parameters(), 75, 0.6);
+  const auto wide = prefix_widths<double>(shape, full_spec(shape)),
+             narrow = prefix_widths<double>(shape, narrow_small_spec());
+  const GenerationConfig config{.max_length = 24};
+  Arena arena;
+  const auto mixed = generate<double>({}, arena, model, narrow, {kPrompts[2]}, config,
+                                      {{3, wide}, {6, narrow}, {8, wide}})[0];
+  auto text = kPrompts[2];
+  const auto small = slow_continuation(model, narrow, text, config);
+  text.insert(text.end(), small.begin(), small.begin() + 3);
+  const auto large = slow_continuation(model, wide, text, config);
+  text.insert(text.end(), large.begin(), large.begin() + 3);
+  EXPECT_EQ(std::vector<token_t>(mixed.begin(), mixed.begin() + 6),
+            std::vector<token_t>(text.begin() + 3, text.end()));
+  // After the way back up nothing is left of the detour but its tokens.
+  text = kPrompts[2];
+  text.insert(text.end(), mixed.begin(), mixed.begin() + 8);
+  const auto rest = slow_continuation(model, wide, text, config);
+  EXPECT_EQ(std::vector<token_t>(mixed.begin() + 8, mixed.end()), rest);
 }
 
 TEST(Generation, PromptsMustFit) {

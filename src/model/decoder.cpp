@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/decoder.hpp"
+
+#include <algorithm>
+
+#include "kernels/argmax.hpp"
+#include "kernels/embedding.hpp"
+#include "kernels/rmsnorm.hpp"
+
+namespace elastic {
+namespace {
+constexpr index_t kRowsAtOnce = 256;  // rows of a prompt that pass through the layers together
+
+std::vector<token_t> columns_of(const std::vector<token_t>& tokens, index_t batch, index_t begin,
+                                index_t end) {
+  const auto length = static_cast<index_t>(tokens.size()) / batch;
+  std::vector<token_t> result;
+  for (index_t b = 0; b < batch; ++b)
+    result.insert(result.end(), tokens.begin() + b * length + begin,
+                  tokens.begin() + b * length + end);
+  return result;
+}
+}  // namespace
+
+template <class S>
+bool fits_into(const ActiveWidths<S>& inner, const ActiveWidths<S>& outer) {
+  const auto layer_fits = [](const LayerActive<S>& a, const LayerActive<S>& b) {
+    return !a.active || (b.active && a.width <= b.width && a.head_channels <= b.head_channels);
+  };
+  return inner.hidden <= outer.hidden &&
+         std::equal(inner.layers.begin(), inner.layers.end(), outer.layers.begin(),
+                    outer.layers.end(), layer_fits);
+}
+
+template <class S>
+Decoder<S>::Decoder(const ExecutionSpace& exec, Arena& arena, const LanguageModel<S>& model,
+                    const ActiveWidths<S>& widths, index_t batch, index_t max_length,
+                    index_t history)
+    : m_arena(arena),
+      m_model(model),
+      m_widths(widths),
+      m_context{.exec = exec, .arena = &arena, .batch = batch, .seq_length = 1, .segment = {}},
+      m_max_length(max_length),
+      m_history(history) {
+  for (index_t l = 0; l < model.stack().num_layers(); ++l) {
+    const auto& active = widths.layers[static_cast<std::size_t>(l)];
+    m_caches.push_back(active.active
+                           ? model.stack().layer(l).make_cache(active, batch, max_length, history)
+                           : nullptr);
+  }
+}
+
+template <class S>
+Decoder<S>::Decoder(Decoder&& wider, const ActiveWidths<S>& narrower)
+    : m_arena(wider.m_arena),
+      m_model(wider.m_model),
+      m_widths(narrower),
+      m_context(wider.m_context),
+      m_max_length(wider.m_max_length),
+      m_history(wider.m_history),
+      m_position(wider.m_position),
+      m_oldest(wider.m_oldest) {
+  ELASTIC_REQUIRE(fits_into(narrower, wider.m_widths), "caches cannot be cut to wider layers");
+  for (std::size_t l = 0; l < wider.m_caches.size(); ++l)
+    m_caches.push_back(narrower.layers[l].active
+                           ? m_model.stack()
+                                 .layer(static_cast<index_t>(l))
+                                 .narrow_cache(m_context, wider.m_widths.layers[l],
+                                               narrower.layers[l], *wider.m_caches[l])
+                           : nullptr);
+}
+
+template <class S>
+View2<S> Decoder<S>::extend(const std::vector<token_t>& tokens, index_t begin, index_t end) {
+  const index_t count = end - begin, width = m_widths.hidden;
+  ELASTIC_REQUIRE(m_position + count <= m_max_length, "{} positions after {} of {}", count,
+                  m_position, m_max_length);
+  m_context.seq_length = count;
+  const auto stream = m_arena.matrix<S>(m_context.num_tokens(), width);
+  const auto piece = columns_of(tokens, m_context.batch, begin, end);
+  const auto ids = m_arena.vector<token_t>(m_context.num_tokens());
+  Kokkos::deep_copy(m_context.exec, ids, HostView1<const token_t>(piece.data(), piece.size()));
+  fence(m_context.exec, "elastic::decoder_tokens");  // `piece` ends here
+  kernels::embedding_forward<S>(
+      m_context.exec, ids,
+      prefix(m_model.word_embeddings().value, m_model.shape().vocab_size, width), stream);
+  m_model.stack().extend(m_context, m_widths, m_position, stream, m_caches);
+  m_position += count;
+  m_oldest = std::max(m_oldest, m_position - m_history);
+  return stream;
+}
+
+template <class S>
+View2<const S> Decoder<S>::logits(const View2<S>& stream) {
+  const Arena::Scope scope(m_arena);
+  const index_t count = stream.extent_int(0), width = m_widths.hidden,
+                vocab = m_model.shape().vocab_size;
+  const auto normed = m_arena.matrix<S>(count, width);
+  const auto rstd = m_arena.vector<S>(count);
+  kernels::rmsnorm_forward<S>(m_context.exec, stream,
+                              prefix(m_model.final_norm().value_vector(), width), {},
+                              m_widths.norm.params, normed, rstd);
+  if (m_logits.extent_int(0) < count) m_logits = View2<S>("elastic::decoder_logits", count, vocab);
+  const auto result = rows(m_logits, 0, count);
+  m_model.logits(m_context.exec, normed, result);
+  return result;
+}
+
+template <class S>
+View2<const S> Decoder<S>::read(const std::vector<token_t>& tokens) {
+  const index_t batch = m_context.batch, length = static_cast<index_t>(tokens.size()) / batch;
+  ELASTIC_REQUIRE(length > 0 && length * batch == static_cast<index_t>(tokens.size()),
+                  "{} tokens for {} sequences", tokens.size(), batch);
+  const index_t step = std::max<index_t>(1, kRowsAtOnce / batch);
+  for (index_t begin = 0;; begin += step) {
+    const Arena::Scope scope(m_arena);
+    const index_t end = std::min(length, begin + step);
+    const auto stream = extend(tokens, begin, end);
+    if (end < length) continue;
+    const auto last = m_arena.matrix<S>(batch, m_widths.hidden);
+    Kokkos::deep_copy(m_context.exec, last, of_each_sequence(stream, end - begin, end - begin - 1));
+    return logits(last);
+  }
+}
+
+template <class S>
+View2<const S> Decoder<S>::read_each(const std::vector<token_t>& tokens) {
+  const Arena::Scope scope(m_arena);
+  return logits(extend(tokens, 0, static_cast<index_t>(tokens.size()) / m_context.batch));
+}
+
+template <class S>
+void Decoder<S>::rewind(index_t position) {
+  ELASTIC_REQUIRE(m_oldest <= position && position <= m_position,
+                  "cannot go to position {} from {} with a history of {}", position, m_position,
+                  m_history);
+  m_position = position;
+}
+
+template <class S>
+std::vector<token_t> most_likely(const ExecutionSpace& exec, View2<const S> logits) {
+  const View1<token_t> tokens("elastic::most_likely", logits.extent(0));
+  kernels::argmax_rows<S>(exec, logits, tokens);
+  std::vector<token_t> result(logits.extent(0));
+  Kokkos::deep_copy(exec, HostView1<token_t>(result.data(), result.size()), tokens);
+  fence(exec, "elastic::most_likely");
+  return result;
+}
+
+#define ELASTIC_INSTANTIATE(S)                                                \
+  template bool fits_into<S>(const ActiveWidths<S>&, const ActiveWidths<S>&); \
+  template class Decoder<S>;                                                  \
+  template std::vector<token_t> most_likely<S>(const ExecutionSpace&, View2<const S>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
+
+}  // namespace elastic

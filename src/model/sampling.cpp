@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/sampling.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "base/error.hpp"
+#include "model/decoder.hpp"
+
+namespace elastic {
+namespace {
+
+/// exp((logit - max) / temperature) in falling order, with the tokens they belong to.
+struct Candidates {
+  std::vector<token_t> tokens;
+  std::vector<double> weights;
+};
+template <class S>
+Candidates candidates_of(std::span<const S> logits, double temperature) {
+  Candidates result;
+  result.tokens.resize(logits.size());
+  std::iota(result.tokens.begin(), result.tokens.end(), 0);
+  std::stable_sort(result.tokens.begin(), result.tokens.end(),
+                   [&](token_t a, token_t b) { return logits[a] > logits[b]; });
+  const auto largest = static_cast<double>(logits[result.tokens.front()]);
+  for (const token_t token : result.tokens)
+    result.weights.push_back(
+        std::exp((static_cast<double>(logits[token]) - largest) / temperature));
+  return result;
+}
+
+/// Length of the shortest row of weights whose sum reaches this part of the sum of all.
+std::size_t nucleus(const std::vector<double>& weights, double top_p) {
+  const double wanted = top_p * std::accumulate(weights.begin(), weights.end(), 0.0);
+  double sum = 0;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    sum += weights[i];
+    if (sum >= wanted) return i + 1;
+  }
+  return weights.size();
+}
+
+}  // namespace
+
+void check_sampling(const SamplingConfig& config) {
+  if (!(config.temperature >= 0 && std::isfinite(config.temperature)))
+    throw InputError(fmt::format("temperature {}: expected 0 (the most likely token) or more",
+                                 config.temperature));
+  if (!(config.top_p > 0 && config.top_p <= 1))
+    throw InputError(fmt::format("top-p {}: expected a number in (0, 1]", config.top_p));
+}
+
+template <class S>
+token_t sample_token(std::span<const S> logits, const SamplingConfig& config, double uniform) {
+  for (std::size_t v = 0; v < logits.size(); ++v)
+    if (!std::isfinite(logits[v]))
+      throw NumericsError(fmt::format("the logit of token {} is {}", v, logits[v]));
+  if (config.temperature == 0)
+    return static_cast<token_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  const auto candidates = candidates_of(logits, config.temperature);
+  const auto kept = static_cast<std::ptrdiff_t>(nucleus(candidates.weights, config.top_p));
+  const auto begin = candidates.weights.begin();
+  double left = uniform * std::accumulate(begin, begin + kept, 0.0);
+  for (std::ptrdiff_t i = 0; i + 1 < kept; ++i) {
+    left -= begin[i];
+    if (left < 0) return candidates.tokens[static_cast<std::size_t>(i)];
+  }
+  return candidates.tokens[static_cast<std::size_t>(kept - 1)];
+}
+
+template <class S>
+std::vector<token_t> choose_tokens(const ExecutionSpace& exec, View2<const S> logits,
+                                   const SamplingConfig& config, index_t first_sequence,
+                                   index_t position) {
+  if (config.temperature == 0) return most_likely<S>(exec, logits);
+  const auto h_logits = Kokkos::create_mirror_view_and_copy(HostSpace(), logits);
+  std::vector<token_t> result;
+  for (index_t b = 0; b < logits.extent_int(0); ++b) {
+    const RandomKey key{config.seed, RandomPurpose::sampling,
+                        static_cast<std::uint64_t>(first_sequence + b)};
+    result.push_back(sample_token<S>({&h_logits(b, 0), h_logits.extent(1)}, config,
+                                     random_uniform(key, static_cast<std::uint64_t>(position))));
+  }
+  return result;
+}
+
+#define ELASTIC_INSTANTIATE(S)                                                          \
+  template token_t sample_token<S>(std::span<const S>, const SamplingConfig&, double);  \
+  template std::vector<token_t> choose_tokens<S>(const ExecutionSpace&, View2<const S>, \
+                                                 const SamplingConfig&, index_t, index_t);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
+
+}  // namespace elastic

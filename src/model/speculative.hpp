@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Nested speculative decoding: a submodel drafts k tokens one by one, the model it is a part of
+// reads them all in one pass and keeps those that it would have chosen itself, and its own choice
+// after them (Leviathan, Kalman and Matias 2023, arXiv 2211.17192, with greedy choice). No weights
+// besides those of the model; each of the two has caches of its own.
+//
+// The output is that of greedy decoding by the model, token for token: the logits of a position
+// have the same bits in a block as alone where the products of a few rows do (kernels/gemm.hpp: on
+// hosts, and everywhere in deterministic mode); else it is so except where two tokens are equally
+// likely up to rounding.
+#pragma once
+#include "model/generation.hpp"
+
+namespace elastic {
+
+struct SpeculativeConfig {
+  index_t max_length = 256;  ///< prompt and continuation together, tokens
+  token_t stop = -1;         ///< the text ends after this token; -1: never
+  index_t draft_length = 4;  ///< tokens drafted at once, k >= 1
+};
+
+struct SpeculativeResult {
+  std::vector<token_t> tokens;  ///< the continuation, without `stop`
+  index_t rounds = 0;           ///< passes of the model that checked a draft
+  index_t drafted = 0, accepted = 0;
+};
+
+/// Continuation of one prompt by `widths`, drafted by `draft`; exact widths both. Throws InputError
+/// for an empty prompt or one that is not shorter than max_length.
+template <class S>
+SpeculativeResult generate_speculative(const ExecutionSpace& exec, Arena& arena,
+                                       const LanguageModel<S>& model, const ActiveWidths<S>& widths,
+                                       const ActiveWidths<S>& draft,
+                                       const std::vector<token_t>& prompt,
+                                       const SpeculativeConfig& config);
+
+}  // namespace elastic
