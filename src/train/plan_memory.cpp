@@ -102,6 +102,19 @@ double parameters_of(const ModelShape& shape) {
   return parameter_count(shape, expected_widths(full_spec(shape)));
 }
 
+/// Working memory of comparing a submodel with its sliced copy, the copy included (Run,
+/// Validation::max_logit_difference).
+double evaluation_memory(const RunConfig& config, const ModelShape& shape, index_t seq_length) {
+  const Tokens t{1, seq_length};
+  const auto n = static_cast<double>(seq_length), d = static_cast<double>(shape.hidden_size);
+  double layer = 0;
+  for (const auto& l : shape.layers)
+    layer = std::max(layer, layer_elements(shape, l, t, false).forward);
+  const auto chunk = static_cast<double>(std::min(config.parallel.logit_chunk_tokens, seq_length));
+  const double logits = n + 2 * chunk * static_cast<double>(shape.vocab_size);
+  return kReal * (parameters_of(shape) + 2 * n * (2 * d + 1) + std::max(layer, logits) + 4 * n);
+}
+
 double ranking_elements(const ModelShape& shape) {
   index_t count = shape.hidden_size + shape.num_layers();
   for (const auto& layer : shape.layers)
@@ -118,18 +131,20 @@ index_t ranking_tensors(const ModelShape& shape) {
 
 PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent,
                        index_t router_parameters) {
-  PlanMemory largest;
-  for (const auto& stage : make_curriculum(config).stages) {
+  const Curriculum curriculum = make_curriculum(config);
+  PlanMemory plan;
+  for (const auto& stage : curriculum.stages) {
     const PlanMemory memory = step_memory(config, parent, stage);
-    if (memory.total() > largest.total()) largest = memory;
+    if (memory.step() > plan.step()) plan = memory;
   }
-  const double p = parameters_of(parent);
-  largest.weights = kReal * p;
-  largest.gradients = kReal * p;
-  largest.moments = 2 * kReal * p;
-  if (router_parameters > 0) largest.teacher = kReal * p;
-  largest.router = 4 * kReal * static_cast<double>(router_parameters);
-  return largest;
+  const double values = kReal * parameters_of(parent);
+  plan.weights = plan.gradients = values;
+  if (changes_model(curriculum)) plan.moments = 2 * values;
+  if (router_parameters > 0) plan.teacher = values;
+  plan.router = 4 * kReal * static_cast<double>(router_parameters);
+  if (config.job.has(Phase::slice) && config.job.has(Phase::evaluate) && router_parameters > 0)
+    plan.evaluation = evaluation_memory(config, parent, curriculum.stages.back().config.seq_length);
+  return plan;
 }
 
 index_t num_tensors(const ModelShape& shape) {
@@ -145,9 +160,11 @@ double model_file_bytes(const ModelShape& shape, std::size_t deck_characters) {
 }
 
 double training_file_bytes(const ModelShape& shape, std::size_t deck_characters,
-                           index_t router_parameters, index_t router_tensors) {
-  const double values = 3 * (parameters_of(shape) + static_cast<double>(router_parameters));
-  index_t tensors = 3 * (num_tensors(shape) + router_tensors);
+                           index_t router_parameters, index_t router_tensors, bool moments) {
+  const index_t copies = moments ? 3 : 1;
+  const double values = static_cast<double>(copies) * parameters_of(shape) +
+                        3 * static_cast<double>(router_parameters);
+  index_t tensors = copies * num_tensors(shape) + 3 * router_tensors;
   double ranking = 0;
   if (router_tensors > 0) {
     ranking = ranking_elements(shape) * static_cast<double>(sizeof(index_t));

@@ -2,7 +2,8 @@
 // Bytes per rank of a training step, and bytes of the files, from the shape alone.
 //
 // fp32 everywhere; P parameters of the model, P_r of the router:
-//   weights 4P, gradients 4P, moments 8P, teacher 4P, router 16 P_r
+//   weights 4P, gradients 4P, moments 8P (none if no stage changes the model), teacher 4P,
+//   router 16 P_r
 // Working memory of a step on T = B*L tokens at full widths (where the router starts), elements
 // per token kept by one layer from forward to backward, besides its input, D:
 //   2D + 1 + { -: 2F   *: (2 or, with a mask, 3) A*C + 2RC + A
@@ -12,6 +13,9 @@
 // With recompute, only inputs are kept and one layer at a time holds both. Model: stream, final
 // states and their gradients 4D, teacher 2D, batch 16 bytes per token. Logits of a chunk of c
 // tokens: c V, twice with a teacher; they are not there at the same time as a layer's backward.
+// The evaluate phase cuts out the parent's widths once more, 4P, and compares its logits on one
+// sequence with the uncut model's: two times 2D + 1 per token, and one layer's forward or two
+// chunks of logits.
 #pragma once
 #include <algorithm>
 
@@ -24,13 +28,14 @@ struct PlanMemory {
   double weights = 0, gradients = 0, moments = 0;  ///< of the model
   double teacher = 0;                              ///< frozen parent
   double router = 0;                               ///< values, gradients and moments
-  double kept = 0;      ///< activations from forward to backward, of the largest stage
-  double backward = 0;  ///< most that one layer's backward pass adds
-  double logits = 0;    ///< of a chunk
-  std::string stage;    ///< the largest one
-  double total() const {
-    return weights + gradients + moments + teacher + router + kept + std::max(backward, logits);
-  }
+  double kept = 0;        ///< activations from forward to backward, of the largest stage
+  double backward = 0;    ///< most that one layer's backward pass adds
+  double logits = 0;      ///< of a chunk
+  double evaluation = 0;  ///< working memory of the evaluate phase
+  std::string stage;      ///< the largest one
+  double state() const { return weights + gradients + moments + teacher + router; }
+  double step() const { return kept + std::max(backward, logits); }
+  double total() const { return state() + std::max(step(), evaluation); }
 };
 
 /// `router_parameters`: 0 without elastic stages.
@@ -42,8 +47,9 @@ index_t num_tensors(const ModelShape& shape);
 /// Bytes of a file of write_model (state_checkpoint.hpp) for a model of this shape and a deck of
 /// this many characters: 4P, and what the file format adds per tensor.
 double model_file_bytes(const ModelShape& shape, std::size_t deck_characters);
-/// Bytes of a training checkpoint: values and two moments of model and router, the ranking.
+/// Bytes of a training checkpoint: values and two moments of model (`moments`) and router, the
+/// ranking.
 double training_file_bytes(const ModelShape& shape, std::size_t deck_characters,
-                           index_t router_parameters, index_t router_tensors);
+                           index_t router_parameters, index_t router_tensors, bool moments = true);
 
 }  // namespace elastic

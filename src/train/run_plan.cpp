@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/run_plan.hpp"
 
+#include <filesystem>
+
 #include "elastic/cost_model.hpp"
 #include "train/plan_budgets.hpp"
+#include "train/plan_comparison.hpp"
 #include "train/plan_memory.hpp"
 #include "train/plan_units.hpp"
 #include "train/plan_work.hpp"
 
 namespace elastic {
 namespace {
-
-std::string line(const char* name, const std::string& text) {
-  return fmt::format("{:<8} {}\n", name, text);
-}
+constexpr double kPlannedRate = 1e15;  // FLOP/s of all ranks together, for a time to start from
 
 double parameters_of(const ModelShape& parent, const SubmodelSpec& spec) {
   return parameter_count(parent, expected_widths(spec));
@@ -30,9 +30,9 @@ double parameters_of_kind(const ModelShape& parent, LayerKind kind) {
 
 std::string model_lines(const ModelShape& parent) {
   std::string text =
-      line("parent", fmt::format("{}: {} layers, hidden {}, vocabulary {}", parent.pattern(),
-                                 parent.num_layers(), parent.hidden_size, parent.vocab_size));
-  text += line("", describe(parent, full_spec(parent)));
+      plan_line("parent", fmt::format("{}: {} layers, hidden {}, vocabulary {}", parent.pattern(),
+                                      parent.num_layers(), parent.hidden_size, parent.vocab_size));
+  text += plan_line("", describe(parent, full_spec(parent)));
   const double all = parameters_of(parent, full_spec(parent));
   double rest = all;
   std::string kinds;
@@ -41,23 +41,21 @@ std::string model_lines(const ModelShape& parent) {
         std::pair(LayerKind::mlp, "MLP")}) {
     const double part = parameters_of_kind(parent, kind);
     rest -= part;
-    if (part > 0) kinds += fmt::format(" + {:.0f} {}", part, name);
+    if (part > 0) kinds += fmt::format(" + {} {}", grouped(part), name);
   }
   return text +
-         line("", fmt::format("{:.0f} parameters = {:.0f} embeddings, output layer and final "
-                              "norm{}",
-                              all, rest, kinds));
+         plan_line("", fmt::format("{} parameters = {} embeddings, output layer and final norm{}",
+                                   grouped(all), grouped(rest), kinds));
 }
 
 std::string cost_text(const RunConfig& config, double cost) {
-  return config.elastic.loss.cost.kind == BudgetKind::memory ? in_bytes(cost)
-                                                             : fmt::format("{:.0f}", cost);
+  return config.elastic.loss.cost.kind == BudgetKind::memory ? in_bytes(cost) : grouped(cost);
 }
 
 std::string budget_lines(const RunConfig& config, const ModelShape& parent,
                          const PlanBudgets& plan) {
   const auto& elastic = config.elastic;
-  std::string text = line(
+  std::string text = plan_line(
       "space",
       fmt::format("{} decisions, {:.3g} submodels, {:.3g} of them homogeneous; cost "
                   "({}) from {} ({:.4f}) to {} (1)",
@@ -66,20 +64,20 @@ std::string budget_lines(const RunConfig& config, const ModelShape& parent,
                   cost_text(config, plan.least_cost), plan.least_cost / plan.full_cost,
                   cost_text(config, plan.full_cost)));
   if (elastic.drop_layers.size() > 1)
-    text +=
-        line("", "layers are dropped here from the last one on; the rank phase finds the order");
+    text += plan_line(
+        "", "layers are dropped here from the last one on; the rank phase finds the order");
   for (const auto& budget : plan.budgets) {
     const auto specs_line = [&](const SubmodelSpec& spec) {
       const double c = cost(parent, expected_widths(spec), elastic.loss.cost);
-      return fmt::format("{:.4f} {:>12.0f} parameters  {}", c / plan.full_cost,
-                         parameters_of(parent, spec), describe(parent, spec));
+      return fmt::format("{:.4f} {:>14} parameters  {}", c / plan.full_cost,
+                         grouped(parameters_of(parent, spec)), describe(parent, spec));
     };
     std::string title = fmt::format("budget {:<8}", budget.name);
     if (budget.homogeneous.empty())
-      text += line("", fmt::format("{} {}  (no homogeneous widths within 1%)", title,
-                                   specs_line(budget.spec)));
+      text += plan_line("", fmt::format("{} {}  (no homogeneous widths within 1%)", title,
+                                        specs_line(budget.spec)));
     for (const auto& spec : budget.homogeneous) {
-      text += line("", fmt::format("{} {}", title, specs_line(spec)));
+      text += plan_line("", fmt::format("{} {}", title, specs_line(spec)));
       title.assign(title.size(), ' ');
     }
   }
@@ -88,18 +86,23 @@ std::string budget_lines(const RunConfig& config, const ModelShape& parent,
 
 std::string memory_lines(const PlanMemory& memory) {
   std::string text =
-      line("memory", fmt::format("{} per rank = {} weights + {} gradients + {} moments",
-                                 in_bytes(memory.total()), in_bytes(memory.weights),
-                                 in_bytes(memory.gradients), in_bytes(memory.moments)));
+      plan_line("memory", fmt::format("{} per rank = {} weights + {} gradients + {} moments",
+                                      in_bytes(memory.total()), in_bytes(memory.weights),
+                                      in_bytes(memory.gradients), in_bytes(memory.moments)));
   if (memory.teacher > 0)
-    text += line("", fmt::format("+ {} teacher + {} router", in_bytes(memory.teacher),
-                                 in_bytes(memory.router)));
+    text += plan_line("", fmt::format("+ {} teacher + {} router", in_bytes(memory.teacher),
+                                      in_bytes(memory.router)));
+  if (memory.evaluation > memory.step())
+    return text + plan_line("", fmt::format("+ {} to compare submodels with their cut copies, "
+                                            "phase evaluate (a step needs {})",
+                                            in_bytes(memory.evaluation), in_bytes(memory.step())));
   return text +
-         line("",
-              fmt::format("+ {} activations + {} (the larger of {} backward of a layer "
-                          "and {} logits), full widths, stage {}",
-                          in_bytes(memory.kept), in_bytes(std::max(memory.backward, memory.logits)),
-                          in_bytes(memory.backward), in_bytes(memory.logits), memory.stage));
+         plan_line(
+             "",
+             fmt::format("+ {} activations + {} (the larger of {} backward of a layer "
+                         "and {} logits), full widths, stage {}",
+                         in_bytes(memory.kept), in_bytes(std::max(memory.backward, memory.logits)),
+                         in_bytes(memory.backward), in_bytes(memory.logits), memory.stage));
 }
 
 std::string work_lines(const RunConfig& config, const ModelShape& parent,
@@ -115,39 +118,82 @@ std::string work_lines(const RunConfig& config, const ModelShape& parent,
     std::string per_step = with_prefix(work.flops_per_step, "FLOP");
     if (stage.elastic)
       per_step += fmt::format(" (at first {})", with_prefix(work.full_flops_per_step, "FLOP"));
-    text += line(text.empty() ? "work" : "",
-                 fmt::format("{:<10} {} per step, {} in all", stage.config.name, per_step,
-                             with_prefix(steps * work.flops_per_step, "FLOP")));
+    text += plan_line(text.empty() ? "work" : "",
+                      fmt::format("{:<10} {} per step, {} in all", stage.config.name, per_step,
+                                  with_prefix(steps * work.flops_per_step, "FLOP")));
   }
-  return text + line("", fmt::format("in all     {} to {}", with_prefix(total, "FLOP"),
-                                     with_prefix(total_full, "FLOP")));
+  const auto days = [](double flops) { return flops / kPlannedRate / 86400; };
+  return text + plan_line("", fmt::format("in all     {} to {}: {:.3g} to {:.3g} days at {} "
+                                          "sustained over all ranks",
+                                          with_prefix(total, "FLOP"),
+                                          with_prefix(total_full, "FLOP"), days(total),
+                                          days(total_full), with_prefix(kPlannedRate, "FLOP/s")));
 }
 
-std::string communication_line(double parameters, int ranks) {
-  if (ranks == 1) return line("messages", "none: one rank");
-  return line("messages", fmt::format("gradients of {} per step; a ring over {} ranks sends {} "
-                                      "from each",
-                                      in_bytes(sizeof(float) * parameters), ranks,
-                                      in_bytes(all_reduce_bytes(parameters, ranks))));
+std::string communication_line(double parameters, index_t steps, int ranks) {
+  const std::string gradients =
+      fmt::format("gradients of {} per step", in_bytes(sizeof(float) * parameters));
+  if (ranks == 1)
+    return plan_line(
+        "messages",
+        fmt::format("none: one rank (more would sum {}: under {} from each, {} in all "
+                    "{} steps)",
+                    gradients, in_bytes(2 * sizeof(float) * parameters),
+                    in_bytes(2 * sizeof(float) * parameters * static_cast<double>(steps)), steps));
+  const double sent = all_reduce_bytes(parameters, ranks);
+  return plan_line("messages", fmt::format("{}; a ring over {} ranks sends {} from each, {} in all "
+                                           "{} steps",
+                                           gradients, ranks, in_bytes(sent),
+                                           in_bytes(sent * static_cast<double>(steps)), steps));
+}
+
+/// What must be there when the run starts; a plan needs none of it.
+std::string needs_lines(const RunConfig& config) {
+  std::string text;
+  for (const auto& file : needed_files(config)) {
+    std::error_code missing;
+    const auto size = std::filesystem::file_size(file, missing);
+    text += plan_line(text.empty() ? "needs" : "",
+                      fmt::format("{}: {}", file,
+                                  missing ? "not there yet" : in_bytes(static_cast<double>(size))));
+  }
+  return text;
 }
 
 std::string file_lines(const ResolvedDeck& deck, const ModelShape& parent,
                        const std::vector<SubmodelSpec>& specs,
                        const ParameterStore<float>* router) {
   const std::size_t characters = deck.text.size();
-  const double each = training_file_bytes(parent, characters, router ? router->num_elements() : 0,
-                                          router ? router->size() : 0);
-  std::string text = line("files", fmt::format("a checkpoint {}, {} are kept; parent {}",
-                                               in_bytes(each), deck.config.checkpoint.keep,
-                                               in_bytes(model_file_bytes(parent, characters))));
+  const double each =
+      training_file_bytes(parent, characters, router ? router->num_elements() : 0,
+                          router ? router->size() : 0, changes_model(make_curriculum(deck.config)));
+  std::string checkpoints = "no checkpoints";
+  if (deck.config.checkpoint.save)
+    checkpoints =
+        fmt::format("a checkpoint {}, {} are kept", in_bytes(each), deck.config.checkpoint.keep);
+  std::string text = plan_line(
+      "files",
+      fmt::format("{}; parent {}", checkpoints, in_bytes(model_file_bytes(parent, characters))));
   for (const auto& spec : specs)
-    text +=
-        line("", fmt::format("submodel {:<8} {}", spec.name,
-                             in_bytes(model_file_bytes(sliced_shape(parent, spec), characters))));
+    text += plan_line(
+        "", fmt::format("submodel {:<8} {}", spec.name,
+                        in_bytes(model_file_bytes(sliced_shape(parent, spec), characters))));
   return text;
 }
 
 }  // namespace
+
+std::vector<std::string> needed_files(const RunConfig& config) {
+  std::vector<std::string> files;
+  if (!config.job.parent.empty()) files.push_back(config.job.parent);
+  for (const auto& name : config.data.train) {
+    if (config.data.source == SourceKind::text) files.push_back(name);
+    if (config.data.source != SourceKind::indexed) continue;
+    files.push_back(name + ".bin");
+    files.push_back(name + ".idx");
+  }
+  return files;
+}
 
 std::string run_plan(const ResolvedDeck& deck, int ranks) {
   const RunConfig& config = deck.config;
@@ -171,12 +217,16 @@ std::string run_plan(const ResolvedDeck& deck, int ranks) {
   }
   const auto* parameters = router ? &router->parameters() : nullptr;
   const index_t router_size = parameters ? parameters->num_elements() : 0;
-  text += describe(make_curriculum(config), config) + "\n";
+  const Curriculum curriculum = make_curriculum(config);
+  text += describe(curriculum, config) + "\n";
   text += memory_lines(plan_memory(config, parent, router_size));
   text += work_lines(config, parent, trained);
-  text += communication_line(
-      parameters_of(parent, full_spec(parent)) + static_cast<double>(router_size), ranks);
+  const double parent_size = parameters_of(parent, full_spec(parent));
+  text += communication_line(parent_size + static_cast<double>(router_size), curriculum.total_steps,
+                             ranks);
   text += file_lines(deck, parent, all, parameters);
+  if (elastic) text += comparison_lines(config, plan_comparison(config, parent_size));
+  text += needs_lines(config);
   text.pop_back();
   return text;
 }

@@ -12,5 +12,7 @@ namespace elastic {
 /// as text for people. Formulas: plan_budgets.hpp, plan_memory.hpp, plan_work.hpp. Throws
 /// InputError if a budget cannot be met within <elastic>/tolerance.
 std::string run_plan(const ResolvedDeck& deck, int ranks);
+/// Files that a run of the deck reads: the parent and the data. The plan says which are there.
+std::vector<std::string> needed_files(const RunConfig& config);
 
 }  // namespace elastic
