@@ -45,7 +45,7 @@ double budget_value(const CheckpointReader& reader, const StoredModel& stored,
 SubmodelSpec choose_with_router(const CheckpointReader& reader, const StoredModel& stored,
                                 double budget) {
   const RunConfig& config = stored.deck.config;
-  const ModelShape& shape = stored.model->shape();
+  const ModelShape& shape = stored.shape;
   ElasticSpace space = elastic_space(config, shape);
   const Ranking ranking = read_ranking(reader, shape);
   if (!ranking.drop_order.empty()) space.drop_order = ranking.drop_order;
@@ -59,17 +59,24 @@ SubmodelSpec choose_with_router(const CheckpointReader& reader, const StoredMode
 
 }  // namespace
 
-StoredModel read_stored_model(const CheckpointReader& reader,
-                              const std::vector<std::string>& overrides) {
+StoredModel read_stored_head(const CheckpointReader& reader,
+                             const std::vector<std::string>& overrides) {
   StoredModel stored;
   stored.kind = reader.attribute_as<std::string>("kind");
   stored.deck = read_run_config(reader.text("deck"),
                                 fmt::format("{} (stored deck)", reader.path().string()), overrides);
-  stored.model = std::make_unique<LanguageModel<float>>(read_shape(reader), /*frozen=*/true);
-  read_model(reader, *stored.model);
+  stored.shape = read_shape(reader);
   stored.has_router =
       std::any_of(reader.tensors().begin(), reader.tensors().end(),
                   [](const TensorInfo& tensor) { return tensor.name.starts_with("router/"); });
+  return stored;
+}
+
+StoredModel read_stored_model(const CheckpointReader& reader,
+                              const std::vector<std::string>& overrides) {
+  StoredModel stored = read_stored_head(reader, overrides);
+  stored.model = std::make_unique<LanguageModel<float>>(stored.shape, /*frozen=*/true);
+  read_model(reader, *stored.model);
   return stored;
 }
 
@@ -100,7 +107,7 @@ SubmodelSpec find_submodel(const CheckpointReader& reader, const StoredModel& st
         fmt::format("{}: is one submodel ({}) already; cut budget {} out of the "
                     "checkpoint that holds its parent",
                     file, impl::join(names), budget));
-  const auto specs = stored_submodels(reader, stored.model->shape());
+  const auto specs = stored_submodels(reader, stored.shape);
   for (const auto& spec : specs)
     if (spec.name == budget) return spec;
   const double value = budget_value(reader, stored, budget, names);

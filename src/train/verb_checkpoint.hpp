@@ -6,6 +6,7 @@
 //   parent     end of the rank phase                   ranked parent
 //   elastic    slice phase (model.h5)                  parent, router, specs of the budgets
 //   submodel   slice phase and verb (submodels/*.h5)   one submodel as a model of its own
+//   import     verb import                             parent, and what an export gives back
 #pragma once
 #include "io/checkpoint_file.hpp"
 #include "model/language_model.hpp"
@@ -16,10 +17,14 @@ namespace elastic {
 struct StoredModel {
   std::string kind;
   ResolvedDeck deck;
+  ModelShape shape;
   std::unique_ptr<LanguageModel<float>> model;  ///< frozen
   bool has_router = false;
 };
 
+/// All but the values: `model` is null.
+StoredModel read_stored_head(const CheckpointReader& reader,
+                             const std::vector<std::string>& overrides = {});
 /// `overrides` change the stored deck (block/key=value). Throws InputError naming the file.
 StoredModel read_stored_model(const CheckpointReader& reader,
                               const std::vector<std::string>& overrides = {});

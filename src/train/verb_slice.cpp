@@ -9,9 +9,8 @@
 
 namespace elastic {
 namespace fs = std::filesystem;
-namespace {
 
-void check_target(const fs::path& checkpoint, const fs::path& out, bool force) {
+void check_target(const fs::path& out, bool force) {
   const auto folder = out.has_parent_path() ? out.parent_path() : fs::path(".");
   if (!fs::is_directory(folder))
     throw InputError(
@@ -19,15 +18,10 @@ void check_target(const fs::path& checkpoint, const fs::path& out, bool force) {
   if (!fs::exists(out)) return;
   if (fs::is_directory(out))
     throw InputError(fmt::format("{}: a folder, expected the name of a file", out.string()));
-  if (fs::exists(checkpoint) && fs::equivalent(checkpoint, out))
-    throw InputError(
-        fmt::format("{}: is the checkpoint itself; choose another --out", out.string()));
   if (!force)
     throw InputError(
         fmt::format("{}: exists; choose another --out, or replace it with --force", out.string()));
 }
-
-}  // namespace
 
 void write_sliced(const fs::path& path, const LanguageModel<float>& parent,
                   const SubmodelSpec& spec, const std::string& deck) {
@@ -39,7 +33,10 @@ void write_sliced(const fs::path& path, const LanguageModel<float>& parent,
 
 std::string slice_checkpoint(const fs::path& checkpoint, const std::string& budget,
                              const fs::path& out, bool force) {
-  check_target(checkpoint, out, force);
+  if (fs::exists(checkpoint) && fs::exists(out) && fs::equivalent(checkpoint, out))
+    throw InputError(
+        fmt::format("{}: is the checkpoint itself; choose another --out", out.string()));
+  check_target(out, force);
   const CheckpointReader reader(checkpoint);
   const StoredModel stored = read_stored_model(reader);
   const ModelShape& shape = stored.model->shape();

@@ -9,6 +9,10 @@
 
 namespace elastic {
 
+/// Throws InputError unless `out` can be a new file: its folder is there, it is no folder, and it
+/// is not there or `force`.
+void check_target(const std::filesystem::path& out, bool force);
+
 /// Writes the submodel `spec` of `parent` as a checkpoint of kind "submodel": its own shape and
 /// values, the deck of the run, and the spec it was cut with. Replaces `path`. Throws RunError.
 void write_sliced(const std::filesystem::path& path, const LanguageModel<float>& parent,

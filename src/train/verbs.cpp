@@ -6,6 +6,8 @@
 #include "base/log.hpp"
 #include "comm/all_ranks_agree.hpp"
 #include "train/verb_evaluate.hpp"
+#include "train/verb_export.hpp"
+#include "train/verb_import.hpp"
 #include "train/verb_inspect.hpp"
 #include "train/verb_slice.hpp"
 
@@ -50,6 +52,30 @@ void add_verbs(CLI::App& app, VerbOptions& options) {
                        "Only this submodel: a name, or any part of the parent's cost");
   evaluate->add_option("overrides", options.overrides,
                        "Changes to the stored deck: block/key=value ...");
+
+  auto* import_hf = app.add_subcommand(
+      "import", "Turn a Hugging Face folder of a NemotronH model into a checkpoint");
+  import_hf->callback([&options] { options.verb = Verb::import_hf; });
+  import_hf->add_option("folder", options.folder, "Folder with config.json and safetensors files")
+      ->required();
+  import_hf->add_option("checkpoint", options.checkpoint, "File to write (.h5)")->required();
+  import_hf->add_flag("--force", options.force, "Replace the file if it exists");
+
+  auto* export_hf = add_verb(app, options, Verb::export_hf, "export",
+                             "Write a model or submodel as a Hugging Face folder");
+  export_hf->add_option("--budget", options.budget,
+                        "Name of a trained budget, or any part of the parent's cost; without it: "
+                        "the whole model");
+  export_hf->add_option("--out", options.out, "Folder to write; must be new or empty")->required();
+  export_hf
+      ->add_option("--dtype", options.dtype,
+                   "Element type: bf16, fp32, or original (as imported; else as stored)")
+      ->check(CLI::IsMember({"bf16", "fp32", "original"}));
+  export_hf->add_flag("--heterogeneous", options.heterogeneous,
+                      "Allow layers of one kind to differ in width (block_configs)");
+  export_hf->add_option("--origin", options.origin,
+                        "Imported checkpoint whose config.json and tokenizer are given back; "
+                        "without it: the checkpoint itself, or <job>/parent of its deck");
 }
 
 ExitCode run_verb(const Communicator& comm, const VerbOptions& options) {
@@ -71,6 +97,21 @@ ExitCode run_verb(const Communicator& comm, const VerbOptions& options) {
       log::info("{}", describe(results));
       break;
     }
+    case Verb::import_hf:
+      print_on_root(comm, [&] {
+        return import_checkpoint(options.folder, options.checkpoint, options.force);
+      });
+      break;
+    case Verb::export_hf:
+      print_on_root(comm, [&] {
+        return export_checkpoint({.checkpoint = options.checkpoint,
+                                  .budget = options.budget,
+                                  .out = options.out,
+                                  .dtype = options.dtype,
+                                  .origin = options.origin,
+                                  .heterogeneous = options.heterogeneous});
+      });
+      break;
     case Verb::none:
       throw_contract("no verb given");
   }

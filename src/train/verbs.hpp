@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The verbs of elastic.x that work on checkpoint files: slice, inspect, evaluate.
+// The verbs of elastic.x that work on checkpoint files: slice, inspect, evaluate, import, export.
 #pragma once
 #include <string>
 #include <vector>
@@ -13,11 +13,13 @@ class App;
 
 namespace elastic {
 
-enum class Verb { none, slice, inspect, evaluate };
+enum class Verb { none, slice, inspect, evaluate, import_hf, export_hf };
 struct VerbOptions {
   Verb verb = Verb::none;
   std::string checkpoint;
   std::string budget, out;
+  std::string folder, dtype = "original", origin;  ///< of import and export
+  bool heterogeneous = false;
   bool force = false, tensors = false, verify = false;
   std::vector<std::string> overrides;  ///< of the stored deck: block/key=value
 };

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// The verb `export`: a model or submodel of a checkpoint as a Hugging Face folder, one tensor at a
+// time.
+//
+//   elastic.x export runs/nano/model.h5 --budget 0.5 --out nano-6b
+#pragma once
+#include <filesystem>
+#include <string>
+
+namespace elastic {
+
+struct ExportOptions {
+  std::filesystem::path checkpoint;
+  std::string budget;              ///< empty: the whole model
+  std::filesystem::path out;       ///< new or empty folder
+  std::string dtype = "original";  ///< bf16, fp32 or original
+  std::filesystem::path origin;    ///< imported checkpoint; empty: found by itself
+  bool heterogeneous = false;
+};
+
+/// Writes the folder under the name OUT.tmp and renames it, so that it is complete or not there.
+/// Returns what was written, for people. Throws InputError for an unknown budget or type, a folder
+/// that holds something, a damaged checkpoint, or widths that stock nemotron_h cannot express
+/// (interop/hf_export.hpp); RunError.
+std::string export_checkpoint(const ExportOptions& options);
+
+}  // namespace elastic
