@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/gated_rmsnorm.hpp"
 
+#include "kernels/norm_factor.hpp"
 #include "kernels/norm_gradients.hpp"
 #include "kernels/vector_exp.hpp"
 
@@ -11,16 +12,17 @@ namespace {
 template <class S>
 struct Shape {
   index_t width, head_dim, num_heads, num_groups;
-  S epsilon, inverse_width, scale;
+  S inverse_width, scale;  ///< of the backward
+  NormFactor norm;
 
   Shape(const char* function, index_t width_, const GatedRmsNormParams& params)
       : width(width_),
         head_dim(params.head_dim),
         num_heads(params.head_dim > 0 ? width_ / params.head_dim : 0),
         num_groups(params.num_groups),
-        epsilon(static_cast<S>(params.epsilon)),
         inverse_width(static_cast<S>(1 / params.mean_width)),
-        scale(static_cast<S>(params.scale)) {
+        scale(static_cast<S>(params.scale)),
+        norm(norm_factor(params)) {
     ELASTIC_REQUIRE(head_dim > 0 && num_groups > 0 && num_heads * head_dim == width &&
                         num_heads % num_groups == 0,
                     "{}: {} channels, heads of {}, {} groups", function, width, head_dim,
@@ -49,9 +51,9 @@ KOKKOS_INLINE_FUNCTION void forward_row(const Shape<S>& shape, const S* y, const
   }
   for (index_t group = 0; group < shape.num_groups; ++group) {
     const S squares = shape.group_sum(group, [=](index_t e) { return out[e] * out[e]; });
-    const S r = S(1) / math::sqrt(squares * shape.inverse_width + shape.epsilon);
-    const S factor = shape.scale * r;
-    rstd[group] = r;
+    const double r = shape.norm.rstd(static_cast<double>(squares));
+    const S factor = static_cast<S>(shape.norm.scale * r);
+    rstd[group] = static_cast<S>(r);
     for (index_t h = group; h < shape.num_heads; h += shape.num_groups) {
       ELASTIC_SIMD
       for (index_t e = h * shape.head_dim; e < (h + 1) * shape.head_dim; ++e)

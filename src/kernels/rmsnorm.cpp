@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/rmsnorm.hpp"
 
+#include "kernels/norm_factor.hpp"
 #include "kernels/norm_gradients.hpp"
 
 namespace elastic::kernels {
 namespace {
 
 template <class S, class M>
-KOKKOS_INLINE_FUNCTION void forward_row(index_t width, const S* x, const S* w, const M& m, S scale,
-                                        S inverse_width, S epsilon, S* y, S* rstd) {
+KOKKOS_INLINE_FUNCTION void forward_row(index_t width, const S* x, const S* w, const M& m,
+                                        const NormFactor& norm, S* y, S* rstd) {
   const S squares = lane_sum<S>(width, [=](index_t j) { return m(j) * x[j] * (m(j) * x[j]); });
-  const S r = S(1) / math::sqrt(squares * inverse_width + epsilon);
-  const S factor = scale * r;
-  *rstd = r;
+  const double r = norm.rstd(static_cast<double>(squares));
+  const S factor = static_cast<S>(norm.scale * r);
+  *rstd = static_cast<S>(r);
   ELASTIC_SIMD
   for (index_t j = 0; j < width; ++j) y[j] = factor * (m(j) * x[j]) * w[j];
 }
@@ -50,14 +51,11 @@ void rmsnorm_forward(const ExecutionSpace& exec, In2<S> x, In1<S> weight, In1<S>
   require_shape("rmsnorm_forward", "y", y, tokens, width);
   require_shape("rmsnorm_forward", "rstd", rstd, tokens);
   ELASTIC_REQUIRE(params.mean_width > 0, "rmsnorm_forward: mean_width is {}", params.mean_width);
-  const S inverse_width = static_cast<S>(1 / params.mean_width),
-          epsilon = static_cast<S>(params.epsilon);
-  const S scale = static_cast<S>(params.scale);
+  const NormFactor norm = norm_factor(params);
   Kokkos::parallel_for(
       "elastic::rmsnorm_forward", LinearPolicy(exec, 0, tokens), KOKKOS_LAMBDA(const index_t t) {
         with_mask<S>(mask, [&](const auto& m) {
-          forward_row(width, &x(t, 0), weight.data(), m, scale, inverse_width, epsilon, &y(t, 0),
-                      &rstd(t));
+          forward_row(width, &x(t, 0), weight.data(), m, norm, &y(t, 0), &rstd(t));
         });
       });
 }
