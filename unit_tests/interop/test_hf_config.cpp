@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "interop/hf_config.hpp"
+
+#include "elastic/cost_model.hpp"
+#include "elastic/submodel_spec.hpp"
+#include "interop/hf_mapping.hpp"
+#include "interop/strict_json.hpp"
+#include "unit_tests/io/io_support.hpp"
+
+namespace elastic::test {
+namespace {
+
+/// The published 12B (paper.md 1.1), as its file spells it.
+const std::string kNano12b = R"({"architectures": ["NemotronHForCausalLM"],
+  "auto_map": {"AutoConfig": "configuration_nemotron_h.NemotronHConfig"}, "model_type": "nemotron_h",
+  "hidden_size": 5120, "num_hidden_layers": 62, "vocab_size": 131072, "intermediate_size": 20480,
+  "hybrid_override_pattern": "M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M-",
+  "mlp_hidden_act": "relu2", "mlp_bias": false, "num_attention_heads": 40, "num_key_value_heads": 8,
+  "head_dim": 128, "attention_bias": false, "mamba_num_heads": 128, "mamba_head_dim": 80, "n_groups": 8,
+  "ssm_state_size": 128, "conv_kernel": 4, "use_conv_bias": true, "mamba_proj_bias": false,
+  "mamba_hidden_act": "silu", "expand": 2, "chunk_size": 128, "time_step_min": 0.001, "time_step_max": 0.1,
+  "time_step_limit": [0.0, Infinity], "layer_norm_epsilon": 1e-05, "use_bias": false,
+  "residual_in_fp32": false, "tie_word_embeddings": false, "sliding_window": null, "torch_dtype": "bfloat16"})";
+
+OrderedJson nano() { return parse_json(kNano12b, "nano"); }
+HfConfig read(const OrderedJson& json) { return read_hf_config(dump_json(json), "config.json"); }
+std::string error_of(const OrderedJson& json) {
+  return message_of<InputError>([&] { read(json); });
+}
+std::string error_with(const char* key, const OrderedJson& value) {
+  OrderedJson json = nano();
+  json[key] = value;
+  return error_of(json);
+}
+
+TEST(HfConfig, Nano12b) {
+  const HfConfig config = read_hf_config(kNano12b, "config.json");
+  const ModelShape& shape = config.shape;
+  EXPECT_EQ(shape.num_layers(), 62);
+  EXPECT_EQ(shape.layers[0], (LayerShape{LayerKind::mamba, 128, 80, 8}));
+  EXPECT_EQ(shape.layers[7], (LayerShape{LayerKind::attention, 40, 128, 8}));
+  EXPECT_EQ(shape.layers[1], (LayerShape{LayerKind::mlp, 20480, 1, 1}));
+  EXPECT_FALSE(config.tied);
+  EXPECT_EQ(parameter_count(shape, expected_widths(full_spec(shape))), 12'310'001'152.0);
+  // Names and shapes of the table in paper.md 1.4, and their sum.
+  std::map<std::string, std::vector<index_t>> tensors;
+  index_t elements = 0;
+  for (const auto& tensor : hf_tensors(shape, "backbone.", false)) {
+    tensors[tensor.name] = tensor.shape;
+    elements += tensor.rows() * tensor.columns();
+  }
+  EXPECT_EQ(elements, 12'310'001'152);
+  using Shape = std::vector<index_t>;
+  EXPECT_EQ(tensors.at("backbone.embeddings.weight"), (Shape{131072, 5120}));
+  EXPECT_EQ(tensors.at("backbone.layers.0.mixer.in_proj.weight"), (Shape{22656, 5120}));
+  EXPECT_EQ(tensors.at("backbone.layers.0.mixer.conv1d.weight"), (Shape{12288, 1, 4}));
+  EXPECT_EQ(tensors.at("backbone.layers.0.mixer.conv1d.bias"), (Shape{12288}));
+  EXPECT_EQ(tensors.at("backbone.layers.0.mixer.A_log"), (Shape{128}));
+  EXPECT_EQ(tensors.at("backbone.layers.0.mixer.norm.weight"), (Shape{10240}));
+  EXPECT_EQ(tensors.at("backbone.layers.7.mixer.k_proj.weight"), (Shape{1024, 5120}));
+  EXPECT_EQ(tensors.at("backbone.layers.61.mixer.down_proj.weight"), (Shape{5120, 20480}));
+  EXPECT_EQ(tensors.at("lm_head.weight"), (Shape{131072, 5120}));
+  EXPECT_EQ(hf_tensors(shape, "model.", true).front().name, "model.embeddings.weight");
+  EXPECT_EQ(hf_tensors(shape, "model.", true).back().name, "model.norm_f.weight");
+}
+
+TEST(HfConfig, BothSpellings) {
+  const HfConfig expected = read(nano());
+  const std::pair<const char*, const char*> words[] = {{"mamba", "attention"},
+                                                       {"linear_attention", "full_attention"}};
+  for (const char* key : {"layers_block_type", "layer_types"})
+    for (const auto& [mamba, attention] : words) {
+      OrderedJson json = nano();
+      json.erase("hybrid_override_pattern");
+      json.erase("num_hidden_layers");
+      for (const char symbol : expected.shape.pattern())
+        json[key].push_back(symbol == 'M' ? mamba : symbol == '*' ? attention : "mlp");
+      const std::pair<const char*, const char*> renamed[] = {{"n_groups", "mamba_n_groups"},
+                                                             {"conv_kernel", "mamba_d_conv"},
+                                                             {"chunk_size", "mamba_chunk_size"},
+                                                             {"head_dim", "attention_head_dim"}};
+      for (const auto& [old_name, name] : renamed) {
+        json[name] = json[old_name];
+        json.erase(old_name);
+      }
+      json["time_step_limit"][1] = {{"__float__", "Infinity"}};
+      EXPECT_EQ(read(json).shape, expected.shape);
+    }
+  OrderedJson json = nano();
+  json["tie_word_embeddings"] = true;
+  EXPECT_TRUE(read(json).tied);
+}
+
+TEST(HfConfig, Refusals) {
+  contains(error_with("hidden_size", 0), "config.json: hidden_size is 0");
+  contains(error_with("hidden_size", -4), "hidden_size is -4");
+  contains(error_with("hidden_size", 5120.5), "hidden_size is 5120.5");
+  contains(error_with("vocab_size", "many"), "vocab_size is \"many\"");
+  contains(error_with("mamba_num_heads", 1ll << 40), "expected a whole number from 1 to");
+  contains(error_with("mamba_num_heads", 12), "layer 0 (M): width 12 is not divisible");
+  contains(error_with("hybrid_override_pattern", "M-E*"), "layer 2 is 'E', expected M, * or -");
+  contains(error_with("hybrid_override_pattern", ""), "has no layers");
+  contains(error_with("hybrid_override_pattern", "M-"), "num_hidden_layers is 62");
+  contains(error_with("hybrid_override_pattern", 3), "is not a string");
+  contains(error_with("hybrid_override_pattern", std::string(5000, 'M')), "at most");
+  contains(error_with("layers_block_type", {"mamba"}), "the list of layer types says M");
+  contains(error_with("layers_block_type", {"moe"}), "layer type \"moe\" is not supported");
+  contains(error_with("layers_block_type", 1), "is not a list");
+  contains(error_with("mlp_hidden_act", "silu"), "only \"relu2\" is supported");
+  contains(error_with("model_type", "llama"), "only \"nemotron_h\" is supported");
+  contains(error_with("attention_bias", true), "attention_bias is true");
+  contains(error_with("use_conv_bias", false), "only true is supported");
+  contains(error_with("sliding_window", 4096), "sliding_window");
+  contains(error_with("num_nextn_predict_layers", 1), "num_nextn_predict_layers");
+  contains(error_with("time_step_limit", {0.0, 0.1}), "time steps are not clamped");
+  contains(error_with("time_step_limit", {0.001, {{"__float__", "Infinity"}}}), "not clamped");
+  contains(error_with("tie_word_embeddings", 1), "expected true or false");
+  contains(error_with("layer_norm_epsilon", 0.0), "norm epsilon is 0");
+  contains(error_with("layer_norm_epsilon", "small"), "expected a number");
+  contains(error_with("block_configs", {1, 2}), "is not a list of 62 objects");
+  OrderedJson json = nano();
+  json.erase("hidden_size");
+  contains(error_of(json), "lacks the key hidden_size");
+  json = nano();
+  json.erase("hybrid_override_pattern");
+  contains(error_of(json), "lacks the key hybrid_override_pattern");
+  contains(message_of<InputError>([] { read_hf_config("[]", "config.json"); }), "not an object");
+}
+
+TEST(HfConfig, OnlyWhatTheWidthsDecideChanges) {
+  HfConfig config = read(nano());
+  const auto same = parse_json(write_hf_config(kNano12b, config, ElementType::bf16), "config.json");
+  EXPECT_EQ(same, nano());  // with every other key and the infinity
+
+  config.shape.hidden_size = 4480;
+  config.shape.layers.pop_back();
+  for (auto& layer : config.shape.layers)
+    if (layer.kind == LayerKind::mlp) layer.width = 15680;
+  config.tied = true;
+  const auto json = parse_json(write_hf_config(kNano12b, config, ElementType::f32), "config.json");
+  EXPECT_EQ(json.at("hidden_size"), 4480);
+  EXPECT_EQ(json.at("intermediate_size"), 15680);
+  EXPECT_EQ(json.at("num_hidden_layers"), 61);
+  EXPECT_EQ(json.at("torch_dtype"), "float32");
+  EXPECT_EQ(json.at("auto_map"), nano().at("auto_map"));
+  EXPECT_EQ(json.at("time_step_min"), 0.001);
+  const HfConfig again = read(json);
+  EXPECT_EQ(again.shape, config.shape);
+  EXPECT_TRUE(again.tied);
+}
+
+TEST(HfConfig, NewSpellingsBecomeWhatBothRead) {
+  OrderedJson json = nano();
+  json.erase("hybrid_override_pattern");
+  for (const char symbol : read(nano()).shape.pattern())
+    json["layers_block_type"].push_back(symbol == 'M'   ? "mamba"
+                                        : symbol == '*' ? "attention"
+                                                        : "mlp");
+  json["mamba_chunk_size"] = 128;
+  json["dtype"] = "bfloat16";
+  HfConfig config = read(json);
+  config.shape.chunk_size = 64;
+  const auto written =
+      parse_json(write_hf_config(dump_json(json), config, ElementType::f32), "config.json");
+  EXPECT_FALSE(written.contains("layers_block_type"));
+  EXPECT_EQ(written.at("hybrid_override_pattern"), config.shape.pattern());
+  EXPECT_EQ(written.at("mamba_chunk_size"), 64);
+  EXPECT_EQ(written.at("dtype"), "float32");
+  EXPECT_EQ(read(written).shape, config.shape);
+}
+
+TEST(HfConfig, AFreshConfigIsWhole) {
+  const HfConfig config = read(nano());
+  const std::string text = write_hf_config("", config, ElementType::bf16);
+  EXPECT_EQ(read_hf_config(text, "").shape, config.shape);
+  contains(text, "Infinity");
+  EXPECT_EQ(text.find("__float__"), std::string::npos);
+}
+
+TEST(HfConfig, LayersThatDiffer) {
+  HfConfig config = read(nano());
+  EXPECT_EQ(heterogeneity(config.shape), "");
+  config.shape.layers[3].width = 10240;
+  config.shape.layers[4].width = 64;
+  config.shape.layers[4].head_channels = 40;
+  config.shape.layers[7].width = 16;
+  contains(heterogeneity(config.shape), "layers 1 and 3 (mlp) differ: 20480 x 1 and 10240 x 1");
+  const std::string text = write_hf_config(kNano12b, config, ElementType::bf16);
+  contains(text, "block_configs");
+  EXPECT_EQ(read_hf_config(text, "").shape, config.shape);
+  // Made equal again, the list goes.
+  const std::string back = write_hf_config(text, read(nano()), ElementType::bf16);
+  EXPECT_EQ(back.find("block_configs"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace elastic::test
