@@ -6,6 +6,7 @@
 // once   5 --check: plan and stop 6 run   7 one message and a documented exit code (base/error.hpp)
 // on every rank
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 
@@ -114,13 +115,27 @@ int start(int argc, char** argv) {
   }
 }
 
+/// Starts Kokkos with the arguments meant for it, --kokkos-..., and takes them out of the command
+/// line; Kokkos would answer --help, too.
+void initialize_kokkos(int& argc, char** argv) {
+  char** const first = std::stable_partition(argv + 1, argv + argc, [](const char* argument) {
+    return !std::string_view(argument).starts_with("--kokkos-");
+  });
+  std::vector<char*> its_own(first, argv + argc);
+  its_own.insert(its_own.begin(), argv[0]);
+  argc = static_cast<int>(first - argv);
+  int count = static_cast<int>(its_own.size());
+  its_own.push_back(nullptr);
+  Kokkos::initialize(count, its_own.data());
+}
+
 }  // namespace
 }  // namespace elastic
 
 int main(int argc, char** argv) {
   try {
     elastic::MpiEnvironment mpi(argc, argv);
-    Kokkos::initialize(argc, argv);
+    elastic::initialize_kokkos(argc, argv);
     const int code = elastic::start(argc, argv);
     Kokkos::finalize();
     return code;
