@@ -9,6 +9,7 @@
 #include "io/durable_file.hpp"
 #include "train/importance_pass.hpp"
 #include "train/peak_memory.hpp"
+#include "train/plan_budgets.hpp"
 #include "train/plan_memory.hpp"
 #include "train/state_checkpoint.hpp"
 #include "train/stop_signal.hpp"
@@ -29,6 +30,7 @@ Run::Run(const Communicator& comm, const ResolvedDeck& deck, bool resume)
       })) {
   all_ranks_agree(comm,
                   [&] { m_validation = std::make_unique<Validation>(m_comm, m_config, m_arena); });
+  require_reachable_budgets(elastic_space(m_config, m_state.model->shape()));
   if (resume)
     restore();
   else
@@ -40,12 +42,17 @@ Run::Run(const Communicator& comm, const ResolvedDeck& deck, bool resume)
 }
 
 void Run::start_new() {
+  if (!m_config.job.parent.empty()) read_parent();  // it may lie in the folder of the earlier run
   on_root([&] {
     const auto aside = prepare_new_run(m_folder);
     if (!aside.empty())
       log::info("the earlier run in {} was moved to {}", m_folder.root.string(), aside.string());
   });
-  if (!m_config.job.parent.empty()) read_parent();
+}
+
+void Run::require_reachable_budgets(const ElasticSpace& space) const {
+  if (m_config.job.has(Phase::elastic) || m_config.job.has(Phase::slice))
+    all_ranks_agree(m_comm, [&] { plan_budgets(m_config, m_state.model->shape(), space); });
 }
 
 void Run::read_parent() {
@@ -148,6 +155,7 @@ void Run::rank_and_begin_elastic() {
     elastic.ranking = compose(m_given_ranking, ranking);
     elastic.ranking.drop_order = ranking.drop_order;
   }
+  require_reachable_budgets(elastic.space);  // now in the order of the ranking
   on_root([&] {
     CheckpointWriter writer(m_folder.parent());
     write_model(writer, *elastic.teacher, m_deck.text, "parent");

@@ -24,6 +24,8 @@ class Run {
   void start_new();
   void restore();
   void read_parent();
+  /// Throws InputError now rather than after hours of training.
+  void require_reachable_budgets(const ElasticSpace& space) const;
   bool train();  // false: stopped before the end
   void enter_stage(const Stage& stage);
   void rank_and_begin_elastic();
