@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "data/character_vocabulary.hpp"
 #include "deck/reference.hpp"
@@ -70,6 +71,13 @@ void check_data(DeckReport& report, const DataConfig& data) {
                fmt::format("expected {} values, one per file of train", data.train.size()));
 }
 
+/// Submodels are files of the run folder.
+bool is_file_name(const std::string& name) {
+  const std::string allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+  return !name.empty() && name.front() != '.' &&
+         name.find_first_not_of(allowed) == std::string::npos;
+}
+
 void check_elastic(DeckReport& report, const ElasticConfig& elastic) {
   const auto& budgets = elastic.budgets;
   if (budgets.empty()) report.add("elastic", "budgets", "expected at least one budget");
@@ -81,6 +89,12 @@ void check_elastic(DeckReport& report, const ElasticConfig& elastic) {
   if (!elastic.budget_names.empty() && elastic.budget_names.size() != budgets.size())
     report.add("elastic", "budget_names",
                fmt::format("expected {} names, one per budget", budgets.size()));
+  const auto& names = elastic.budget_names;
+  if (!std::all_of(names.begin(), names.end(), is_file_name))
+    report.add("elastic", "budget_names",
+               "expected letters, digits, '_', '-' and '.' (not as first): they name files");
+  if (std::set<std::string>(names.begin(), names.end()).size() != names.size())
+    report.add("elastic", "budget_names", "expected different names");
 }
 
 void check_phases(DeckReport& report, const RunConfig& config) {

@@ -183,7 +183,7 @@ void bind_elastic(Schema& schema, RunConfig& config) {
              .range = kFraction,
              .help = "Trained budgets as parts of the parent's cost, largest first."})
       .bind("budget_names", &e.budget_names,
-            {.help = "Names of the budgets in reports; empty: their values."})
+            {.help = "Names of the budgets in reports and files; empty: their values."})
       .bind("budget_kind", &e.loss.cost.kind,
             {{"parameters", BudgetKind::parameters}, {"memory", BudgetKind::memory}},
             {.help = "What a budget counts: parameters, or bytes of inference memory (weights, KV "
