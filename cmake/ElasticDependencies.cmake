@@ -41,7 +41,6 @@ target_compile_definitions(MPI::MPI_C INTERFACE OMPI_SKIP_MPICXX MPICH_SKIP_MPIC
 set(HDF5_PREFER_PARALLEL ON)
 find_package(HDF5 REQUIRED COMPONENTS C)
 find_package(Threads REQUIRED)
-find_package(CLI11 QUIET)
 find_path(ELASTIC_CLI11_INCLUDE CLI/CLI.hpp REQUIRED)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
