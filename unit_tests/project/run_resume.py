@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+# A run that was stopped and resumed gives the numbers of one that was not: history.csv and router.csv to the byte, the
+# tensors of model.h5 to the bit. Stopped by the deck in every part of the plan, by signals, and killed without warning.
+import os
+import signal
+
+from run_support import STOPPED, RunTest, main, rank_ids, tensors, wait_for
+
+TRAINING = ["job/phases=pretrain,rank,elastic,slice", "evaluate/every_steps=8", "output/every_steps=2"]
+SHORT = [*TRAINING, "pretrain/steps=12", "stage1/steps=12", "stage2/steps=8", "checkpoint/every_steps=5"]
+LONG = [*TRAINING, "pretrain/steps=60", "checkpoint/every_steps=20"]  # time for a signal to arrive in the middle
+
+
+class StopAfterStep(RunTest):
+    """Plan: pretrain 1-12, stage1 13-24, stage2 25-32."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.run_deck("whole", *SHORT)
+
+    def check(self, step):
+        name = f"stopped_{step}"
+        output = self.run_deck(name, *SHORT, f"job/stop_after_step={step}", code=STOPPED)
+        self.assertIn(f"stopped after step {step}", output)
+        self.assertFalse((self.folder / name / "model.h5").exists())
+        self.assertTrue(all(int(row["step"]) <= step for row in self.rows(name)))
+        output = self.run_deck(name, *SHORT, "--resume")
+        self.assertIn(f"at step {step} of 32", output)
+        self.assert_same_course("whole", name)
+
+    def test_in_pretraining(self):
+        self.check(7)
+
+    def test_before_the_ranking(self):
+        self.check(12)
+
+    def test_in_the_first_stage(self):
+        self.check(17)
+
+    def test_between_the_stages(self):
+        self.check(24)
+
+    def test_in_the_second_stage(self):
+        self.check(29)
+
+    def test_stopped_twice(self):
+        name = "stopped_twice"
+        self.run_deck(name, *SHORT, "job/stop_after_step=9", code=STOPPED)
+        self.run_deck(name, *SHORT, "job/stop_after_step=26", "--resume", code=STOPPED)
+        self.run_deck(name, *SHORT, "--resume")
+        self.assert_same_course("whole", name)
+
+    def test_stop_after_the_last_step_is_the_end(self):
+        self.run_deck("stopped_32", *SHORT, "job/stop_after_step=32")
+        self.assert_same_course("whole", "stopped_32")
+
+    def test_resume_of_a_finished_run_changes_nothing(self):
+        self.run_deck("finished", *SHORT)
+        before = tensors(self.path("finished/parent.h5"))
+        self.assertIn("at step 32 of 32", self.run_deck("finished", *SHORT, "--resume"))
+        self.assert_same_course("whole", "finished")
+        self.assertEqual(before, tensors(self.path("finished/parent.h5")))
+
+    def test_nothing_to_resume(self):
+        output = self.run_deck("none", *SHORT, "--resume", code=1)
+        self.assertEqual(output.count("no checkpoint to resume from"), 1)
+
+
+class Signals(RunTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.run_deck("whole", *LONG)
+
+    def last_step(self, name):
+        try:
+            return int(self.rows(name)[-1]["step"])
+        except (OSError, IndexError, ValueError, TypeError):
+            return 0  # no row yet, or one that is being written
+
+    def start_and_reach(self, name, step):
+        process = self.start(2, self.deck, f"job/folder={self.path(name)}", *LONG)
+        wait_for(lambda: self.last_step(name) >= step or process.poll() is not None)
+        self.assertIsNone(process.poll(), "the run has ended before the signal")
+        return process
+
+    def resume(self, name):
+        self.assertLess(self.last_step(name), 120)
+        self.run_deck(name, *LONG, "--resume")
+        self.assert_same_course("whole", name)
+
+    def check_stop(self, name, send):
+        process = self.start_and_reach(name, 10)
+        send(process.pid)
+        code, output = self.finish(process)
+        self.assertEqual(code, STOPPED, output)
+        self.assertIn("continue with --resume", output)
+        self.resume(name)
+
+    def test_terminate_one_rank(self):
+        self.check_stop("terminated", lambda launcher: os.kill(rank_ids(launcher)[1], signal.SIGTERM))
+
+    def test_user_signal_to_the_launcher(self):
+        # mpirun and srun hand SIGUSR1 on to all ranks; batch systems send it before the time is up.
+        self.check_stop("warned", lambda launcher: os.kill(launcher, signal.SIGUSR1))
+
+    def test_kill_all_ranks(self):
+        # The rows after the checkpoint of step 20 are written anew.
+        process = self.start_and_reach("killed", 30)
+        for rank in rank_ids(process.pid):
+            os.kill(rank, signal.SIGKILL)
+        code, _ = self.finish(process)
+        self.assertNotIn(code, (0, STOPPED))
+        self.resume("killed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+# The deck of the tests with every phase on 2 ranks: what it must leave behind, and that the files it leaves give the same
+# numbers when the verbs read them.
+import math
+import unittest
+
+from run_support import RunTest, main
+
+BUDGETS = {"1": 1.0, "0.75": 0.75, "0.5": 0.5}
+KEYS = {"name", "budget", "parameters", "valid_loss", "kl_to_parent", "accuracy", "accuracy_cut_untrained",
+        "max_abs_diff_sliced_vs_prefix", "max_abs_diff_masked_vs_prefix"}
+EXTRA_BYTES_LIMIT = 4096
+DIFFERENCE_LIMIT = 1e-5
+
+
+def evaluated(output):
+    """{name: (parameters, loss)} of the table that the verb evaluate prints."""
+    lines = [line.split() for line in output.splitlines()]
+    return {words[0]: (int(words[1]), float(words[2])) for words in lines
+            if len(words) > 2 and words[1].isdigit() and words[2].replace(".", "").isdigit()}
+
+
+class Tiny(RunTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.output = cls.run_deck("run")
+
+    def budgets(self, name="run"):
+        return {entry["name"]: entry for entry in self.results(name)["budgets"]}
+
+    def test_results_of_every_budget(self):
+        results = self.results("run")
+        parent = results["parent"]["parameters"]
+        self.assertLess(results["extra_bytes_per_submodel"], EXTRA_BYTES_LIMIT)
+        self.assertEqual({n: e["budget"] for n, e in self.budgets().items()}, BUDGETS)
+        for name, entry in self.budgets().items():
+            with self.subTest(budget=name):
+                self.assertLessEqual(KEYS, entry.keys())
+                self.assertTrue(all(math.isfinite(entry[key]) for key in KEYS - {"name"}))
+                self.assertLessEqual(abs(entry["parameters"] / (entry["budget"] * parent) - 1), 0.05)
+                self.assertLessEqual(entry["max_abs_diff_sliced_vs_prefix"], DIFFERENCE_LIMIT)
+                self.assertLessEqual(entry["max_abs_diff_masked_vs_prefix"], DIFFERENCE_LIMIT)
+
+    def test_training_helped(self):
+        history = self.rows("run")
+        parent = [float(row["valid_loss_parent"]) for row in history if row["valid_loss_parent"]]
+        self.assertLess(parent[-1], 0.95 * parent[0])
+        half = self.budgets()["0.5"]
+        self.assertLess(half["valid_loss"], half["valid_loss_cut_untrained"] - 0.1)
+
+    def test_every_phase_is_in_the_history(self):
+        history, router = self.rows("run"), self.rows("run", "router.csv")
+        self.assertEqual(list(dict.fromkeys(row["stage"] for row in history)), ["pretrain", "stage1", "stage2"])
+        self.assertEqual(int(history[-1]["step"]), 100)
+        self.assertEqual(int(history[-1]["tokens"]), self.results("run")["tokens"])
+        self.assertEqual({row["axis"] for row in router},
+                         {"hidden", "mamba_heads", "attention_heads", "ffn", "depth"})
+        self.assertEqual({row["layer"] for row in router if row["axis"] == "ffn"}, {"1", "3", "5"})
+
+    def test_report_and_pictures(self):
+        report = self.text("run/report.md")
+        for name, entry in self.budgets().items():
+            self.assertIn(f"| {name} | {entry['parameters']:,} |".replace(",", " "), report)
+        for picture in ("losses", "router", "accuracy"):
+            image = (self.folder / "run" / f"{picture}.png").read_bytes()
+            self.assertTrue(image.startswith(b"\x89PNG") and len(image) > 5000, picture)
+            self.assertIn(f"{picture}.png", report)
+        self.assertIn("all_reduce", self.output)  # the table of regions
+
+    def test_stored_submodels_give_the_losses_of_the_run(self):
+        # The verb evaluates on the sequences of the last stage, as the run does.
+        table = evaluated(self.elastic(2, "evaluate", self.path("run/model.h5")))
+        for name, entry in self.budgets().items():
+            self.check_evaluated(table[name], entry)
+
+    def test_sliced_files_give_the_losses_of_the_run(self):
+        for name, entry in self.budgets().items():
+            file = self.path(f"run/submodels/{name}.h5")
+            self.assertIn("checksums of all", self.elastic(1, "inspect", file, "--verify"))
+            (values,) = evaluated(self.elastic(1, "evaluate", file)).values()
+            self.check_evaluated(values, entry)
+
+    def test_slice_verb_cuts_the_same_file_and_budgets_between(self):
+        self.elastic(1, "slice", self.path("run/model.h5"), "--budget", "0.5", "--out", self.path("half.h5"))
+        (values,) = evaluated(self.elastic(1, "evaluate", self.path("half.h5"))).values()
+        self.check_evaluated(values, self.budgets()["0.5"])
+        self.elastic(1, "slice", self.path("run/model.h5"), "--budget", "0.6", "--out", self.path("between.h5"))
+        (values,) = evaluated(self.elastic(1, "evaluate", self.path("between.h5"))).values()
+        self.assertLessEqual(abs(values[0] / (0.6 * self.results("run")["parent"]["parameters"]) - 1), 0.05)
+
+    def check_evaluated(self, values, entry):
+        self.assertEqual(values[0], entry["parameters"])
+        self.assertAlmostEqual(values[1], entry["valid_loss"], delta=2e-4)  # the table shows four digits
+
+    def test_deterministic_models_agree_to_the_bit(self):
+        self.run_deck("exact", "job/deterministic=true", "pretrain/steps=10", "stage1/steps=10", "stage2/steps=6",
+                      "evaluate/problems=0")
+        for name, entry in self.budgets("exact").items():
+            self.assertEqual(entry["max_abs_diff_sliced_vs_prefix"], 0, name)
+            self.assertEqual(entry["max_abs_diff_masked_vs_prefix"], 0, name)
+
+
+if __name__ == "__main__":
+    main()
