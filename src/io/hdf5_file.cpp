@@ -207,17 +207,37 @@ std::int64_t Hdf5File::create_stored(const std::string& name, std::int64_t type,
                  "create dataset", name);
 }
 
-void Hdf5File::write_dataset(const std::string& name, StorageType type, const Extents& extents,
-                             const void* data) {
+void Hdf5File::create_dataset(const std::string& name, StorageType type, const Extents& extents) {
   const hsize_t dimensions[2] = {static_cast<hsize_t>(extents.rows),
                                  static_cast<hsize_t>(extents.columns)};
   const Handle space(H5Screate_simple(extents.rank, dimensions, nullptr), H5Sclose);
-  const Handle element = hdf5::element_type(type);
-  const Handle dataset(
-      create_stored(name, element, space, static_cast<std::size_t>(extents.size()) * size_of(type)),
-      H5Dclose);
-  if (extents.size() > 0)
-    checked(H5Dwrite(dataset, element, H5S_ALL, H5S_ALL, H5P_DEFAULT, data), "write", name);
+  const Handle dataset(create_stored(name, hdf5::element_type(type), space,
+                                     static_cast<std::size_t>(extents.size()) * size_of(type)),
+                       H5Dclose);
+}
+
+void Hdf5File::write_dataset(const std::string& name, StorageType type, const Extents& extents,
+                             const void* data) {
+  create_dataset(name, type, extents);
+  write_rows(name, {0, extents.rows}, data);
+}
+
+void Hdf5File::write_rows(const std::string& name, Range rows, const void* data) {
+  const DatasetInfo stored = info(name);
+  ELASTIC_REQUIRE(
+      0 <= rows.first && rows.first <= rows.second && rows.second <= stored.extents.rows,
+      "{} is {}: rows {} to {}", name, to_string(stored.extents), rows.first, rows.second);
+  const hsize_t start[2] = {static_cast<hsize_t>(rows.first), 0};
+  const hsize_t count[2] = {static_cast<hsize_t>(rows.second - rows.first),
+                            static_cast<hsize_t>(stored.extents.columns)};
+  if (count[0] == 0 || count[1] == 0) return;
+  const Handle dataset(open_dataset(name), H5Dclose);
+  const Handle space(checked(H5Dget_space(dataset), "read the extents of", name), H5Sclose);
+  const Handle memory(H5Screate_simple(stored.extents.rank, count, nullptr), H5Sclose);
+  checked(H5Sselect_hyperslab(space, H5S_SELECT_SET, start, nullptr, count, nullptr),
+          "select rows of", name);
+  checked(H5Dwrite(dataset, hdf5::element_type(stored.type), memory, space, H5P_DEFAULT, data),
+          "write", name);
 }
 
 Hdf5File::DatasetInfo Hdf5File::info(const std::string& name) const {

@@ -47,6 +47,10 @@ class Hdf5File {
   /// `data` holds extents.size() elements of this type.
   void write_dataset(const std::string& name, StorageType type, const Extents& extents,
                      const void* data);
+  /// A dataset without values, to be filled by write_rows.
+  void create_dataset(const std::string& name, StorageType type, const Extents& extents);
+  /// Rows [begin, end) of a dataset from compact row-major memory of its type.
+  void write_rows(const std::string& name, Range rows, const void* data);
   /// Block [rows) x [columns) of a dataset into compact row-major memory of the stored type.
   void read_block(const std::string& name, Range rows, Range columns, void* out) const;
 

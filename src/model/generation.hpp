@@ -11,10 +11,10 @@
 namespace elastic {
 
 struct GenerationConfig {
-  index_t max_length = 256;    ///< prompt and continuation together, tokens
-  token_t stop = -1;           ///< a sequence ends after this token; -1: never
-  SamplingConfig sampling;     ///< greedy unless it says otherwise
-  index_t first_sequence = 0;  ///< number of the first prompt among all, for the random numbers
+  index_t max_length = 256;      ///< prompt and continuation together, tokens
+  token_t stop = -1;             ///< a sequence ends after this token; -1: never
+  SamplingConfig sampling = {};  ///< greedy unless it says otherwise
+  index_t first_sequence = 0;    ///< number of the first prompt among all, for the random numbers
 };
 
 /// From the token after the first `after` generated ones on, another submodel goes on. One that

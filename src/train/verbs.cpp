@@ -30,6 +30,20 @@ void print_on_root(const Communicator& comm, const Work& work) {
   });
 }
 
+void add_verbs_on_tokens(CLI::App& app, VerbOptions& options) {
+  auto* logits = add_verb(app, options, Verb::logits, "logits",
+                          "Write what a model says to a sequence of tokens");
+  logits->add_option("--budget", options.logits.budget,
+                     "Name of a trained budget, or any part of the parent's cost; without it: the "
+                     "whole model");
+  logits->add_option("--tokens", options.logits.tokens, "File of token ids")->required();
+  logits->add_option("--out", options.logits.out, "HDF5 file to write: logits [L, V]")->required();
+
+  auto* generate = add_verb(app, options, Verb::generate, "generate",
+                            "Continue prompts with a model, across budgets or with a nested draft");
+  add_generate_options(*generate, options.generate);
+}
+
 }  // namespace
 
 void add_verbs(CLI::App& app, VerbOptions& options) {
@@ -76,6 +90,7 @@ void add_verbs(CLI::App& app, VerbOptions& options) {
   export_hf->add_option("--origin", options.origin,
                         "Imported checkpoint whose config.json and tokenizer are given back; "
                         "without it: the checkpoint itself, or <job>/parent of its deck");
+  add_verbs_on_tokens(app, options);
 }
 
 ExitCode run_verb(const Communicator& comm, const VerbOptions& options) {
@@ -110,6 +125,20 @@ ExitCode run_verb(const Communicator& comm, const VerbOptions& options) {
                                   .dtype = options.dtype,
                                   .origin = options.origin,
                                   .heterogeneous = options.heterogeneous});
+      });
+      break;
+    case Verb::logits:
+      print_on_root(comm, [&] {
+        LogitsOptions logits = options.logits;
+        logits.checkpoint = options.checkpoint;
+        return write_logits(logits);
+      });
+      break;
+    case Verb::generate:
+      print_on_root(comm, [&] {
+        GenerateOptions generate = options.generate;
+        generate.checkpoint = options.checkpoint;
+        return generate_from_checkpoint(generate);
       });
       break;
     case Verb::none:

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The verbs of elastic.x that work on checkpoint files: slice, inspect, evaluate, import, export.
+// The verbs of elastic.x that work on checkpoint files: slice, inspect, evaluate, import, export,
+// logits, generate.
 #pragma once
 #include <string>
 #include <vector>
 
 #include "base/error.hpp"
 #include "comm/communicator.hpp"
+#include "train/verb_generate.hpp"
+#include "train/verb_logits.hpp"
 
 namespace CLI {
 class App;
@@ -13,7 +16,7 @@ class App;
 
 namespace elastic {
 
-enum class Verb { none, slice, inspect, evaluate, import_hf, export_hf };
+enum class Verb { none, slice, inspect, evaluate, import_hf, export_hf, logits, generate };
 struct VerbOptions {
   Verb verb = Verb::none;
   std::string checkpoint;
@@ -22,6 +25,8 @@ struct VerbOptions {
   bool heterogeneous = false;
   bool force = false, tensors = false, verify = false;
   std::vector<std::string> overrides;  ///< of the stored deck: block/key=value
+  LogitsOptions logits;                ///< all but the checkpoint
+  GenerateOptions generate;            ///< all but the checkpoint
 };
 
 /// Adds a subcommand per verb; parsing one sets options.verb.

@@ -77,6 +77,21 @@ TEST_F(Hdf5FileTest, BlocksArePrefixesOrAnyRange) {
       "w is [3, 4]");
 }
 
+TEST_F(Hdf5FileTest, RowsInPiecesGiveTheFileOfOnePiece) {
+  std::vector<float> values(7 * 3);
+  std::iota(values.begin(), values.end(), 0.5f);
+  const auto whole = folder / "whole.h5", pieces = folder / "pieces.h5";
+  auto a = Hdf5File::create(whole), b = Hdf5File::create(pieces);
+  a.write_dataset("x", StorageType::float32, Extents::matrix(7, 3), values.data());
+  b.create_dataset("x", StorageType::float32, Extents::matrix(7, 3));
+  for (const auto& [begin, end] : {Range{4, 7}, Range{0, 1}, Range{1, 4}, Range{2, 2}})
+    b.write_rows("x", {begin, end}, values.data() + begin * 3);
+  EXPECT_THROW(b.write_rows("x", {5, 8}, values.data()), ContractError);
+  a.close();
+  b.close();
+  EXPECT_EQ(bytes_of(whole), bytes_of(pieces));
+}
+
 TEST_F(Hdf5FileTest, Bfloat16IsANumberForOtherReaders) {
   const auto path = folder / "a.h5";
   const std::vector<std::uint16_t> bits = {bfloat16_bits(1.0f), bfloat16_bits(-3.140625f),
