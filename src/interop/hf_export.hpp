@@ -14,12 +14,12 @@
 namespace elastic {
 
 struct ExportRequest {
-  ModelShape parent;                ///< what the checkpoint holds
-  SubmodelSpec spec;                ///< what is written
-  Ranking ranking;                  ///< of the checkpoint; empty: none
-  HfOrigin origin;                  ///< empty config: a fresh one is written
-  std::optional<ElementType> type;  ///< of all tensors; nothing: as imported, else as stored
-  bool heterogeneous = false;       ///< allow block_configs (hf_config.hpp)
+  ModelShape parent;                     ///< what the checkpoint holds
+  SubmodelSpec spec;                     ///< what is written
+  Ranking ranking;                       ///< of the checkpoint; empty: none
+  HfOrigin origin;                       ///< empty config: a fresh one is written
+  std::optional<ElementType> type = {};  ///< of all tensors; nothing: as imported, else as stored
+  bool heterogeneous = false;            ///< allow block_configs (hf_config.hpp)
   std::uint64_t max_shard_bytes = HfWeightsWriter::kMaxShardBytes;
 };
 struct ExportSummary {

@@ -5,6 +5,7 @@
 // stop, since texts of HDF5 lose zeros at their end).
 #pragma once
 #include <map>
+#include <memory>
 #include <optional>
 
 #include "interop/element_type.hpp"

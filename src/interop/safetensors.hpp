@@ -14,6 +14,8 @@
 #pragma once
 #include <filesystem>
 #include <map>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "interop/element_type.hpp"

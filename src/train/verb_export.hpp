@@ -10,11 +10,11 @@
 namespace elastic {
 
 struct ExportOptions {
-  std::filesystem::path checkpoint;
-  std::string budget;              ///< empty: the whole model
-  std::filesystem::path out;       ///< new or empty folder
-  std::string dtype = "original";  ///< bf16, fp32 or original
-  std::filesystem::path origin;    ///< imported checkpoint; empty: found by itself
+  std::filesystem::path checkpoint = {};
+  std::string budget = {};            ///< empty: the whole model
+  std::filesystem::path out = {};     ///< new or empty folder
+  std::string dtype = "original";     ///< bf16, fp32 or original
+  std::filesystem::path origin = {};  ///< imported checkpoint; empty: found by itself
   bool heterogeneous = false;
 };
 

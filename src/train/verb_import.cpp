@@ -22,7 +22,7 @@ const LayerShape* first_of(const ModelShape& shape, LayerKind kind) {
 
 std::string deck_of(const ModelShape& shape, const std::string& name, const std::string& parent) {
   std::string deck =
-      fmt::format("<job>\nname = {}\nparent = \"{}\"\nphases = evaluate\n", name, parent);
+      fmt::format("<job>\nname = {}\nparent = {}\nphases = evaluate\n", name, parent);
   deck += fmt::format("<model>\nhybrid_layer_pattern = {}\nhidden_size = {}\nnorm_epsilon = {}\n",
                       shape.pattern(), shape.hidden_size, shape.norm_epsilon);
   deck += fmt::format("<mamba>\nstate_dim = {}\nd_conv = {}\nchunk_size = {}\n",
