@@ -5,6 +5,9 @@
 
 #include <cstdlib>
 #include <fstream>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "base/types.hpp"
 #include "comm/collectives.hpp"
@@ -26,6 +29,12 @@ double status_bytes(const std::string& name) {
 
 double resident_bytes() { return status_bytes("VmRSS"); }
 double peak_resident_bytes() { return status_bytes("VmHWM"); }
+
+void return_freed_arrays() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
+}
 
 std::string peak_memory_line(const Communicator& comm, double before, double planned) {
   const double peak = all_reduce_max(comm, peak_resident_bytes()),

@@ -12,6 +12,10 @@ namespace elastic {
 double resident_bytes();
 double peak_resident_bytes();
 
+/// From now on arrays of a MiB and more go back to the system when they are freed. Without this,
+/// the GNU C library keeps freed arrays of up to 32 MiB for later.
+void return_freed_arrays();
+
 /// Collective. "peak memory of a rank: 1.23 GB measured ..., 1.20 GB planned (+2.5%)": the largest
 /// of all ranks. `before`: bytes held when the run began (program and libraries), which the plan
 /// does not count. Where tensors live on a device, the measured number is that of the host.

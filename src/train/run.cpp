@@ -28,6 +28,7 @@ Run::Run(const Communicator& comm, const ResolvedDeck& deck, bool resume)
         const bool is_read = resume || !deck.config.job.parent.empty();
         return make_parent(deck.config, is_read ? Weights::zero : Weights::initial);
       })) {
+  return_freed_arrays();
   all_ranks_agree(comm,
                   [&] { m_validation = std::make_unique<Validation>(m_comm, m_config, m_arena); });
   require_reachable_budgets(elastic_space(m_config, m_state.model->shape()));

@@ -22,6 +22,11 @@ double largest(const View1<float>& values) {
     result = h_values(i) <= result ? result : h_values(i);
   return result;
 }
+/// False if a model with a larger vocabulary than the problems' has left theirs.
+bool is_text(const std::vector<token_t>& tokens) {
+  return std::all_of(tokens.begin(), tokens.end(),
+                     [](token_t token) { return token < CharacterVocabulary::size; });
+}
 }  // namespace
 
 Validation::Validation(const Communicator& comm, const RunConfig& config, Arena& arena)
@@ -82,7 +87,8 @@ double Validation::accuracy(const LanguageModel<float>& model, const SubmodelSpe
         m_exec, m_arena, model, widths, prompts,
         {.max_length = problems.longest_document() + 1, .stop = CharacterVocabulary::end});
     for (std::size_t i = 0; i < asked.size(); ++i)
-      right += check_answer(asked[i], CharacterVocabulary::decode(answers[i]));
+      right +=
+          is_text(answers[i]) && check_answer(asked[i], CharacterVocabulary::decode(answers[i]));
   }
   return all_reduce_sum(m_comm, right) / static_cast<double>(total);
 }
@@ -94,17 +100,25 @@ double Validation::max_logit_difference(const LanguageModel<float>& a,
   const Arena::Scope scope(m_arena);
   m_batch.set(m_exec, make_batch(*m_source, Split::validation, 0, 1, seq_length));
   const auto context = m_batch.context(m_exec, m_arena);
-  const index_t tokens = context.num_tokens(), vocab = a.shape().vocab_size;
-  const auto logits_of = [&](const LanguageModel<float>& model, const ActiveWidths<float>& widths) {
-    const auto logits = m_arena.matrix<float>(tokens, vocab);
+  const index_t tokens = context.num_tokens(), vocab = a.shape().vocab_size,
+                chunk = std::min(tokens, m_config.parallel.logit_chunk_tokens);
+  const auto hidden_of = [&](const LanguageModel<float>& model, const ActiveWidths<float>& widths) {
     auto pass = model.make_pass(Keep::nothing);
     model.forward(context, widths, m_batch.tokens(), pass);
-    model.logits(m_exec, rows(pass.hidden, 0, tokens), logits);
-    return logits;
+    return pass.hidden;
   };
+  const auto a_hidden = hidden_of(a, a_widths), b_hidden = hidden_of(b, b_widths);
+  const auto a_logits = m_arena.matrix<float>(chunk, vocab),
+             b_logits = m_arena.matrix<float>(chunk, vocab);
   const auto difference = m_arena.vector<float>(tokens);
-  kernels::max_abs_difference<float>(m_exec, logits_of(a, a_widths), logits_of(b, b_widths),
-                                     difference);
+  for (index_t begin = 0; begin < tokens; begin += chunk) {
+    const index_t end = std::min(tokens, begin + chunk);
+    const auto a_rows = rows(a_logits, 0, end - begin), b_rows = rows(b_logits, 0, end - begin);
+    a.logits(m_exec, rows(a_hidden, begin, end), a_rows);
+    b.logits(m_exec, rows(b_hidden, begin, end), b_rows);
+    kernels::max_abs_difference<float>(m_exec, a_rows, b_rows,
+                                       Kokkos::subview(difference, Range(begin, end)));
+  }
   return largest(difference);
 }
 

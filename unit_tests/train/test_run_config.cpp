@@ -78,6 +78,8 @@ TEST(RunConfig, ContradictionsBetweenKeys) {
   EXPECT_THAT(one_mistake("elastic/budget_names=a,b"), HasSubstr("expected 3 names"));
   EXPECT_THAT(one_mistake("data/source=text"), HasSubstr("expected at least one file"));
   EXPECT_THAT(one_mistake("data/weights=1,2"), HasSubstr("expected 0 values, one per file"));
+  EXPECT_THAT(one_mistake("data/vocab_size=63"), HasSubstr("at least 64, the vocabulary of this"));
+  EXPECT_EQ(parent_shape(read(kStage, {"data/vocab_size=131072"}).config).vocab_size, 131072);
   EXPECT_THAT(one_mistake("job/phases=rank,pretrain,elastic"), HasSubstr("expected the order"));
   EXPECT_THAT(one_mistake("job/parent=parent.h5"), HasSubstr("not both"));
   EXPECT_THAT(one_mistake("job/phases=rank,elastic"), HasSubstr("expected a checkpoint"));

@@ -7,14 +7,18 @@
 
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 
 #include "base/region.hpp"
 #include "elastic/cost_model.hpp"
+#include "deck/parser.hpp"
 #include "train/plan_budgets.hpp"
+#include "train/plan_comparison.hpp"
 #include "train/plan_memory.hpp"
 #include "train/plan_units.hpp"
 #include "train/plan_work.hpp"
 #include "train/train_step.hpp"
+#include "train/validation.hpp"
 #include "train/verb_slice.hpp"
 #include "unit_tests/model/model_problem.hpp"
 #include "unit_tests/train/small_run.hpp"
@@ -50,6 +54,52 @@ TEST(RunPlan, ForwardOperationsAreThoseCounted) {
     const double formula = forward_flops_per_token(shape, spec, length);
     EXPECT_NEAR(counted / formula, 1, 1e-12) << seed << " " << shape.pattern() << " L " << length;
   }
+}
+
+/// A deck of random shape, batch, chunks and recomputation; with `elastic`, also random lists on
+/// every axis, and a teacher. Overrides of the small deck.
+std::vector<std::string> random_deck(Draw& draw, bool elastic) {
+  std::string pattern;
+  for (index_t l = draw.between(1, 7); l > 0; --l) pattern += "M*-"[draw.between(0, 2)];
+  const index_t hidden = 4 * draw.between(4, 12), groups = draw.between(1, 3),
+                heads = groups * draw.between(2, 4), channels = 2 * draw.between(3, 6),
+                queries = draw.between(1, 2), query_heads = queries * draw.between(2, 3),
+                ffn = draw.between(20, 90);
+  const auto widths = [&](index_t full, index_t narrow, char kind) {
+    const bool listed = elastic && pattern.find(kind) != std::string::npos && draw.uniform() < 0.6;
+    return listed ? fmt::format("{},{}", full, narrow) : std::string();
+  };
+  std::vector<std::string> deck = {
+      "model/hybrid_layer_pattern=" + pattern,
+      fmt::format("model/hidden_size={}", hidden),
+      fmt::format("mamba/num_heads={}", heads),
+      fmt::format("mamba/head_dim={}", channels),
+      fmt::format("mamba/num_groups={}", groups),
+      fmt::format("mamba/state_dim={}", draw.between(4, 16)),
+      fmt::format("mamba/chunk_size={}", draw.between(8, 40)),
+      fmt::format("attention/num_heads={}", query_heads),
+      fmt::format("attention/num_query_groups={}", queries),
+      fmt::format("mlp/ffn_hidden_size={}", ffn),
+      fmt::format("data/vocab_size={}", draw.between(64, 300)),
+      "elastic/hidden_size=" + widths(hidden, hidden / 2, pattern[0]),
+      "elastic/mamba_num_heads=" + widths(heads, groups, 'M'),
+      "elastic/mamba_head_dim=" + widths(channels, channels / 2, 'M'),
+      "elastic/num_attention_heads=" + widths(query_heads, queries, '*'),
+      "elastic/ffn_hidden_size=" + widths(ffn, ffn / 2, '-'),
+      "elastic/drop_layers=" + std::string(elastic && pattern.size() > 1 ? "0,1" : "0"),
+      "elastic/per_layer=",
+      "elastic/choice_epsilon=0",
+      fmt::format("parallel/recompute={}", draw.uniform() < 0.5),
+      fmt::format("parallel/logit_chunk_tokens={}", draw.between(20, 300))};
+  const index_t batch = draw.between(1, 4), length = draw.between(150, 200);
+  deck.push_back(fmt::format("parallel/micro_batch_size={}", batch));
+  for (const char* stage : {"pretrain", "stage1"}) {
+    deck.push_back(fmt::format("{}/seq_length={}", stage, length));
+    deck.push_back(fmt::format("{}/global_batch_size={}", stage, 2 * batch));
+  }
+  deck.push_back(elastic ? "job/phases=rank,elastic" : "job/phases=pretrain");
+  if (elastic) deck.push_back("job/parent=p.h5");
+  return deck;
 }
 
 /// Operations of the first steps of a run, counted, and in the plan.
@@ -119,6 +169,24 @@ std::size_t high_water(Arena& arena, const std::function<void()>& work) {
   return static_cast<std::size_t>(used);
 }
 
+/// Bytes of the arena in the first step of a run, counted and in the plan.
+void check_step_memory(const std::vector<std::string>& overrides, bool elastic, double tolerance) {
+  const ResolvedDeck deck = small_deck(overrides);
+  const RunConfig& config = deck.config;
+  const Curriculum curriculum = make_curriculum(config);
+  TrainState state = small_state(config, elastic);
+  state.step = 0;
+  const Communicator self = Communicator::self();
+  Arena arena;
+  TrainStep step(self, config, curriculum, arena);
+  const auto used = static_cast<double>(high_water(arena, [&] { step.run(state); }));
+  const PlanMemory plan = plan_memory(config, state.model->shape(), 1);
+  const StageConfig& stage = curriculum.stages[0].config;
+  const double batch =  // not in the arena
+      16.0 * static_cast<double>(config.parallel.micro_batch_size * stage.seq_length);
+  EXPECT_NEAR(used / (plan.step() - batch), 1, tolerance) << testing::PrintToString(overrides);
+}
+
 TEST(RunPlan, WorkingMemoryOfAStep) {
   for (const bool recompute : {false, true})
     for (const bool elastic : {false, true}) {
@@ -129,20 +197,39 @@ TEST(RunPlan, WorkingMemoryOfAStep) {
         overrides.insert(overrides.end(), {"job/phases=rank,elastic", "job/parent=p.h5"});
       else
         overrides.push_back("job/phases=pretrain");
-      const ResolvedDeck deck = small_deck(overrides);
-      const RunConfig& config = deck.config;
-      const Curriculum curriculum = make_curriculum(config);
-      TrainState state = small_state(config, elastic);
-      state.step = 0;
-      const Communicator self = Communicator::self();
-      Arena arena;
-      TrainStep step(self, config, curriculum, arena);
-      const auto used = static_cast<double>(high_water(arena, [&] { step.run(state); }));
-      const PlanMemory plan = plan_memory(config, state.model->shape(), 1);
-      const double batch = 16.0 * 4 * 64;  // not in the arena
-      const double planned = plan.kept - batch + std::max(plan.backward, plan.logits);
-      EXPECT_NEAR(used / planned, 1, 0.01) << "recompute " << recompute << " elastic " << elastic;
+      check_step_memory(overrides, elastic, 0.01);
     }
+}
+
+TEST(RunPlan, WorkingMemoryOfRandomModels) {
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    Draw draw(seed);
+    const bool elastic = seed % 2 == 1;
+    check_step_memory(random_deck(draw, elastic), elastic, 0.02);
+  }
+}
+
+TEST(RunPlan, WorkingMemoryOfTheEvaluation) {
+  for (std::uint64_t seed = 0; seed < 6; ++seed) {
+    Draw draw(seed);
+    auto overrides = random_deck(draw, true);
+    overrides.push_back("job/phases=rank,elastic,slice,evaluate");
+    const ResolvedDeck deck = small_deck(overrides);
+    const TrainState state = small_state(deck.config, false);
+    const ModelShape& shape = state.model->shape();
+    const index_t length = deck.config.stages[0].seq_length;
+    const Communicator self = Communicator::self();
+    Arena arena;
+    Validation validation(self, deck.config, arena);
+    const auto widths = prefix_widths<float>(shape, full_spec(shape));
+    const auto used = static_cast<double>(high_water(arena, [&] {
+      validation.max_logit_difference(*state.model, widths, *state.model, widths, length);
+    }));
+    const PlanMemory plan = plan_memory(deck.config, shape, 1);
+    const double arena_part =
+        plan.evaluation - plan.weights - 16.0 * static_cast<double>(length);  // copy, batch
+    EXPECT_NEAR(used / arena_part, 1, 0.02) << testing::PrintToString(overrides);
+  }
 }
 
 TEST(RunPlan, StateMemory) {
@@ -158,6 +245,15 @@ TEST(RunPlan, StateMemory) {
   EXPECT_EQ(plan.teacher, values);
   EXPECT_EQ(plan.router, 16.0 * static_cast<double>(router.num_elements()));
   EXPECT_EQ(plan.stage, "stage1");
+}
+
+TEST(RunPlan, NoMomentsIfNoStageChangesTheModel) {
+  const ResolvedDeck deck = small_deck({"pretrain/learning_rate=0", "stage1/learning_rate=0"});
+  const TrainState state = small_state(deck.config);
+  EXPECT_EQ(state.optimizer, nullptr);
+  EXPECT_EQ(plan_memory(deck.config, state.model->shape(), 5).moments, 0);
+  const ResolvedDeck one = small_deck({"stage1/learning_rate=0"});
+  EXPECT_GT(plan_memory(one.config, state.model->shape(), 5).moments, 0);
 }
 
 class PlannedFiles : public InFolder {};
@@ -286,6 +382,10 @@ TEST(RunPlan, Units) {
   EXPECT_EQ(with_prefix(1000, "B"), "1.00 kB");
   EXPECT_EQ(with_prefix(12345678, "B"), "12.35 MB");
   EXPECT_EQ(with_prefix(4.5e12, "FLOP"), "4.50 TFLOP");
+  EXPECT_EQ(with_prefix(1.2e22, "FLOP"), "12.00 ZFLOP");
+  EXPECT_EQ(grouped(999), "999");
+  EXPECT_EQ(grouped(1000), "1,000");
+  EXPECT_EQ(grouped(12310001152), "12,310,001,152");
 }
 
 TEST(RunPlan, SaysItAll) {
@@ -297,6 +397,70 @@ TEST(RunPlan, SaysItAll) {
                            "FLOP per step", "ring over 4 ranks", "a checkpoint", "tokens"})
     EXPECT_THAT(text, HasSubstr(part));
   EXPECT_THAT(run_plan(deck, 1), HasSubstr("none: one rank"));
+}
+
+TEST(RunPlan, MakingModelsOneByOne) {
+  const ResolvedDeck deck =
+      small_deck({"comparison/pretrain_tokens=1e6", "comparison/exploratory_tokens=3e4",
+                  "comparison/distillation_tokens=2e4", "comparison/separate_parameters=1000,500"});
+  const PlanComparison c = plan_comparison(deck.config, 1200);
+  EXPECT_EQ(c.models, 2u);  // below budget 1
+  EXPECT_EQ(c.elastic_tokens, 4 * 4 * 64);
+  EXPECT_EQ(c.pretrain_tokens, 2e6);
+  EXPECT_EQ(c.compress_tokens, 1e5);
+  EXPECT_EQ(c.nested_bytes, 2400);
+  EXPECT_EQ(c.separate_bytes, 3000);
+  const std::string text = run_plan(deck, 1);
+  for (const char* part : {"2 smaller models made one by one", "1953.1 x this run",
+                           "97.7 x this run", "for separate models of 1,000 + 500 parameters"})
+    EXPECT_THAT(text, HasSubstr(part));
+  EXPECT_THAT(run_plan(small_deck(), 1), testing::Not(HasSubstr("one by one")));
+}
+
+TEST(RunPlan, FilesThatTheRunWillNeed) {
+  const ResolvedDeck deck =
+      small_deck({"data/source=indexed", "data/train=a,b", "data/vocab_size=100",
+                  "job/phases=rank,elastic", "job/parent=missing/parent.h5"});
+  EXPECT_THAT(needed_files(deck.config),
+              testing::ElementsAre("missing/parent.h5", "a.bin", "a.idx", "b.bin", "b.idx"));
+  EXPECT_THAT(run_plan(deck, 1), HasSubstr("missing/parent.h5: not there yet"));
+  EXPECT_THAT(needed_files(small_deck().config), testing::IsEmpty());
+}
+
+/// input/NAME.
+ResolvedDeck input_deck(const std::string& name) {
+  const std::string path = ELASTIC_SOURCE "/input/" + name;
+  return read_run_config(read_deck_file(path), path, {});
+}
+
+TEST(RunPlan, TheTwelveBillionModel) {
+  const ResolvedDeck deck = input_deck("nano12b.in");
+  const RunConfig& config = deck.config;
+  const ModelShape shape = parent_shape(config);
+  const PlanBudgets plan = plan_budgets(config, shape, elastic_space(config, shape));
+  EXPECT_EQ(plan.full_cost, 12310001152.0);
+  EXPECT_EQ(shape.num_layers(), 62);
+  for (const auto& budget : plan.budgets) EXPECT_FALSE(budget.homogeneous.empty()) << budget.name;
+  const PlanComparison c = plan_comparison(config, plan.full_cost);
+  EXPECT_NEAR(c.elastic_tokens, 110e9, 0.1e9);
+  EXPECT_EQ(c.pretrain_tokens, 40e12);
+  EXPECT_EQ(c.compress_tokens, 750e9);
+  EXPECT_NEAR(c.compress_tokens / c.elastic_tokens, 7, 0.5);  // as the paper rounds it
+  EXPECT_NEAR(c.pretrain_tokens / c.elastic_tokens, 360, 5);
+  EXPECT_NEAR(c.nested_bytes, 24.6e9, 0.05e9);
+  EXPECT_NEAR(c.separate_bytes, 42.4e9, 0.05e9);
+  EXPECT_THAT(run_plan(deck, 1), HasSubstr("12,310,001,152 parameters"));
+}
+
+TEST(RunPlan, TheNineBillionModelAndItsFourBillionSubmodel) {
+  const RunConfig config = input_deck("nano9b_to_4b.in").config;
+  const ModelShape shape = parent_shape(config);
+  const PlanBudgets plan = plan_budgets(config, shape, elastic_space(config, shape));
+  EXPECT_EQ(plan.full_cost, 8888227328.0);
+  const auto& small = plan.budgets.at(1).homogeneous.at(0);
+  EXPECT_EQ(small.hidden_size, 3136);
+  EXPECT_EQ(sliced_shape(shape, small).num_layers(), 42);
+  EXPECT_NEAR(parameter_count(shape, expected_widths(small)), 3973556832.0, 0.001 * 3973556832.0);
 }
 
 }  // namespace
