@@ -256,17 +256,25 @@ void causal_conv1d_step(const ExecutionSpace& exec, In2<S> u, In2<S> weight, In1
   require_conv<S>("causal_conv1d_step", u, weight, bias, {}, {}, 1);
   require_shape("causal_conv1d_step", "state", state, batch, channels * (width - 1));
   require_shape("causal_conv1d_step", "out", out, batch, channels);
-  Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>> policy(exec, 0, batch * channels);
+  const index_t across = (channels + channels_of_block - 1) / channels_of_block;
+  Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>> policy(exec, 0, batch * across);
   Kokkos::parallel_for(
       "elastic::causal_conv1d_step", policy, KOKKOS_LAMBDA(const index_t item) {
-        const index_t b = item / channels, c = item % channels, first = c * (width - 1);
-        S sum = 0;
-        for (index_t j = 0; j + 1 < width; ++j) sum += weight(c, j) * state(b, first + j);
-        sum += weight(c, width - 1) * u(b, c);
-        const S v = bias(c) + sum;
-        out(b, c) = v * vector_sigmoid(v);
-        for (index_t j = 0; j + 2 < width; ++j) state(b, first + j) = state(b, first + j + 1);
-        if (width > 1) state(b, first + width - 2) = u(b, c);
+        const index_t b = item / across, channel = item % across * channels_of_block,
+                      count = math::min(channels_of_block, channels - channel);
+        S v[channels_of_block] = {};
+        for (index_t i = 0; i < count; ++i) {
+          const index_t c = channel + i, first = c * (width - 1);
+          S sum = 0;
+          for (index_t j = 0; j + 1 < width; ++j) sum += weight(c, j) * state(b, first + j);
+          sum += weight(c, width - 1) * u(b, c);
+          v[i] = bias(c) + sum;
+          for (index_t j = 0; j + 2 < width; ++j) state(b, first + j) = state(b, first + j + 1);
+          if (width > 1) state(b, first + width - 2) = u(b, c);
+        }
+        ELASTIC_SIMD
+        for (index_t i = 0; i < channels_of_block; ++i) v[i] *= vector_sigmoid(v[i]);
+        for (index_t i = 0; i < count; ++i) out(b, channel + i) = v[i];
       });
   add_flops(2.0 * batch * channels * width);
 }

@@ -4,6 +4,7 @@
 
 #include "base/region.hpp"
 #include "base/shapes.hpp"
+#include "kernels/row_loops.hpp"
 #include "kernels/ssd_chunk.hpp"
 #include "kernels/ssd_chunk_cumsum.hpp"
 #include "kernels/ssd_chunk_scan.hpp"
@@ -96,22 +97,26 @@ void ssd_step(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs
   ELASTIC_REQUIRE(in.segment.extent(0) == 0, "{}: one position has no segments", name);
   require_shape(name, "state", state, batch * H, P * N);
   require_shape(name, "y", y, batch, H * P);
-  Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>> policy(exec, 0, batch * H * P);
+  const index_t rows = host_loops ? P : 1;  // of a state that one work item advances
   Kokkos::parallel_for(
-      "elastic::ssd_step", policy, KOKKOS_LAMBDA(const index_t item) {
-        const index_t b = item / (H * P), h = item / P % H, p = item % P, g = h % G;
+      "elastic::ssd_step", LinearPolicy(exec, 0, batch * H * P / rows),
+      KOKKOS_LAMBDA(const index_t item) {
+        const index_t first = item * rows, b = first / (H * P), h = first / P % H, g = h % G;
         const S m = in.dt_mask.extent(0) == 0 ? S(1) : in.dt_mask(h);
         const S delta = softplus(m * in.dt_raw(b, h) + in.dt_bias(h));
-        const S decay = vector_exp(-delta * math::exp(in.A_log(h))), x = in.x(b, h * P + p);
-        S* row = &state(b * H + h, p * N);
+        const S decay = vector_exp(-delta * math::exp(in.A_log(h)));
         const S *B = &in.ssm_B(b, g * N), *C = &in.ssm_C(b, g * N);
-        S sum = 0;
-        ELASTIC_SIMD_SUM(sum)
-        for (index_t n = 0; n < N; ++n) {
-          row[n] = decay * row[n] + delta * x * B[n];
-          sum += row[n] * C[n];
+        for (index_t p = first % P; p < first % P + rows; ++p) {
+          const S x = in.x(b, h * P + p), scaled = delta * x;
+          S* row = &state(b * H + h, p * N);
+          S sum = 0;
+          ELASTIC_SIMD_SUM(sum)
+          for (index_t n = 0; n < N; ++n) {
+            row[n] = decay * row[n] + scaled * B[n];
+            sum += row[n] * C[n];
+          }
+          y(b, h * P + p) = sum + in.ssm_D(h) * x;
         }
-        y(b, h * P + p) = sum + in.ssm_D(h) * x;
       });
   add_flops(4.0 * batch * H * P * N);
 }
