@@ -2,9 +2,12 @@
 // The verb logits against the forward pass, on every kind of checkpoint.
 #include "train/verb_logits.hpp"
 
+#include <CLI/CLI.hpp>
+
 #include "io/hdf5_file.hpp"
 #include "train/verb_checkpoint.hpp"
 #include "train/verb_slice.hpp"
+#include "train/verbs.hpp"
 #include "unit_tests/train/small_run.hpp"
 
 namespace elastic::test {
@@ -86,6 +89,28 @@ TEST_F(VerbLogits, ChunksChangeNothing) {
     chunked.bytes_at_once = rows * 64 * sizeof(float);
     EXPECT_TRUE(near(written(chunked), whole, tolerance<float>(64))) << rows;
   }
+}
+
+TEST_F(VerbLogits, FromTheCommandLine) {
+  const auto run = [&](const std::string& line) {
+    CLI::App app("", "elastic.x");
+    VerbOptions parsed;
+    add_verbs(app, parsed);
+    app.parse(line);
+    return run_verb(Communicator::self(), parsed);
+  };
+  const auto in_folder = [&](const char* name) { return (folder / name).string(); };
+  EXPECT_EQ(run(fmt::format("logits {} --budget small --tokens {} --out {}", model.string(),
+                            in_folder("ids.txt"), in_folder("verb.h5"))),
+            ExitCode::success);
+  write_logits(options(model, "small"));
+  EXPECT_EQ(bytes_of(folder / "verb.h5"), bytes_of(folder / "logits.h5"));
+  EXPECT_EQ(run(fmt::format("generate {} --budget small --tokens {} --max-tokens 3 --out {}",
+                            model.string(), in_folder("ids.txt"), in_folder("texts.txt"))),
+            ExitCode::success);
+  EXPECT_FALSE(bytes_of(folder / "texts.txt").empty());
+  EXPECT_THROW(run("logits a.h5 --out b.h5"), CLI::ParseError);  // no tokens
+  EXPECT_THROW(run("generate a.h5"), InputError);
 }
 
 TEST_F(VerbLogits, MistakesLeaveNoFile) {
