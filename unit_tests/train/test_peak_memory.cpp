@@ -52,10 +52,6 @@ TEST_F(PeakMemory, WithoutMoments) {
   check(deck("run", {"job/phases=pretrain", "pretrain/learning_rate=0"}), 0);
 }
 
-TEST_F(PeakMemory, OfAllPhases) {
-  check(deck("run", {"job/phases=pretrain,rank,elastic,slice,evaluate"}), 100);
-}
-
 TEST_F(PeakMemory, LineForPeople) {
   const Communicator self = Communicator::self();
   const std::string line = peak_memory_line(self, 0, 2 * peak_resident_bytes());
