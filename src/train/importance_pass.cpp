@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/region.hpp"
+#include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
 #include "kernels/activation_score.hpp"
 #include "kernels/global_norm.hpp"
@@ -33,13 +34,15 @@ ImportancePass::ImportancePass(const Communicator& comm, const RunConfig& config
 template <class Body>
 void ImportancePass::for_each_batch(const Body& body) {
   const index_t size = std::min(m_config.parallel.micro_batch_size, m_config.rank.samples);
-  for (index_t b = m_comm.rank(); b * size < m_config.rank.samples; b += m_comm.size()) {
-    const Arena::Scope scope(m_arena);
-    const index_t count = std::min(size, m_config.rank.samples - b * size);
-    m_batch.set(m_exec,
-                make_batch(*m_source, Split::train, b * size, count, m_config.rank.seq_length));
-    body(m_batch.context(m_exec, m_arena));
-  }
+  all_ranks_agree(m_comm, [&] {
+    for (index_t b = m_comm.rank(); b * size < m_config.rank.samples; b += m_comm.size()) {
+      const Arena::Scope scope(m_arena);
+      const index_t count = std::min(size, m_config.rank.samples - b * size);
+      m_batch.set(m_exec,
+                  make_batch(*m_source, Split::train, b * size, count, m_config.rank.seq_length));
+      body(m_batch.context(m_exec, m_arena));
+    }
+  });
 }
 
 ImportanceScores ImportancePass::width_scores(const LanguageModel<float>& parent) {

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/region.hpp"
+#include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
 #include "elastic/budget_sampler.hpp"
 #include "optim/grad_clip.hpp"
@@ -225,13 +226,8 @@ StepMetrics TrainStep::finish(TrainState& state, const Stage& stage, Sums& sums)
   return metrics;
 }
 
-StepMetrics TrainStep::run(TrainState& state) {
-  const Region region("step");
-  const Stage& stage = m_curriculum.stage_of(state.step + 1);
-  Kokkos::deep_copy(m_exec, state.model->parameters().gradients(), 0.0f);
-  if (stage.elastic)
-    Kokkos::deep_copy(m_exec, state.elastic->router->parameters().gradients(), 0.0f);
-  Sums sums(m_config.elastic.budgets.size());
+/// This rank's share of the step.
+void TrainStep::train_micro_batches(TrainState& state, const Stage& stage, Sums& sums) {
   const index_t size = m_config.parallel.micro_batch_size,
                 local_step = state.step - stage.first_step;
   const index_t first_sample = local_step * stage.config.global_batch_size;
@@ -247,6 +243,25 @@ StepMetrics TrainStep::run(TrainState& state) {
       train_elastic(state, stage, m, batch, sums);
     else
       train_parent(state, batch, sums);
+  }
+}
+
+StepMetrics TrainStep::run(TrainState& state) {
+  const Region region("step");
+  const Stage& stage = m_curriculum.stage_of(state.step + 1);
+  Kokkos::deep_copy(m_exec, state.model->parameters().gradients(), 0.0f);
+  if (stage.elastic)
+    Kokkos::deep_copy(m_exec, state.elastic->router->parameters().gradients(), 0.0f);
+  Sums sums(m_config.elastic.budgets.size());
+  std::exception_ptr failure;  // of this rank, e.g. bad data
+  try {
+    train_micro_batches(state, stage, sums);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  {
+    const Region wait("wait_for_ranks");
+    agree_on_failure(m_comm, failure);
   }
   const StepMetrics metrics = finish(state, stage, sums);
   ++state.step;

@@ -34,6 +34,7 @@ class TrainStep {
 
  private:
   struct Sums;
+  void train_micro_batches(TrainState& state, const Stage& stage, Sums& sums);
   void train_parent(TrainState& state, const Batch& batch, Sums& sums);
   void train_elastic(TrainState& state, const Stage& stage, index_t micro_batch, const Batch& batch,
                      Sums& sums);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/region.hpp"
+#include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
 #include "data/character_vocabulary.hpp"
 #include "kernels/logit_difference.hpp"
@@ -35,9 +36,9 @@ Validation::Validation(const Communicator& comm, const RunConfig& config, Arena&
       m_arena(arena),
       m_source(make_source(config, kValidationStream)) {}
 
-ValidationResult Validation::losses(const LanguageModel<float>& model, const SubmodelSpec& spec,
-                                    const LanguageModel<float>* teacher, index_t seq_length) {
-  const Region region("validation");
+std::vector<double> Validation::loss_sums(const LanguageModel<float>& model,
+                                          const SubmodelSpec& spec,
+                                          const LanguageModel<float>* teacher, index_t seq_length) {
   const auto widths = prefix_widths<float>(model.shape(), spec);
   std::vector<double> sums(3, 0.0);  // tokens, cross-entropy, KL
   const index_t size = std::min(m_config.parallel.micro_batch_size, m_config.evaluate.samples);
@@ -63,12 +64,18 @@ ValidationResult Validation::losses(const LanguageModel<float>& model, const Sub
     sums[1] += losses.cross_entropy;
     sums[2] += losses.kl;
   }
+  return sums;
+}
+
+ValidationResult Validation::losses(const LanguageModel<float>& model, const SubmodelSpec& spec,
+                                    const LanguageModel<float>* teacher, index_t seq_length) {
+  const Region region("validation");
+  auto sums = all_ranks_agree(m_comm, [&] { return loss_sums(model, spec, teacher, seq_length); });
   all_reduce_sum(m_comm, sums);
   return {.cross_entropy = sums[1] / sums[0], .kl = sums[2] / sums[0]};
 }
 
-double Validation::accuracy(const LanguageModel<float>& model, const SubmodelSpec& spec) {
-  const Region region("generation");
+double Validation::right_answers(const LanguageModel<float>& model, const SubmodelSpec& spec) {
   const ReasoningProblems problems(
       reasoning_config(m_config), static_cast<std::uint32_t>(m_config.job.seed), kValidationStream);
   const auto widths = prefix_widths<float>(model.shape(), spec);
@@ -90,7 +97,13 @@ double Validation::accuracy(const LanguageModel<float>& model, const SubmodelSpe
       right +=
           is_text(answers[i]) && check_answer(asked[i], CharacterVocabulary::decode(answers[i]));
   }
-  return all_reduce_sum(m_comm, right) / static_cast<double>(total);
+  return right;
+}
+
+double Validation::accuracy(const LanguageModel<float>& model, const SubmodelSpec& spec) {
+  const Region region("generation");
+  const double right = all_ranks_agree(m_comm, [&] { return right_answers(model, spec); });
+  return all_reduce_sum(m_comm, right) / static_cast<double>(m_config.evaluate.problems);
 }
 
 double Validation::max_logit_difference(const LanguageModel<float>& a,

@@ -29,6 +29,12 @@ class Validation {
                               index_t seq_length);
 
  private:
+  /// This rank's share: tokens, cross-entropy, KL.
+  std::vector<double> loss_sums(const LanguageModel<float>& model, const SubmodelSpec& spec,
+                                const LanguageModel<float>* teacher, index_t seq_length);
+  /// This rank's share: problems that are answered exactly.
+  double right_answers(const LanguageModel<float>& model, const SubmodelSpec& spec);
+
   const Communicator& m_comm;
   const RunConfig& m_config;
   Arena& m_arena;
