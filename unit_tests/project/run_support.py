@@ -57,7 +57,9 @@ class RunTest(unittest.TestCase):
     def start(ranks, *arguments):
         """A process of its own group; stdout and stderr together."""
         command = [*Settings.launcher, str(ranks), Settings.program, *map(str, arguments)]
-        return subprocess.Popen(command, cwd=Settings.root, start_new_session=True, text=True,
+        # Open MPI waits two seconds for ranks that have ended, whenever one ends with another code than 0.
+        environment = dict(os.environ, OMPI_MCA_odls_base_sigkill_timeout="0")
+        return subprocess.Popen(command, cwd=Settings.root, env=environment, start_new_session=True, text=True,
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     @classmethod
