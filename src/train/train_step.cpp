@@ -219,8 +219,13 @@ StepMetrics TrainStep::finish(TrainState& state, const Stage& stage, Sums& sums)
     for (std::size_t b = 0; b < m_config.elastic.budgets.size(); ++b) {
       const double n = sums.of(b, Sums::tokens), nan = std::numeric_limits<double>::quiet_NaN();
       const auto mean = [&](Sums::Column column) { return n > 0 ? sums.of(b, column) / n : nan; };
-      metrics.budgets.push_back({mean(Sums::kl), mean(Sums::cross_entropy), mean(Sums::budget_loss),
-                                 mean(Sums::relative_cost)});
+      // A loss without weight is not computed.
+      const auto& weights = m_config.distill;
+      metrics.budgets.push_back(
+          {.kl = weights.distillation_weight > 0 ? mean(Sums::kl) : nan,
+           .cross_entropy = weights.cross_entropy_weight > 0 ? mean(Sums::cross_entropy) : nan,
+           .budget_loss = mean(Sums::budget_loss),
+           .relative_cost = mean(Sums::relative_cost)});
     }
   }
   return metrics;

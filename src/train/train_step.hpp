@@ -17,7 +17,7 @@ struct StepMetrics {
   double gradient_norm = 0;  ///< before clipping
   double learning_rate = 0;
   double tau = 0, logit_scale = 0;  ///< elastic stages only
-  /// Per budget; NaN where the budget was not drawn in this step.
+  /// Per budget; NaN where the budget was not drawn in this step, or the loss has no weight.
   struct Budget {
     double kl = 0, cross_entropy = 0, budget_loss = 0, relative_cost = 0;
   };
