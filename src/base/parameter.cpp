@@ -2,15 +2,30 @@
 #include "base/parameter.hpp"
 
 namespace elastic {
+namespace {
+/// This rank's part of `extent`, dealt out in units; all of it for unit 0.
+index_t local_extent(index_t extent, index_t unit, const Shard& shard) {
+  return unit == 0 ? extent : local_count(extent / unit, shard) * unit;
+}
+}  // namespace
 
 template <class S>
 index_t ParameterStore<S>::add(ParameterInfo info) {
   ELASTIC_REQUIRE(!m_allocated, "parameter {} declared after allocation", info.name);
   ELASTIC_REQUIRE(find(info.name) == nullptr, "parameter {} declared twice", info.name);
-  ELASTIC_REQUIRE(info.rows >= 0 && info.columns >= 0, "parameter {} is [{}, {}]", info.name, info.rows, info.columns);
-  const index_t offset = m_num_elements;
-  m_num_elements += info.rows * info.columns;
-  m_parameters.push_back({.info = std::move(info), .offset = offset, .value = {}, .gradient = {}});
+  ELASTIC_REQUIRE(info.rows >= 0 && info.columns >= 0, "parameter {} is [{}, {}]", info.name,
+                  info.rows, info.columns);
+  for (const auto& [extent, unit] :
+       {std::pair{info.rows, info.row_unit}, {info.columns, info.column_unit}})
+    ELASTIC_REQUIRE(unit >= 0 && (unit == 0 || extent % unit == 0),
+                    "parameter {}: {} in units of {}", info.name, extent, unit);
+  ELASTIC_REQUIRE(info.row_unit == 0 || info.column_unit == 0,
+                  "parameter {} is dealt out by rows and columns", info.name);
+  Parameter<S> p{.info = std::move(info), .offset = m_num_elements, .value = {}, .gradient = {}};
+  p.rows = local_extent(p.info.rows, p.info.row_unit, m_shard);
+  p.columns = local_extent(p.info.columns, p.info.column_unit, m_shard);
+  m_num_elements += p.size();
+  m_parameters.push_back(std::move(p));
   return size() - 1;
 }
 
@@ -20,8 +35,8 @@ void ParameterStore<S>::allocate(bool with_gradients) {
   m_values = View1<S>("elastic::parameter_values", m_num_elements);
   if (with_gradients) m_gradients = View1<S>("elastic::parameter_gradients", m_num_elements);
   for (auto& p : m_parameters) {
-    p.value = View2<S>(m_values.data() + p.offset, p.info.rows, p.info.columns);
-    if (with_gradients) p.gradient = View2<S>(m_gradients.data() + p.offset, p.info.rows, p.info.columns);
+    p.value = View2<S>(m_values.data() + p.offset, p.rows, p.columns);
+    if (with_gradients) p.gradient = View2<S>(m_gradients.data() + p.offset, p.rows, p.columns);
   }
 }
 

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Trainable tensors: all of a model lie in one flat buffer (and their gradients in another), so that the optimizer, the
-// gradient norm and the data-parallel sum are single passes. Each tensor says which elastic dimension its rows and columns
-// follow; ranking, slicing and checkpoints walk this list and know no layer.
+// Trainable tensors: all of a model lie in one flat buffer (and their gradients in another), so
+// that the optimizer, the gradient norm and the data-parallel sum are single passes. Each tensor
+// says which elastic dimension its rows and columns follow; ranking, slicing and checkpoints walk
+// this list and know no layer.
 #pragma once
 #include <string>
 #include <vector>
 
 #include "base/shapes.hpp"
+#include "base/shard.hpp"
 
 namespace elastic {
 
-/// What an extent of a tensor counts. All but `fixed` shrink with the submodel and are permuted by the ranking.
+/// What an extent of a tensor counts. All but `fixed` shrink with the submodel and are permuted by
+/// the ranking.
 enum class Dim {
   fixed,            ///< never elastic: vocabulary, groups * state, conv taps, 1
   hidden,           ///< D
@@ -20,45 +23,74 @@ enum class Dim {
   ffn               ///< F of the layer
 };
 
+/// Of the whole tensor, on any number of ranks.
 struct ParameterInfo {
-  std::string name;          ///< global name, e.g. layers.3.mixer.in_proj.x
-  index_t rows = 1;          ///< 1 for vectors
+  std::string name;  ///< global name, e.g. layers.3.mixer.in_proj.x
+  index_t rows = 1;  ///< 1 for vectors
   index_t columns = 0;
   Dim row_dim = Dim::fixed, column_dim = Dim::fixed;
+  /// Rows (columns) are dealt out to tensor-parallel ranks in units of so many (base/shard.hpp); 0:
+  /// every rank has all. At most one of the two is not 0.
+  index_t row_unit = 0, column_unit = 0;
   index_t layer = -1;        ///< index in the parent's pattern; -1 outside the layers
   bool weight_decay = true;  ///< false for norms, A_log, D, dt_bias and biases
   bool vector = false;       ///< rank 1 in files
+  bool sharded() const { return row_unit > 0 || column_unit > 0; }
 };
 
 template <class S>
 struct Parameter {
   ParameterInfo info;
-  index_t offset = 0;  ///< of the first element in the flat buffers
-  View2<S> value;      ///< [rows, columns], contiguous
-  View2<S> gradient;   ///< the same extents; empty in a frozen model
-  View1<S> value_vector() const { return View1<S>(value.data(), info.rows * info.columns); }
-  View1<S> gradient_vector() const { return View1<S>(gradient.data(), gradient.size() ? info.rows * info.columns : 0); }
+  index_t rows = 1, columns = 0;  ///< of this rank's part
+  index_t offset = 0;             ///< of the first element in the flat buffers
+  View2<S> value;                 ///< [rows, columns], contiguous
+  View2<S> gradient;              ///< the same extents; empty in a frozen model
+  index_t size() const { return rows * columns; }
+  View1<S> value_vector() const { return View1<S>(value.data(), size()); }
+  View1<S> gradient_vector() const {
+    return View1<S>(gradient.data(), gradient.size() ? size() : 0);
+  }
+};
+
+/// Position of an element of this rank's part in the whole tensor, both row-major.
+struct GlobalPosition {
+  index_t columns, whole_columns, row_unit, column_unit;
+  Shard shard;
+  KOKKOS_INLINE_FUNCTION index_t operator()(index_t i) const {
+    return global_index(i / columns, row_unit, shard) * whole_columns +
+           global_index(i % columns, column_unit, shard);
+  }
 };
 
 /// Declare all tensors with add(), then allocate() once. Values and gradients start at zero.
 template <class S>
 class ParameterStore {
  public:
-  /// Returns the index of the tensor. Throws ContractError after allocate() or for a name already taken.
+  /// Holds the part of each tensor that belongs to `shard` of the tensor-parallel ranks.
+  explicit ParameterStore(const Shard& shard = {}) : m_shard(shard) {}
+  const Shard& shard() const { return m_shard; }
+  /// Returns the index of the tensor. Throws ContractError after allocate() or for a name already
+  /// taken.
   index_t add(ParameterInfo info);
   void allocate(bool with_gradients);
 
   index_t size() const { return static_cast<index_t>(m_parameters.size()); }
   index_t num_elements() const { return m_num_elements; }
-  const Parameter<S>& operator[](index_t i) const { return m_parameters[static_cast<std::size_t>(i)]; }
+  const Parameter<S>& operator[](index_t i) const {
+    return m_parameters[static_cast<std::size_t>(i)];
+  }
   auto begin() const { return m_parameters.begin(); }
   auto end() const { return m_parameters.end(); }
   /// The tensor of this name or nullptr.
   const Parameter<S>* find(const std::string& name) const;
+  GlobalPosition global_position(const Parameter<S>& p) const {
+    return {p.columns, p.info.columns, p.info.row_unit, p.info.column_unit, m_shard};
+  }
   View1<S> values() const { return m_values; }        ///< flat [num_elements]
   View1<S> gradients() const { return m_gradients; }  ///< flat [num_elements] or empty
 
  private:
+  Shard m_shard;
   std::vector<Parameter<S>> m_parameters;
   index_t m_num_elements = 0;
   bool m_allocated = false;

@@ -15,10 +15,10 @@ NormWidths<S> plain_norm(const ModelShape& parent, index_t width) {
 /// Norm over `kept` of `full` channels, computed over all `full` of them.
 template <class S>
 NormWidths<S> corrected_norm(const ModelShape& parent, index_t kept, index_t full,
-                             bool with_gradients) {
+                             bool with_gradients, index_t groups = 1) {
   const double rho = static_cast<double>(kept) / static_cast<double>(full);
   NormWidths<S> norm{{parent.norm_epsilon * rho, static_cast<double>(full), std::sqrt(rho)}, {}};
-  if (with_gradients) norm.dscale = View1<S>("elastic::masked_dscale", 1);
+  if (with_gradients) norm.dscale = View1<S>("elastic::masked_dscale", groups);
   return norm;
 }
 
@@ -38,11 +38,11 @@ SoftMask<S> block_mask(index_t units, index_t block, index_t kept_units, index_t
 
 template <class S>
 LayerActive<S> prefix_layer(const ModelShape& parent, const LayerShape& full,
-                            const LayerWidths& kept) {
+                            const LayerWidths& kept, const Shard& shard) {
   LayerActive<S> layer;
   layer.active = kept.keep;
   layer.gamma = kept.keep ? S(1) : S(0);
-  layer.width = kept.width;
+  layer.width = local_count(kept.width, shard);
   layer.head_channels = kept.head_channels;
   if (full.kind == LayerKind::mamba)
     layer.gated_norm = plain_norm<S>(parent, kept.width * kept.head_channels / full.num_groups);
@@ -51,40 +51,43 @@ LayerActive<S> prefix_layer(const ModelShape& parent, const LayerShape& full,
 
 template <class S>
 LayerActive<S> masked_layer(const ModelShape& parent, const LayerShape& full,
-                            const LayerWidths& kept, bool with_gradients) {
+                            const LayerWidths& kept, bool with_gradients, const Shard& shard) {
   LayerActive<S> layer;
+  const index_t kept_units = local_count(kept.width, shard);
   layer.gamma = kept.keep ? S(1) : S(0);
   if (with_gradients) layer.dgamma = View1<S>("elastic::masked_dgamma", 1);
-  layer.width = full.width;
+  layer.width = local_count(full.width, shard);
   layer.head_channels = full.head_channels;
   if (full.kind != LayerKind::mamba) {
-    layer.inner = block_mask<S>(full.width, 1, kept.width, 1, with_gradients);
+    layer.inner = block_mask<S>(layer.width, 1, kept_units, 1, with_gradients);
     return layer;
   }
-  layer.inner =
-      block_mask<S>(full.width, full.head_channels, kept.width, kept.head_channels, with_gradients);
-  layer.heads = block_mask<S>(full.width, 1, kept.width, 1, with_gradients);
+  layer.inner = block_mask<S>(layer.width, full.head_channels, kept_units, kept.head_channels,
+                              with_gradients);
+  layer.heads = block_mask<S>(layer.width, 1, kept_units, 1, with_gradients);
   layer.gated_norm = corrected_norm<S>(parent, kept.width * kept.head_channels / full.num_groups,
-                                       full.inner() / full.num_groups, with_gradients);
+                                       full.inner() / full.num_groups, with_gradients,
+                                       local_count(full.num_groups, shard));
   return layer;
 }
 
 }  // namespace
 
 template <class S>
-ActiveWidths<S> prefix_widths(const ModelShape& parent, const SubmodelSpec& spec) {
+ActiveWidths<S> prefix_widths(const ModelShape& parent, const SubmodelSpec& spec,
+                              const Shard& shard) {
   check_spec(parent, spec);
   ActiveWidths<S> widths;
   widths.hidden = spec.hidden_size;
   widths.norm = plain_norm<S>(parent, spec.hidden_size);
   for (index_t l = 0; l < parent.num_layers(); ++l)
-    widths.layers.push_back(prefix_layer<S>(parent, parent.layers[l], spec.layers[l]));
+    widths.layers.push_back(prefix_layer<S>(parent, parent.layers[l], spec.layers[l], shard));
   return widths;
 }
 
 template <class S>
 ActiveWidths<S> masked_widths(const ModelShape& parent, const SubmodelSpec& spec,
-                              bool with_gradients) {
+                              bool with_gradients, const Shard& shard) {
   check_spec(parent, spec);
   ActiveWidths<S> widths;
   widths.hidden = parent.hidden_size;
@@ -92,13 +95,16 @@ ActiveWidths<S> masked_widths(const ModelShape& parent, const SubmodelSpec& spec
   widths.norm = corrected_norm<S>(parent, spec.hidden_size, parent.hidden_size, with_gradients);
   for (index_t l = 0; l < parent.num_layers(); ++l)
     widths.layers.push_back(
-        masked_layer<S>(parent, parent.layers[l], spec.layers[l], with_gradients));
+        masked_layer<S>(parent, parent.layers[l], spec.layers[l], with_gradients, shard));
   return widths;
 }
 
-template ActiveWidths<float> prefix_widths<float>(const ModelShape&, const SubmodelSpec&);
-template ActiveWidths<double> prefix_widths<double>(const ModelShape&, const SubmodelSpec&);
-template ActiveWidths<float> masked_widths<float>(const ModelShape&, const SubmodelSpec&, bool);
-template ActiveWidths<double> masked_widths<double>(const ModelShape&, const SubmodelSpec&, bool);
+#define ELASTIC_INSTANTIATE(S)                                                                     \
+  template ActiveWidths<S> prefix_widths<S>(const ModelShape&, const SubmodelSpec&, const Shard&); \
+  template ActiveWidths<S> masked_widths<S>(const ModelShape&, const SubmodelSpec&, bool,          \
+                                            const Shard&);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic

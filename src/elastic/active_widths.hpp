@@ -5,6 +5,9 @@
 // Three ways to the same numbers: `prefix_widths` (hard: exact extents, no masks), `masked_widths`
 // (full extents and 0/1 masks, as the public reference computes; for tests), and SoftWidths (soft
 // masks up to the widest choice with non-zero probability).
+//
+// With a `shard`, all extents and masks are those of this tensor-parallel rank: its units of each
+// layer's width (base/shard.hpp). The hidden dimension is whole on every rank.
 #pragma once
 #include "elastic/elastic_space.hpp"
 #include "kernels/rmsnorm.hpp"
@@ -19,7 +22,7 @@ struct SoftMask {
 };
 
 /// mean_width, epsilon and scale of a norm over masked channels (kernels/rmsnorm.hpp), and d loss /
-/// d scale [1] (empty: not wanted).
+/// d scale: [1], or the part of each group [G] of Mamba's gated norm (empty: not wanted).
 template <class S>
 struct NormWidths {
   kernels::RmsNormParams params;
@@ -48,12 +51,13 @@ struct ActiveWidths {
 
 /// Exact extents of a submodel; dropped layers inactive.
 template <class S>
-ActiveWidths<S> prefix_widths(const ModelShape& parent, const SubmodelSpec& spec);
+ActiveWidths<S> prefix_widths(const ModelShape& parent, const SubmodelSpec& spec,
+                              const Shard& shard = {});
 /// Full extents, 0/1 masks, corrected norms, gamma 0 or 1 with every layer active; mask gradients
 /// are kept where `with_gradients`.
 template <class S>
 ActiveWidths<S> masked_widths(const ModelShape& parent, const SubmodelSpec& spec,
-                              bool with_gradients = false);
+                              bool with_gradients = false, const Shard& shard = {});
 
 /// Probabilities of all decisions: one list per decision.
 using Probabilities = std::vector<std::vector<double>>;
@@ -72,12 +76,16 @@ using Probabilities = std::vector<std::vector<double>>;
 template <class S>
 class SoftWidths {
  public:
-  SoftWidths(const ModelShape& parent, const ElasticSpace& space, double epsilon_choice = 1e-3);
+  SoftWidths(const ModelShape& parent, const ElasticSpace& space, double epsilon_choice = 1e-3,
+             const Shard& shard = {});
   /// Uploads masks and zeroes gradients. The result refers to buffers of this object and is valid
   /// until the next call.
   const ActiveWidths<S>& set(const ExecutionSpace& exec, const Probabilities& pi);
-  /// dL/dpi after the model's backward pass, all terms of the model (not of the budget loss).
-  Probabilities gradient(const ExecutionSpace& exec) const;
+  /// dL/dpi after the model's backward pass, all terms of the model (not of the budget loss); of
+  /// several ranks, the sum over ranks is meant. Terms that every rank holds in full (hidden,
+  /// depth) are left to rank 0, unless `partial`: then each rank has seen some of the tokens only.
+  /// Every term is rounded to a multiple of 2^-30, so that sums are exact in any order below 2^22.
+  Probabilities gradient(const ExecutionSpace& exec, bool partial = false) const;
   const std::vector<Decision>& decisions() const { return m_decisions; }
 
  private:
@@ -91,11 +99,13 @@ class SoftWidths {
   void set_layer(index_t l);
   void set_mamba(index_t l);
   SoftMask<S> mask_at(index_t offset, const std::vector<double>& values);
-  View1<S> scalar_at(index_t offset) const;
+  View1<S> gradients_at(index_t offset, index_t count = 1) const;
+  void add_gate_gradient(index_t l, Probabilities& dpi) const;
   void add_layer_gradient(index_t l, Probabilities& dpi) const;
 
   ModelShape m_parent;
   ElasticSpace m_space;
+  Shard m_shard;
   std::vector<Decision> m_decisions;
   double m_epsilon_choice;
   index_t m_hidden_decision = -1, m_depth_decision = -1;

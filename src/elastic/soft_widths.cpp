@@ -9,11 +9,19 @@
 namespace elastic {
 namespace {
 
-/// A mixture of the prefixes of one axis: what one decision says about the `full` units it covers.
+/// A multiple of 2^-30: sums of such numbers are exact, and equal in any order.
+double on_grid(double x) {
+  constexpr double grid = 1 << 30;
+  return std::nearbyint(x * grid) / grid;
+}
+
+/// A mixture of the prefixes of one axis: what one decision says about the `full` units it covers,
+/// of which `shard` holds some.
 struct Mixture {
   std::vector<index_t> widths;
   std::vector<double> pi;
   index_t full;
+  Shard shard = {};
 
   double ratio(std::size_t i) const {
     return static_cast<double>(widths[i]) / static_cast<double>(full);
@@ -21,11 +29,12 @@ struct Mixture {
   bool hard() const {
     return std::count_if(pi.begin(), pi.end(), [](double p) { return p > 0; }) == 1;
   }
-  /// Widest choice left.
+  index_t local_width(std::size_t i) const { return local_count(widths[i], shard); }
+  /// This rank's units of the widest choice left.
   index_t extent() const {
     index_t widest = 0;
     for (std::size_t i = 0; i < pi.size(); ++i)
-      if (pi[i] > 0) widest = std::max(widest, widths[i]);
+      if (pi[i] > 0) widest = std::max(widest, local_width(i));
     return widest;
   }
   /// m_j of all j < extent().
@@ -33,7 +42,7 @@ struct Mixture {
     std::vector<double> m(static_cast<std::size_t>(extent()), 0.0);
     for (std::size_t i = 0; i < pi.size(); ++i)
       if (pi[i] > 0)
-        for (index_t j = 0; j < widths[i]; ++j) m[j] += pi[i];
+        for (index_t j = 0; j < local_width(i); ++j) m[j] += pi[i];
     return m;
   }
   double mean_ratio() const {
@@ -46,20 +55,25 @@ struct Mixture {
     for (std::size_t i = 0; i < pi.size(); ++i) sum += pi[i] * std::sqrt(ratio(i));
     return sum;
   }
-  /// dpi_i += sum of dm_j over the band j < width_i, and sqrt(rho_i) dscale, for the choices left.
-  void add_gradient(const std::vector<double>& dm, double dscale, std::vector<double>& dpi) const {
+  /// dpi_i += sum of dm_j over the band j < width_i, and sqrt(rho_i) dscale of each norm, for the
+  /// choices left.
+  void add_gradient(const std::vector<double>& dm, const std::vector<double>& dscale,
+                    std::vector<double>& dpi) const {
     std::vector<double> sums(dm.size() + 1, 0.0);
-    for (std::size_t j = 0; j < dm.size(); ++j) sums[j + 1] = sums[j] + dm[j];
+    for (std::size_t j = 0; j < dm.size(); ++j) sums[j + 1] = sums[j] + on_grid(dm[j]);
     for (std::size_t i = 0; i < pi.size(); ++i)
-      if (pi[i] > 0) dpi[i] += sums[widths[i]] + std::sqrt(ratio(i)) * dscale;
+      if (pi[i] > 0) {
+        dpi[i] += sums[local_width(i)];
+        for (const double d : dscale) dpi[i] += on_grid(std::sqrt(ratio(i)) * d);
+      }
   }
 };
 
 /// The mixture of decision `d`, or the hard full width for d < 0.
 Mixture mixture(const std::vector<Decision>& decisions, const Probabilities& pi, index_t d,
-                index_t full) {
-  if (d < 0) return {{full}, {1.0}, full};
-  return {decisions[d].widths, pi[d], full};
+                index_t full, const Shard& shard = {}) {
+  if (d < 0) return {{full}, {1.0}, full, shard};
+  return {decisions[d].widths, pi[d], full, shard};
 }
 
 /// Zeroes what is below epsilon (never the largest) and renormalises if anything was.
@@ -89,9 +103,10 @@ NormWidths<S> soft_norm(double epsilon, index_t full, double ratio, double scale
 
 template <class S>
 SoftWidths<S>::SoftWidths(const ModelShape& parent, const ElasticSpace& space,
-                          double epsilon_choice)
+                          double epsilon_choice, const Shard& shard)
     : m_parent(parent),
       m_space(space),
+      m_shard(shard),
       m_decisions(list_decisions(parent, space)),
       m_epsilon_choice(epsilon_choice) {
   check_space(parent, space);
@@ -104,9 +119,11 @@ SoftWidths<S>::SoftWidths(const ModelShape& parent, const ElasticSpace& space,
   m_norm_offset = reserve(1);
   m_layers.resize(parent.layers.size());
   for (std::size_t l = 0; l < m_layers.size(); ++l) {
-    m_layers[l].inner = reserve(parent.layers[l].inner());
-    m_layers[l].heads = reserve(parent.layers[l].width);
-    m_layers[l].scale = reserve(1);
+    const auto& layer = parent.layers[l];
+    const index_t units = local_count(layer.width, shard);
+    m_layers[l].inner = reserve(units * layer.head_channels);
+    m_layers[l].heads = reserve(units);
+    m_layers[l].scale = reserve(local_count(layer.num_groups, shard));
     m_layers[l].gamma = reserve(1);
   }
   const index_t total = reserve(0);
@@ -142,8 +159,8 @@ SoftMask<S> SoftWidths<S>::mask_at(index_t offset, const std::vector<double>& va
 }
 
 template <class S>
-View1<S> SoftWidths<S>::scalar_at(index_t offset) const {
-  return View1<S>(m_gradients.data() + offset, 1);
+View1<S> SoftWidths<S>::gradients_at(index_t offset, index_t count) const {
+  return View1<S>(m_gradients.data() + offset, count);
 }
 
 template <class S>
@@ -155,18 +172,19 @@ void SoftWidths<S>::set_hidden() {
   if (hidden.hard()) return;
   m_active.hidden_mask = mask_at(m_hidden_offset, hidden.mask());
   m_active.norm = soft_norm<S>(m_parent.norm_epsilon, m_parent.hidden_size, hidden.mean_ratio(),
-                               hidden.mean_root(), scalar_at(m_norm_offset));
+                               hidden.mean_root(), gradients_at(m_norm_offset));
 }
 
 template <class S>
 void SoftWidths<S>::set_mamba(index_t l) {
   const auto& shape = m_parent.layers[l];
   auto& layer = m_active.layers[l];
-  const auto heads = mixture(m_decisions, m_pi, m_layers[l].width_decision, shape.width);
+  const auto heads = mixture(m_decisions, m_pi, m_layers[l].width_decision, shape.width, m_shard);
+  const index_t groups = local_count(shape.num_groups, m_shard);
   const auto channels =
       mixture(m_decisions, m_pi, m_layers[l].channel_decision, shape.head_channels);
   layer.head_channels = channels.extent();
-  const index_t group_width = layer.width * layer.head_channels / shape.num_groups;
+  const index_t group_width = layer.width * layer.head_channels / groups;
   layer.gated_norm = {{m_parent.norm_epsilon, static_cast<double>(group_width), 1.0}, {}};
   if (heads.hard() && channels.hard()) return;
   const auto head_mask = heads.mask(), channel_mask = channels.mask();
@@ -175,10 +193,10 @@ void SoftWidths<S>::set_mamba(index_t l) {
     for (const double c : channel_mask) product.push_back(h * c);
   layer.inner = mask_at(m_layers[l].inner, product);
   if (!heads.hard()) layer.heads = mask_at(m_layers[l].heads, head_mask);
-  layer.gated_norm =
-      soft_norm<S>(m_parent.norm_epsilon, shape.inner() / shape.num_groups,
-                   heads.mean_ratio() * channels.mean_ratio(),
-                   heads.mean_root() * channels.mean_root(), scalar_at(m_layers[l].scale));
+  layer.gated_norm = soft_norm<S>(m_parent.norm_epsilon, shape.inner() / shape.num_groups,
+                                  heads.mean_ratio() * channels.mean_ratio(),
+                                  heads.mean_root() * channels.mean_root(),
+                                  gradients_at(m_layers[l].scale, groups));
 }
 
 template <class S>
@@ -186,7 +204,7 @@ void SoftWidths<S>::set_layer(index_t l) {
   const auto& shape = m_parent.layers[l];
   auto& layer = m_active.layers[l];
   layer = {};
-  const auto width = mixture(m_decisions, m_pi, m_layers[l].width_decision, shape.width);
+  const auto width = mixture(m_decisions, m_pi, m_layers[l].width_decision, shape.width, m_shard);
   layer.width = width.extent();
   layer.head_channels = shape.head_channels;
   if (shape.kind == LayerKind::mamba)
@@ -202,7 +220,7 @@ void SoftWidths<S>::set_layer(index_t l) {
   const bool soft = std::count(pi.begin(), pi.end(), 0.0) + 1 < static_cast<index_t>(pi.size());
   layer.active = gamma >= m_epsilon_choice && gamma > 0;
   layer.gamma = layer.active ? static_cast<S>(gamma) : S(0);
-  if (soft && layer.active) layer.dgamma = scalar_at(m_layers[l].gamma);
+  if (soft && layer.active) layer.dgamma = gradients_at(m_layers[l].gamma);
 }
 
 template <class S>
@@ -225,20 +243,23 @@ const ActiveWidths<S>& SoftWidths<S>::set(const ExecutionSpace& exec, const Prob
 }
 
 template <class S>
+void SoftWidths<S>::add_gate_gradient(index_t l, Probabilities& dpi) const {
+  if (m_active.layers[l].dgamma.size() == 0) return;
+  const auto& drops = m_decisions[m_depth_decision].widths;
+  for (std::size_t i = 0; i < drops.size(); ++i)
+    if (m_pi[m_depth_decision][i] > 0 && drops[i] <= m_layers[l].drop_rank)
+      dpi[m_depth_decision][i] += on_grid(m_host_gradients(m_layers[l].gamma));
+}
+
+template <class S>
 void SoftWidths<S>::add_layer_gradient(index_t l, Probabilities& dpi) const {
   const auto& shape = m_parent.layers[l];
   const auto& place = m_layers[l];
   const auto& active = m_active.layers[l];
-  const auto at = [&](index_t offset) { return static_cast<double>(m_host_gradients(offset)); };
-  if (active.dgamma.size() > 0) {
-    const auto& drops = m_decisions[m_depth_decision].widths;
-    for (std::size_t i = 0; i < drops.size(); ++i)
-      if (m_pi[m_depth_decision][i] > 0 && drops[i] <= place.drop_rank)
-        dpi[m_depth_decision][i] += at(place.gamma);
-  }
   if (active.inner.value.size() == 0) return;
+  const auto at = [&](index_t offset) { return static_cast<double>(m_host_gradients(offset)); };
   const bool is_mamba = shape.kind == LayerKind::mamba;
-  const auto units = mixture(m_decisions, m_pi, place.width_decision, shape.width);
+  const auto units = mixture(m_decisions, m_pi, place.width_decision, shape.width, m_shard);
   const auto block =
       mixture(m_decisions, m_pi, place.channel_decision, is_mamba ? shape.head_channels : 1);
   const auto unit_mask = units.mask(), block_mask = block.mask();
@@ -247,32 +268,39 @@ void SoftWidths<S>::add_layer_gradient(index_t l, Probabilities& dpi) const {
   for (std::size_t u = 0; u < dunits.size(); ++u)
     for (std::size_t c = 0; c < dblock.size(); ++c, ++j) {
       dunits[u] += block_mask[c] * at(j);
-      dblock[c] += unit_mask[u] * at(j);
+      dblock[c] += on_grid(unit_mask[u] * at(j));
     }
   if (active.heads.value.size() > 0)
     for (std::size_t u = 0; u < dunits.size(); ++u)
       dunits[u] += at(place.heads + static_cast<index_t>(u));
-  const double dscale = is_mamba ? at(place.scale) : 0.0;
-  if (!units.hard())
-    units.add_gradient(dunits, block.mean_root() * dscale, dpi[place.width_decision]);
-  if (!block.hard())
-    block.add_gradient(dblock, units.mean_root() * dscale, dpi[place.channel_decision]);
+  std::vector<double> dunits_scale, dblock_scale;  // of each group's norm
+  for (std::size_t g = 0; is_mamba && g < active.gated_norm.dscale.size(); ++g) {
+    const double dscale = at(place.scale + static_cast<index_t>(g));
+    dunits_scale.push_back(block.mean_root() * dscale);
+    dblock_scale.push_back(units.mean_root() * dscale);
+  }
+  if (!units.hard()) units.add_gradient(dunits, dunits_scale, dpi[place.width_decision]);
+  if (!block.hard()) block.add_gradient(dblock, dblock_scale, dpi[place.channel_decision]);
 }
 
 template <class S>
-Probabilities SoftWidths<S>::gradient(const ExecutionSpace& exec) const {
+Probabilities SoftWidths<S>::gradient(const ExecutionSpace& exec, bool partial) const {
   Kokkos::deep_copy(exec, m_host_gradients, m_gradients);
   fence(exec, "elastic::soft_widths_gradient");
   Probabilities dpi;
   for (const auto& decision : m_decisions) dpi.emplace_back(decision.widths.size(), 0.0);
-  if (m_active.hidden_mask.value.size() > 0) {
+  const bool counts_shared = partial || m_shard.rank == 0;
+  if (counts_shared && m_active.hidden_mask.value.size() > 0) {
     const auto hidden = mixture(m_decisions, m_pi, m_hidden_decision, m_parent.hidden_size);
     const S* begin = m_host_gradients.data() + m_hidden_offset;
     hidden.add_gradient(std::vector<double>(begin, begin + m_active.hidden),
-                        m_host_gradients(m_norm_offset), dpi[m_hidden_decision]);
+                        {m_host_gradients(m_norm_offset)}, dpi[m_hidden_decision]);
   }
-  for (index_t l = 0; l < m_parent.num_layers(); ++l)
-    if (m_active.layers[l].active) add_layer_gradient(l, dpi);
+  for (index_t l = 0; l < m_parent.num_layers(); ++l) {
+    if (!m_active.layers[l].active) continue;
+    if (counts_shared) add_gate_gradient(l, dpi);
+    add_layer_gradient(l, dpi);
+  }
   return dpi;
 }
 

@@ -78,7 +78,7 @@ KOKKOS_INLINE_FUNCTION void backward_row(const Shape<S>& shape, const S* dout, c
         shape.group_sum(group, [=](index_t e) { return dout[e] * w[e] * (y[e] * dy[e]); });
     const S r = rstd[group], factor = shape.scale * r,
             back = factor * r * r * shape.inverse_width * dot;
-    *sums.scale += r * dot;
+    sums.scale[group] += r * dot;
     for (index_t h = group; h < shape.num_heads; h += shape.num_groups) {
       ELASTIC_SIMD
       for (index_t e = h * shape.head_dim; e < (h + 1) * shape.head_dim; ++e) {
@@ -96,8 +96,8 @@ KOKKOS_INLINE_FUNCTION void backward_row(const Shape<S>& shape, const S* dout, c
 
 }  // namespace
 
-index_t gated_rmsnorm_workspace_size(index_t tokens, index_t width) {
-  return norm_gradients_size(tokens, width);
+index_t gated_rmsnorm_workspace_size(index_t tokens, index_t width, index_t groups) {
+  return norm_gradients_size(tokens, width, groups);
 }
 
 template <class S>
@@ -136,8 +136,8 @@ void gated_rmsnorm_backward(const ExecutionSpace& exec, In2<S> dout, In2<S> y, I
   require_shape("gated_rmsnorm_backward", "dz", dz, tokens, width);
   require_shape_or_empty("gated_rmsnorm_backward", "dweight", dweight, width);
   require_shape_or_empty("gated_rmsnorm_backward", "dmask", dmask, width);
-  require_shape_or_empty("gated_rmsnorm_backward", "dscale", dscale, 1);
-  const index_t needed = gated_rmsnorm_workspace_size(tokens, width),
+  require_shape_or_empty("gated_rmsnorm_backward", "dscale", dscale, params.num_groups);
+  const index_t needed = gated_rmsnorm_workspace_size(tokens, width, params.num_groups),
                 blocks = num_row_blocks(tokens);
   ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= needed,
                   "gated_rmsnorm_backward: workspace of {} needs {}", workspace.extent(0), needed);
@@ -145,7 +145,7 @@ void gated_rmsnorm_backward(const ExecutionSpace& exec, In2<S> dout, In2<S> y, I
   Kokkos::parallel_for(
       "elastic::gated_rmsnorm_backward", LinearPolicy(exec, 0, blocks),
       KOKKOS_LAMBDA(const index_t block) {
-        const NormGradients<S> sums(workspace.data(), block, width);
+        const NormGradients<S> sums(workspace.data(), block, width, shape.num_groups);
         sums.clear();
         const index_t end = math::min(tokens, (block + 1) * rows_per_block);
         for (index_t t = block * rows_per_block; t < end; ++t)
@@ -154,7 +154,7 @@ void gated_rmsnorm_backward(const ExecutionSpace& exec, In2<S> dout, In2<S> y, I
                          &dy(t, 0), &dz(t, 0), sums);
           });
       });
-  add_norm_gradients<S>(exec, workspace, blocks, width, dweight, dmask, dscale);
+  add_norm_gradients<S>(exec, workspace, blocks, width, dweight, dmask, dscale, params.num_groups);
 }
 
 #define ELASTIC_INSTANTIATE(S)                                                                   \

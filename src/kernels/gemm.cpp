@@ -98,6 +98,32 @@ void gemm(const ExecutionSpace& exec, Transpose transpose_a, Transpose transpose
   blas_product<S>(exec, blas_name(transpose_a), blas_name(transpose_b), alpha, a, b, beta, c);
 }
 
+template <class S>
+void gemm_of_units(const ExecutionSpace& exec, Transpose transpose_b, In2<S> a, In2<S> b,
+                   UnitStride units, index_t active, std::type_identity_t<S> beta, InOut2<S> c) {
+  const auto m = static_cast<index_t>(c.extent(0)), n = static_cast<index_t>(c.extent(1));
+  const index_t count = static_cast<index_t>(a.extent(1)) / active;
+  require_shape("gemm_of_units", "a", a, m, count * active);
+  if (m == 0 || n == 0) return;
+  if (units.first >= count) return scale<S>(exec, beta, c);
+  const auto a_all = operand<S>(a, Transpose::no), b_all = operand<S>(b, transpose_b);
+  const auto multiply = [&](index_t u, index_t depth, index_t a_step, index_t b_step) {
+    add_flops(2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(depth));
+    deterministic_product<S>(
+        exec, depth, 1, {&a_all(0, u * active), a_all.row_stride, a_all.column_stride * a_step},
+        {&b_all(u * units.unit, 0), b_all.row_stride * b_step, b_all.column_stride}, beta, c);
+    beta = 1;
+  };
+  if (units.unit == 1)
+    return multiply(units.first, (count - units.first + units.step - 1) / units.step, units.step,
+                    units.step);
+  for (index_t u = units.first; u < count; u += units.step) multiply(u, active, 1, 1);
+}
+
+template void gemm_of_units<float>(const ExecutionSpace&, Transpose, In2<float>, In2<float>,
+                                   UnitStride, index_t, float, InOut2<float>);
+template void gemm_of_units<double>(const ExecutionSpace&, Transpose, In2<double>, In2<double>,
+                                    UnitStride, index_t, double, InOut2<double>);
 template void gemm<float>(const ExecutionSpace&, Transpose, Transpose, float, In2<float>,
                           In2<float>, float, InOut2<float>);
 template void gemm<double>(const ExecutionSpace&, Transpose, Transpose, double, In2<double>,

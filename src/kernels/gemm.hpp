@@ -21,6 +21,17 @@ void gemm(const ExecutionSpace& exec, Transpose transpose_a, Transpose transpose
           std::type_identity_t<S> alpha, In2<S> a, In2<S> b, std::type_identity_t<S> beta,
           InOut2<S> c);
 
+/// The k of every `step`-th unit of `unit` consecutive ones, from unit `first` on.
+struct UnitStride {
+  index_t unit = 1, first = 0, step = 1;
+};
+/// C = A op(B) + beta C over some k only, on the deterministic route: one sum in rising order of k.
+/// A holds `active` k of each unit (its units are that wide), B all `unit` of them, of which the
+/// first `active` count. [in] a [M, units * active], op(B) [units * unit, N]; c [M, N].
+template <class S>
+void gemm_of_units(const ExecutionSpace& exec, Transpose transpose_b, In2<S> a, In2<S> b,
+                   UnitStride units, index_t active, std::type_identity_t<S> beta, InOut2<S> c);
+
 /// Chooses the deterministic route for all later calls of this process (deck key
 /// job/deterministic).
 void set_deterministic_gemm(bool deterministic);

@@ -6,28 +6,32 @@
 
 namespace elastic::kernels {
 
-/// Sums of one block: weight, mask [width], scale [1].
+/// Sums of one block: weight, mask [width], scale [groups].
 template <class S>
 struct NormGradients {
   S *weight, *mask, *scale;
-  KOKKOS_INLINE_FUNCTION NormGradients(S* workspace, index_t block, index_t width)
-      : weight(workspace + block * (2 * width + 1)), mask(weight + width), scale(mask + width) {}
+  index_t size;
+  KOKKOS_INLINE_FUNCTION NormGradients(S* workspace, index_t block, index_t width, index_t groups)
+      : weight(workspace + block * (2 * width + groups)),
+        mask(weight + width),
+        scale(mask + width),
+        size(2 * width + groups) {}
   KOKKOS_INLINE_FUNCTION void clear() const {
-    for (S* p = weight; p <= scale; ++p) *p = S(0);
+    for (index_t i = 0; i < size; ++i) weight[i] = S(0);
   }
 };
 
-inline index_t norm_gradients_size(index_t tokens, index_t width) {
-  return num_row_blocks(tokens) * (2 * width + 1);
+inline index_t norm_gradients_size(index_t tokens, index_t width, index_t groups = 1) {
+  return num_row_blocks(tokens) * (2 * width + groups);
 }
 
-/// Adds all blocks to dweight, dmask [width] and dscale [1]; empty ones are passed over.
+/// Adds all blocks to dweight, dmask [width] and dscale [groups]; empty ones are passed over.
 template <class S>
 void add_norm_gradients(const ExecutionSpace& exec, const View1<S>& workspace, index_t blocks,
                         index_t width, const View1<S>& dweight, const View1<S>& dmask,
-                        const View1<S>& dscale) {
-  const NormGradients<S> first(workspace.data(), 0, width);
-  const index_t stride = 2 * width + 1;
+                        const View1<S>& dscale, index_t groups = 1) {
+  const NormGradients<S> first(workspace.data(), 0, width, groups);
+  const index_t stride = first.size;
   add_block_sums<S>(exec, first.weight, blocks, stride, dweight);
   add_block_sums<S>(exec, first.mask, blocks, stride, dmask);
   add_block_sums<S>(exec, first.scale, blocks, stride, dscale);

@@ -82,7 +82,7 @@ void rmsnorm_backward(const ExecutionSpace& exec, In2<S> dy, In2<S> x, In1<S> we
   Kokkos::parallel_for(
       "elastic::rmsnorm_backward", LinearPolicy(exec, 0, blocks),
       KOKKOS_LAMBDA(const index_t block) {
-        const NormGradients<S> sums(workspace.data(), block, width);
+        const NormGradients<S> sums(workspace.data(), block, width, 1);
         sums.clear();
         const index_t end = math::min(tokens, (block + 1) * rows_per_block);
         for (index_t t = block * rows_per_block; t < end; ++t)

@@ -37,27 +37,13 @@ void linear_forward(const ExecutionSpace& exec, View2<const S> x, const View2<S>
 }
 
 template <class S>
-void linear_backward(const ExecutionSpace& exec, View2<const S> dy, View2<const S> x,
-                     const View2<S>& weight, const View2<S>& dweight, Blocks out, bool accumulate,
-                     const View2<S>& dx) {
+void linear_weight_gradient(const ExecutionSpace& exec, View2<const S> dy, View2<const S> x,
+                            const View2<S>& dweight, Blocks out) {
   const index_t width = x.extent_int(1);
   out = out.merged();
-  for (index_t b = 0; b < out.count; ++b) {
-    const auto dy_block = columns(dy, b * out.active, (b + 1) * out.active);
-    gemm<S>(exec, kNo, kNo, 1, dy_block, row_block(weight, out, b, width),
-            accumulate || b > 0 ? 1 : 0, dx);
-    gemm<S>(exec, kYes, kNo, 1, dy_block, x, 1, row_block(dweight, out, b, width));
-  }
-}
-
-template <class S>
-void linear_blocked_input_forward(const ExecutionSpace& exec, View2<const S> x,
-                                  const View2<S>& weight, Blocks in, const View2<S>& y) {
-  const index_t height = y.extent_int(1);
-  in = in.merged();
-  for (index_t b = 0; b < in.count; ++b)
-    gemm<S>(exec, kNo, kYes, 1, columns(x, b * in.active, (b + 1) * in.active),
-            column_block(weight, in, b, height), b > 0 ? 1 : 0, y);
+  for (index_t b = 0; b < out.count; ++b)
+    gemm<S>(exec, kYes, kNo, 1, columns(dy, b * out.active, (b + 1) * out.active), x, 1,
+            row_block(dweight, out, b, width));
 }
 
 template <class S>
@@ -77,11 +63,8 @@ void linear_blocked_input_backward(const ExecutionSpace& exec, View2<const S> dy
 #define ELASTIC_INSTANTIATE(S)                                                                     \
   template void linear_forward<S>(const ExecutionSpace&, View2<const S>, const View2<S>&, Blocks,  \
                                   const View2<S>&);                                                \
-  template void linear_backward<S>(const ExecutionSpace&, View2<const S>, View2<const S>,          \
-                                   const View2<S>&, const View2<S>&, Blocks, bool,                 \
-                                   const View2<S>&);                                               \
-  template void linear_blocked_input_forward<S>(const ExecutionSpace&, View2<const S>,             \
-                                                const View2<S>&, Blocks, const View2<S>&);         \
+  template void linear_weight_gradient<S>(const ExecutionSpace&, View2<const S>, View2<const S>,   \
+                                          const View2<S>&, Blocks);                                \
   template void linear_blocked_input_backward<S>(const ExecutionSpace&, View2<const S>,            \
                                                  View2<const S>, const View2<S>&, const View2<S>&, \
                                                  Blocks, const View2<S>&);

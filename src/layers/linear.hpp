@@ -3,7 +3,7 @@
 //
 // Units are blocks of `block` rows (columns) of which the first `active` count: P channels of a
 // Mamba head, or everything with active = block. Whole blocks are one product; cut blocks are one
-// product per block. Nothing is copied.
+// product per block. Nothing is copied. Sums over blocks that are dealt out to ranks: unit_sum.hpp.
 #pragma once
 #include "base/types.hpp"
 
@@ -15,6 +15,8 @@ struct Blocks {
   index_t active = 0;  ///< rows used of each
   /// All of the first n rows.
   static Blocks prefix(index_t n) { return {1, n, n}; }
+  /// The first n units of `size` rows.
+  static Blocks units(index_t n, index_t size = 1) { return {n, size, size}; }
   index_t size() const { return count * active; }
   /// The same rows as few blocks as possible.
   Blocks merged() const { return active == block ? prefix(count * block) : *this; }
@@ -24,16 +26,12 @@ struct Blocks {
 template <class S>
 void linear_forward(const ExecutionSpace& exec, View2<const S> x, const View2<S>& weight,
                     Blocks out, const View2<S>& y);
-/// dx [T, D] (+)= dy W; dW += dy^T x. `accumulate`: add to dx.
+/// Weight gradient of the same: dW[out, :D] += dy^T x.
 template <class S>
-void linear_backward(const ExecutionSpace& exec, View2<const S> dy, View2<const S> x,
-                     const View2<S>& weight, const View2<S>& dweight, Blocks out, bool accumulate,
-                     const View2<S>& dx);
-/// Input columns in blocks: y [T, D] = x [T, in.size()] W[:D, in]^T.
-template <class S>
-void linear_blocked_input_forward(const ExecutionSpace& exec, View2<const S> x,
-                                  const View2<S>& weight, Blocks in, const View2<S>& y);
-/// dx [T, in.size()] = dy W; dW += dy^T x.
+void linear_weight_gradient(const ExecutionSpace& exec, View2<const S> dy, View2<const S> x,
+                            const View2<S>& dweight, Blocks out);
+/// Input columns in blocks (the forward pass is UnitSum::add_columns): dx [T, in.size()] = dy W;
+/// dW[:D, in] += dy^T x.
 template <class S>
 void linear_blocked_input_backward(const ExecutionSpace& exec, View2<const S> dy, View2<const S> x,
                                    const View2<S>& weight, const View2<S>& dweight, Blocks in,

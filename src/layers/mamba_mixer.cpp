@@ -22,51 +22,55 @@ MambaMixer<S>::MambaMixer(const ModelShape& shape, index_t index, ParameterStore
   const LayerShape& layer = shape.layers[static_cast<std::size_t>(index)];
   const std::string name = fmt::format("layers.{}.mixer.", index);
   m_head_dim = layer.head_channels;
-  m_groups = layer.num_groups;
-  const index_t heads = layer.width, inner = layer.inner(), state = m_groups * m_state_dim,
+  m_groups = local_count(layer.num_groups, store.shard());
+  const index_t heads = layer.width, inner = layer.inner(), state = layer.num_groups * m_state_dim,
                 hidden = shape.hidden_size;
-  const auto projection = [&](const char* part, index_t rows, Dim dim) {
+  const auto projection = [&](const char* part, index_t rows, Dim dim, index_t unit) {
     return store.add({.name = name + "in_proj." + part,
                       .rows = rows,
                       .columns = hidden,
                       .row_dim = dim,
                       .column_dim = Dim::hidden,
+                      .row_unit = unit,
                       .layer = index});
   };
-  const auto vector = [&](const std::string& part, index_t n, Dim dim) {
+  const auto vector = [&](const std::string& part, index_t n, Dim dim, index_t unit) {
     return store.add({.name = name + part,
                       .rows = 1,
                       .columns = n,
                       .column_dim = dim,
+                      .column_unit = unit,
                       .layer = index,
                       .weight_decay = false,
                       .vector = true});
   };
-  const auto convolution = [&](const std::string& part, index_t channels, Dim dim) {
+  const auto convolution = [&](const std::string& part, index_t channels, Dim dim, index_t unit) {
     const index_t weight = store.add({.name = name + "conv1d." + part + ".weight",
                                       .rows = channels,
                                       .columns = m_d_conv,
                                       .row_dim = dim,
+                                      .row_unit = unit,
                                       .layer = index});
-    return Convolution{weight, vector("conv1d." + part + ".bias", channels, dim)};
+    return Convolution{weight, vector("conv1d." + part + ".bias", channels, dim, unit)};
   };
-  m_z = projection("z", inner, Dim::mamba_inner);
-  m_x = projection("x", inner, Dim::mamba_inner);
-  m_B = projection("B", state, Dim::fixed);
-  m_C = projection("C", state, Dim::fixed);
-  m_dt = projection("dt", heads, Dim::mamba_heads);
-  m_conv_x = convolution("x", inner, Dim::mamba_inner);
-  m_conv_B = convolution("B", state, Dim::fixed);
-  m_conv_C = convolution("C", state, Dim::fixed);
-  m_A_log = vector("A_log", heads, Dim::mamba_heads);
-  m_D = vector("D", heads, Dim::mamba_heads);
-  m_dt_bias = vector("dt_bias", heads, Dim::mamba_heads);
-  m_norm = vector("norm.weight", inner, Dim::mamba_inner);
+  m_z = projection("z", inner, Dim::mamba_inner, m_head_dim);
+  m_x = projection("x", inner, Dim::mamba_inner, m_head_dim);
+  m_B = projection("B", state, Dim::fixed, m_state_dim);
+  m_C = projection("C", state, Dim::fixed, m_state_dim);
+  m_dt = projection("dt", heads, Dim::mamba_heads, 1);
+  m_conv_x = convolution("x", inner, Dim::mamba_inner, m_head_dim);
+  m_conv_B = convolution("B", state, Dim::fixed, m_state_dim);
+  m_conv_C = convolution("C", state, Dim::fixed, m_state_dim);
+  m_A_log = vector("A_log", heads, Dim::mamba_heads, 1);
+  m_D = vector("D", heads, Dim::mamba_heads, 1);
+  m_dt_bias = vector("dt_bias", heads, Dim::mamba_heads, 1);
+  m_norm = vector("norm.weight", inner, Dim::mamba_inner, m_head_dim);
   m_out = store.add({.name = name + "out_proj",
                      .rows = hidden,
                      .columns = inner,
                      .row_dim = Dim::hidden,
                      .column_dim = Dim::mamba_inner,
+                     .column_unit = m_head_dim,
                      .layer = index});
 }
 

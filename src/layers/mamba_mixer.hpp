@@ -11,7 +11,7 @@
 #include "kernels/gated_rmsnorm.hpp"
 #include "kernels/ssd.hpp"
 #include "layers/layer.hpp"
-#include "layers/linear.hpp"
+#include "layers/unit_sum.hpp"
 
 namespace elastic {
 
@@ -99,7 +99,7 @@ class MambaMixer final : public Layer<S> {
                                 View2<const S> dsignal, View2<S> dweight, View1<S> dbias) const;
 
   const ParameterStore<S>& m_store;
-  index_t m_head_dim, m_groups, m_state_dim, m_d_conv, m_chunk_size;  // P, G, N, W, Q
+  index_t m_head_dim, m_groups, m_state_dim, m_d_conv, m_chunk_size;  // P, G of this rank, N, W, Q
   index_t m_z, m_x, m_B, m_C, m_dt;  // in_proj parts [E, D] twice, [G*N, D] twice, [H, D]
   Convolution m_conv_x, m_conv_B, m_conv_C;
   index_t m_A_log, m_D, m_dt_bias;  // [H]

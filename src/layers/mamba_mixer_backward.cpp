@@ -49,7 +49,8 @@ void MambaMixer<S>::backward(const LayerContext& context, const LayerActive<S>& 
   const auto dscanned = arena.matrix<S>(tokens, inner), dx = arena.matrix<S>(tokens, inner);
   const auto dB = arena.matrix<S>(tokens, state), dC = arena.matrix<S>(tokens, state);
   const auto ddt = arena.matrix<S>(tokens, active.width);
-  const auto norm_workspace = arena.vector<S>(kernels::gated_rmsnorm_workspace_size(tokens, inner));
+  const auto norm_workspace =
+      arena.vector<S>(kernels::gated_rmsnorm_workspace_size(tokens, inner, m_groups));
   const ChannelTensors gradients = channel_gradients(context, active);
 
   linear_blocked_input_backward<S>(context.exec, dy, saved.normed, m_store[m_out].value,
@@ -81,16 +82,17 @@ void MambaMixer<S>::backward(const LayerContext& context, const LayerActive<S>& 
   const auto dC_projected = convolution_backward(saved.ssm_C, m_conv_C, dC);
   return_channel_gradients(context, active, gradients);
 
-  const auto projection_backward = [&](const View2<S>& dout, index_t parameter, Blocks rows,
-                                       bool accumulate) {
-    linear_backward<S>(context.exec, dout, u, m_store[parameter].value, m_store[parameter].gradient,
-                       rows, accumulate, du);
+  UnitSum<S> sum(context, m_store.shard(), du);
+  const auto projection_backward = [&](const View2<S>& dout, index_t parameter, Blocks units) {
+    linear_weight_gradient<S>(context.exec, dout, u, m_store[parameter].gradient, units);
+    sum.add_rows(dout, m_store[parameter].value, units);
   };
-  projection_backward(dz, m_z, channels, false);
-  projection_backward(dx_projected, m_x, channels, true);
-  projection_backward(dB_projected, m_B, Blocks::prefix(state), true);
-  projection_backward(dC_projected, m_C, Blocks::prefix(state), true);
-  projection_backward(ddt, m_dt, Blocks::prefix(active.width), true);
+  projection_backward(dz, m_z, channels);
+  projection_backward(dx_projected, m_x, channels);
+  projection_backward(dB_projected, m_B, Blocks::units(m_groups, m_state_dim));
+  projection_backward(dC_projected, m_C, Blocks::units(m_groups, m_state_dim));
+  projection_backward(ddt, m_dt, Blocks::units(active.width));
+  sum.finish();
 }
 
 #define ELASTIC_INSTANTIATE(S)                                                                  \

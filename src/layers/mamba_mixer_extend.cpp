@@ -113,8 +113,8 @@ void MambaMixer<S>::extend(const LayerContext& context, const LayerActive<S>& ac
   saved.rstd = arena.matrix<S>(tokens, m_groups);
   kernels::gated_rmsnorm_forward<S>(context.exec, saved.scanned, saved.z, saved.channels.norm, {},
                                     norm_params(active), saved.normed, saved.rstd);
-  linear_blocked_input_forward<S>(context.exec, saved.normed, m_store[m_out].value,
-                                  channels_of(active), y);
+  linear_of_units<S>(context, m_store.shard(), saved.normed, m_store[m_out].value,
+                     channels_of(active), y);
 }
 
 #define ELASTIC_INSTANTIATE(S)                                                                    \

@@ -55,8 +55,8 @@ void MambaMixer<S>::forward(const LayerContext& context, const LayerActive<S>& a
   kernels::gated_rmsnorm_forward<S>(context.exec, saved.scanned, saved.z, saved.channels.norm,
                                     active.inner.value, norm_params(active), saved.normed,
                                     saved.rstd);
-  linear_blocked_input_forward<S>(context.exec, saved.normed, m_store[m_out].value,
-                                  channels_of(active), y);
+  linear_of_units<S>(context, m_store.shard(), saved.normed, m_store[m_out].value,
+                     channels_of(active), y);
 }
 
 #define ELASTIC_INSTANTIATE(S)                                                                     \

@@ -2,7 +2,7 @@
 #include "layers/mlp.hpp"
 
 #include "kernels/squared_relu.hpp"
-#include "layers/linear.hpp"
+#include "layers/unit_sum.hpp"
 
 namespace elastic {
 
@@ -15,12 +15,14 @@ Mlp<S>::Mlp(const ModelShape& shape, index_t index, ParameterStore<S>& store) : 
                     .columns = shape.hidden_size,
                     .row_dim = Dim::ffn,
                     .column_dim = Dim::hidden,
+                    .row_unit = 1,
                     .layer = index});
   m_down = store.add({.name = name + "down_proj",
                       .rows = shape.hidden_size,
                       .columns = ffn,
                       .row_dim = Dim::hidden,
                       .column_dim = Dim::ffn,
+                      .column_unit = 1,
                       .layer = index});
 }
 
@@ -50,8 +52,8 @@ void Mlp<S>::forward(const LayerContext& context, const LayerActive<S>& active, 
   saved.activated = context.arena->matrix<S>(tokens, ffn);
   linear_forward<S>(context.exec, u, m_store[m_up].value, Blocks::prefix(ffn), saved.hidden);
   kernels::squared_relu_forward<S>(context.exec, saved.hidden, active.inner.value, saved.activated);
-  linear_blocked_input_forward<S>(context.exec, saved.activated, m_store[m_down].value,
-                                  Blocks::prefix(ffn), y);
+  linear_of_units<S>(context, m_store.shard(), saved.activated, m_store[m_down].value,
+                     Blocks::units(ffn), y);
 }
 
 template <class S>
@@ -65,8 +67,10 @@ void Mlp<S>::backward(const LayerContext& context, const LayerActive<S>& active,
                                    Blocks::prefix(active.width), dhidden);
   kernels::squared_relu_backward<S>(context.exec, dhidden, saved.hidden, active.inner.value,
                                     dhidden, active.inner.gradient);
-  linear_backward<S>(context.exec, dhidden, u, up.value, up.gradient, Blocks::prefix(active.width),
-                     false, du);
+  linear_weight_gradient<S>(context.exec, dhidden, u, up.gradient, Blocks::prefix(active.width));
+  UnitSum<S> sum(context, m_store.shard(), du);
+  sum.add_rows(dhidden, up.value, Blocks::units(active.width));
+  sum.finish();
 }
 
 template <class S>

@@ -2,7 +2,7 @@
 #include "layers/self_attention.hpp"
 
 #include "kernels/column_scale.hpp"
-#include "layers/linear.hpp"
+#include "layers/unit_sum.hpp"
 
 namespace elastic {
 
@@ -11,24 +11,27 @@ SelfAttention<S>::SelfAttention(const ModelShape& shape, index_t index, Paramete
     : m_store(store) {
   const LayerShape& layer = shape.layers[static_cast<std::size_t>(index)];
   const std::string name = fmt::format("layers.{}.mixer.", index);
-  m_groups = layer.num_groups;
+  m_groups = local_count(layer.num_groups, store.shard());
   m_channels = layer.head_channels;
+  const index_t kv_rows = layer.num_groups * m_channels;
   const auto input = [&](const char* part, index_t rows, Dim dim) {
     return store.add({.name = name + part,
                       .rows = rows,
                       .columns = shape.hidden_size,
                       .row_dim = dim,
                       .column_dim = Dim::hidden,
+                      .row_unit = m_channels,
                       .layer = index});
   };
   m_q = input("q_proj", layer.inner(), Dim::attention_inner);
-  m_k = input("k_proj", m_groups * m_channels, Dim::fixed);
-  m_v = input("v_proj", m_groups * m_channels, Dim::fixed);
+  m_k = input("k_proj", kv_rows, Dim::fixed);
+  m_v = input("v_proj", kv_rows, Dim::fixed);
   m_o = store.add({.name = name + "o_proj",
                    .rows = shape.hidden_size,
                    .columns = layer.inner(),
                    .row_dim = Dim::hidden,
                    .column_dim = Dim::attention_inner,
+                   .column_unit = m_channels,
                    .layer = index});
 }
 
@@ -87,8 +90,8 @@ void SelfAttention<S>::forward(const LayerContext& context, const LayerActive<S>
     kernels::column_scale_forward<S>(context.exec, saved.heads, active.inner.value, m_channels,
                                      saved.masked);
   }
-  linear_blocked_input_forward<S>(context.exec, saved.masked, m_store[m_o].value,
-                                  Blocks::prefix(inner), y);
+  linear_of_units<S>(context, m_store.shard(), saved.masked, m_store[m_o].value,
+                     Blocks::units(active.width, m_channels), y);
 }
 
 template <class S>
@@ -115,9 +118,17 @@ void SelfAttention<S>::backward(const LayerContext& context, const LayerActive<S
     kernels::column_scale_forward<S>(context.exec, dheads, active.inner.value, m_channels, dheads);
   kernels::attention_backward<S>(context.exec, shape, dheads, saved.q, saved.k, saved.v,
                                  saved.heads, saved.lse, context.segment, dq, dk, dv, workspace);
-  linear_backward<S>(context.exec, dq, u, q.value, q.gradient, Blocks::prefix(inner), false, du);
-  linear_backward<S>(context.exec, dk, u, k.value, k.gradient, Blocks::prefix(kv), true, du);
-  linear_backward<S>(context.exec, dv, u, v.value, v.gradient, Blocks::prefix(kv), true, du);
+  UnitSum<S> sum(context, m_store.shard(), du);
+  const auto projection_backward = [&](const View2<S>& dout, const Parameter<S>& weight,
+                                       index_t heads) {
+    const auto units = Blocks::units(heads, m_channels);
+    linear_weight_gradient<S>(context.exec, dout, u, weight.gradient, units);
+    sum.add_rows(dout, weight.value, units);
+  };
+  projection_backward(dq, q, active.width);
+  projection_backward(dk, k, m_groups);
+  projection_backward(dv, v, m_groups);
+  sum.finish();
 }
 
 template <class S>
@@ -149,8 +160,8 @@ void SelfAttention<S>::extend(const LayerContext& context, const LayerActive<S>&
     kernels::attention_step<S>(context.exec, shape, position + t + 1,
                                of_each_sequence(q, length, t), cache.k, cache.v,
                                of_each_sequence(heads, length, t));
-  linear_blocked_input_forward<S>(context.exec, heads, m_store[m_o].value, Blocks::prefix(inner),
-                                  y);
+  linear_of_units<S>(context, m_store.shard(), heads, m_store[m_o].value,
+                     Blocks::units(active.width, m_channels), y);
 }
 
 template <class S>

@@ -43,7 +43,7 @@ class SelfAttention final : public Layer<S> {
   kernels::AttentionShape shape_of(const LayerContext& context, const LayerActive<S>& active) const;
 
   const ParameterStore<S>& m_store;
-  index_t m_groups, m_channels;  // R, C
+  index_t m_groups, m_channels;  // R of this rank, C
   index_t m_q, m_k, m_v, m_o;    // [A*C, D], [R*C, D] twice, [D, A*C]
 };
 

@@ -66,7 +66,8 @@ TEST(MaskedWidths, GradientsWhereWanted) {
   EXPECT_EQ(widths.norm.dscale.size(), 1u);
   EXPECT_EQ(widths.layers[0].inner.gradient.size(), 24u);
   EXPECT_EQ(widths.layers[0].heads.gradient.size(), 6u);
-  EXPECT_EQ(widths.layers[0].gated_norm.dscale.size(), 1u);
+  EXPECT_EQ(widths.layers[0].gated_norm.dscale.size(),
+            static_cast<std::size_t>(small_shape().layers[0].num_groups));
   EXPECT_EQ(widths.layers[4].dgamma.size(), 1u);
 }
 

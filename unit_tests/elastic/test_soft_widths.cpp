@@ -47,7 +47,11 @@ class SyntheticLoss {
   void scalar(double x, const View1<double>& gradient) {
     double d;
     m_sum += term(x, d);
-    if (m_with_gradients && gradient.size() == 1) assign(gradient, {d});
+    if (!m_with_gradients || gradient.size() == 0) return;
+    std::vector<double> parts(gradient.size(), 0.0);  // of the groups that share the scale
+    parts.front() += 0.75 * d;
+    parts.back() += 0.25 * d;
+    assign(gradient, parts);
   }
   std::uint64_t m_next = 0;
   double m_sum = 0;

@@ -92,7 +92,7 @@ inline void soften(const ModelShape& shape, LayerActive<double>& active) {
   active.heads = mask(active.width, 42);
   active.gated_norm.params.mean_width *= 1.4;
   active.gated_norm.params.scale = 0.8;
-  active.gated_norm.dscale = View1<double>("elastic::test::dscale", 1);
+  active.gated_norm.dscale = View1<double>("elastic::test::dscale", shape.layers[0].num_groups);
 }
 
 /// All parameters, the input, all masks and the norm scale along random directions.
@@ -121,7 +121,8 @@ inline void check_gradients(const ModelShape& shape, const SubmodelSpec& spec, b
   scale = exact - step;
   const double below = loss();
   scale = exact;
-  const double gradient = to_host(active.gated_norm.dscale)[0];
+  double gradient = 0;
+  for (const double part : to_host(active.gated_norm.dscale)) gradient += part;
   EXPECT_NEAR((above - below) / (2 * step), gradient, 1e-6 * std::abs(gradient)) << "norm scale";
 }
 

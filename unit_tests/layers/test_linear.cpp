@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products on blocks of rows or columns of a wider weight, against the same product on a copy.
 #include "layers/linear.hpp"
+#include "layers/unit_sum.hpp"
 
 #include "unit_tests/support/views.hpp"
 
@@ -27,17 +28,26 @@ std::vector<double> product(index_t m, index_t n, index_t k, const A& a, const B
   return c;
 }
 
+/// What a UnitSum needs of a context.
+LayerContext context_of(Arena& arena) {
+  return {.exec = {}, .arena = &arena, .batch = 1, .seq_length = kTokens, .segment = {}};
+}
+
 template <class S>
-void check_output_blocks(Blocks blocks, bool accumulate) {
+void check_output_blocks(Blocks blocks) {
   const index_t ld = kOther + 2, n = blocks.size();
   const auto all = random_matrix<S>(kBlock * kUnits, ld, 1);
   const View2<S> dall("elastic::test::dweight", kBlock * kUnits, ld);
   const auto x = random_matrix<S>(kTokens, kOther, 2), dy = random_matrix<S>(kTokens, n, 3);
-  const View2<S> y("elastic::test::y", kTokens, n);
-  const auto dx = random_matrix<S>(kTokens, kOther, 4);
-  const auto h_w = to_double(all), h_x = to_double(x), h_dy = to_double(dy), h_dx = to_double(dx);
+  const View2<S> y("elastic::test::y", kTokens, n), dx("elastic::test::dx", kTokens, kOther);
+  const auto h_w = to_double(all), h_x = to_double(x), h_dy = to_double(dy);
   linear_forward<S>({}, x, all, blocks, y);
-  linear_backward<S>({}, dy, x, all, dall, blocks, accumulate, dx);
+  linear_weight_gradient<S>({}, dy, x, dall, blocks);
+  Arena arena;
+  const auto context = context_of(arena);
+  UnitSum<S> sum(context, {}, dx);
+  for (int twice = 0; twice < 2; ++twice) sum.add_rows(dy, all, blocks);
+  sum.finish();
 
   const auto rows = indices(blocks);
   const auto at_w = [&](index_t r, index_t c) { return h_w[rows[r] * ld + c]; };
@@ -47,8 +57,8 @@ void check_output_blocks(Blocks blocks, bool accumulate) {
       near(y, product(kTokens, n, kOther, at_x, [&](index_t k, index_t j) { return at_w(j, k); }),
            tolerance<S>(kOther)));
   auto expected = product(kTokens, kOther, n, at_dy, at_w);
-  for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += accumulate ? h_dx[i] : 0;
-  EXPECT_TRUE(near(dx, expected, tolerance<S>(n)));
+  for (double& value : expected) value *= 2;
+  EXPECT_TRUE(near(dx, expected, tolerance<S>(2 * n)));
   const auto dw = product(
       n, kOther, kTokens, [&](index_t i, index_t k) { return at_dy(k, i); }, at_x);
   std::vector<double> dw_all(kBlock * kUnits * ld);
@@ -64,7 +74,8 @@ void check_input_blocks(Blocks blocks) {
   const View2<S> dall("elastic::test::dweight", kOther + 1, ld);
   const auto x = random_matrix<S>(kTokens, n, 2), dy = random_matrix<S>(kTokens, kOther, 3);
   const View2<S> y("elastic::test::y", kTokens, kOther), dx("elastic::test::dx", kTokens, n);
-  linear_blocked_input_forward<S>({}, x, all, blocks, y);
+  Arena arena;
+  linear_of_units<S>(context_of(arena), {}, x, all, blocks, y);
   linear_blocked_input_backward<S>({}, dy, x, all, dall, blocks, dx);
 
   const auto h_w = to_double(all), h_x = to_double(x), h_dy = to_double(dy);
@@ -88,9 +99,12 @@ template <class S>
 void check_blocks() {
   for (const Blocks& blocks :
        {Blocks::prefix(7), Blocks{3, kBlock, 2}, Blocks{4, kBlock, kBlock}, Blocks{1, kBlock, 1}}) {
-    check_output_blocks<S>(blocks, false);
-    check_output_blocks<S>(blocks, true);
-    check_input_blocks<S>(blocks);
+    for (const bool deterministic : {false, true}) {
+      kernels::set_deterministic_gemm(deterministic);
+      check_output_blocks<S>(blocks);
+      check_input_blocks<S>(blocks);
+    }
+    kernels::set_deterministic_gemm(false);
   }
 }
 
@@ -105,6 +119,77 @@ TEST(Linear, WholeBlocksAreMerged) {
   EXPECT_EQ(whole.active, 12);
   EXPECT_EQ(cut.count, 4);
   EXPECT_EQ(cut.size(), 8);
+}
+
+/// Columns (rows) of the units of one rank, below each other.
+template <class S>
+View2<S> dealt_columns(const View2<S>& all, index_t unit, const Shard& shard) {
+  const index_t rows = all.extent_int(0), columns = all.extent_int(1),
+                mine = local_count(columns / unit, shard) * unit;
+  const auto h_all = to_host(all);
+  std::vector<S> part;
+  for (index_t i = 0; i < rows; ++i)
+    for (index_t j = 0; j < mine; ++j)
+      part.push_back(h_all[i * columns + global_index(j, unit, shard)]);
+  return to_device(part, rows, mine);
+}
+template <class S>
+View2<S> dealt_rows(const View2<S>& all, index_t unit, const Shard& shard) {
+  const index_t columns = all.extent_int(1),
+                mine = local_count(all.extent_int(0) / unit, shard) * unit;
+  const auto h_all = to_host(all);
+  std::vector<S> part;
+  for (index_t i = 0; i < mine; ++i)
+    for (index_t j = 0; j < columns; ++j)
+      part.push_back(h_all[global_index(i, unit, shard) * columns + j]);
+  return to_device(part, mine, columns);
+}
+
+/// The parts of `ranks` ranks, added up as ranks would: distance ranks/2, ..., 1.
+template <class S>
+std::vector<S> sum_over_ranks(std::vector<std::vector<S>> parts) {
+  for (std::size_t half = parts.size() / 2; half > 0; half /= 2)
+    for (std::size_t r = 0; r < half; ++r)
+      for (std::size_t i = 0; i < parts[r].size(); ++i) parts[r][i] += parts[r + half][i];
+  return parts[0];
+}
+
+template <class S>
+void check_sums_of_ranks(index_t units, index_t unit, index_t active) {
+  SCOPED_TRACE(fmt::format("{} units of {} of {}", units, active, unit));
+  const auto x = random_matrix<S>(kTokens, units * active, 1);
+  const auto by_columns = random_matrix<S>(kOther, units * unit, 2),
+             by_rows = random_matrix<S>(units * unit, kOther, 3);
+  std::vector<S> expected;
+  for (const int ranks : {1, 2, 4, 8}) {
+    std::vector<std::vector<S>> parts;
+    for (int r = 0; r < ranks; ++r) {
+      Arena arena;
+      const auto context = context_of(arena);
+      const Shard shard{r, ranks};
+      const View2<S> y("elastic::test::y", kTokens, kOther);
+      const Blocks mine{local_count(units, shard), unit, active};
+      const auto my_x = dealt_columns(x, active, shard);
+      UnitSum<S> sum(context, shard, y);
+      sum.add_columns(my_x, dealt_columns(by_columns, unit, shard), mine);
+      sum.add_rows(my_x, dealt_rows(by_rows, unit, shard), mine);
+      sum.finish();
+      parts.push_back(to_host(y));
+    }
+    const auto sum = sum_over_ranks(parts);
+    if (ranks == 1) expected = sum;
+    EXPECT_TRUE(bitwise_equal(to_device(sum), expected)) << ranks << " ranks";
+  }
+}
+
+TEST(UnitSum, DeterministicSumsDoNotDependOnTheNumberOfRanks) {
+  kernels::set_deterministic_gemm(true);
+  for (const auto& [units, unit, active] :
+       {std::array<index_t, 3>{37, 1, 1}, {16, 5, 5}, {16, 5, 3}, {9, 2, 2}}) {
+    check_sums_of_ranks<float>(units, unit, active);
+    check_sums_of_ranks<double>(units, unit, active);
+  }
+  kernels::set_deterministic_gemm(false);
 }
 
 }  // namespace

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// A sum over units that are dealt out to tensor-parallel ranks: heads, groups, neurons, words.
+//
+//   UnitSum<S> y(context, store.shard(), out);       // out [T, D]: this rank's part of the sum
+//   y.add_columns(x, weight, units);                 // += x W[:D, units]^T
+//   y.finish();
+//
+// In deterministic mode the sum is the same to the bit on 1, 2, 4 or 8 ranks: one chain of
+// additions per residue class of the (global) unit number modulo 8, and a fixed tree over the
+// classes. A rank of t holds 8/t of the classes and adds the levels between these; the levels that
+// are left pair ranks (comm/collectives).
+#pragma once
+#include "base/shard.hpp"
+#include "layers/layer.hpp"
+#include "kernels/gemm.hpp"
+#include "layers/linear.hpp"
+
+namespace elastic {
+
+template <class S>
+class UnitSum {
+ public:
+  /// Partial sums are taken from the arena and belong to the caller's scope.
+  UnitSum(const LayerContext& context, const Shard& shard, const View2<S>& out);
+  /// += x [T, units.size()] W[:D, units]^T
+  void add_columns(View2<const S> x, const View2<S>& weight, Blocks units);
+  /// += dy [T, units.size()] W[units, :D]
+  void add_rows(View2<const S> dy, const View2<S>& weight, Blocks units);
+  /// Puts the sum into `out`.
+  void finish();
+
+ private:
+  void add_classes(kernels::Transpose transpose_b, View2<const S> a, const View2<S>& b,
+                   const Blocks& units);
+
+  const LayerContext& m_context;
+  std::vector<View2<S>> m_parts;  // one per class; the first is `out`
+  bool m_empty = true;
+};
+
+/// y [T, D] = x [T, units.size()] W[:D, units]^T: this rank's part.
+template <class S>
+void linear_of_units(const LayerContext& context, const Shard& shard, View2<const S> x,
+                     const View2<S>& weight, Blocks units, const View2<S>& y) {
+  const Arena::Scope scope(*context.arena);
+  UnitSum<S> sum(context, shard, y);
+  sum.add_columns(x, weight, units);
+  sum.finish();
+}
+
+}  // namespace elastic
