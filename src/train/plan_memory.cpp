@@ -42,7 +42,7 @@ LayerElements mamba_elements(const ModelShape& shape, const LayerShape& layer, T
       n * (inner + 2 * state) +
       kernels::causal_conv1d_workspace_size(n, std::max(inner, state), shape.mamba_d_conv);
   const index_t backward = n * (4 * inner + 2 * state + layer.width) +
-                           kernels::gated_rmsnorm_workspace_size(n, inner) +
+                           kernels::gated_rmsnorm_workspace_size(n, inner, layer.num_groups) +
                            std::max(kernels::ssd_workspace_size(scan), after_scan);
   return {static_cast<double>(forward), static_cast<double>(backward)};
 }
