@@ -4,26 +4,40 @@
 #include "kernels/row_loops.hpp"
 
 namespace elastic::kernels {
+namespace {
+constexpr index_t elsewhere = -1;
+/// The row of a word among those of this rank.
+KOKKOS_INLINE_FUNCTION index_t row_of_word(token_t word, const Shard& shard) {
+  if (shard.size == 1) return word;
+  return word % shard.size == shard.rank ? word / shard.size : elsewhere;
+}
+}  // namespace
 
 template <class S>
-void embedding_forward(const ExecutionSpace& exec, In1<token_t> tokens, In2<S> weight,
-                       InOut2<S> y) {
+void embedding_forward(const ExecutionSpace& exec, In1<token_t> tokens, In2<S> weight, InOut2<S> y,
+                       const Shard& shard) {
   const auto count = static_cast<index_t>(tokens.extent(0)),
              width = static_cast<index_t>(weight.extent(1));
   require_shape("embedding_forward", "y", y, count, width);
   for_row_pieces(
       exec, "elastic::embedding_forward", count, width,
       KOKKOS_LAMBDA(const index_t t, const index_t begin, const index_t end) {
-        const S* from = &weight(tokens(t), 0);
+        const index_t row = row_of_word(tokens(t), shard);
         S* to = &y(t, 0);
-        ELASTIC_SIMD
-        for (index_t j = begin; j < end; ++j) to[j] = from[j];
+        if (row == elsewhere) {
+          ELASTIC_SIMD
+          for (index_t j = begin; j < end; ++j) to[j] = 0;
+        } else {
+          const S* from = &weight(row, 0);
+          ELASTIC_SIMD
+          for (index_t j = begin; j < end; ++j) to[j] = from[j];
+        }
       });
 }
 
 template <class S>
 void embedding_backward(const ExecutionSpace& exec, In1<token_t> tokens, In2<S> dy,
-                        InOut2<S> dweight) {
+                        InOut2<S> dweight, const Shard& shard) {
   const auto count = static_cast<index_t>(tokens.extent(0)),
              width = static_cast<index_t>(dweight.extent(1));
   require_shape("embedding_backward", "dy", dy, count, width);
@@ -33,21 +47,23 @@ void embedding_backward(const ExecutionSpace& exec, In1<token_t> tokens, In2<S> 
       exec, "elastic::embedding_backward", width,
       KOKKOS_LAMBDA(const index_t begin, const index_t end) {
         for (index_t t = 0; t < count; ++t) {
+          const index_t row = row_of_word(tokens(t), shard);
+          if (row == elsewhere) continue;
           const S* from = &dy(t, 0);
-          S* to = &dweight(tokens(t), 0);
+          S* to = &dweight(row, 0);
           ELASTIC_SIMD
           for (index_t j = begin; j < end; ++j) to[j] += from[j];
         }
       });
 }
 
-template void embedding_forward<float>(const ExecutionSpace&, In1<token_t>, In2<float>,
-                                       InOut2<float>);
-template void embedding_forward<double>(const ExecutionSpace&, In1<token_t>, In2<double>,
-                                        InOut2<double>);
-template void embedding_backward<float>(const ExecutionSpace&, In1<token_t>, In2<float>,
-                                        InOut2<float>);
-template void embedding_backward<double>(const ExecutionSpace&, In1<token_t>, In2<double>,
-                                         InOut2<double>);
+#define ELASTIC_INSTANTIATE(S)                                                                \
+  template void embedding_forward<S>(const ExecutionSpace&, In1<token_t>, In2<S>, InOut2<S>,  \
+                                     const Shard&);                                           \
+  template void embedding_backward<S>(const ExecutionSpace&, In1<token_t>, In2<S>, InOut2<S>, \
+                                      const Shard&);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

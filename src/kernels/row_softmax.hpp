@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Softmax of one row of logits, shared by the losses: one team per row, stripes of columns per
-// thread, vectorised inside a stripe.
+// Softmax of one row of logits, shared by the losses: one team per row. The columns may be dealt
+// out to ranks (base/shard.hpp), which then add up the sums of each.
 //
 //   log p_v = (z_v - max) / tau - log_sum,      log_sum = log sum_v exp((z_v - max) / tau)
+//
+// A sum over columns is formed in chains: column v belongs to chain v mod `chains`, and chains are
+// joined by a tree, p_j += p_{j + chains/2} first. Of t ranks each has 1/t of the chains and its
+// own levels of the tree, so that the sum has the same bits on 1, 2, 4 and 8 ranks if the levels
+// that are left pair ranks in the same way. Columns are computed in blocks, all of a block by the
+// same instructions, so that no bit depends on where in a row a column stands.
 #pragma once
+#include "base/shard.hpp"
+#include "kernels/row_loops.hpp"
 #include "kernels/vector_exp.hpp"
 
 namespace elastic::kernels {
@@ -11,36 +19,142 @@ namespace elastic::kernels {
 using RowTeam = Kokkos::TeamPolicy<ExecutionSpace>::member_type;
 
 /// Columns that one thread treats at a time: one on a device, so that neighbours read neighbours.
-constexpr index_t row_stripe = std::is_same_v<MemorySpace, HostSpace> ? 2048 : 1;
+constexpr index_t column_block = host_loops ? 16 : 1;
+/// Chains of each of the classes that may lie on ranks of their own; a power of two.
+constexpr index_t chains_of_class = host_loops ? column_block : 128;
+constexpr index_t most_chains = sum_classes * chains_of_class;
 
-KOKKOS_INLINE_FUNCTION auto row_stripes(const RowTeam& team, index_t columns) {
-  return Kokkos::TeamThreadRange(team, (columns + row_stripe - 1) / row_stripe);
+/// The chains on one rank.
+inline index_t num_chains(const Shard& shard) {
+  return math::max(1, sum_classes / shard.size) * chains_of_class;
 }
-/// Calls f(begin, end) for all stripes of [0, columns), in parallel over the team.
-template <class F>
-KOKKOS_INLINE_FUNCTION void for_stripes(const RowTeam& team, index_t columns, const F& f) {
-  Kokkos::parallel_for(row_stripes(team, columns), [&](index_t stripe) {
-    f(stripe * row_stripe, math::min(columns, (stripe + 1) * row_stripe));
+/// One team per row, with scratch for the chains of `sums` sums.
+template <class S>
+Kokkos::TeamPolicy<ExecutionSpace> row_policy(const ExecutionSpace& exec, index_t rows,
+                                              index_t sums) {
+  Kokkos::TeamPolicy<ExecutionSpace> policy(exec, static_cast<int>(rows), Kokkos::AUTO);
+  const auto bytes = static_cast<int>(sums * most_chains * static_cast<index_t>(sizeof(S)));
+  policy.set_scratch_size(0, Kokkos::PerTeam(bytes + 64));
+  return policy;
+}
+template <class T>
+KOKKOS_INLINE_FUNCTION T* row_of(const View2<T>& matrix, index_t i) {
+  return matrix.data() + i * leading_dimension(matrix);
+}
+
+/// Columns v .. v + column_block of a row; past its end they are zeros.
+template <class S>
+struct ColumnBlock {
+  S padded[column_block];
+  const S* values;
+
+  KOKKOS_INLINE_FUNCTION ColumnBlock(const S* row, index_t v, index_t columns) : values(row + v) {
+    if (v + column_block <= columns) return;
+    for (index_t l = 0; l < column_block; ++l) padded[l] = v + l < columns ? row[v + l] : S(0);
+    values = padded;
+  }
+};
+/// body(v, count, block...) for all columns, the blocks of the given rows; `count` <= column_block
+/// of a block's columns exist. A host's thread takes all blocks, thread j of a device j, j + step,
+/// ...
+template <class F, class... S>
+KOKKOS_INLINE_FUNCTION void for_column_blocks(const RowTeam& team, index_t step, index_t columns,
+                                              const F& body, const S*... row) {
+  const index_t stride = host_loops ? column_block : step;
+  Kokkos::parallel_for(Kokkos::TeamThreadRange(team, host_loops ? 1 : step), [&](index_t first) {
+    for (index_t v = first; v < columns; v += stride)
+      body(v, static_cast<int>(math::min(column_block, columns - v)),
+           ColumnBlock<S>(row, v, columns).values...);
   });
+  team.team_barrier();
 }
-/// Sum of f(begin, end) over all stripes; every thread gets it.
-template <class S, class F>
-KOKKOS_INLINE_FUNCTION S sum_of_stripes(const RowTeam& team, index_t columns, const F& f) {
-  S total = 0;
-  Kokkos::parallel_reduce(
-      row_stripes(team, columns),
-      [&](index_t stripe, S& sum) {
-        sum += f(stripe * row_stripe, math::min(columns, (stripe + 1) * row_stripe));
-      },
-      total);
-  return total;
+
+/// target_v = f(row_v...) for all columns; the target may be one of the rows.
+template <class F, class T, class... S>
+KOKKOS_INLINE_FUNCTION void transform_columns(const RowTeam& team, index_t columns, const F& f,
+                                              T* target, const S*... row) {
+  const auto body = [&](index_t v, int count, const S*... z) {
+    T padded[column_block];
+    const bool whole = count == static_cast<int>(column_block);
+    T* const value = whole ? target + v : padded;
+    ELASTIC_SIMD
+    for (int l = 0; l < static_cast<int>(column_block); ++l) value[l] = f(z[l]...);
+    if (whole) return;
+    for (int l = 0; l < count; ++l) target[v + l] = padded[l];
+  };
+  for_column_blocks(team, team.team_size(), columns, body, row...);
 }
 template <class S>
 KOKKOS_INLINE_FUNCTION void zero_row(const RowTeam& team, S* z, index_t columns) {
-  for_stripes(team, columns, [&](index_t begin, index_t end) {
-    ELASTIC_SIMD
-    for (index_t v = begin; v < end; ++v) z[v] = 0;
-  });
+  transform_columns(
+      team, columns, [](S) { return S(0); }, z, z);
+}
+
+/// `count` sums over the columns of one row.
+template <class S, int count>
+class ColumnSums {
+ public:
+  /// Takes the scratch of row_policy<S>(.., count).
+  KOKKOS_INLINE_FUNCTION ColumnSums(const RowTeam& team, index_t chains)
+      : m_sum(static_cast<S*>(
+            team.team_scratch(0).get_shmem_aligned(count * most_chains * sizeof(S), 64))),
+        m_chains(chains) {}
+
+  /// term(sum, counts, row_v...) adds a column's term of sum k to sum[k * most_chains], zero unless
+  /// `counts`. Every thread may read the sums on return.
+  template <class Term, class... Row>
+  KOKKOS_INLINE_FUNCTION void add_up(const RowTeam& team, index_t columns, const Term& term,
+                                     const Row*... row) const {
+    for_chains(team, m_chains, [&](index_t j, S* sum) { sum[j] = 0; });
+    S* const sum = m_sum;
+    const index_t mask = m_chains - 1;
+    const auto body = [&](index_t v, int n, const Row*... z) {
+      S* const block = sum + (v & mask);
+      ELASTIC_SIMD
+      for (int l = 0; l < static_cast<int>(column_block); ++l) term(block + l, l < n, z[l]...);
+    };
+    for_column_blocks(team, m_chains, columns, body, row...);
+    for (index_t half = m_chains / 2; half > 0; half /= 2)
+      for_chains(team, half, [&](index_t j, S* sums) { sums[j] += sums[j + half]; });
+  }
+  KOKKOS_INLINE_FUNCTION S operator[](int k) const { return m_sum[k * most_chains]; }
+
+ private:
+  /// f(j, chains of a sum) for the first `chains` of every sum.
+  template <class F>
+  KOKKOS_INLINE_FUNCTION void for_chains(const RowTeam& team, index_t chains, const F& f) const {
+    const index_t length = host_loops ? chains : 1;
+    S* const sum = m_sum;
+    Kokkos::parallel_for(Kokkos::TeamThreadRange(team, chains / length), [&](index_t first) {
+      for (int k = 0; k < count; ++k) {
+        ELASTIC_SIMD
+        for (index_t j = first; j < first + length; ++j) f(j, sum + k * most_chains);
+      }
+    });
+    team.team_barrier();
+  }
+
+  S* m_sum;
+  index_t m_chains;
+};
+
+/// The largest of the columns, the lowest number of none. NaN is passed over here and shows up in
+/// the sums.
+template <class S>
+KOKKOS_INLINE_FUNCTION S row_maximum(const RowTeam& team, const S* z, index_t columns) {
+  constexpr index_t stripe = host_loops ? 2048 : 1;
+  S maximum = 0;
+  Kokkos::parallel_reduce(
+      Kokkos::TeamThreadRange(team, (columns + stripe - 1) / stripe),
+      [&](index_t i, S& best) {
+        const index_t end = math::min(columns, (i + 1) * stripe);
+        S part = best;
+        ELASTIC_SIMD_MAX(part)
+        for (index_t v = i * stripe; v < end; ++v) part = part < z[v] ? z[v] : part;
+        best = part;
+      },
+      Kokkos::Max<S>(maximum));
+  return maximum;
 }
 
 /// Normalisation of one row. Maximum and log_sum are kept apart, so that large logits lose nothing.
@@ -49,29 +163,8 @@ struct RowSoftmax {
   S scale;  ///< 1 / tau
   S maximum, log_sum;
 
-  KOKKOS_INLINE_FUNCTION RowSoftmax(const RowTeam& team, const S* z, index_t columns, S scale_)
-      : scale(scale_), maximum(z[0]) {
-    S high = z[0];
-    Kokkos::parallel_reduce(
-        row_stripes(team, columns),
-        [&](index_t stripe, S& best) {
-          const index_t end = math::min(columns, (stripe + 1) * row_stripe);
-          S part = best;  // NaN is passed over here and shows up in log_sum
-          ELASTIC_SIMD_MAX(part)
-          for (index_t v = stripe * row_stripe; v < end; ++v) part = part < z[v] ? z[v] : part;
-          best = part;
-        },
-        Kokkos::Max<S>(high));
-    maximum = high;
-    const S sum = sum_of_stripes<S>(team, columns, [&](index_t begin, index_t end) {
-      S part = 0;
-      ELASTIC_SIMD_SUM(part)
-      for (index_t v = begin; v < end; ++v) part += vector_exp((z[v] - high) * scale_);
-      return part;
-    });
-    log_sum = math::log(sum);
-  }
   KOKKOS_INLINE_FUNCTION S log_probability(S z) const { return (z - maximum) * scale - log_sum; }
+  KOKKOS_INLINE_FUNCTION S probability(S z) const { return vector_exp(log_probability(z)); }
 };
 
 }  // namespace elastic::kernels

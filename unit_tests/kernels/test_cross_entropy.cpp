@@ -3,6 +3,7 @@
 #include "kernels/cross_entropy.hpp"
 
 #include "base/error.hpp"
+#include "unit_tests/kernels/shards.hpp"
 #include "unit_tests/support/fixture.hpp"
 #include "unit_tests/support/gradient.hpp"
 
@@ -157,12 +158,88 @@ TYPED_TEST(CrossEntropyTest, bad_targets_and_logits_give_nan) {
   for (const S x : to_host(losses)) EXPECT_TRUE(std::isnan(x));
 }
 
+/// What the ranks of a dealt-out vocabulary leave: gradient of each, row loss of the last.
+template <class S>
+struct Staged {
+  std::vector<View2<S>> logits;
+  View1<S> losses;
+};
+template <class S>
+Staged<S> in_stages(const View2<S>& logits, View1<const token_t> targets, View1<const float> weight,
+                    bool gradient, S factor, int ranks) {
+  const index_t T = logits.extent(0);
+  Staged<S> result{{}, new_losses<S>(T)};
+  std::vector<View1<S>> maxima;
+  std::vector<View2<S>> sums;
+  for (int r = 0; r < ranks; ++r) {
+    result.logits.push_back(columns_of(logits, {r, ranks}));
+    maxima.push_back(new_losses<S>(T));
+    sums.push_back(random_matrix<S>(T, 2, 5));
+    kernels::cross_entropy_maxima<S>({}, weight, result.logits[r], maxima[r]);
+  }
+  const auto maximum = maximum_over_ranks(maxima);
+  for (int r = 0; r < ranks; ++r)
+    kernels::cross_entropy_sums<S>({}, targets, weight, {r, ranks}, result.logits[r], maximum,
+                                   sums[r]);
+  const auto sum = sum_over_ranks(sums);
+  for (int r = 0; r < ranks; ++r)
+    kernels::cross_entropy_finish<S>({}, targets, weight, {r, ranks}, maximum, sum, gradient,
+                                     factor, result.logits[r], result.losses);
+  return result;
+}
+
+/// Vocabularies that do and do not fill blocks, more ranks than words, rows without weight.
+TYPED_TEST(CrossEntropyTest, ranks_give_the_bits_of_one) {
+  using S = TypeParam;
+  const S factor = S(0.25);
+  for (const index_t V : {1, 5, 16, 512, 5003}) {
+    const index_t T = 7;
+    const auto logits = strided_random_matrix<S>(T, V, V + 5, 3);
+    const auto targets = to_device(random_targets(T, V));
+    const auto weight = to_device(std::vector<float>{1, 0.5, 0, 2, 1, 0.1f, 3});
+    for (const bool gradient : {false, true})
+      for (const int ranks : {1, 2, 3, 4, 8}) {
+        SCOPED_TRACE(fmt::format("V {} ranks {} gradient {}", V, ranks, gradient));
+        const auto whole = clone(logits);
+        const auto losses = new_losses<S>(T);
+        kernels::cross_entropy<S>({}, targets, weight, gradient, factor, whole, losses);
+        const auto staged = in_stages<S>(logits, targets, weight, gradient, factor, ranks);
+        const double tol = ranks == 3 ? tolerance<S>(V) : 0;
+        EXPECT_TRUE(near(staged.losses, losses, tol));
+        for (int r = 0; r < ranks; ++r)
+          EXPECT_TRUE(near(staged.logits[r], columns_of(whole, {r, ranks}), tol)) << "rank " << r;
+        if (ranks == 3) continue;
+        EXPECT_TRUE(bitwise_equal(staged.losses, losses));
+        for (int r = 0; r < ranks; ++r)
+          EXPECT_TRUE(bitwise_equal(staged.logits[r], columns_of(whole, {r, ranks})));
+      }
+  }
+}
+
+TYPED_TEST(CrossEntropyTest, bad_targets_give_nan_on_ranks_too) {
+  using S = TypeParam;
+  const auto logits = random_matrix<S>(3, 10, 1);
+  const auto targets = to_device(std::vector<token_t>{10, -1, 9});
+  const auto weight = to_device(std::vector<float>{1, 1, 1});
+  for (const int ranks : {2, 4}) {
+    const auto losses = to_host(in_stages<S>(logits, targets, weight, true, 1, ranks).losses);
+    EXPECT_TRUE(std::isnan(losses[0]));
+    EXPECT_TRUE(std::isnan(losses[1]));
+    EXPECT_FALSE(std::isnan(losses[2]));
+  }
+}
+
 TEST(CrossEntropy, wrong_extents_are_contract_errors) {
   const auto logits = random_matrix<float>(3, 10, 1);
   EXPECT_THROW(kernels::cross_entropy<float>({}, View1<token_t>("elastic::test::targets", 2),
                                              View1<float>("elastic::test::weight", 3), true, 1,
                                              logits, new_losses<float>(3)),
                ContractError);
+  EXPECT_THROW(
+      kernels::cross_entropy_sums<float>({}, View1<token_t>("elastic::test::targets", 3),
+                                         View1<float>("elastic::test::weight", 3), {0, 2}, logits,
+                                         new_losses<float>(3), random_matrix<float>(3, 1, 1)),
+      ContractError);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/embedding.hpp"
 
+#include "unit_tests/kernels/shards.hpp"
 #include "unit_tests/support/fixture.hpp"
 
 namespace elastic::kernels {
@@ -44,6 +45,31 @@ TYPED_TEST(Embedding, PrefixOfWideTableAndAccumulation) {
     for (index_t j = 0; j < 6; ++j) expected[ids[t] * 6 + j] += h_dy[t * 6 + j];
   embedding_backward<S>(ExecutionSpace(), tokens, dy, dweight);
   EXPECT_TRUE(bitwise_equal(to_host(dweight), expected));  // the same order of sums
+}
+
+/// Ranks that own some of the words each: sums of outputs and rows of gradients are those of one
+/// rank, to the bit; some ranks own no word.
+TYPED_TEST(Embedding, RanksGiveTheBitsOfOne) {
+  using S = TypeParam;
+  const index_t V = 5, D = 19, T = 8;
+  const auto tokens = to_device(std::vector<token_t>{4, 0, 3, 3, 1, 4, 2, 3});
+  const auto weight = strided_random_matrix<S>(V, D, D + 4, 1);
+  const auto dy = strided_random_matrix<S>(T, D, D + 3, 2);
+  const View2<S> y("elastic::test::y", T, D), dweight("elastic::test::dweight", V, D);
+  embedding_forward<S>(ExecutionSpace(), tokens, weight, y);
+  embedding_backward<S>(ExecutionSpace(), tokens, dy, dweight);
+  for (const int ranks : {2, 3, 8}) {
+    std::vector<View2<S>> part;
+    for (int r = 0; r < ranks; ++r) {
+      const Shard shard{r, ranks};
+      part.push_back(random_matrix<S>(T, D, 9));  // must be overwritten
+      embedding_forward<S>(ExecutionSpace(), tokens, rows_of(weight, shard), part.back(), shard);
+      const View2<S> mine("elastic::test::dweight", local_count(V, shard), D);
+      embedding_backward<S>(ExecutionSpace(), tokens, dy, mine, shard);
+      EXPECT_TRUE(bitwise_equal(mine, rows_of(dweight, shard))) << r << " of " << ranks;
+    }
+    EXPECT_TRUE(bitwise_equal(sum_over_ranks(part), y)) << ranks;
+  }
 }
 
 }  // namespace
