@@ -34,7 +34,7 @@ set(ELASTIC_TEST_ENVIRONMENT OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 OMPI_ALLOW
   OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1)
 
 # elastic_test_folder(NAME [LIBRARIES...]): test_*.cpp of unit_tests/NAME becomes the program test_NAME and one
-# CTest per file; files named test_mpi_*.cpp run on 2 ranks.
+# CTest per file; files named test_mpi_*.cpp run on 2 ranks, and on those of elastic_test_on_ranks.
 function(elastic_test_folder name)
   set(folder ${PROJECT_SOURCE_DIR}/unit_tests/${name})
   file(GLOB sources CONFIGURE_DEPENDS ${folder}/test_*.cpp)
@@ -65,5 +65,15 @@ function(elastic_test_folder name)
         set_tests_properties(${program} PROPERTIES PROCESSORS 2)
       endif()
     endif()
+  endforeach()
+endfunction()
+
+# elastic_test_on_ranks(NAME RANKS...): test_mpi_NAME once more on each of these numbers of ranks.
+function(elastic_test_on_ranks name)
+  foreach(ranks ${ARGN})
+    add_test(NAME test_mpi_${name}_${ranks} COMMAND ${MPIEXEC_EXECUTABLE} ${ELASTIC_MPIEXEC_FLAGS}
+      ${MPIEXEC_NUMPROC_FLAG} ${ranks} $<TARGET_FILE:test_mpi_${name}>)
+    set_tests_properties(test_mpi_${name}_${ranks} PROPERTIES TIMEOUT 300 LABELS ${name} PROCESSORS 2
+      ENVIRONMENT "${ELASTIC_TEST_ENVIRONMENT}")
   endforeach()
 endfunction()

@@ -2,57 +2,26 @@
 // Collective operations on host memory; large counts are split into pieces that fit MPI's int.
 #include "comm/collectives.hpp"
 
+#include "comm/mpi_type.hpp"
+#include "comm/split_collectives.hpp"
+
 #include <algorithm>
 
 namespace elastic {
 
 namespace {
 
-template <class T>
-MPI_Datatype mpi_type();
-template <>
-MPI_Datatype mpi_type<float>() {
-  return MPI_FLOAT;
-}
-template <>
-MPI_Datatype mpi_type<double>() {
-  return MPI_DOUBLE;
-}
-template <>
-MPI_Datatype mpi_type<index_t>() {
-  return MPI_INT64_T;
-}
-template <>
-MPI_Datatype mpi_type<int>() {
-  return MPI_INT;
-}
+using impl::mpi_type;
 
 constexpr index_t largest_piece = index_t(1) << 28;  // elements of one MPI call
-constexpr index_t deterministic_piece = index_t(1)
-                                        << 20;  // elements summed at a time in rank order
 
-/// Rank r receives the r-th slice of everybody, adds the slices in rank order, and gives the sum to
-/// everybody: the traffic of a ring all-reduce, with a fixed order of additions.
+/// In place, piece by piece.
 template <class T>
-void sum_in_rank_order(const Communicator& comm, T* data, index_t count) {
-  const index_t ranks = comm.size(), slice = (count + ranks - 1) / ranks;
-  const int n = static_cast<int>(slice);
-  std::vector<T> padded(static_cast<std::size_t>(slice * ranks), T(0)), slices(padded.size());
-  std::copy(data, data + count, padded.begin());
-  ELASTIC_CHECK_MPI(MPI_Alltoall(padded.data(), n, mpi_type<T>(), slices.data(), n, mpi_type<T>(),
-                                 comm.handle()));
-  for (index_t r = 1; r < ranks; ++r)
-    for (index_t i = 0; i < slice; ++i) slices[i] += slices[r * slice + i];
-  ELASTIC_CHECK_MPI(MPI_Allgather(slices.data(), n, mpi_type<T>(), padded.data(), n, mpi_type<T>(),
-                                  comm.handle()));
-  std::copy(padded.begin(), padded.begin() + count, data);
-}
-
-template <class T>
-T reduce_scalar(const Communicator& comm, T value, MPI_Op operation) {
-  ELASTIC_CHECK_MPI(
-      MPI_Allreduce(MPI_IN_PLACE, &value, 1, mpi_type<T>(), operation, comm.handle()));
-  return value;
+void reduce_pieces(const Communicator& comm, T* data, index_t count, MPI_Op operation) {
+  for (index_t begin = 0; begin < count; begin += largest_piece)
+    ELASTIC_CHECK_MPI(MPI_Allreduce(MPI_IN_PLACE, data + begin,
+                                    static_cast<int>(std::min(largest_piece, count - begin)),
+                                    mpi_type<T>(), operation, comm.handle()));
 }
 
 }  // namespace
@@ -60,25 +29,24 @@ T reduce_scalar(const Communicator& comm, T value, MPI_Op operation) {
 template <class T>
 void all_reduce_sum(const Communicator& comm, T* data, index_t count) {
   if (comm.size() == 1) return;
-  const bool in_rank_order = comm.deterministic() && std::is_floating_point_v<T>;
-  const index_t piece = in_rank_order ? deterministic_piece : largest_piece;
-  for (index_t begin = 0; begin < count; begin += piece) {
-    const index_t n = std::min(piece, count - begin);
-    if (in_rank_order)
-      sum_in_rank_order(comm, data + begin, n);
-    else
-      ELASTIC_CHECK_MPI(MPI_Allreduce(MPI_IN_PLACE, data + begin, static_cast<int>(n),
-                                      mpi_type<T>(), MPI_SUM, comm.handle()));
-  }
+  if constexpr (std::is_floating_point_v<T>)
+    if (comm.deterministic()) {
+      const auto parts = equal_parts(count, comm.size());
+      T* mine = data + parts[comm.rank()];
+      impl::sum_parts_in_tree(comm, data, parts, mine);
+      all_gather(comm, mine, parts, data);
+      return;
+    }
+  reduce_pieces(comm, data, count, MPI_SUM);
 }
 
 template <class T>
-T all_reduce_max(const Communicator& comm, T value) {
-  return reduce_scalar(comm, value, MPI_MAX);
+void all_reduce_max(const Communicator& comm, T* data, index_t count) {
+  if (comm.size() > 1) reduce_pieces(comm, data, count, MPI_MAX);
 }
 template <class T>
-T all_reduce_min(const Communicator& comm, T value) {
-  return reduce_scalar(comm, value, MPI_MIN);
+void all_reduce_min(const Communicator& comm, T* data, index_t count) {
+  if (comm.size() > 1) reduce_pieces(comm, data, count, MPI_MIN);
 }
 
 void broadcast(const Communicator& comm, void* data, std::size_t bytes, int root) {
@@ -115,15 +83,14 @@ std::vector<std::string> gather_strings(const Communicator& comm, const std::str
 
 void barrier(const Communicator& comm) { ELASTIC_CHECK_MPI(MPI_Barrier(comm.handle())); }
 
-template void all_reduce_sum<float>(const Communicator&, float*, index_t);
-template void all_reduce_sum<double>(const Communicator&, double*, index_t);
-template void all_reduce_sum<index_t>(const Communicator&, index_t*, index_t);
-template void all_reduce_sum<int>(const Communicator&, int*, index_t);
-template double all_reduce_max<double>(const Communicator&, double);
-template index_t all_reduce_max<index_t>(const Communicator&, index_t);
-template int all_reduce_max<int>(const Communicator&, int);
-template double all_reduce_min<double>(const Communicator&, double);
-template index_t all_reduce_min<index_t>(const Communicator&, index_t);
-template int all_reduce_min<int>(const Communicator&, int);
+#define ELASTIC_INSTANTIATE(T)                                       \
+  template void all_reduce_sum<T>(const Communicator&, T*, index_t); \
+  template void all_reduce_max<T>(const Communicator&, T*, index_t); \
+  template void all_reduce_min<T>(const Communicator&, T*, index_t);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+ELASTIC_INSTANTIATE(index_t)
+ELASTIC_INSTANTIATE(int)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic

@@ -2,8 +2,8 @@
 // Collective operations: every rank of the communicator calls them, in the same order. They throw
 // RunError if MPI fails. Counts may exceed 2^31.
 //
-//   all_reduce_sum(world, gradient);                    // a View: in place, on the device if MPI
-//   can do that const double worst = all_reduce_max(world, mine);
+//   all_reduce_sum(world, gradient);   // a View: in place, on the device if MPI can do that
+//   const double worst = all_reduce_max(world, mine);
 #pragma once
 #include <string>
 #include <type_traits>
@@ -12,27 +12,40 @@
 #include "base/shapes.hpp"
 #include "base/types.hpp"
 #include "comm/communicator.hpp"
-#include "comm/mpi_environment.hpp"
+#include "comm/messages.hpp"
+#include "comm/mpi_pointer.hpp"
 
 namespace elastic {
 
-/// data_i = sum over ranks of data_i, in place, on all ranks. T = float, double, index_t or int.
-/// Memory must be visible to MPI. In rank order if the communicator is deterministic.
+/// data_i = sum over ranks of data_i, in place, on all ranks; likewise the largest and the smallest
+/// (undefined for NaN). T = float, double, index_t or int. Memory must be visible to MPI. If the
+/// communicator is deterministic, floating-point sums have the order of comm/tree_sum.hpp, with the
+/// traffic of a ring; then memory must be visible to the host.
 template <class T>
 void all_reduce_sum(const Communicator& comm, T* data, index_t count);
+template <class T>
+void all_reduce_max(const Communicator& comm, T* data, index_t count);
+template <class T>
+void all_reduce_min(const Communicator& comm, T* data, index_t count);
 template <class T>
 void all_reduce_sum(const Communicator& comm, std::vector<T>& data) {
   all_reduce_sum(comm, data.data(), static_cast<index_t>(data.size()));
 }
 
-/// One value per rank in, the same value on all ranks out. T = double, index_t or int.
-template <class T>
-T all_reduce_max(const Communicator& comm, T value);
-template <class T>
-T all_reduce_min(const Communicator& comm, T value);
+/// One value per rank in, the same value on all ranks out.
 template <class T>
 T all_reduce_sum(const Communicator& comm, T value) {
   all_reduce_sum(comm, &value, 1);
+  return value;
+}
+template <class T>
+T all_reduce_max(const Communicator& comm, T value) {
+  all_reduce_max(comm, &value, 1);
+  return value;
+}
+template <class T>
+T all_reduce_min(const Communicator& comm, T value) {
+  all_reduce_min(comm, &value, 1);
   return value;
 }
 
@@ -53,40 +66,52 @@ std::vector<std::string> gather_strings(const Communicator& comm, const std::str
 
 void barrier(const Communicator& comm);
 
-namespace impl {
-
-/// Calls `operation(pointer)` with memory of `view` that MPI can use: the View itself where the
-/// host or MPI reaches it, else a host copy that is copied back afterwards.
-template <class V, class Operation>
-void with_mpi_pointer(const char* function, const V& view, const Operation& operation) {
-  ELASTIC_REQUIRE(view.span_is_contiguous(), "{}: the View has gaps between its rows", function);
-  Kokkos::fence();  // kernels that still write the View
-  constexpr bool on_host =
-      Kokkos::SpaceAccessibility<HostSpace, typename V::memory_space>::accessible;
-  if (on_host || mpi_is_device_aware()) {
-    operation(view.data());
-    return;
-  }
-  auto h_view = Kokkos::create_mirror_view_and_copy(HostSpace(), view);
-  operation(h_view.data());
-  Kokkos::deep_copy(view, h_view);
-}
-
-}  // namespace impl
-
 /// As above for Views (contiguous, any rank, in place). Waits for running kernels first.
 template <class S, class... Properties>
 void all_reduce_sum(const Communicator& comm, const Kokkos::View<S, Properties...>& view) {
   if (comm.size() == 1 || view.size() == 0) return;
-  impl::with_mpi_pointer("all_reduce_sum", view, [&](auto* data) {
-    all_reduce_sum(comm, data, static_cast<index_t>(view.size()));
+  using T = typename Kokkos::View<S, Properties...>::value_type;
+  impl::with_mpi_pointer("all_reduce_sum", view, impl::Access::read_write,
+                         comm.deterministic() && std::is_floating_point_v<T>, [&](T* data) {
+                           all_reduce_sum(comm, data, static_cast<index_t>(view.size()));
+                         });
+}
+template <class S, class... Properties>
+void all_reduce_max(const Communicator& comm, const Kokkos::View<S, Properties...>& view) {
+  if (comm.size() == 1 || view.size() == 0) return;
+  impl::with_mpi_pointer("all_reduce_max", view, impl::Access::read_write, false, [&](auto* data) {
+    all_reduce_max(comm, data, static_cast<index_t>(view.size()));
+  });
+}
+template <class S, class... Properties>
+void all_reduce_min(const Communicator& comm, const Kokkos::View<S, Properties...>& view) {
+  if (comm.size() == 1 || view.size() == 0) return;
+  impl::with_mpi_pointer("all_reduce_min", view, impl::Access::read_write, false, [&](auto* data) {
+    all_reduce_min(comm, data, static_cast<index_t>(view.size()));
   });
 }
 template <class S, class... Properties>
 void broadcast(const Communicator& comm, const Kokkos::View<S, Properties...>& view, int root = 0) {
   if (comm.size() == 1 || view.size() == 0) return;
-  impl::with_mpi_pointer("broadcast", view, [&](auto* data) {
+  impl::with_mpi_pointer("broadcast", view, impl::Access::read_write, false, [&](auto* data) {
     broadcast(comm, static_cast<void*>(data), view.size() * sizeof(*data), root);
+  });
+}
+
+/// Rank `to` gets `sent`, this rank gets `received` from rank `from` (both may be no_rank, the
+/// neighbour beyond the end; then `sent` is not read, `received` left as it is). Sizes may differ
+/// between ranks, but not between the two ends of a message.
+template <class S, class... Sent, class T, class... Received>
+void send_receive(const Communicator& comm, const Kokkos::View<S, Sent...>& sent, int to,
+                  const Kokkos::View<T, Received...>& received, int from) {
+  impl::with_mpi_pointer("send_receive", sent, impl::Access::read, false, [&](const auto* out) {
+    impl::with_mpi_pointer("send_receive", received, impl::Access::read_write, false,
+                           [&](auto* in) {
+                             Messages messages(comm);
+                             messages.receive(in, received.size() * sizeof(*in), from);
+                             messages.send(out, sent.size() * sizeof(*out), to);
+                             messages.wait();
+                           });
   });
 }
 

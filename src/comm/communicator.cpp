@@ -21,7 +21,8 @@ MPI_Comm duplicate(MPI_Comm comm) {
 Communicator Communicator::world() { return Communicator(duplicate(MPI_COMM_WORLD)); }
 Communicator Communicator::self() { return Communicator(duplicate(MPI_COMM_SELF)); }
 
-Communicator::Communicator(MPI_Comm owned) : m_handle(owned) {
+Communicator::Communicator(MPI_Comm owned, bool deterministic)
+    : m_handle(owned), m_deterministic(deterministic) {
   ELASTIC_CHECK_MPI(MPI_Comm_set_errhandler(m_handle, MPI_ERRORS_RETURN));
   ELASTIC_CHECK_MPI(MPI_Comm_rank(m_handle, &m_rank));
   ELASTIC_CHECK_MPI(MPI_Comm_size(m_handle, &m_size));
@@ -54,9 +55,14 @@ void Communicator::release() {
 Communicator Communicator::split(int color, int key) const {
   MPI_Comm part = MPI_COMM_NULL;
   ELASTIC_CHECK_MPI(MPI_Comm_split(m_handle, color, key, &part));
-  Communicator result(part);
-  result.m_deterministic = m_deterministic;
-  return result;
+  return Communicator(part, m_deterministic);
+}
+
+Communicator Communicator::split_by_node() const {
+  MPI_Comm node = MPI_COMM_NULL;
+  ELASTIC_CHECK_MPI(
+      MPI_Comm_split_type(m_handle, MPI_COMM_TYPE_SHARED, m_rank, MPI_INFO_NULL, &node));
+  return Communicator(node, m_deterministic);
 }
 
 }  // namespace elastic

@@ -19,19 +19,21 @@ class Communicator {
   /// Ranks with the same `color`, ordered by `key`, then by rank here; inherits the deterministic
   /// flag. Collective.
   Communicator split(int color, int key = 0) const;
+  /// Ranks that can share memory, in the order of here. Collective.
+  Communicator split_by_node() const;
 
   int rank() const { return m_rank; }
   int size() const { return m_size; }
   bool is_root() const { return m_rank == 0; }
   MPI_Comm handle() const { return m_handle; }
 
-  /// Floating-point sums are formed in rank order, ((x_0 + x_1) + x_2) + ..., so that they do not
-  /// depend on the algorithm that MPI picks. Set equally on all ranks.
+  /// Floating-point sums have the order of comm/tree_sum.hpp, so that they do not depend on the
+  /// algorithm that MPI picks. Set equally on all ranks.
   bool deterministic() const { return m_deterministic; }
   void set_deterministic(bool on) { m_deterministic = on; }
 
  private:
-  explicit Communicator(MPI_Comm owned);
+  explicit Communicator(MPI_Comm owned, bool deterministic = false);
   void release();
 
   MPI_Comm m_handle = MPI_COMM_NULL;

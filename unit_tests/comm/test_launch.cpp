@@ -74,6 +74,7 @@ TEST(OneRank, CollectivesLeaveTheValuesAlone) {
 
 TEST(Views, GapsBetweenRowsAreRefused) {
   const View2<float> parent("elastic::test", 3, 4);
-  EXPECT_THROW(impl::with_mpi_pointer("all_reduce_sum", prefix(parent, 3, 2), [](float*) {}),
+  EXPECT_THROW(impl::with_mpi_pointer("all_reduce_sum", prefix(parent, 3, 2),
+                                      impl::Access::read_write, false, [](float*) {}),
                ContractError);
 }
