@@ -44,6 +44,9 @@ std::optional<int> parse_command_line(int argc, char** argv, bool speaks, Comman
                  "Deck values from the command line: block/key=value ...");
   app.add_flag("--check", line.check, "Check the deck, print the plan, sizes and costs, and stop");
   app.add_flag("--resume", line.resume, "Continue from the newest checkpoint of the run folder");
+  app.add_option_function<std::string>(
+      "--walltime", [&](const auto& time) { line.overrides.push_back("job/walltime=" + time); },
+      "Save and stop before this time is up: MM, HH:MM:SS or D-HH:MM:SS (job/walltime)");
   auto* keys = app.add_option("--keys", line.keys_block,
                               "Print the reference of all deck keys, or of one block")
                    ->expected(0, 1);

@@ -12,7 +12,6 @@
 #include "train/plan_budgets.hpp"
 #include "train/plan_memory.hpp"
 #include "train/state_checkpoint.hpp"
-#include "train/stop_signal.hpp"
 
 namespace elastic {
 
@@ -91,7 +90,7 @@ ExitCode Run::execute() {
   log::info("{}", describe(m_curriculum, m_config));
   if (!train()) return ExitCode::requeue;
   if (m_config.job.has(Phase::slice) && m_state.elastic) slice_phase();
-  if (m_config.job.has(Phase::evaluate)) evaluate_phase();
+  if (m_config.job.has(Phase::evaluate) && !evaluate_phase()) return ExitCode::requeue;
   if (m_config.job.has(Phase::report)) report_phase();
   const index_t router = m_state.elastic ? m_state.elastic->router->parameters().num_elements() : 0;
   const PlanMemory plan = plan_memory(m_config, m_state.model->shape(), router);
@@ -100,7 +99,7 @@ ExitCode Run::execute() {
 }
 
 bool Run::train() {
-  const StopSignal signal;
+  start_clock();
   TrainStep step(m_comm, m_config, m_curriculum, m_arena);
   Progress progress(m_curriculum, m_state.step, m_config.output.every_steps, m_comm.is_root());
   const index_t first_step = m_state.step;
@@ -115,9 +114,7 @@ bool Run::train() {
     const StepMetrics metrics = step.run(m_state);
     seconds += wall_seconds() - start;
     progress.report(m_state.step, metrics);
-    const bool stopping = signal.requested(m_comm) || m_state.step == m_config.job.stop_after_step;
-    after_step(stage, metrics, stopping);
-    if (stopping && m_state.step < m_curriculum.total_steps) {
+    if (after_step(stage, metrics)) {
       progress.finish_line();
       log::info("stopped after step {}; {}", m_state.step,
                 m_config.checkpoint.save ? "continue with --resume" : "no checkpoint was saved");
@@ -182,7 +179,7 @@ StepValidation Run::validate(const Stage& stage) {
   return validation;
 }
 
-void Run::after_step(const Stage& stage, const StepMetrics& metrics, bool stopping) {
+bool Run::after_step(const Stage& stage, const StepMetrics& metrics) {
   const index_t step = m_state.step;
   const bool stage_ends = step == stage.last_step();
   const auto due = [&](index_t interval) { return interval > 0 && step % interval == 0; };
@@ -194,16 +191,37 @@ void Run::after_step(const Stage& stage, const StepMetrics& metrics, bool stoppi
       m_history->append_router(step, m_state);
     });
   }
-  if (stage_ends || stopping || due(m_config.checkpoint.every_steps)) save_checkpoint();
+  const bool saves = stage_ends || due(m_config.checkpoint.every_steps);
+  const bool must = must_stop(saves ? 2 : 1);
+  const bool stops =
+      must || (step == m_config.job.stop_after_step && step < m_curriculum.total_steps);
+  if (saves || stops) save_checkpoint();
+  return stops;
 }
 
 void Run::save_checkpoint() {
   if (!m_config.checkpoint.save) return;
   const Region region("checkpoint");
+  const double start = wall_seconds();
   on_root([&] {
     m_checkpoints.save(
         m_state.step, [&](CheckpointWriter& writer) { write_state(writer, m_state, m_deck.text); });
   });
+  m_wall_time.saved(wall_seconds() - start);
+}
+
+void Run::start_clock() {
+  constexpr double kBytesPerSecond = 2e8;  // of a slow file system, until a checkpoint was timed
+  on_root([&] {
+    if (const auto left = wall_time_left(m_config.job.walltime)) {
+      const double values = static_cast<double>(m_state.model->parameters().num_elements());
+      m_wall_time = WallTime(*left, 3 * sizeof(float) * values / kBytesPerSecond);
+    }
+  });
+}
+
+bool Run::must_stop(int num_saves) {
+  return m_signal.requested(m_comm, !m_wall_time.another_step_fits(num_saves));
 }
 
 }  // namespace elastic

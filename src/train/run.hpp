@@ -9,7 +9,9 @@
 #include "train/progress.hpp"
 #include "train/results.hpp"
 #include "train/run_history.hpp"
+#include "train/stop_signal.hpp"
 #include "train/train_state.hpp"
+#include "train/wall_time.hpp"
 
 namespace elastic {
 
@@ -27,13 +29,17 @@ class Run {
   /// Throws InputError now rather than after hours of training.
   void require_reachable_budgets(const ElasticSpace& space) const;
   bool train();  // false: stopped before the end
+  void start_clock();
+  /// Collective: a signal has come, or the time is up. `num_saves`: checkpoints to come until the
+  /// end of another step.
+  bool must_stop(int num_saves);
   void enter_stage(const Stage& stage);
   void rank_and_begin_elastic();
-  void after_step(const Stage& stage, const StepMetrics& metrics, bool stopping);
+  bool after_step(const Stage& stage, const StepMetrics& metrics);  // true: stop here
   StepValidation validate(const Stage& stage);
   void save_checkpoint();
   void slice_phase();
-  void evaluate_phase();
+  bool evaluate_phase();  // false: stopped before the end
   BudgetResult evaluate_budget(const SubmodelSpec& spec, bool trained);
   void write_model_file(const std::filesystem::path& path, std::size_t num_specs);
   void report_phase();
@@ -58,6 +64,8 @@ class Run {
   Ranking m_given_ranking;  // of a parent that was read
   std::unique_ptr<RunHistory> m_history;
   std::unique_ptr<Validation> m_validation;
+  StopSignal m_signal;
+  WallTime m_wall_time;  // of rank 0; the others have no limit
   std::vector<SubmodelSpec> m_specs;
   RunResults m_results;
 };

@@ -9,6 +9,7 @@
 #include "deck/reference.hpp"
 #include "deck/resolve.hpp"
 #include "train/run_config_schema.hpp"
+#include "train/wall_time.hpp"
 
 namespace elastic {
 namespace {
@@ -120,6 +121,8 @@ void check_phases(DeckReport& report, const RunConfig& config) {
 
 void check_all(DeckReport& report, const RunConfig& config) {
   check_phases(report, config);
+  if (!config.job.walltime.empty())
+    report_failure(report, "job", "walltime", [&] { parse_wall_time(config.job.walltime); });
   check_data(report, config.data);
   check_elastic(report, config.elastic);
   if (config.job.has(Phase::pretrain))

@@ -26,6 +26,7 @@ struct JobConfig {
   std::vector<std::string> phases = {"pretrain", "rank", "elastic", "slice", "evaluate", "report"};
   std::string parent;           // checkpoint that the parent is read from instead of pretraining
   index_t stop_after_step = 0;  // 0: run to the end
+  std::string walltime;         // Slurm's formats; empty: what Slurm says, if it runs the job
   std::string run_folder() const { return folder.empty() ? "runs/" + name : folder; }
   bool has(Phase phase) const;
 };

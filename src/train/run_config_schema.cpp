@@ -28,7 +28,10 @@ void bind_job(Schema& schema, JobConfig& job) {
           {.unit = "steps",
            .range = kCountOrNone,
            .help =
-               "Save a checkpoint and stop after this step of the whole plan; 0: run to the end."});
+               "Save a checkpoint and stop after this step of the whole plan; 0: run to the end."})
+      .bind("walltime", &job.walltime,
+            {.help = "Time the program may take, as MM, HH:MM:SS or D-HH:MM:SS: it saves a "
+                     "checkpoint and stops before; empty: what Slurm allows the job."});
 }
 
 void bind_model(Schema& schema, RunConfig& config) {

@@ -86,7 +86,7 @@ BudgetResult Run::evaluate_budget(const SubmodelSpec& spec, bool trained) {
   return result;
 }
 
-void Run::evaluate_phase() {
+bool Run::evaluate_phase() {
   const Region region("evaluate");
   const auto& parent = m_state.elastic ? *m_state.elastic->teacher : *m_state.model;
   const SubmodelSpec full = full_spec(parent.shape());
@@ -95,8 +95,16 @@ void Run::evaluate_phase() {
       m_validation->losses(parent, full, nullptr, last_seq_length()).cross_entropy;
   if (m_validation->has_problems())
     m_results.parent_accuracy = m_validation->accuracy(parent, full);
-  for (std::size_t i = 0; i < m_specs.size(); ++i)
+  // Without a step in this job, a new one would have no more time than this one had.
+  const bool trained = m_results.seconds > 0;
+  for (std::size_t i = 0; i < m_specs.size(); ++i) {
+    if (trained && must_stop(0)) {
+      log::info("stopped in the evaluation; continue with --resume");
+      return false;
+    }
     m_results.budgets.push_back(evaluate_budget(m_specs[i], i < m_config.elastic.budgets.size()));
+  }
+  return true;
 }
 
 void Run::report_phase() {

@@ -37,8 +37,8 @@ StopSignal::~StopSignal() {
   sigaltstack(&g_previous_stack, nullptr);
 }
 
-bool StopSignal::requested(const Communicator& comm) const {
-  return all_reduce_max(comm, static_cast<int>(g_received)) != 0;
+bool StopSignal::requested(const Communicator& comm, bool own_reason) const {
+  return all_reduce_max(comm, g_received != 0 || own_reason ? 1 : 0) != 0;
 }
 
 }  // namespace elastic

@@ -15,8 +15,8 @@ class StopSignal {
   ~StopSignal();
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
-  /// Collective: true on every rank if any rank has received a signal.
-  bool requested(const Communicator& comm) const;
+  /// Collective: true on every rank if any rank has received a signal or has a reason of its own.
+  bool requested(const Communicator& comm, bool own_reason = false) const;
 };
 
 }  // namespace elastic
