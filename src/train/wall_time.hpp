@@ -39,7 +39,7 @@ class WallTime {
   bool m_limited = false;
   Clock m_clock = wall_seconds;
   double m_end = 0, m_checkpoint = 0, m_margin = 0;  // seconds
-  double m_last = 0, m_saving = 0, m_slowest = 0;  // end of the last step; saved since; any step
+  double m_last = 0, m_saving = 0, m_slowest = 0;    // end of the last step; saved since; any step
 };
 
 }  // namespace elastic
