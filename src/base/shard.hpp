@@ -18,10 +18,14 @@ struct Shard {
 KOKKOS_INLINE_FUNCTION constexpr index_t local_count(index_t count, const Shard& shard) {
   return (count - shard.rank + shard.size - 1) / shard.size;
 }
+/// The global number of a local unit.
+KOKKOS_INLINE_FUNCTION constexpr index_t global_index(index_t local, const Shard& shard) {
+  return local * shard.size + shard.rank;
+}
 /// Where the local index i of an extent lies in the whole, which is dealt out in units of `unit`
 /// (0: every rank has all).
 KOKKOS_INLINE_FUNCTION constexpr index_t global_index(index_t i, index_t unit, const Shard& shard) {
-  return unit == 0 ? i : (i / unit * shard.size + shard.rank) * unit + i % unit;
+  return unit == 0 ? i : global_index(i / unit, shard) * unit + i % unit;
 }
 
 /// Residue classes of units in which deterministic sums over a dealt-out extent are formed: the

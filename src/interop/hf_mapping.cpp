@@ -9,7 +9,7 @@ namespace {
 /// All parameters of a model by name; nothing is allocated.
 class Declarations {
  public:
-  explicit Declarations(const ModelShape& shape) : m_stack(shape, m_store) {}
+  explicit Declarations(const ModelShape& shape) : m_stack(shape, TensorParallel(), m_store) {}
 
   /// The tensors of ours below each other, as one of theirs.
   HfTensor tensor(const std::string& name, const std::vector<std::string>& ours) const {

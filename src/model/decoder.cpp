@@ -82,8 +82,9 @@ View2<S> Decoder<S>::extend(const std::vector<token_t>& tokens, index_t begin, i
   Kokkos::deep_copy(m_context.exec, ids, HostView1<const token_t>(piece.data(), piece.size()));
   fence(m_context.exec, "elastic::decoder_tokens");  // `piece` ends here
   kernels::embedding_forward<S>(
-      m_context.exec, ids,
-      prefix(m_model.word_embeddings().value, m_model.shape().vocab_size, width), stream);
+      m_context.exec, ids, prefix(m_model.word_embeddings().value, m_model.num_my_words(), width),
+      stream, m_model.shard());
+  m_model.parallel().sum_all(stream);
   m_model.stack().extend(m_context, m_widths, m_position, stream, m_caches);
   m_position += count;
   m_oldest = std::max(m_oldest, m_position - m_history);
@@ -102,7 +103,7 @@ View2<const S> Decoder<S>::logits(const View2<S>& stream) {
                               m_widths.norm.params, normed, rstd);
   if (m_logits.extent_int(0) < count) m_logits = View2<S>("elastic::decoder_logits", count, vocab);
   const auto result = rows(m_logits, 0, count);
-  m_model.logits(m_context.exec, normed, result);
+  m_model.all_logits(m_context.exec, m_arena, normed, result);
   return result;
 }
 

@@ -6,7 +6,9 @@
 namespace elastic {
 
 template <class S>
-HybridStack<S>::HybridStack(const ModelShape& shape, ParameterStore<S>& store) : m_store(store) {
+HybridStack<S>::HybridStack(const ModelShape& shape, const TensorParallel& parallel,
+                            ParameterStore<S>& store)
+    : m_parallel(parallel), m_store(store) {
   for (index_t l = 0; l < shape.num_layers(); ++l) {
     m_norms.push_back(store.add({.name = fmt::format("layers.{}.norm.weight", l),
                                  .rows = 1,
@@ -29,14 +31,17 @@ std::vector<StackEntry<S>> HybridStack<S>::make_entries() const {
 template <class S>
 void HybridStack<S>::forward_layer(const LayerContext& context, const ActiveWidths<S>& widths,
                                    std::size_t l, StackEntry<S>& entry) const {
-  const index_t tokens = context.num_tokens();
-  entry.normed = context.arena->matrix<S>(tokens, widths.hidden);
-  entry.output = context.arena->matrix<S>(tokens, widths.hidden);
-  entry.rstd = context.arena->vector<S>(tokens);
+  Arena& arena = *context.arena;
+  const index_t tokens = entry.input.extent_int(0);
+  entry.normed = arena.matrix<S>(tokens, widths.hidden);
+  const auto partial = arena.matrix<S>(context.num_tokens(), widths.hidden);
+  entry.rstd = arena.vector<S>(tokens);
   const auto weight = prefix(m_store[m_norms[l]].value_vector(), widths.hidden);
   kernels::rmsnorm_forward<S>(context.exec, entry.input, weight, widths.hidden_mask.value,
                               widths.norm.params, entry.normed, entry.rstd);
-  m_layers[l]->forward(context, widths.layers[l], entry.normed, entry.output, *entry.saved);
+  entry.mixed = m_parallel.gather(arena, entry.normed, context.num_tokens());
+  m_layers[l]->forward(context, widths.layers[l], entry.mixed, partial, *entry.saved);
+  entry.output = m_parallel.sum(arena, partial);
 }
 
 template <class S>
@@ -49,7 +54,7 @@ void HybridStack<S>::forward(const LayerContext& context, const ActiveWidths<S>&
     auto& entry = entries[l];
     entry.input = h;
     if (keep != Keep::nothing) {
-      entry.input = context.arena->matrix<S>(context.num_tokens(), widths.hidden);
+      entry.input = context.arena->matrix<S>(h.extent_int(0), widths.hidden);
       Kokkos::deep_copy(context.exec, entry.input, h);
     }
     const auto mark = context.arena->mark();
@@ -67,13 +72,15 @@ void HybridStack<S>::backward_layer(const LayerContext& context, const ActiveWid
                                     const View2<S>& dh) const {
   Arena& arena = *context.arena;
   const auto& active = widths.layers[l];
-  const index_t tokens = context.num_tokens();
+  const index_t tokens = dh.extent_int(0);
   const auto doutput = arena.matrix<S>(tokens, widths.hidden),
-             dnormed = arena.matrix<S>(tokens, widths.hidden);
+             dmixed = arena.matrix<S>(context.num_tokens(), widths.hidden);
   kernels::residual_add_backward<S>(context.exec, dh, entry.output, widths.hidden_mask.value,
                                     active.gamma, doutput, widths.hidden_mask.gradient,
                                     active.dgamma);
-  m_layers[l]->backward(context, active, doutput, entry.normed, *entry.saved, dnormed);
+  m_layers[l]->backward(context, active, m_parallel.gather(arena, doutput, context.num_tokens()),
+                        entry.mixed, *entry.saved, dmixed);
+  const auto dnormed = m_parallel.sum(arena, dmixed);
   const auto& norm = m_store[m_norms[l]];
   const auto workspace = arena.vector<S>(kernels::rmsnorm_workspace_size(tokens, widths.hidden));
   kernels::rmsnorm_backward<S>(context.exec, dnormed, entry.input,
@@ -110,7 +117,7 @@ void HybridStack<S>::extend(const LayerContext& context, const ActiveWidths<S>& 
                                 prefix(m_store[m_norms[l]].value_vector(), widths.hidden), {},
                                 widths.norm.params, normed, rstd);
     m_layers[l]->extend(context, active, normed, position, *caches[l], output);
-    kernels::residual_add_forward<S>(context.exec, output, {}, active.gamma, h);
+    kernels::residual_add_forward<S>(context.exec, m_parallel.sum_all(output), {}, active.gamma, h);
   }
 }
 

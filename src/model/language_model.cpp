@@ -3,6 +3,7 @@
 
 #include "kernels/embedding.hpp"
 #include "kernels/gemm.hpp"
+#include "kernels/interleave_columns.hpp"
 
 namespace elastic {
 namespace {
@@ -11,15 +12,19 @@ index_t add_vocabulary_tensor(ParameterStore<S>& store, const char* name, const 
   return store.add({.name = name,
                     .rows = shape.vocab_size,
                     .columns = shape.hidden_size,
-                    .column_dim = Dim::hidden});
+                    .column_dim = Dim::hidden,
+                    .row_unit = 1});
 }
 }  // namespace
 
 template <class S>
-LanguageModel<S>::LanguageModel(const ModelShape& shape, bool frozen)
+LanguageModel<S>::LanguageModel(const ModelShape& shape, bool frozen,
+                                const TensorParallel& parallel)
     : m_shape(shape),
+      m_parallel(parallel),
+      m_store(parallel.shard()),
       m_embeddings(add_vocabulary_tensor(m_store, "word_embeddings", shape)),
-      m_stack(shape, m_store),
+      m_stack(shape, parallel, m_store),
       m_final_norm(m_store.add({.name = "final_norm.weight",
                                 .rows = 1,
                                 .columns = shape.hidden_size,
@@ -44,35 +49,39 @@ void LanguageModel<S>::forward(const LayerContext& context, const ActiveWidths<S
                                const StackObserver<S>& observer) const {
   Arena& arena = *context.arena;
   const index_t num_tokens = context.num_tokens(), width = widths.hidden;
-  pass.stream = arena.matrix<S>(num_tokens, width);
-  pass.hidden = arena.matrix<S>(num_tokens, width);
-  pass.rstd = arena.vector<S>(num_tokens);
+  const auto partial = arena.matrix<S>(num_tokens, width);
   kernels::embedding_forward<S>(context.exec, tokens,
-                                prefix(word_embeddings().value, m_shape.vocab_size, width),
-                                pass.stream);
+                                prefix(word_embeddings().value, num_my_words(), width), partial,
+                                shard());
+  pass.stream = m_parallel.sum(arena, partial);
+  const index_t num_mine = pass.stream.extent_int(0);
+  const auto normed = arena.matrix<S>(num_mine, width);
+  pass.rstd = arena.vector<S>(num_mine);
   m_stack.forward(context, widths, pass.keep, pass.stream, pass.entries, observer);
   kernels::rmsnorm_forward<S>(context.exec, pass.stream, prefix(final_norm().value_vector(), width),
-                              widths.hidden_mask.value, widths.norm.params, pass.hidden, pass.rstd);
+                              widths.hidden_mask.value, widths.norm.params, normed, pass.rstd);
+  pass.hidden = m_parallel.gather(arena, normed, num_tokens);
 }
 
 template <class S>
 void LanguageModel<S>::backward(const LayerContext& context, const ActiveWidths<S>& widths,
                                 View1<const token_t> tokens, ForwardPass<S>& pass,
-                                View2<const S> dhidden) const {
+                                const View2<S>& dhidden) const {
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
-  const index_t num_tokens = context.num_tokens(), width = widths.hidden;
-  const auto dstream = arena.matrix<S>(num_tokens, width);
-  const auto workspace = arena.vector<S>(kernels::rmsnorm_workspace_size(num_tokens, width));
+  const index_t num_mine = pass.stream.extent_int(0), width = widths.hidden;
+  const auto dstream = arena.matrix<S>(num_mine, width);
+  const auto workspace = arena.vector<S>(kernels::rmsnorm_workspace_size(num_mine, width));
   Kokkos::deep_copy(context.exec, dstream, S(0));
-  kernels::rmsnorm_backward<S>(context.exec, dhidden, pass.stream,
+  kernels::rmsnorm_backward<S>(context.exec, m_parallel.sum(arena, dhidden), pass.stream,
                                prefix(final_norm().value_vector(), width), widths.hidden_mask.value,
                                pass.rstd, widths.norm.params, dstream,
                                prefix(final_norm().gradient_vector(), width),
                                widths.hidden_mask.gradient, widths.norm.dscale, workspace);
   m_stack.backward(context, widths, pass.keep, dstream, pass.entries);
-  kernels::embedding_backward<S>(context.exec, tokens, dstream,
-                                 prefix(word_embeddings().gradient, m_shape.vocab_size, width));
+  kernels::embedding_backward<S>(
+      context.exec, tokens, m_parallel.gather(arena, dstream, context.num_tokens()),
+      prefix(word_embeddings().gradient, num_my_words(), width), shard());
 }
 
 template <class S>
@@ -80,7 +89,22 @@ void LanguageModel<S>::logits(const ExecutionSpace& exec, View2<const S> hidden,
                               const View2<S>& out) const {
   const index_t width = hidden.extent_int(1);
   kernels::gemm<S>(exec, kernels::Transpose::no, kernels::Transpose::yes, 1, hidden,
-                   prefix(output_layer().value, m_shape.vocab_size, width), 0, out);
+                   prefix(output_layer().value, num_my_words(), width), 0, out);
+}
+
+template <class S>
+void LanguageModel<S>::all_logits(const ExecutionSpace& exec, Arena& arena, View2<const S> hidden,
+                                  const View2<S>& out) const {
+  if (!m_parallel.group()) return logits(exec, hidden, out);
+  const Arena::Scope scope(arena);
+  const index_t count = hidden.extent_int(0), ranks = shard().size;
+  // Ranks may differ by one word: every rank sends as many columns as the first has.
+  const index_t words = local_count(m_shape.vocab_size, {0, static_cast<int>(ranks)});
+  const auto mine = arena.matrix<S>(count, words);
+  const auto all = arena.matrix<S>(ranks * count, words);
+  logits(exec, hidden, prefix(mine, count, num_my_words()));
+  m_parallel.gather_equal(mine, all);
+  kernels::interleave_columns<S>(exec, all, ranks, out);
 }
 
 template class LanguageModel<float>;

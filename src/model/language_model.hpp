@@ -10,41 +10,57 @@ namespace elastic {
 template <class S>
 struct ForwardPass {
   Keep keep = Keep::nothing;
-  View2<S> stream;  ///< [T, D] residual stream after the last layer
+  View2<S> stream;  ///< [T', D] residual stream after the last layer, this rank's tokens
   View2<S> hidden;  ///< [T, D] after the final norm: what the output layer reads
-  View1<S> rstd;    ///< [T]
+  View1<S> rstd;    ///< [T']
   std::vector<StackEntry<S>> entries;
 };
 
 template <class S>
 class LanguageModel {
  public:
-  /// All values zero; see initialization.hpp. A frozen model has no gradients.
-  explicit LanguageModel(const ModelShape& shape, bool frozen = false);
+  /// All values zero; see initialization.hpp. A frozen model has no gradients. Of several
+  /// tensor-parallel ranks, each holds its units of the whole model that `shape` describes.
+  explicit LanguageModel(const ModelShape& shape, bool frozen = false,
+                         const TensorParallel& parallel = {});
   LanguageModel(const LanguageModel&) = delete;
   LanguageModel& operator=(const LanguageModel&) = delete;
 
-  const ModelShape& shape() const { return m_shape; }
+  const ModelShape& shape() const { return m_shape; }  ///< of the whole model
+  const TensorParallel& parallel() const { return m_parallel; }
+  Shard shard() const { return m_parallel.shard(); }
   ParameterStore<S>& parameters() { return m_store; }
   const ParameterStore<S>& parameters() const { return m_store; }
-  const Parameter<S>& word_embeddings() const { return m_store[m_embeddings]; }  ///< [V, D]
-  const Parameter<S>& output_layer() const { return m_store[m_output]; }         ///< [V, D]
-  const Parameter<S>& final_norm() const { return m_store[m_final_norm]; }       ///< [D]
+  /// [V', D]: this rank's words
+  const Parameter<S>& word_embeddings() const { return m_store[m_embeddings]; }
+  const Parameter<S>& output_layer() const { return m_store[m_output]; }    ///< [V', D]
+  index_t num_my_words() const { return output_layer().rows; }              ///< V'
+  const Parameter<S>& final_norm() const { return m_store[m_final_norm]; }  ///< [D]
   const HybridStack<S>& stack() const { return m_stack; }
   ForwardPass<S> make_pass(Keep keep) const;
+  /// Exact widths of a submodel, or of the whole model, on this rank.
+  ActiveWidths<S> widths(const SubmodelSpec& spec) const {
+    return prefix_widths<S>(m_shape, spec, shard());
+  }
+  ActiveWidths<S> full_widths() const { return widths(full_spec(m_shape)); }
 
   /// [in] tokens [T]; fills `pass`.
   void forward(const LayerContext& context, const ActiveWidths<S>& widths,
                View1<const token_t> tokens, ForwardPass<S>& pass,
                const StackObserver<S>& observer = {}) const;
-  /// [in] dhidden [T, D]: gradient by pass.hidden. Parameter, mask and scale gradients accumulate.
+  /// [in, out] dhidden [T, D]: gradient by pass.hidden, this rank's part of a sum over the
+  /// tensor-parallel ranks; changed. Parameter, mask and scale gradients accumulate.
   void backward(const LayerContext& context, const ActiveWidths<S>& widths,
-                View1<const token_t> tokens, ForwardPass<S>& pass, View2<const S> dhidden) const;
-  /// Logits of some rows of `hidden`: [t, V] = hidden W_output^T.
+                View1<const token_t> tokens, ForwardPass<S>& pass, const View2<S>& dhidden) const;
+  /// Logits of some rows of `hidden` and this rank's words: [t, V'] = hidden W_output^T.
   void logits(const ExecutionSpace& exec, View2<const S> hidden, const View2<S>& out) const;
+  /// Logits of all words, [t, V], on every rank.
+  void all_logits(const ExecutionSpace& exec, Arena& arena, View2<const S> hidden,
+                  const View2<S>& out) const;
 
  private:
   ModelShape m_shape;
+  TensorParallel m_parallel;
   ParameterStore<S> m_store;
   index_t m_embeddings;
   HybridStack<S> m_stack;

@@ -7,6 +7,8 @@
 #include "kernels/gemm.hpp"
 #include "kernels/global_norm.hpp"
 #include "kernels/kl_divergence.hpp"
+#include "comm/collectives.hpp"
+#include "layers/unit_sum.hpp"
 
 namespace elastic {
 namespace {
@@ -20,9 +22,11 @@ struct Chunk {
   View2<const S> hidden;  // [t, D]
   index_t begin, end;
 
-  index_t vocab() const { return model.shape().vocab_size; }
+  index_t count() const { return end - begin; }
+  /// Null for one rank.
+  const Communicator* group() const { return model.parallel().group(); }
   View2<S> logits() const {
-    const auto out = context.arena->matrix<S>(end - begin, vocab());
+    const auto out = context.arena->matrix<S>(count(), model.num_my_words());
     model.logits(context.exec, hidden, out);
     return out;
   }
@@ -30,14 +34,13 @@ struct Chunk {
   View1<T> rows_of(const View1<T>& all) const {
     return Kokkos::subview(all, Range(begin, end));
   }
-  /// Sends d loss / d logits back to the hidden states (added) and to the output layer (added).
-  void backward(const View2<S>& dlogits, const View2<S>& dhidden) const {
+  /// Sends d loss / d logits back to the hidden states and to the output layer (both added).
+  void backward(const View2<S>& dlogits, UnitSum<S>& dhidden) const {
     const auto& output = model.output_layer();
     const index_t width = hidden.extent_int(1);
-    kernels::gemm<S>(context.exec, kNo, kNo, 1, dlogits, prefix(output.value, vocab(), width), 1,
-                     rows(dhidden, begin, end));
+    dhidden.add_rows(dlogits, output.value, Blocks::units(model.num_my_words()));
     kernels::gemm<S>(context.exec, kYes, kNo, 1, dlogits, hidden, 1,
-                     prefix(output.gradient, vocab(), width));
+                     prefix(output.gradient, model.num_my_words(), width));
   }
 };
 
@@ -55,25 +58,55 @@ void for_each_chunk(const LayerContext& context, const LanguageModel<S>& model,
 
 template <class S>
 double cross_entropy_sum(const Chunk<S>& chunk, const LossTargets<S>& targets, bool gradient,
-                         double factor, const View2<S>& logits) {
-  const auto loss = chunk.context.arena->template vector<S>(chunk.end - chunk.begin);
-  kernels::cross_entropy<S>(chunk.context.exec, chunk.rows_of(targets.targets),
-                            chunk.rows_of(targets.weight), gradient, static_cast<S>(factor), logits,
-                            loss);
-  return kernels::sum<S>(chunk.context.exec, loss);
+                         double factor_, const View2<S>& logits) {
+  const auto& exec = chunk.context.exec;
+  Arena& arena = *chunk.context.arena;
+  const auto words = chunk.rows_of(targets.targets);
+  const auto weight = chunk.rows_of(targets.weight);
+  const auto factor = static_cast<S>(factor_);
+  const auto loss = arena.vector<S>(chunk.count());
+  if (const Communicator* group = chunk.group()) {
+    const Shard shard = chunk.model.shard();
+    const auto maximum = arena.vector<S>(chunk.count());
+    const auto sums = arena.matrix<S>(chunk.count(), 2);
+    kernels::cross_entropy_maxima<S>(exec, weight, logits, maximum);
+    all_reduce_max(*group, maximum);
+    kernels::cross_entropy_sums<S>(exec, words, weight, shard, logits, maximum, sums);
+    all_reduce_sum(*group, sums);
+    kernels::cross_entropy_finish<S>(exec, words, weight, shard, maximum, sums, gradient, factor,
+                                     logits, loss);
+  } else {
+    kernels::cross_entropy<S>(exec, words, weight, gradient, factor, logits, loss);
+  }
+  return kernels::sum<S>(exec, loss);
 }
 
 template <class S>
 double kl_sum(const Chunk<S>& chunk, const LossTargets<S>& targets, const TeacherStates<S>& teacher,
-              double temperature, bool gradient, double factor, const View2<S>& logits) {
-  const Arena::Scope scope(*chunk.context.arena);
+              double temperature, bool gradient, double factor_, const View2<S>& logits) {
+  const auto& exec = chunk.context.exec;
+  Arena& arena = *chunk.context.arena;
+  const Arena::Scope scope(arena);
   const Chunk<S> source{chunk.context, *teacher.model,
                         Kokkos::subview(teacher.hidden, Range(chunk.begin, chunk.end), Kokkos::ALL),
                         chunk.begin, chunk.end};
-  const auto loss = chunk.context.arena->template vector<S>(chunk.end - chunk.begin);
-  kernels::kl_divergence<S>(chunk.context.exec, source.logits(), chunk.rows_of(targets.weight),
-                            temperature, gradient, static_cast<S>(factor), logits, loss);
-  return kernels::sum<S>(chunk.context.exec, loss);
+  const auto weight = chunk.rows_of(targets.weight);
+  const auto factor = static_cast<S>(factor_);
+  const auto loss = arena.vector<S>(chunk.count());
+  const View2<S> p = source.logits();
+  if (const Communicator* group = chunk.group()) {
+    const auto maxima = arena.matrix<S>(chunk.count(), 2), sums = arena.matrix<S>(chunk.count(), 3);
+    kernels::kl_divergence_maxima<S>(exec, p, weight, logits, maxima);
+    all_reduce_max(*group, maxima);
+    kernels::kl_divergence_sums<S>(exec, p, weight, chunk.model.shard(), temperature, logits,
+                                   maxima, sums);
+    all_reduce_sum(*group, sums);
+    kernels::kl_divergence_finish<S>(exec, p, weight, temperature, maxima, sums, gradient, factor,
+                                     logits, loss);
+  } else {
+    kernels::kl_divergence<S>(exec, p, weight, temperature, gradient, factor, logits, loss);
+  }
+  return kernels::sum<S>(exec, loss);
 }
 }  // namespace
 
@@ -98,22 +131,27 @@ LossSums differentiate_losses(const LayerContext& context, const LanguageModel<S
                               double factor, const View2<S>& dhidden) {
   ELASTIC_REQUIRE(config.distillation_weight == 0 || teacher.model, "distillation needs a teacher");
   LossSums sums;
-  Kokkos::deep_copy(context.exec, dhidden, S(0));
+  if (config.cross_entropy_weight == 0 && config.distillation_weight == 0) {
+    Kokkos::deep_copy(context.exec, dhidden, S(0));
+    return sums;
+  }
   for_each_chunk<S>(context, model, hidden, config.tokens_per_chunk, [&](const Chunk<S>& chunk) {
+    UnitSum<S> sum(context, model.shard(), rows(dhidden, chunk.begin, chunk.end));
     if (config.cross_entropy_weight != 0) {
       const Arena::Scope scope(*context.arena);
       const auto logits = chunk.logits();
       sums.cross_entropy +=
           cross_entropy_sum<S>(chunk, targets, true, factor * config.cross_entropy_weight, logits);
-      chunk.backward(logits, dhidden);
+      chunk.backward(logits, sum);
     }
     if (config.distillation_weight != 0) {
       const Arena::Scope scope(*context.arena);
       const auto logits = chunk.logits();
       sums.kl += kl_sum<S>(chunk, targets, teacher, config.temperature, true,
                            factor * config.distillation_weight, logits);
-      chunk.backward(logits, dhidden);
+      chunk.backward(logits, sum);
     }
+    sum.finish();
   });
   return sums;
 }

@@ -5,6 +5,18 @@
 
 namespace elastic {
 
+namespace {
+/// Of global indices those that this rank holds, as local ones.
+std::vector<index_t> localised(std::vector<index_t> indices, index_t unit, const Shard& shard) {
+  if (unit == 0 || shard.size == 1) return indices;
+  std::vector<index_t> mine;
+  for (const index_t i : indices)
+    if (i / unit % shard.size == shard.rank)
+      mine.push_back(i / unit / shard.size * unit + i % unit);
+  return mine;
+}
+}  // namespace
+
 std::vector<index_t> kept_layers(const SubmodelSpec& spec) {
   std::vector<index_t> kept;
   for (std::size_t l = 0; l < spec.layers.size(); ++l)
@@ -25,7 +37,8 @@ template <class S>
 std::unique_ptr<LanguageModel<S>> slice_model(const LanguageModel<S>& parent,
                                               const SubmodelSpec& spec, bool frozen) {
   check_spec(parent.shape(), spec);
-  auto sliced = std::make_unique<LanguageModel<S>>(sliced_shape(parent.shape(), spec), frozen);
+  auto sliced = std::make_unique<LanguageModel<S>>(sliced_shape(parent.shape(), spec), frozen,
+                                                   parent.parallel());
   const auto h_values = Kokkos::create_mirror_view(sliced->parameters().values());
   const auto h_parent = Kokkos::create_mirror_view(parent.parameters().values());
   Kokkos::deep_copy(h_parent, parent.parameters().values());
@@ -34,16 +47,18 @@ std::unique_ptr<LanguageModel<S>> slice_model(const LanguageModel<S>& parent,
     if (name.empty()) continue;
     const auto* to = sliced->parameters().find(name);
     ELASTIC_REQUIRE(to != nullptr, "sliced model has no tensor {}", name);
-    const auto rows =
-        kept_indices(parent.shape(), spec, from.info.row_dim, from.info.layer, from.info.rows);
-    const auto columns = kept_indices(parent.shape(), spec, from.info.column_dim, from.info.layer,
-                                      from.info.columns);
+    const auto& info = from.info;
+    const auto kept = [&](Dim dim, index_t extent, index_t unit) {
+      return localised(kept_indices(parent.shape(), spec, dim, info.layer, extent), unit,
+                       parent.shard());
+    };
+    const auto rows = kept(info.row_dim, info.rows, info.row_unit);
+    const auto columns = kept(info.column_dim, info.columns, info.column_unit);
     require_shape("slice_model", name.c_str(), to->value, static_cast<index_t>(rows.size()),
                   static_cast<index_t>(columns.size()));
     index_t i = to->offset;
     for (const index_t r : rows)
-      for (const index_t c : columns)
-        h_values(i++) = h_parent(from.offset + r * from.info.columns + c);
+      for (const index_t c : columns) h_values(i++) = h_parent(from.offset + r * from.columns + c);
   }
   Kokkos::deep_copy(sliced->parameters().values(), h_values);
   return sliced;

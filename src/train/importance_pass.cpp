@@ -47,7 +47,7 @@ void ImportancePass::for_each_batch(const Body& body) {
 
 ImportanceScores ImportancePass::width_scores(const LanguageModel<float>& parent) {
   const ModelShape& shape = parent.shape();
-  const auto widths = prefix_widths<float>(shape, full_spec(shape));
+  const auto widths = parent.full_widths();
   View1<float> hidden("elastic::hidden_score", shape.hidden_size);
   std::vector<View1<float>> layers;
   for (const auto& layer : shape.layers) layers.emplace_back("elastic::layer_score", layer.inner());
@@ -68,8 +68,7 @@ ImportanceScores ImportancePass::width_scores(const LanguageModel<float>& parent
 
 double ImportancePass::logit_error(const LanguageModel<float>& parent, const SubmodelSpec& spec) {
   const ModelShape& shape = parent.shape();
-  const auto full = prefix_widths<float>(shape, full_spec(shape)),
-             cut = prefix_widths<float>(shape, spec);
+  const auto full = parent.full_widths(), cut = parent.widths(spec);
   std::vector<double> sums(2, 0.0);
   for_each_batch([&](const LayerContext& context) {
     auto full_pass = parent.make_pass(Keep::nothing), cut_pass = parent.make_pass(Keep::nothing);
@@ -82,8 +81,8 @@ double ImportancePass::logit_error(const LanguageModel<float>& parent, const Sub
       const auto a = m_arena.matrix<float>(count, shape.vocab_size),
                  b = m_arena.matrix<float>(count, shape.vocab_size);
       const auto difference = m_arena.vector<float>(count), norm = m_arena.vector<float>(count);
-      parent.logits(m_exec, rows(full_pass.hidden, begin, end), a);
-      parent.logits(m_exec, rows(cut_pass.hidden, begin, end), b);
+      parent.all_logits(m_exec, m_arena, rows(full_pass.hidden, begin, end), a);
+      parent.all_logits(m_exec, m_arena, rows(cut_pass.hidden, begin, end), b);
       kernels::squared_difference<float>(m_exec, a, b, difference, norm);
       sums[0] += kernels::sum<float>(m_exec, difference);
       sums[1] += kernels::sum<float>(m_exec, norm);

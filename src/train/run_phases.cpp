@@ -72,9 +72,10 @@ BudgetResult Run::evaluate_budget(const SubmodelSpec& spec, bool trained) {
     result.accuracy = m_validation->accuracy(model, spec);
     result.accuracy_cut_untrained = m_validation->accuracy(teacher, spec);
   }
-  const auto prefix = prefix_widths<float>(shape, spec), masked = masked_widths<float>(shape, spec);
+  const auto prefix = model.widths(spec),
+             masked = masked_widths<float>(shape, spec, false, model.shard());
   const auto sliced = slice_model(model, spec);
-  const auto sliced_full = prefix_widths<float>(sliced->shape(), full_spec(sliced->shape()));
+  const auto sliced_full = sliced->full_widths();
   result.max_abs_diff_sliced_vs_prefix =
       m_validation->max_logit_difference(model, prefix, *sliced, sliced_full, seq_length);
   result.max_abs_diff_masked_vs_prefix =

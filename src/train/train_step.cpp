@@ -89,7 +89,7 @@ void TrainStep::train_parent(TrainState& state, const Batch& batch, Sums& sums) 
   const Arena::Scope scope(m_arena);
   const auto context = m_batch.context(m_exec, m_arena);
   const auto& model = *state.model;
-  const auto widths = prefix_widths<float>(model.shape(), full_spec(model.shape()));
+  const auto widths = model.full_widths();
   auto pass = model.make_pass(keep_mode(m_config));
   {
     const Region region("forward");
@@ -163,9 +163,8 @@ void TrainStep::train_elastic(TrainState& state, const Stage& stage, index_t mic
   TeacherStates<float> states;
   if (m_config.distill.distillation_weight != 0) {
     const Region region("teacher");
-    teacher.forward(m_batch.context(m_exec, m_arena),
-                    prefix_widths<float>(teacher.shape(), full_spec(teacher.shape())),
-                    m_batch.tokens(), pass);
+    teacher.forward(m_batch.context(m_exec, m_arena), teacher.full_widths(), m_batch.tokens(),
+                    pass);
     states = {.model = &teacher, .hidden = pass.hidden};
   }
   const auto temperature = m_config.router.schedule.at(m_curriculum.router_progress(step));

@@ -39,7 +39,7 @@ Validation::Validation(const Communicator& comm, const RunConfig& config, Arena&
 std::vector<double> Validation::loss_sums(const LanguageModel<float>& model,
                                           const SubmodelSpec& spec,
                                           const LanguageModel<float>* teacher, index_t seq_length) {
-  const auto widths = prefix_widths<float>(model.shape(), spec);
+  const auto widths = model.widths(spec);
   std::vector<double> sums(3, 0.0);  // tokens, cross-entropy, KL
   const index_t size = std::min(m_config.parallel.micro_batch_size, m_config.evaluate.samples);
   for (index_t b = m_comm.rank(); b * size < m_config.evaluate.samples; b += m_comm.size()) {
@@ -51,8 +51,7 @@ std::vector<double> Validation::loss_sums(const LanguageModel<float>& model,
     TeacherStates<float> states;
     if (teacher) {
       auto teacher_pass = teacher->make_pass(Keep::nothing);
-      teacher->forward(context, prefix_widths<float>(teacher->shape(), full_spec(teacher->shape())),
-                       m_batch.tokens(), teacher_pass);
+      teacher->forward(context, teacher->full_widths(), m_batch.tokens(), teacher_pass);
       states = {.model = teacher, .hidden = teacher_pass.hidden};
     }
     model.forward(context, widths, m_batch.tokens(), pass);
@@ -78,7 +77,7 @@ ValidationResult Validation::losses(const LanguageModel<float>& model, const Sub
 double Validation::right_answers(const LanguageModel<float>& model, const SubmodelSpec& spec) {
   const ReasoningProblems problems(
       reasoning_config(m_config), static_cast<std::uint32_t>(m_config.job.seed), kValidationStream);
-  const auto widths = prefix_widths<float>(model.shape(), spec);
+  const auto widths = model.widths(spec);
   const index_t total = m_config.evaluate.problems,
                 share = (total + m_comm.size() - 1) / m_comm.size();
   const index_t begin = m_comm.rank() * share, end = std::min(total, begin + share);
@@ -127,8 +126,8 @@ double Validation::max_logit_difference(const LanguageModel<float>& a,
   for (index_t begin = 0; begin < tokens; begin += chunk) {
     const index_t end = std::min(tokens, begin + chunk);
     const auto a_rows = rows(a_logits, 0, end - begin), b_rows = rows(b_logits, 0, end - begin);
-    a.logits(m_exec, rows(a_hidden, begin, end), a_rows);
-    b.logits(m_exec, rows(b_hidden, begin, end), b_rows);
+    a.all_logits(m_exec, m_arena, rows(a_hidden, begin, end), a_rows);
+    b.all_logits(m_exec, m_arena, rows(b_hidden, begin, end), b_rows);
     kernels::max_abs_difference<float>(m_exec, a_rows, b_rows,
                                        Kokkos::subview(difference, Range(begin, end)));
   }

@@ -7,13 +7,24 @@
 
 namespace elastic::test {
 
-/// Uniform numbers in (-size, size); norm weights around 1.
+/// This rank's part of a whole tensor.
+template <class S, class T>
+std::vector<S> part_of_whole(const ParameterStore<S>& store, const Parameter<S>& p,
+                             const std::vector<T>& whole) {
+  const GlobalPosition position = store.global_position(p);
+  std::vector<S> part(static_cast<std::size_t>(p.size()));
+  for (index_t i = 0; i < p.size(); ++i) part[i] = static_cast<S>(whole[position(i)]);
+  return part;
+}
+
+/// Uniform numbers in (-size, size); norm weights around 1. The same on any number of ranks.
 template <class S>
 void randomize(const ParameterStore<S>& store, std::uint32_t seed, double size = 0.7) {
   for (const auto& p : store) {
     const bool norm = p.info.name.ends_with("norm.weight");
-    assign(p.value, random_values<S>(p.info.rows * p.info.columns, seed++, norm ? 0.5 : -size,
-                                     norm ? 1.5 : size));
+    const auto whole = random_values<S>(p.info.rows * p.info.columns, seed++, norm ? 0.5 : -size,
+                                        norm ? 1.5 : size);
+    assign(p.value, part_of_whole(store, p, whole));
   }
 }
 

@@ -44,8 +44,9 @@ double gradient_error(const Loss& loss, const V& x, const V& gradient) {
 template <class S>
 struct ModelProblem {
   /// Rows of the given documents; one document means no segments.
-  ModelProblem(const ModelShape& shape, index_t batch, const std::vector<index_t>& documents)
-      : model(shape) {
+  ModelProblem(const ModelShape& shape, index_t batch, const std::vector<index_t>& documents,
+               const TensorParallel& parallel = {})
+      : model(shape, false, parallel) {
     index_t length = 0;
     for (const index_t n : documents) length += n;
     context = {.exec = {}, .arena = &arena, .batch = batch, .seq_length = length, .segment = {}};
@@ -63,7 +64,7 @@ struct ModelProblem {
   void add_teacher() {
     auto shape = make_shape("-", 9, {}, {}, {LayerKind::mlp, 6});
     shape.vocab_size = model.shape().vocab_size;
-    teacher_model = std::make_unique<LanguageModel<S>>(shape, true);
+    teacher_model = std::make_unique<LanguageModel<S>>(shape, true, model.parallel());
     randomize(teacher_model->parameters(), 55, 0.8);
     teacher_hidden = random_matrix<S>(context.num_tokens(), 9, 56);
     config = {.cross_entropy_weight = 0.7, .distillation_weight = 0.4, .temperature = 1.5};
@@ -76,7 +77,7 @@ struct ModelProblem {
     auto pass = model.make_pass(Keep::nothing);
     model.forward(context, widths, tokens, pass);
     const auto out = arena.template matrix<S>(context.num_tokens(), model.shape().vocab_size);
-    model.logits(context.exec, pass.hidden, out);
+    model.all_logits(context.exec, arena, pass.hidden, out);
     return to_host(out);
   }
   LossSums evaluate(const ActiveWidths<S>& widths) {
@@ -103,9 +104,7 @@ struct ModelProblem {
     model.backward(context, widths, tokens, pass, dhidden);
     return sums;
   }
-  ActiveWidths<S> full_widths() const {
-    return prefix_widths<S>(model.shape(), full_spec(model.shape()));
-  }
+  ActiveWidths<S> full_widths() const { return model.full_widths(); }
 
   LanguageModel<S> model;
   Arena arena;

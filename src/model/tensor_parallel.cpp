@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/tensor_parallel.hpp"
+
+#include "base/region.hpp"
+#include "comm/collectives.hpp"
+#include "comm/split_collectives.hpp"
+
+namespace elastic {
+
+Range TensorParallel::my_tokens(index_t tokens) const {
+  if (!m_sequence_parallel) return {0, tokens};
+  const index_t rank = m_group->rank(), size = m_group->size();
+  return {tokens * rank / size, tokens * (rank + 1) / size};
+}
+
+template <class S>
+View2<S> TensorParallel::gather(Arena& arena, const View2<S>& mine, index_t tokens) const {
+  if (!m_sequence_parallel) return mine;
+  const Region region("tensor_parallel");
+  const auto all = arena.matrix<S>(tokens, mine.extent_int(1));
+  all_gather_rows(*m_group, mine, all);
+  return all;
+}
+
+template <class S>
+View2<S> TensorParallel::sum(Arena& arena, const View2<S>& partial) const {
+  if (!m_sequence_parallel) return sum_all(partial);
+  const Region region("tensor_parallel");
+  const auto mine = arena.matrix<S>(num_my_tokens(partial.extent_int(0)), partial.extent_int(1));
+  reduce_scatter_rows(*m_group, partial, mine);
+  return mine;
+}
+
+template <class S>
+View2<S> TensorParallel::sum_all(const View2<S>& partial) const {
+  if (!group()) return partial;
+  const Region region("tensor_parallel");
+  all_reduce_sum(*m_group, partial);
+  return partial;
+}
+
+template <class S>
+void TensorParallel::gather_equal(const View2<S>& mine, const View2<S>& all) const {
+  const Region region("tensor_parallel");
+  all_gather_rows(*m_group, mine, all);
+}
+
+#define ELASTIC_INSTANTIATE(S)                                                         \
+  template View2<S> TensorParallel::gather<S>(Arena&, const View2<S>&, index_t) const; \
+  template View2<S> TensorParallel::sum<S>(Arena&, const View2<S>&) const;             \
+  template View2<S> TensorParallel::sum_all<S>(const View2<S>&) const;                 \
+  template void TensorParallel::gather_equal<S>(const View2<S>&, const View2<S>&) const;
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
+
+}  // namespace elastic
