@@ -1,15 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums over whole buffers that decide about a step: sum of squares (gradient norm) and plain sums (losses), in a fixed order.
+// Sums over whole buffers that decide about a step: sum of squares (gradient norm) and plain sums
+// (losses), in a fixed order; and a sum of squares that has the same bits in any order.
+//
+// All return to the host and wait for exec. They take their workspace [norm_workspace(n)] from the
+// caller; without one they allocate. n is the length of x, or of all parts together.
 #pragma once
+#include <vector>
+
 #include "base/types.hpp"
 
 namespace elastic::kernels {
 
-/// sum_i x_i^2, in double over blocks of fixed size; the order depends on n only. Returns to the host (waits for exec).
+/// Pieces of one buffer, or several buffers.
 template <class S>
-double sum_of_squares(const ExecutionSpace& exec, In1<S> x);
-/// sum_i x_i, likewise.
+using Parts = std::type_identity_t<std::vector<View1<const S>>>;
+
+/// Numbers of workspace for `parts` with n elements altogether.
+constexpr index_t norm_workspace(index_t n, index_t parts = 1) { return 2 * (n / 4096 + parts); }
+
+/// sum_i x_i^2 over all parts, in double over blocks of fixed size; the order depends on the
+/// lengths of the parts only.
 template <class S>
-double sum(const ExecutionSpace& exec, In1<S> x);
+double sum_of_squares(const ExecutionSpace& exec, const Parts<S>& parts,
+                      const View1<double>& workspace = {});
+/// sum_i x_i of one buffer, likewise.
+template <class S>
+double sum(const ExecutionSpace& exec, In1<S> x, const View1<double>& workspace = {});
+
+/// max_i x_i^2 in double; infinite if any x_i is not finite; 0 for nothing.
+template <class S>
+double largest_square(const ExecutionSpace& exec, const Parts<S>& parts,
+                      const View1<double>& workspace = {});
+
+/// A sum of squares in units of 2^(e - 28) and 2^(e - 56), 2^e the first even power of two above
+/// the largest square. Members are added over parts and ranks, in any order.
+struct FixedSquares {
+  index_t high = 0, low = 0;
+  index_t count = 0;  ///< squares in the sum: at most 2^35
+
+  /// The sum, wrong by at most count * 2^-55 * largest and one rounding. Throws ContractError for
+  /// more than 2^35 squares.
+  double value(double largest) const;
+};
+/// sum_i x_i^2, each rounded to the units of `largest` >= all x_i^2, which must be finite and the
+/// same on all ranks (largest_square, then its maximum over ranks).
+template <class S>
+FixedSquares sum_of_squares_fixed(const ExecutionSpace& exec, const Parts<S>& parts, double largest,
+                                  const View1<double>& workspace = {});
 
 }  // namespace elastic::kernels

@@ -15,7 +15,7 @@ GradientClip clip_gradients(const ExecutionSpace& exec,
                             double factor) {
   ELASTIC_REQUIRE(max_norm >= 0, "max_norm is {}", max_norm);
   double squares = 0;
-  for (const auto& buffer : gradients) squares += kernels::sum_of_squares<S>(exec, buffer);
+  for (const auto& buffer : gradients) squares += kernels::sum_of_squares<S>(exec, {buffer});
   GradientClip result;
   result.norm = std::abs(factor) * std::sqrt(squares);
   result.scale = factor;
