@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Rules of the files: licence in the first line, ASCII, short, no tabs, nothing unfinished, no paths of one machine; a
-# README.md in every folder of src/.
+# README.md in every folder of src/; fixtures of 2 MB at most in all.
 import re
 
 import tree
@@ -10,6 +10,7 @@ BUILD = ("CMakeLists.txt", ".cmake", ".in", ".json", ".yaml")
 FOLDERS = ["src", "unit_tests", "benchmarks", "scripts", "cmake", "jobscripts", "input", ".ci/run", "CMakeLists.txt",
            "CMakePresets.json", "spack.yaml"]
 MAX_LINES = 500
+MAX_FIXTURE_BYTES = 2_000_000
 UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX)\b")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:wo" r"rk|ho" r"me|ro" r"ot|Us" r"ers)/")
 
@@ -22,6 +23,9 @@ def check(root):
     for folder in sorted((root / "src").iterdir()):
         if folder.is_dir() and not (folder / "README.md").exists():
             yield f"{folder.relative_to(root)}: has no README.md"
+    fixtures = sum(file.stat().st_size for file in tree.files(root, ["unit_tests/fixtures"], [""]))
+    if fixtures > MAX_FIXTURE_BYTES:
+        yield f"unit_tests/fixtures: {fixtures} bytes, at most {MAX_FIXTURE_BYTES}"
 
 
 def check_text(name, content, is_code):

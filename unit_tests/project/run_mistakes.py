@@ -79,6 +79,14 @@ class Refused(RunTest):
         for wrong in (["--no-such-flag"], ["inspect"], ["slice", "x.h5"]):
             self.assertIn("--help", self.refused(*wrong))
 
+    def test_help_is_ours(self):
+        # Kokkos and MPI have a --help, too.
+        for verb in ([], ["import"], ["export"], ["generate"], ["logits"], ["slice"], ["inspect"], ["evaluate"]):
+            output = self.elastic(2, *verb, "--help")
+            self.assertEqual(output.count("Usage: "), 1, output)
+            self.assertIn(" ".join(["Usage: elastic.x", *verb]), output)
+            self.assertNotIn("kokkos", output.lower())
+
     def test_folder_that_cannot_be_made(self):
         file = self.write("file", "a file")
         self.assertIn("file/run", self.refused(self.deck, f"job/folder={file}/run", code=RUNTIME))

@@ -134,6 +134,12 @@ class FileRules(TreeTest):
         (self.root / "src/new").mkdir(parents=True)
         self.assertEqual(self.problems(file_rules), "src/new: has no README.md")
 
+    def test_size_of_fixtures(self):
+        for size, problems in ((2_000_000, ""), (2_000_001, "unit_tests/fixtures: 2000001 bytes, at most 2000000")):
+            self.write("unit_tests/fixtures/hf/x.h5", "x" * size)
+            self.write("src/base/README.md", "")
+            self.assertEqual(self.problems(file_rules), problems)
+
 
 class DocsCodeBlocks(TreeTest):
     def check_text(self, text):

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+# Hugging Face folders out of a run and back: for every budget the prefix in the elastic model, the sliced file, the
+# exported and re-imported file and an implementation of its own (nemotron_h_reference.py) on the exported folder give the
+# same logits. That implementation in turn gives the logits of the transformers library (fixtures/make_hf_fixtures.py).
+import pathlib
+import random
+import unittest
+
+import h5py
+import numpy as np
+from nemotron_h_reference import Model, metadata, numbers, read_config, stored_tensors, weight_files
+from run_support import RunTest, Settings, main, tensors
+
+BUDGETS = ["1", "0.75", "0.5", "0.6"]  # the last one was never trained
+ROUNDING = 1e-5     # fp32 sums in another order, relative to the largest logit
+REFERENCE = 2e-4    # fp32 against fp64, absolute
+FAR = 1e-2          # what is not the same differs by more
+BRIEF = ["pretrain/steps=12", "stage1/steps=6", "stage2/steps=3", "evaluate/problems=0", "evaluate/every_steps=0",
+         "evaluate/extra_budgets=0.6", "elastic/mamba_head_dim=16,12", "checkpoint/save=false"]
+
+
+def difference(a, b):
+    return float(np.abs(a - b).max())
+
+
+class Reference(unittest.TestCase):
+    """Anchors the reference to transformers."""
+
+    def test_fixtures(self):
+        hf = pathlib.Path(Settings.root, "unit_tests/fixtures/hf")
+        models = sorted(path.parent for path in hf.glob("*/expected.safetensors"))
+        self.assertGreaterEqual(len(models), 4)
+        for folder in models:
+            tokens = numbers(folder / "expected.safetensors")["tokens"]
+            for part in filter(pathlib.Path.exists, (folder, folder / "sliced")):
+                expected = numbers(part / "expected.safetensors")["logits"]
+                self.assertLessEqual({"torch", "transformers"}, metadata(part / "expected.safetensors").keys())
+                model = Model(part)
+                for row, logits in zip(tokens, expected):
+                    self.assertLess(difference(model.logits(row), logits), REFERENCE, part)
+                self.assertGreater(difference(expected[0], expected[1]), FAR)
+
+
+class Exported(RunTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        draw = random.Random(3)
+        cls.tokens = [draw.randrange(64) for _ in range(50)]
+        cls.write("ids.txt", " ".join(map(str, cls.tokens)))
+
+    def logits(self, checkpoint, *budget):
+        out = self.path("logits.h5")
+        self.elastic(1, "logits", self.path(checkpoint), *budget, "--tokens", self.path("ids.txt"), "--out", out)
+        with h5py.File(out, "r") as file:
+            return file["logits"][...].astype(np.float64)
+
+    def check_budgets(self, run, budgets, *options):
+        """Submodels of a run; returns the configs of the exported folders."""
+        configs, seen = {}, []
+        for name in budgets:
+            with self.subTest(run=run, budget=name):
+                folder, again = f"{run}/hf-{name}", f"{run}/again-{name}.h5"
+                self.elastic(2, "export", self.path(f"{run}/model.h5"), "--budget", name, "--out", self.path(folder),
+                             *options)
+                self.elastic(2, "import", self.path(folder), self.path(again))
+                prefix = self.logits(f"{run}/model.h5", "--budget", name)
+                sliced = self.logits(f"{run}/submodels/{name}.h5")
+                returned = self.logits(again)
+                size = max(1, float(np.abs(prefix).max()))
+                self.assertLess(difference(prefix, sliced), ROUNDING * size)
+                if name == "1":  # the whole model is exported in the order from before the ranking
+                    self.assertLess(difference(returned, sliced), ROUNDING * size)
+                else:
+                    self.assertEqual(difference(returned, sliced), 0)
+                    self.assert_same_tensors(f"{run}/submodels/{name}.h5", again)
+                self.assertLess(difference(Model(self.path(folder)).logits(self.tokens), prefix), REFERENCE)
+                for other in seen:
+                    self.assertGreater(difference(prefix, other), FAR)
+                seen.append(prefix)
+                configs[name] = read_config(self.path(f"{folder}/config.json"))
+        self.assertEqual(len(configs), len(budgets))
+        return configs
+
+    def assert_same_tensors(self, a, b):
+        first, second = ({name: content for name, content in tensors(self.path(file)).items()
+                          if name.startswith("model/")} for file in (a, b))
+        self.assertGreater(len(first), 10)
+        self.assertEqual(first, second)
+
+    def test_equal_layers(self):
+        self.run_deck("equal", *BRIEF, "elastic/per_layer=")
+        configs = self.check_budgets("equal", BUDGETS)
+        self.assertFalse(any("block_configs" in config for config in configs.values()))
+        widths = {(c["hidden_size"], c["mamba_num_heads"], c["mamba_head_dim"], c["num_attention_heads"],
+                   c["intermediate_size"], c["num_hidden_layers"]) for c in configs.values()}
+        self.assertEqual(len(widths), len(BUDGETS))
+
+    def test_layers_that_differ(self):
+        self.run_deck("differ", *BRIEF, "elastic/per_layer=ffn_hidden_size,mamba_num_heads,mamba_head_dim")
+        configs = self.check_budgets("differ", BUDGETS[1:3], "--heterogeneous")
+        self.assertTrue(any("block_configs" in config for config in configs.values()))
+
+    def test_imported_again_without_training_is_the_same_folder(self):
+        # Two trips through the files, all element types, on 1 and 2 ranks.
+        hf = pathlib.Path(Settings.root, "unit_tests/fixtures/hf")
+        for ranks, name in enumerate(("groups", "gqa", "tied", "bf16", "fp16")):
+            file, out = self.path(f"{name}.h5"), pathlib.Path(self.path(f"hf-{name}"))
+            self.elastic(1 + ranks % 2, "import", hf / name, file)
+            self.elastic(2 - ranks % 2, "export", file, "--out", out)
+            before, after = ({name: content for path in weight_files(folder)
+                              for name, content in stored_tensors(path).items()} for folder in (hf / name, out))
+            self.assertGreater(len(before), 10, name)
+            self.assertEqual(before, after, name)
+
+
+if __name__ == "__main__":
+    main()
