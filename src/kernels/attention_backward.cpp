@@ -37,12 +37,15 @@ struct BackwardScratch {
   }
 };
 
-/// A pair of tiles: position of the first query and key, and how many there are.
+/// A pair of tiles: the first query in its span and the first key, and how many there are.
 struct TilePair {
   index_t query, queries, key, keys;
-  /// Distance from the first key to the first query.
-  KOKKOS_INLINE_FUNCTION index_t offset() const { return query - key; }
+  index_t offset;  ///< distance from the position of the first key to that of the first query
 };
+/// The largest multiple of `lanes` that is not above n.
+KOKKOS_INLINE_FUNCTION index_t floor_to_lanes(index_t n) {
+  return n >= 0 ? n / lanes * lanes : -((-n + lanes - 1) / lanes * lanes);
+}
 
 template <class S>
 struct BackwardTeam {
@@ -50,8 +53,8 @@ struct BackwardTeam {
   View2<const S> dout, q, k, v, out, lse;
   View1<const token_t> segment;
   View2<S> dq;
-  View2<S> dk_heads, dv_heads;  ///< [T, A*C]
-  View2<S> deltas;              ///< [A, T]
+  View2<S> dk_heads, dv_heads;  ///< [B*L', A*C]
+  View2<S> deltas;              ///< [A, B*L]
   TeamScratch memory;
 
   KOKKOS_INLINE_FUNCTION void operator()(const Team& team) const {
@@ -60,10 +63,10 @@ struct BackwardTeam {
     const AttentionHead head(shape, segment, team.league_rank() / shape.num_heads, head_index);
     ScratchCarver carver = memory.carver(team);
     const BackwardScratch<S> scratch(carver, C);
-    const index_t row = head.first_token;
+    const index_t row = head.first_key, all_keys = shape.num_keys();
     prepare(team, head, head_index);
-    for (index_t key = 0; key < L; key += attention_tile) {
-      const index_t keys = math::min(attention_tile, L - key);
+    for (index_t key = 0; key < all_keys; key += attention_tile) {
+      const index_t keys = math::min(attention_tile, all_keys - key);
       const S *const k0 = &k(row + key, head.kv_column), *const v0 = &v(row + key, head.kv_column);
       pack(team, scratch.k, k0, leading_dimension(k), keys, C);
       pack_transposed(team, scratch.k_transposed, attention_tile, k0, leading_dimension(k), keys,
@@ -75,9 +78,12 @@ struct BackwardTeam {
         scratch.dk[i] = 0;
         scratch.dv[i] = 0;
       });
-      for (index_t query = key; query < L; query += attention_tile) {
-        if (!head.interact(query, key + keys - 1)) break;
-        const TilePair pair{query, math::min(attention_tile, L - query), key, keys};
+      const index_t first = math::max(index_t(0), key - shape.q_begin);
+      for (index_t query = first / attention_tile * attention_tile; query < L;
+           query += attention_tile) {
+        const index_t position = shape.q_begin + query;
+        if (!head.interact(position, key + keys - 1)) break;
+        const TilePair pair{query, math::min(attention_tile, L - query), key, keys, position - key};
         load_queries(team, scratch, head, head_index, pair);
         probabilities(team, scratch, pair);
         add_key_gradients(team, scratch, pair);
@@ -100,7 +106,7 @@ struct BackwardTeam {
                                       index_t head_index) const {
     const index_t C = shape.head_dim;
     for_each_row(team, shape.seq_length, [&](index_t i) {
-      const index_t row = head.first_token + i;
+      const index_t row = head.first_query + i;
       const S *const d = &dout(row, head.q_column), *const o = &out(row, head.q_column);
       S* const dq_row = &dq(row, head.q_column);
       S sum = 0;
@@ -114,12 +120,12 @@ struct BackwardTeam {
   KOKKOS_INLINE_FUNCTION void load_queries(const Team& team, const BackwardScratch<S>& scratch,
                                            const AttentionHead& head, index_t head_index,
                                            const TilePair& pair) const {
-    const index_t row = head.first_token + pair.query;
+    const index_t row = head.first_query + pair.query;
     pack(team, scratch.q, &q(row, head.q_column), leading_dimension(q), pair.queries,
          shape.head_dim);
     pack(team, scratch.dout, &dout(row, head.q_column), leading_dimension(dout), pair.queries,
          shape.head_dim);
-    head.load_segments(team, pair.query, pair.queries, scratch.q_segment);
+    head.load_segments(team, shape.q_begin + pair.query, pair.queries, scratch.q_segment);
     for_each_row(team, pair.queries, [&](index_t i) {
       scratch.lse[i] = lse(row + i, head_index);
       scratch.delta[i] = deltas(head_index, row + i);
@@ -131,8 +137,8 @@ struct BackwardTeam {
     const index_t C = shape.head_dim, ld = padded(C);
     const S scale = attention_scale<S>(shape);
     for_each_tile(team, pair.queries, attention_tile, [&](index_t i0, index_t j0) {
-      const index_t offset = pair.offset() + i0 - j0;
-      if (offset + tile_rows <= 0) return;
+      const index_t offset = pair.offset + i0 - j0;
+      if (i0 + tile_rows <= floor_to_lanes(j0 - pair.offset)) return;
       Tile<S> s, dp;
       multiply_rows(s, scratch.q + i0 * ld, ld, scratch.k_transposed + j0, attention_tile, C);
       multiply_rows(dp, scratch.dout + i0 * ld, ld, scratch.v_transposed + j0, attention_tile, C);
@@ -160,7 +166,7 @@ struct BackwardTeam {
                                                 const TilePair& pair) const {
     const index_t C = shape.head_dim, ld = padded(C);
     for_each_tile(team, pair.keys, C, [&](index_t j, index_t c) {
-      const index_t first = math::max(index_t(0), (j - pair.offset()) / lanes * lanes);
+      const index_t first = math::max(index_t(0), floor_to_lanes(j - pair.offset));
       Tile<S> tile;
       load(tile, scratch.dv + j * ld + c, ld);
       tile.multiply_add(scratch.p + j, attention_tile, scratch.dout + c, ld, first, pair.queries);
@@ -177,10 +183,10 @@ struct BackwardTeam {
                                                   const TilePair& pair) const {
     const index_t C = shape.head_dim, ld = padded(C);
     for_each_tile(team, pair.queries, C, [&](index_t i, index_t c) {
-      const index_t end = math::min(pair.keys, i + tile_rows + pair.offset());
+      const index_t end = math::min(pair.keys, i + tile_rows + pair.offset);
       Tile<S> tile;
       multiply_rows(tile, scratch.ds + i * attention_tile, attention_tile, scratch.k + c, ld, end);
-      tile.add_to(&dq(head.first_token + pair.query + i, head.q_column + c), leading_dimension(dq),
+      tile.add_to(&dq(head.first_query + pair.query + i, head.q_column + c), leading_dimension(dq),
                   pair.queries - i, C - c);
     });
   }
@@ -210,7 +216,7 @@ void sum_heads(const ExecutionSpace& exec, View2<const S> heads, View2<S> target
 }  // namespace
 
 index_t attention_workspace_size(const AttentionShape& shape) {
-  return shape.batch * shape.seq_length * shape.num_heads * (2 * shape.head_dim + 1);
+  return shape.batch * shape.num_heads * (2 * shape.num_keys() * shape.head_dim + shape.seq_length);
 }
 
 template <class S>
@@ -219,17 +225,18 @@ void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape,
                         InOut2<S> dq, InOut2<S> dk, InOut2<S> dv, InOut1<S> workspace) {
   constexpr auto name = "attention_backward";
   const index_t T = shape.batch * shape.seq_length, A = shape.num_heads, C = shape.head_dim;
-  require_attention_shapes(name, shape, T, T, q, k, v, out);
-  require_attention_shapes(name, shape, T, T, dq, dk, dv, dout);
+  const index_t keys = shape.batch * shape.num_keys();
+  require_attention_shapes(name, shape, T, q, k, v, out);
+  require_attention_shapes(name, shape, T, dq, dk, dv, dout);
   require_shape(name, "lse", lse, T, A);
-  require_shape_or_empty(name, "segment", segment, T);
+  require_shape_or_empty(name, "segment", segment, keys);
   ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= attention_workspace_size(shape),
                   "{}: workspace has {} elements, needs {}", name, workspace.extent(0),
                   attention_workspace_size(shape));
   if (T == 0 || A == 0) return;
   S* const base = workspace.data();
-  const View2<S> dk_heads(base, T, A * C), dv_heads(base + T * A * C, T, A * C);
-  const View2<S> deltas(base + 2 * T * A * C, A, T);
+  const View2<S> dk_heads(base, keys, A * C), dv_heads(base + keys * A * C, keys, A * C);
+  const View2<S> deltas(base + 2 * keys * A * C, A, T);
   ScratchCarver counter(nullptr);
   [[maybe_unused]] const BackwardScratch<S> layout(counter, C);
   const BackwardTeam<S> body{shape,

@@ -46,22 +46,23 @@ struct ForwardTeam {
     const index_t L = shape.seq_length, C = shape.head_dim, tiles = query_tiles();
     const index_t rank = team.league_rank(), head_index = rank / tiles % shape.num_heads;
     const AttentionHead head(shape, segment, rank / tiles / shape.num_heads, head_index);
-    const index_t begin = rank % tiles * attention_tile;
-    const index_t queries = math::min(attention_tile, L - begin);
+    const index_t first = rank % tiles * attention_tile,
+                  queries = math::min(attention_tile, L - first);
+    const index_t begin = shape.q_begin + first;  // position of the tile
     ScratchCarver carver = memory.carver(team);
     const ForwardScratch<S> scratch(carver, C);
 
-    const index_t row = head.first_token + begin;
+    const index_t row = head.first_query + first;
     pack_transposed(team, scratch.q_transposed, attention_tile, &q(row, head.q_column),
                     leading_dimension(q), queries, C);
     head.load_segments(team, begin, queries, scratch.q_segment);
     clear(team, scratch);
     for (index_t key = 0; key < begin + queries; key += attention_tile) {
-      const index_t keys = math::min(attention_tile, L - key);
+      const index_t keys = math::min(attention_tile, shape.num_keys() - key);
       if (!head.interact(begin, key + keys - 1)) continue;
-      pack(team, scratch.k, &k(head.first_token + key, head.kv_column), leading_dimension(k), keys,
+      pack(team, scratch.k, &k(head.first_key + key, head.kv_column), leading_dimension(k), keys,
            C);
-      pack(team, scratch.v, &v(head.first_token + key, head.kv_column), leading_dimension(v), keys,
+      pack(team, scratch.v, &v(head.first_key + key, head.kv_column), leading_dimension(v), keys,
            C);
       head.load_segments(team, key, keys, scratch.k_segment);
       score(team, scratch, begin - key, keys);
@@ -173,9 +174,9 @@ template <class S>
 void attention_forward(const ExecutionSpace& exec, const AttentionShape& shape, In2<S> q, In2<S> k,
                        In2<S> v, In1<token_t> segment, InOut2<S> out, InOut2<S> lse) {
   const index_t T = shape.batch * shape.seq_length;
-  require_attention_shapes("attention_forward", shape, T, T, q, k, v, out);
+  require_attention_shapes("attention_forward", shape, T, q, k, v, out);
   require_shape("attention_forward", "lse", lse, T, shape.num_heads);
-  require_shape_or_empty("attention_forward", "segment", segment, T);
+  require_shape_or_empty("attention_forward", "segment", segment, shape.batch * shape.num_keys());
   if (T == 0 || shape.num_heads == 0) return;
   ScratchCarver counter(nullptr);
   [[maybe_unused]] const ForwardScratch<S> layout(counter, shape.head_dim);

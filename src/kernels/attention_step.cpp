@@ -31,7 +31,7 @@ struct StepTeam {
       S part = 0;  // every thread of the team sums the same
       for (index_t j = 0; j < keys; ++j) part += vector_exp(scores[j] - maximum);
       total = total * correction + part;
-      const S* const v0 = &v_cache(head.first_token + key, head.kv_column);
+      const S* const v0 = &v_cache(head.first_key + key, head.kv_column);
       const index_t stride = leading_dimension(v_cache);
       constexpr index_t width = on_host ? lanes : 1;
       for_each_row(team, (C + width - 1) / width, [&](index_t block) {
@@ -56,7 +56,7 @@ struct StepTeam {
     const S scale = attention_scale<S>(shape);
     const S* const q0 = &q(batch, head.q_column);
     for_each_row(team, keys, [&](index_t j) {
-      const S* const k_row = &k_cache(head.first_token + key + j, head.kv_column);
+      const S* const k_row = &k_cache(head.first_key + key + j, head.kv_column);
       S dot = 0;
       ELASTIC_SIMD_SUM(dot)
       for (index_t c = 0; c < C; ++c) dot += q0[c] * k_row[c];
@@ -72,8 +72,7 @@ struct StepTeam {
 template <class S>
 void attention_step(const ExecutionSpace& exec, const AttentionShape& shape, index_t length,
                     In2<S> q, In2<S> k_cache, In2<S> v_cache, InOut2<S> out) {
-  require_attention_shapes("attention_step", shape, shape.batch, shape.batch * shape.seq_length, q,
-                           k_cache, v_cache, out);
+  require_attention_shapes("attention_step", shape, shape.batch, q, k_cache, v_cache, out);
   ELASTIC_REQUIRE(length > 0 && length <= shape.seq_length, "attention_step: length {} of {}",
                   length, shape.seq_length);
   const index_t teams = shape.batch * shape.num_heads;

@@ -27,21 +27,23 @@ KOKKOS_INLINE_FUNCTION S attention_scale(const AttentionShape& shape) {
 
 /// Sequence b, head a and its KV head of one team, and the segments of the sequence.
 struct AttentionHead {
-  index_t first_token;     ///< b * L
+  index_t first_query;     ///< b * L
+  index_t first_key;       ///< b * L'
   index_t q_column;        ///< a * C
   index_t kv_column;       ///< (a % R) * C
-  const token_t* segment;  ///< [L] or null
+  const token_t* segment;  ///< [L'] or null
 
   KOKKOS_INLINE_FUNCTION AttentionHead(const AttentionShape& shape, View1<const token_t> segments,
                                        index_t batch, index_t head)
-      : first_token(batch * shape.seq_length),
+      : first_query(batch * shape.seq_length),
+        first_key(batch * shape.num_keys()),
         q_column(head * shape.head_dim),
         kv_column(head % shape.num_groups * shape.head_dim),
-        segment(segments.extent(0) == 0 ? nullptr : segments.data() + first_token) {}
+        segment(segments.extent(0) == 0 ? nullptr : segments.data() + first_key) {}
 
-  /// Segments do not decrease, so only the ends of two tiles need a look.
-  KOKKOS_INLINE_FUNCTION bool interact(index_t first_query, index_t last_key) const {
-    return segment == nullptr || segment[last_key] >= segment[first_query];
+  /// Of positions. Segments do not decrease, so only the ends of two tiles need a look.
+  KOKKOS_INLINE_FUNCTION bool interact(index_t query, index_t last_key) const {
+    return segment == nullptr || segment[last_key] >= segment[query];
   }
   /// target[i] = segment of position begin + i.
   KOKKOS_INLINE_FUNCTION void load_segments(const Team& team, index_t begin, index_t count,
@@ -101,10 +103,14 @@ struct TeamScratch {
   }
 };
 
-/// Preconditions of all attention functions: queries [q_rows, A*C], keys and values [kv_rows, R*C].
+/// Preconditions of all attention functions: queries [q_rows, A*C], keys and values [B*L', R*C].
 template <class Q, class K, class O>
 void require_attention_shapes(const char* function, const AttentionShape& shape, index_t q_rows,
-                              index_t kv_rows, const Q& q, const K& k, const K& v, const O& out) {
+                              const Q& q, const K& k, const K& v, const O& out) {
+  const index_t kv_rows = shape.batch * shape.num_keys();
+  ELASTIC_REQUIRE(shape.q_begin >= 0 && shape.q_begin + shape.seq_length <= shape.num_keys(),
+                  "{}: {} queries from {} on, {} keys", function, shape.seq_length, shape.q_begin,
+                  shape.num_keys());
   ELASTIC_REQUIRE(shape.num_groups > 0 && shape.num_heads % shape.num_groups == 0,
                   "{}: {} heads in {} groups", function, shape.num_heads, shape.num_groups);
   const index_t C = shape.head_dim;
@@ -114,10 +120,11 @@ void require_attention_shapes(const char* function, const AttentionShape& shape,
   require_shape(function, "out", out, q_rows, shape.num_heads * C);
 }
 
-/// Multiply-adds of the visible half of L x L scores per head and channel, both sequences counted.
+/// Multiply-adds of the visible scores per head and channel, all sequences counted.
 inline double attention_pairs(const AttentionShape& shape) {
-  const auto L = static_cast<double>(shape.seq_length);
-  return static_cast<double>(shape.batch * shape.num_heads * shape.head_dim) * L * (L + 1) / 2;
+  const auto L = static_cast<double>(shape.seq_length), begin = static_cast<double>(shape.q_begin);
+  return static_cast<double>(shape.batch * shape.num_heads * shape.head_dim) * L *
+         (begin + (L + 1) / 2);
 }
 
 }  // namespace elastic::kernels

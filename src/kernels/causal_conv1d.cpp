@@ -5,56 +5,86 @@
 #include "kernels/causal_conv1d.hpp"
 
 #include "base/region.hpp"
-#include "base/shapes.hpp"
+#include "kernels/row_loops.hpp"
 #include "kernels/vector_exp.hpp"
 
 namespace elastic::kernels {
 namespace {
 constexpr index_t max_width = 8;
-constexpr index_t rows_of_block = 64;
 constexpr index_t channels_of_block = std::is_same_v<MemorySpace, HostSpace> ? 128 : 1;
+
+/// The inputs that rows see: those of their sequence in u, before these those of the past.
+template <class S>
+struct Signal {
+  View2<const S> u;
+  View1<const token_t> segment;
+  index_t length;  ///< L
+  View2<const S> past;
+  View1<const token_t> past_segment;
+  index_t past_length;  ///< n
+
+  Signal(const View2<const S>& u_, const View1<const token_t>& segment_, index_t length_,
+         const ConvolutionPast<S>& before)
+      : u(u_),
+        segment(segment_),
+        length(length_),
+        past(before.u),
+        past_segment(before.segment),
+        past_length(static_cast<index_t>(before.u.extent(0)) * length_ /
+                    math::max<index_t>(1, static_cast<index_t>(u_.extent(0)))) {}
+
+  /// Row of the past that lies `back` positions before row t, which is at `position` < back.
+  KOKKOS_INLINE_FUNCTION index_t past_row(index_t t, index_t position, index_t back) const {
+    return (t / length + 1) * past_length + position - back;
+  }
+  /// Number of positions before row t, at most `most`, that it sees.
+  KOKKOS_INLINE_FUNCTION index_t reach(index_t t, index_t most) const {
+    const index_t position = t % length, inside = math::min(most, position),
+                  all = math::min(most, position + past_length);
+    if (segment.extent(0) == 0) return all;
+    for (index_t s = 1; s <= inside; ++s)
+      if (segment(t - s) != segment(t)) return s - 1;
+    for (index_t s = inside + 1; s <= all; ++s)
+      if (past_segment(past_row(t, position, s)) != segment(t)) return s - 1;
+    return all;
+  }
+  /// `row`, which points into row t of u, moved `back` <= reach positions back.
+  KOKKOS_INLINE_FUNCTION const S* before(const S* row, index_t t, index_t back) const {
+    if (past_length == 0 || back <= t % length) return row - back * leading_dimension(u);
+    return &past(past_row(t, t % length, back), row - &u(t, 0));
+  }
+};
 
 /// What a work item knows: its rows, its channels, their masked taps.
 template <class S>
 struct Block {
-  index_t length;          ///< L
   index_t begin, end;      ///< rows in [T, *]; may cross from one sequence to the next
   index_t channel, count;  ///< first channel, number of channels
   S taps[max_width][channels_of_block], bias[channels_of_block], mask[channels_of_block];
 
-  KOKKOS_INLINE_FUNCTION Block(index_t item, index_t seq_length, const View2<const S>& u,
+  KOKKOS_INLINE_FUNCTION Block(index_t item, index_t tokens, index_t rows,
                                const View2<const S>& weight, const View1<const S>& b,
                                const View1<const S>& m) {
-    const index_t tokens = static_cast<index_t>(u.extent(0)),
-                  channels = static_cast<index_t>(u.extent(1));
+    const index_t channels = static_cast<index_t>(weight.extent(0)),
+                  width = static_cast<index_t>(weight.extent(1));
     const index_t across = (channels + channels_of_block - 1) / channels_of_block;
-    length = seq_length;
-    begin = item / across * rows_of_block;
-    end = math::min(begin + rows_of_block, tokens);
+    begin = item / across * rows;
+    end = math::min(begin + rows, tokens);
     channel = item % across * channels_of_block;
     count = math::min(channels_of_block, channels - channel);
-    const index_t width = static_cast<index_t>(weight.extent(1));
     for (index_t c = 0; c < channels_of_block; ++c) {
       mask[c] = c >= count ? S(0) : m.extent(0) == 0 ? S(1) : m(channel + c);
       bias[c] = c < count ? b(channel + c) : S(0);
       for (index_t j = 0; j < width; ++j) taps[j][c] = c < count ? weight(channel + c, j) : S(0);
     }
   }
-  /// Number of positions before row t, at most `most`, that it sees.
-  KOKKOS_INLINE_FUNCTION index_t reach(index_t t, index_t most,
-                                       const View1<const token_t>& segment) const {
-    index_t back = math::min(most, t % length);
-    if (segment.extent(0) != 0)
-      for (index_t s = 1; s <= back; ++s)
-        if (segment(t - s) != segment(t)) back = s - 1;
-    return back;
-  }
-  /// sum_j w_j u_{t-W+1+j} without masks; u is the address of channel 0 of this block at row t.
-  KOKKOS_INLINE_FUNCTION void convolve(const S* u, index_t ld, index_t width, index_t back,
+  /// sum_j w_j u_{t-W+1+j} without masks.
+  KOKKOS_INLINE_FUNCTION void convolve(const Signal<S>& in, index_t t, index_t width, index_t back,
                                        S* sum) const {
     for (index_t c = 0; c < channels_of_block; ++c) sum[c] = S(0);
+    const S* const last = &in.u(t, channel);
     for (index_t j = width - 1 - back; j < width; ++j) {
-      const S* row = u - (width - 1 - j) * ld;
+      const S* row = in.before(last, t, width - 1 - j);
       if (count == channels_of_block) {
         ELASTIC_SIMD
         for (index_t c = 0; c < channels_of_block; ++c) sum[c] += taps[j][c] * row[c];
@@ -63,9 +93,18 @@ struct Block {
       }
     }
   }
+  /// dv = dout silu'(v) of one row, from the sum of convolve().
+  KOKKOS_INLINE_FUNCTION void gradient_of_v(const S* dout_row, const S* sum, S* dv) const {
+    S upstream[channels_of_block] = {};
+    for (index_t c = 0; c < count; ++c) upstream[c] = dout_row[c];
+    ELASTIC_SIMD
+    for (index_t c = 0; c < channels_of_block; ++c) {
+      const S m = mask[c], v = m * (bias[c] + m * sum[c]), sigmoid = vector_sigmoid(v);
+      dv[c] = upstream[c] * sigmoid * (S(1) + v * (S(1) - sigmoid));
+    }
+  }
 };
 
-index_t num_row_blocks(index_t tokens) { return (tokens + rows_of_block - 1) / rows_of_block; }
 index_t num_items(index_t tokens, index_t channels) {
   return num_row_blocks(tokens) * ((channels + channels_of_block - 1) / channels_of_block);
 }
@@ -86,29 +125,51 @@ void require_conv(const char* function, const View2<const S>& u, const View2<con
   require_shape_or_empty(function, "mask", mask, channels);
   require_shape_or_empty(function, "segment", segment, tokens);
 }
+/// The rows before or after spans: n <= W-1 of each of the B sequences, or none.
+template <class S>
+void require_edge(const char* function, const char* argument, const View2<const S>& rows,
+                  const View1<const token_t>& row_segment, const View2<const S>& u,
+                  const View2<const S>& weight, const View1<const token_t>& segment,
+                  index_t length) {
+  const auto count = static_cast<index_t>(rows.extent(0));
+  if (count == 0) return;
+  const index_t batch = static_cast<index_t>(u.extent(0)) / length;
+  ELASTIC_REQUIRE(
+      batch > 0 && count % batch == 0 && count / batch < static_cast<index_t>(weight.extent(1)),
+      "{}: {} rows of {} for {} sequences", function, count, argument, batch);
+  require_shape(function, argument, rows, count, static_cast<index_t>(u.extent(1)));
+  require_shape(function, "segment of an edge", row_segment, segment.extent(0) == 0 ? 0 : count);
+}
 
 /// The rows of partial sums: W of dweight, then dbias, then dmask, each `channels` wide.
 template <class S>
 struct Backward {
-  View2<const S> dout, u, weight;
+  Signal<S> in;
+  View2<const S> dout, weight;
   View1<const S> bias, mask;
-  View1<const token_t> segment;
-  index_t length;
-  View2<S> du, partial;  // partial [row blocks * (W + 2), channels]
+  ConvolutionFuture<S> future;
+  index_t future_length;  ///< n
+  View2<S> du, partial;   // partial [row blocks * (W + 2), channels]
 
   KOKKOS_FUNCTION void operator()(const index_t item) const {
-    const Block<S> block(item, length, u, weight, bias, mask);
-    const index_t width = static_cast<index_t>(weight.extent(1)), count = block.count;
+    const index_t tokens = static_cast<index_t>(in.u.extent(0)),
+                  width = static_cast<index_t>(weight.extent(1));
+    const Block<S> block(item, tokens, rows_per_block, weight, bias, mask);
+    const index_t count = block.count;
     S dv[max_width][channels_of_block] = {};  // of the last W rows, row t in slot t % W
     S dtaps[max_width][channels_of_block] = {}, dbias[channels_of_block] = {},
       dmask[channels_of_block] = {};
-    index_t reach[max_width] = {};
-    const index_t stop = math::min(block.end + width - 1, static_cast<index_t>(u.extent(0)));
+    index_t reach[max_width] = {};  // inside the span
+    const index_t stop = math::min(block.end + width - 1, tokens);
     for (index_t t = block.begin; t < block.end + width - 1; ++t) {
       const index_t slot = t % width;
       if (t < stop) {
-        reach[slot] = block.reach(t, width - 1, segment);
-        gradient_of_v(block, t, reach[slot], dv[slot], t < block.end, dtaps, dbias, dmask);
+        const index_t back = in.reach(t, width - 1);
+        reach[slot] = math::min(back, t % in.length);
+        S sum[channels_of_block];
+        block.convolve(in, t, width, back, sum);
+        block.gradient_of_v(&dout(t, block.channel), sum, dv[slot]);
+        if (t < block.end) add_parameters(block, t, back, sum, dv[slot], dtaps, dbias, dmask);
       } else {
         reach[slot] = -1;
       }
@@ -122,11 +183,12 @@ struct Backward {
         for (index_t c = 0; c < channels_of_block; ++c)
           sum[c] += block.taps[width - 1 - s][c] * dv[from][c];
       }
+      add_future(block, done, sum);
       S* target = &du(done, block.channel);
       for (index_t c = 0; c < count; ++c) target[c] = block.mask[c] * block.mask[c] * sum[c];
     }
     const index_t across =
-        (static_cast<index_t>(u.extent(1)) + channels_of_block - 1) / channels_of_block;
+        (static_cast<index_t>(weight.extent(0)) + channels_of_block - 1) / channels_of_block;
     const index_t first = item / across * (width + 2);
     for (index_t c = 0; c < count; ++c) {
       const S m = block.mask[c];
@@ -138,31 +200,36 @@ struct Backward {
   }
 
  private:
-  /// dv = dout silu'(v) at row t, and its part of the parameter gradients if this block owns the
-  /// row.
-  KOKKOS_INLINE_FUNCTION void gradient_of_v(const Block<S>& block, index_t t, index_t back, S* dv,
-                                            bool owned, S (*dtaps)[channels_of_block], S* dbias,
-                                            S* dmask) const {
-    const index_t width = static_cast<index_t>(weight.extent(1)), ld = leading_dimension(u),
-                  count = block.count;
-    const S* u_row = &u(t, block.channel);
-    const S* dout_row = &dout(t, block.channel);
-    S sum[channels_of_block], upstream[channels_of_block] = {};
-    block.convolve(u_row, ld, width, back, sum);
-    for (index_t c = 0; c < count; ++c) upstream[c] = dout_row[c];
-    ELASTIC_SIMD
-    for (index_t c = 0; c < channels_of_block; ++c) {
-      const S m = block.mask[c], v = m * (block.bias[c] + m * sum[c]), sigmoid = vector_sigmoid(v);
-      dv[c] = upstream[c] * sigmoid * (S(1) + v * (S(1) - sigmoid));
+  /// What row `done` gets from the rows after its span, in the order of a whole sequence.
+  KOKKOS_INLINE_FUNCTION void add_future(const Block<S>& block, index_t done, S* sum) const {
+    const index_t width = static_cast<index_t>(weight.extent(1)),
+                  left = in.length - done % in.length;  // rows of the span from `done` on
+    if (future_length == 0 || left >= width) return;
+    const index_t first = done / in.length * future_length;
+    if (in.segment.extent(0) != 0)
+      for (index_t t = done + 1; t < done + left; ++t)
+        if (in.segment(t) != in.segment(done)) return;
+    for (index_t s = left; s < math::min(width, left + future_length); ++s) {
+      const index_t row = first + s - left;
+      if (in.segment.extent(0) != 0 && future.segment(row) != in.segment(done)) return;
+      const S* dv = &future.dv(row, block.channel);
+      for (index_t c = 0; c < block.count; ++c) sum[c] += block.taps[width - 1 - s][c] * dv[c];
     }
-    if (!owned) return;
+  }
+  /// A row's part of the parameter gradients.
+  KOKKOS_INLINE_FUNCTION void add_parameters(const Block<S>& block, index_t t, index_t back,
+                                             const S* sum, const S* dv,
+                                             S (*dtaps)[channels_of_block], S* dbias,
+                                             S* dmask) const {
+    const index_t width = static_cast<index_t>(weight.extent(1)), count = block.count;
     ELASTIC_SIMD
     for (index_t c = 0; c < channels_of_block; ++c) {
       dbias[c] += dv[c];
       dmask[c] += dv[c] * (block.bias[c] + S(2) * block.mask[c] * sum[c]);
     }
+    const S* const last = &in.u(t, block.channel);
     for (index_t j = width - 1 - back; j < width; ++j) {
-      const S* row = u_row - (width - 1 - j) * ld;
+      const S* row = in.before(last, t, width - 1 - j);
       if (count == channels_of_block) {
         ELASTIC_SIMD
         for (index_t c = 0; c < channels_of_block; ++c) dtaps[j][c] += dv[c] * row[c];
@@ -177,21 +244,22 @@ struct Backward {
 template <class S>
 void causal_conv1d_forward(const ExecutionSpace& exec, In2<S> u, In2<S> weight, In1<S> bias,
                            In1<S> mask, In1<token_t> segment, const CausalConv1dParams& params,
-                           InOut2<S> out) {
+                           InOut2<S> out, const ConvolutionPast<S>& past) {
   const auto tokens = static_cast<index_t>(u.extent(0)),
              channels = static_cast<index_t>(u.extent(1));
   const index_t length = params.seq_length, width = static_cast<index_t>(weight.extent(1));
-  require_conv<S>("causal_conv1d_forward", u, weight, bias, mask, segment, length);
-  require_shape("causal_conv1d_forward", "out", out, tokens, channels);
-  Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>> policy(
-      exec, 0, num_items(tokens, channels));
+  const char* name = "causal_conv1d_forward";
+  require_conv<S>(name, u, weight, bias, mask, segment, length);
+  require_edge<S>(name, "past", past.u, past.segment, u, weight, segment, length);
+  require_shape(name, "out", out, tokens, channels);
+  const Signal<S> in(u, segment, length, past);
   Kokkos::parallel_for(
-      "elastic::causal_conv1d_forward", policy, KOKKOS_LAMBDA(const index_t item) {
-        const Block<S> block(item, length, u, weight, bias, mask);
+      "elastic::causal_conv1d_forward", LinearPolicy(exec, 0, num_items(tokens, channels)),
+      KOKKOS_LAMBDA(const index_t item) {
+        const Block<S> block(item, tokens, rows_per_block, weight, bias, mask);
         S v[channels_of_block];
         for (index_t t = block.begin; t < block.end; ++t) {
-          const index_t back = block.reach(t, width - 1, segment);
-          block.convolve(&u(t, block.channel), leading_dimension(u), width, back, v);
+          block.convolve(in, t, width, in.reach(t, width - 1), v);
           ELASTIC_SIMD
           for (index_t c = 0; c < channels_of_block; ++c) {
             v[c] = block.mask[c] * (block.bias[c] + block.mask[c] * v[c]);
@@ -208,12 +276,16 @@ template <class S>
 void causal_conv1d_backward(const ExecutionSpace& exec, In2<S> dout, In2<S> u, In2<S> weight,
                             In1<S> bias, In1<S> mask, In1<token_t> segment,
                             const CausalConv1dParams& params, InOut2<S> du, InOut2<S> dweight,
-                            InOut1<S> dbias, InOut1<S> dmask, InOut1<S> workspace) {
+                            InOut1<S> dbias, InOut1<S> dmask, InOut1<S> workspace,
+                            const ConvolutionPast<S>& past, const ConvolutionFuture<S>& future) {
   const auto tokens = static_cast<index_t>(u.extent(0)),
              channels = static_cast<index_t>(u.extent(1));
   const auto width = static_cast<index_t>(weight.extent(1));
   const char* name = "causal_conv1d_backward";
-  require_conv<S>(name, u, weight, bias, mask, segment, params.seq_length);
+  const index_t length = params.seq_length;
+  require_conv<S>(name, u, weight, bias, mask, segment, length);
+  require_edge<S>(name, "past", past.u, past.segment, u, weight, segment, length);
+  require_edge<S>(name, "future", future.dv, future.segment, u, weight, segment, length);
   require_shape(name, "dout", dout, tokens, channels);
   require_shape(name, "du", du, tokens, channels);
   require_shape(name, "dweight", dweight, channels, width);
@@ -223,13 +295,15 @@ void causal_conv1d_backward(const ExecutionSpace& exec, In2<S> dout, In2<S> u, I
   ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= needed,
                   "{}: workspace has {} of {} elements", name, workspace.extent(0), needed);
   const View2<S> partial(workspace.data(), blocks * (width + 2), channels);
-  using Policy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>;
-  Kokkos::parallel_for(
-      "elastic::causal_conv1d_backward", Policy(exec, 0, num_items(tokens, channels)),
-      Backward<S>{dout, u, weight, bias, mask, segment, params.seq_length, du, partial});
+  const index_t future_length =
+      static_cast<index_t>(future.dv.extent(0)) * length / math::max<index_t>(1, tokens);
+  Kokkos::parallel_for("elastic::causal_conv1d_backward",
+                       LinearPolicy(exec, 0, num_items(tokens, channels)),
+                       Backward<S>{Signal<S>(u, segment, length, past), dout, weight, bias, mask,
+                                   future, future_length, du, partial});
   const bool with_mask = dmask.extent(0) != 0;
   Kokkos::parallel_for(
-      "elastic::causal_conv1d_parameters", Policy(exec, 0, channels),
+      "elastic::causal_conv1d_parameters", LinearPolicy(exec, 0, channels),
       KOKKOS_LAMBDA(const index_t c) {
         for (index_t j = 0; j < width + 2; ++j) {
           S sum = 0;
@@ -241,6 +315,41 @@ void causal_conv1d_backward(const ExecutionSpace& exec, In2<S> dout, In2<S> u, I
         }
       });
   add_flops(6.0 * tokens * channels * width);  // v again, du and dweight
+}
+
+template <class S>
+void causal_conv1d_first_gradients(const ExecutionSpace& exec, In2<S> dout, In2<S> u, In2<S> weight,
+                                   In1<S> bias, In1<S> mask, In1<token_t> segment,
+                                   const CausalConv1dParams& params, InOut2<S> dv,
+                                   const ConvolutionPast<S>& past) {
+  const auto tokens = static_cast<index_t>(u.extent(0)),
+             channels = static_cast<index_t>(u.extent(1));
+  const index_t length = params.seq_length, width = static_cast<index_t>(weight.extent(1));
+  const char* name = "causal_conv1d_first_gradients";
+  require_conv<S>(name, u, weight, bias, mask, segment, length);
+  require_edge<S>(name, "past", past.u, past.segment, u, weight, segment, length);
+  require_shape(name, "dout", dout, tokens, channels);
+  const index_t batch = tokens / length, rows = static_cast<index_t>(dv.extent(0)),
+                count = rows / math::max<index_t>(1, batch);
+  ELASTIC_REQUIRE(rows == count * batch && count <= length, "{}: dv has {} rows for {} sequences",
+                  name, rows, batch);
+  require_shape(name, "dv", dv, rows, channels);
+  if (count == 0) return;
+  const index_t across = (channels + channels_of_block - 1) / channels_of_block;
+  const Signal<S> in(u, segment, length, past);
+  Kokkos::parallel_for(
+      "elastic::causal_conv1d_first_gradients", LinearPolicy(exec, 0, batch * across),
+      KOKKOS_LAMBDA(const index_t item) {
+        const Block<S> block(item, rows, count, weight, bias, mask);
+        for (index_t i = block.begin; i < block.end; ++i) {
+          const index_t t = i / count * length + i % count;
+          S sum[channels_of_block], gradient[channels_of_block];
+          block.convolve(in, t, width, in.reach(t, width - 1), sum);
+          block.gradient_of_v(&dout(t, block.channel), sum, gradient);
+          S* target = &dv(i, block.channel);
+          for (index_t c = 0; c < block.count; ++c) target[c] = gradient[c];
+        }
+      });
 }
 
 index_t causal_conv1d_workspace_size(index_t tokens, index_t channels, index_t width) {
@@ -257,9 +366,9 @@ void causal_conv1d_step(const ExecutionSpace& exec, In2<S> u, In2<S> weight, In1
   require_shape("causal_conv1d_step", "state", state, batch, channels * (width - 1));
   require_shape("causal_conv1d_step", "out", out, batch, channels);
   const index_t across = (channels + channels_of_block - 1) / channels_of_block;
-  Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>> policy(exec, 0, batch * across);
   Kokkos::parallel_for(
-      "elastic::causal_conv1d_step", policy, KOKKOS_LAMBDA(const index_t item) {
+      "elastic::causal_conv1d_step", LinearPolicy(exec, 0, batch * across),
+      KOKKOS_LAMBDA(const index_t item) {
         const index_t b = item / across, channel = item % across * channels_of_block,
                       count = math::min(channels_of_block, channels - channel);
         S v[channels_of_block] = {};
@@ -279,13 +388,18 @@ void causal_conv1d_step(const ExecutionSpace& exec, In2<S> u, In2<S> weight, In1
   add_flops(2.0 * batch * channels * width);
 }
 
-#define ELASTIC_INSTANTIATE(S)                                                                    \
-  template void causal_conv1d_forward<S>(const ExecutionSpace&, In2<S>, In2<S>, In1<S>, In1<S>,   \
-                                         In1<token_t>, const CausalConv1dParams&, InOut2<S>);     \
-  template void causal_conv1d_backward<S>(const ExecutionSpace&, In2<S>, In2<S>, In2<S>, In1<S>,  \
-                                          In1<S>, In1<token_t>, const CausalConv1dParams&,        \
-                                          InOut2<S>, InOut2<S>, InOut1<S>, InOut1<S>, InOut1<S>); \
-  template void causal_conv1d_step<S>(const ExecutionSpace&, In2<S>, In2<S>, In1<S>, InOut2<S>,   \
+#define ELASTIC_INSTANTIATE(S)                                                                     \
+  template void causal_conv1d_forward<S>(const ExecutionSpace&, In2<S>, In2<S>, In1<S>, In1<S>,    \
+                                         In1<token_t>, const CausalConv1dParams&, InOut2<S>,       \
+                                         const ConvolutionPast<S>&);                               \
+  template void causal_conv1d_backward<S>(const ExecutionSpace&, In2<S>, In2<S>, In2<S>, In1<S>,   \
+                                          In1<S>, In1<token_t>, const CausalConv1dParams&,         \
+                                          InOut2<S>, InOut2<S>, InOut1<S>, InOut1<S>, InOut1<S>,   \
+                                          const ConvolutionPast<S>&, const ConvolutionFuture<S>&); \
+  template void causal_conv1d_first_gradients<S>(                                                  \
+      const ExecutionSpace&, In2<S>, In2<S>, In2<S>, In1<S>, In1<S>, In1<token_t>,                 \
+      const CausalConv1dParams&, InOut2<S>, const ConvolutionPast<S>&);                            \
+  template void causal_conv1d_step<S>(const ExecutionSpace&, In2<S>, In2<S>, In1<S>, InOut2<S>,    \
                                       InOut2<S>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)

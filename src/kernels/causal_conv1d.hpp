@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Depthwise causal convolution over the sequence, then SiLU; documents of a packed row do not see each other.
+// Depthwise causal convolution over the sequence, then SiLU; documents of a packed row do not see
+// each other.
 //
-//   v_t = m b + sum_{j=0}^{W-1} (m w_j) (m u_{t-W+1+j}),   out_t = silu(v_t)        per channel, m = 1 without a mask
+//   v_t = m b + sum_{j=0}^{W-1} (m w_j) (m u_{t-W+1+j}),   out_t = silu(v_t)        per channel, m
+//   = 1 without a mask
 //
-// Terms whose position lies before the row or in another segment are zero. Mamba-2 conv1d; masks as in Megatron-LM
-// megatron/elastification (weight, bias and input are all masked, hence m^2 on the signal).
+// Terms whose position lies before the row or in another segment are zero. Mamba-2 conv1d; masks as
+// in Megatron-LM megatron/elastification (weight, bias and input are all masked, hence m^2 on the
+// signal).
+//
+// The rows may be spans of longer sequences: forward and backward then need the inputs just before
+// the span (ConvolutionPast), backward also the gradients dv just after it (ConvolutionFuture),
+// which the owner of the next span computes by causal_conv1d_first_gradients. out, du and dv have
+// the bits of the whole sequence; parameter gradients are those of the span's rows.
 #pragma once
 #include "base/types.hpp"
 
@@ -13,21 +21,48 @@ namespace elastic::kernels {
 struct CausalConv1dParams {
   index_t seq_length = 0;  ///< L; T = B*L rows
 };
+/// The n <= W-1 positions before each span, oldest first; empty: sequences begin here.
+template <class S>
+struct ConvolutionPast {
+  View2<const S> u;              ///< [B*n, channels]
+  View1<const token_t> segment;  ///< [B*n], or empty where the rows' segment is
+};
+/// The n <= W-1 positions after each span, in order; empty: sequences end here.
+template <class S>
+struct ConvolutionFuture {
+  View2<const S> dv;             ///< [B*n, channels] gradients by v
+  View1<const token_t> segment;  ///< [B*n], or empty where the rows' segment is
+};
 
-/// [in] u [T, channels], weight [channels, W], bias [channels], mask [channels] or empty, segment [T] or empty; [out] out.
+/// [in] u [T, channels], weight [channels, W], bias [channels], mask [channels] or empty, segment
+/// [T] or empty, past; [out] out [T, channels].
 template <class S>
-void causal_conv1d_forward(const ExecutionSpace& exec, In2<S> u, In2<S> weight, In1<S> bias, In1<S> mask, In1<token_t> segment,
-                           const CausalConv1dParams& params, InOut2<S> out);
-/// Recomputes v. [in] dout [T, channels] and all of the forward; [out] du [T, channels]; [in, out] dweight [channels, W] +=,
-/// dbias [channels] +=, dmask [channels] += or empty. workspace: causal_conv1d_workspace_size(T, channels, W) elements.
+void causal_conv1d_forward(const ExecutionSpace& exec, In2<S> u, In2<S> weight, In1<S> bias,
+                           In1<S> mask, In1<token_t> segment, const CausalConv1dParams& params,
+                           InOut2<S> out, const ConvolutionPast<S>& past = {});
+/// Recomputes v. [in] dout [T, channels], all of the forward, future; [out] du [T, channels]; [in,
+/// out] dweight [channels, W] +=, dbias [channels] +=, dmask [channels] += or empty. workspace:
+/// causal_conv1d_workspace_size(T, channels, W) elements.
 template <class S>
-void causal_conv1d_backward(const ExecutionSpace& exec, In2<S> dout, In2<S> u, In2<S> weight, In1<S> bias, In1<S> mask,
-                            In1<token_t> segment, const CausalConv1dParams& params, InOut2<S> du, InOut2<S> dweight,
-                            InOut1<S> dbias, InOut1<S> dmask, InOut1<S> workspace);
+void causal_conv1d_backward(const ExecutionSpace& exec, In2<S> dout, In2<S> u, In2<S> weight,
+                            In1<S> bias, In1<S> mask, In1<token_t> segment,
+                            const CausalConv1dParams& params, InOut2<S> du, InOut2<S> dweight,
+                            InOut1<S> dbias, InOut1<S> dmask, InOut1<S> workspace,
+                            const ConvolutionPast<S>& past = {},
+                            const ConvolutionFuture<S>& future = {});
 index_t causal_conv1d_workspace_size(index_t tokens, index_t channels, index_t width);
-/// One new position for each of B sequences (generation; no masks). [in] u [B, channels]; [in, out] state [B, channels * (W-1)],
-/// the last W-1 inputs of each channel, oldest first (zero at the start); [out] out [B, channels].
+/// What the owner of the span before needs as its future: [in] as backward; [out] dv [B*n,
+/// channels], the gradients by v of the first n <= L rows of each sequence.
 template <class S>
-void causal_conv1d_step(const ExecutionSpace& exec, In2<S> u, In2<S> weight, In1<S> bias, InOut2<S> state, InOut2<S> out);
+void causal_conv1d_first_gradients(const ExecutionSpace& exec, In2<S> dout, In2<S> u, In2<S> weight,
+                                   In1<S> bias, In1<S> mask, In1<token_t> segment,
+                                   const CausalConv1dParams& params, InOut2<S> dv,
+                                   const ConvolutionPast<S>& past = {});
+/// One new position for each of B sequences (generation; no masks). [in] u [B, channels]; [in, out]
+/// state [B, channels * (W-1)], the last W-1 inputs of each channel, oldest first (zero at the
+/// start); [out] out [B, channels].
+template <class S>
+void causal_conv1d_step(const ExecutionSpace& exec, In2<S> u, In2<S> weight, In1<S> bias,
+                        InOut2<S> state, InOut2<S> out);
 
 }  // namespace elastic::kernels

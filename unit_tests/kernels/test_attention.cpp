@@ -30,17 +30,16 @@ struct Attention {
     allocate();
   }
   void allocate() {
-    const index_t T = q.extent(0);
-    const auto filled = [&](index_t columns) {
-      const View2<S> view("elastic::test::filled", T, columns);
+    const auto filled = [&](index_t rows, index_t columns) {
+      const View2<S> view("elastic::test::filled", rows, columns);
       Kokkos::deep_copy(view, std::numeric_limits<S>::quiet_NaN());
       return view;
     };
-    out = filled(q.extent(1));
-    dq = filled(q.extent(1));
-    dk = filled(k.extent(1));
-    dv = filled(k.extent(1));
-    lse = filled(shape.num_heads);
+    out = filled(q.extent(0), q.extent(1));
+    dq = filled(q.extent(0), q.extent(1));
+    dk = filled(k.extent(0), k.extent(1));
+    dv = filled(k.extent(0), k.extent(1));
+    lse = filled(q.extent(0), shape.num_heads);
   }
   void forward() const { kernels::attention_forward<S>({}, shape, q, k, v, segment, out, lse); }
   void backward() const {
@@ -234,6 +233,88 @@ TYPED_TEST(AttentionTest, is_causal_bitwise) {
   }
 }
 
+/// Rows [begin, end) of every sequence, compact.
+template <class T>
+View2<T> rows_of_sequences(const View2<T>& all, index_t batch, index_t begin, index_t end) {
+  const index_t length = all.extent_int(0) / batch, columns = all.extent_int(1);
+  const auto values = to_host(all);
+  std::vector<T> part;
+  for (index_t b = 0; b < batch; ++b)
+    part.insert(part.end(), values.begin() + (b * length + begin) * columns,
+                values.begin() + (b * length + end) * columns);
+  return to_device(part, batch * (end - begin), columns);
+}
+/// Queries [begin, end) of a problem against the first `keys` keys.
+template <class S>
+Attention<S> span_of(const Attention<S>& whole, index_t begin, index_t end, index_t keys) {
+  const index_t B = whole.shape.batch;
+  Attention<S> span = whole;
+  span.shape.seq_length = end - begin;
+  span.shape.q_begin = begin;
+  span.shape.kv_length = keys;
+  span.q = rows_of_sequences(whole.q, B, begin, end);
+  span.dout = rows_of_sequences(whole.dout, B, begin, end);
+  span.k = rows_of_sequences(whole.k, B, 0, keys);
+  span.v = rows_of_sequences(whole.v, B, 0, keys);
+  if (whole.segment.extent(0) != 0) {
+    const View2<token_t> column(whole.segment.data(), whole.segment.extent(0), 1);
+    span.segment = to_device(to_host(rows_of_sequences(column, B, 0, keys)));
+  }
+  span.allocate();
+  return span;
+}
+
+/// Spans of queries, at tiles and elsewhere, against all keys up to their end or to that of the
+/// sequence: rows have the bits of the whole sequence, dk and dv add up to those of the whole.
+TYPED_TEST(AttentionTest, spans_equal_the_sequence) {
+  using S = TypeParam;
+  const index_t B = 2, L = 210;
+  for (const index_t mean_run : {0, 3, 60})
+    for (const bool all_keys : {false, true}) {
+      Attention<S> whole({B, L, 4, 2, 20});
+      if (mean_run > 0) whole.segment = to_device(random_segments(B, L, mean_run));
+      whole.run();
+      std::vector<double> dk(B * L * 40), dv(B * L * 40);
+      const std::vector<index_t> borders = {0, 64, 71, 72, 103, 128, 200, 210};
+      for (std::size_t i = 0; i + 1 < borders.size(); ++i) {
+        const index_t begin = borders[i], end = borders[i + 1], keys = all_keys ? L : end;
+        SCOPED_TRACE(fmt::format("[{}, {}) of {} keys, mean run {}", begin, end, keys, mean_run));
+        const Attention<S> span = span_of(whole, begin, end, keys);
+        span.run();
+        EXPECT_TRUE(bitwise_equal(span.out, rows_of_sequences(whole.out, B, begin, end)));
+        EXPECT_TRUE(bitwise_equal(span.lse, rows_of_sequences(whole.lse, B, begin, end)));
+        EXPECT_TRUE(bitwise_equal(span.dq, rows_of_sequences(whole.dq, B, begin, end)));
+        const auto dk_part = to_double(span.dk), dv_part = to_double(span.dv);
+        for (index_t b = 0; b < B; ++b)
+          for (index_t j = 0; j < keys * 40; ++j) {
+            const index_t from = b * keys * 40 + j, to = b * L * 40 + j;
+            if (j >= end * 40) {
+              ASSERT_EQ(dk_part[from], 0) << j;  // no query sees it
+            }
+            dk[to] += dk_part[from];
+            dv[to] += dv_part[from];
+          }
+      }
+      EXPECT_TRUE(near(whole.dk, dk, tolerance<S>(2 * L)));
+      EXPECT_TRUE(near(whole.dv, dv, tolerance<S>(2 * L)));
+    }
+}
+
+/// Of one span alone, with a loss that only it knows.
+TEST(Attention, gradients_of_a_span_equal_finite_differences) {
+  Attention<double> whole({2, 90, 4, 2, 9});
+  whole.segment = to_device(random_segments(2, 90, 40));
+  const Attention<double> span = span_of(whole, 41, 77, 85);
+  span.run();
+  const auto loss = [&] {
+    span.forward();
+    return dot(span.out, span.dout);
+  };
+  EXPECT_LT(directional_error(loss, span.q, span.dq), 1e-6);
+  EXPECT_LT(directional_error(loss, span.k, span.dk), 1e-6);
+  EXPECT_LT(directional_error(loss, span.v, span.dv), 1e-6);
+}
+
 TYPED_TEST(AttentionTest, documents_do_not_see_each_other) {
   using S = TypeParam;
   const index_t T = 150, end_a = 83, kv = 2 * 16, wide = 4 * 16;
@@ -309,6 +390,9 @@ TEST(Attention, wrong_extents_are_contract_errors) {
   attention.segment = View1<token_t>("elastic::test::segment", 7);
   EXPECT_THROW(attention.forward(), ContractError);
   attention.segment = {};
+  attention.shape.q_begin = 1;  // the last query would stand past the last key
+  EXPECT_THROW(attention.forward(), ContractError);
+  attention.shape.q_begin = 0;
   const View1<float> small("elastic::test::workspace", 3);
   EXPECT_THROW(kernels::attention_backward<float>({}, attention.shape, attention.dout, attention.q,
                                                   attention.k, attention.v, attention.out,

@@ -153,6 +153,118 @@ TEST(CausalConv1d, gradients_equal_finite_differences) {
     }
 }
 
+/// Rows [begin, end) of every sequence, compact.
+template <class T>
+View2<T> rows_of_sequences(const View2<T>& all, index_t batch, index_t begin, index_t end) {
+  const index_t length = all.extent_int(0) / batch, columns = all.extent_int(1);
+  const auto values = to_host(all);
+  std::vector<T> part;
+  for (index_t b = 0; b < batch; ++b)
+    part.insert(part.end(), values.begin() + (b * length + begin) * columns,
+                values.begin() + (b * length + end) * columns);
+  return to_device(part, batch * (end - begin), columns);
+}
+View1<token_t> rows_of_sequences(const View1<token_t>& all, index_t batch, index_t begin,
+                                 index_t end) {
+  const View2<token_t> column(all.data(), all.extent(0), 1);
+  if (all.extent(0) == 0) return {};
+  return to_device(to_host(rows_of_sequences(column, batch, begin, end)));
+}
+/// The span [begin, end) of a problem, with its own arrays.
+template <class S>
+Problem<S> span_of(const Problem<S>& whole, index_t begin, index_t end) {
+  const index_t batch = whole.shape.batch;
+  Problem<S> span({batch, end - begin, whole.shape.channels, whole.shape.width}, false);
+  span.u = rows_of_sequences(whole.u, batch, begin, end);
+  span.dout = rows_of_sequences(whole.dout, batch, begin, end);
+  span.segment = rows_of_sequences(whole.segment, batch, begin, end);
+  span.mask = whole.mask;
+  span.dmask = View1<S>("elastic::test::dmask", whole.mask.extent(0));
+  return span;
+}
+
+/// Spans of a sequence, each with what it needs of its neighbours, give the bits of the sequence;
+/// the sums of their parameter gradients are those of the sequence.
+TYPED_TEST(CausalConv1d, spans_equal_the_sequence) {
+  using S = TypeParam;
+  const ExecutionSpace exec;
+  for (const index_t width : {1, 2, 4, 8})
+    for (const bool extras : {false, true}) {
+      SCOPED_TRACE(fmt::format("width {} extras {}", width, extras));
+      const index_t batch = 2, length = 80;
+      Problem<S> whole({batch, length, 133, width}, extras);
+      whole.forward(), whole.backward();
+      std::vector<double> dweight(133 * width), dbias(133), dmask(extras ? 133 : 0);
+      const auto add = [](std::vector<double>& sum, const std::vector<double>& part) {
+        for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += part[i];
+      };
+      const std::vector<index_t> borders = {0, 7, 16, 66, 80};
+      for (std::size_t i = 0; i + 1 < borders.size(); ++i) {
+        const index_t begin = borders[i], end = borders[i + 1];
+        Problem<S> span = span_of(whole, begin, end);
+        const auto past_of = [&](index_t first) -> kernels::ConvolutionPast<S> {
+          const index_t from = std::max<index_t>(0, first - width + 1);
+          return {rows_of_sequences(whole.u, batch, from, first),
+                  rows_of_sequences(whole.segment, batch, from, first)};
+        };
+        const auto past = past_of(begin);
+        kernels::causal_conv1d_forward<S>(exec, span.u, span.weight, span.bias, span.mask,
+                                          span.segment, {end - begin}, span.out, past);
+        EXPECT_TRUE(
+            bitwise_equal(clone(span.out), rows_of_sequences(whole.out, batch, begin, end)));
+
+        kernels::ConvolutionFuture<S> future;
+        if (end < length) {
+          const auto next = span_of(whole, end, borders[i + 2]);
+          const View2<S> dv("elastic::test::dv", batch * (width - 1), 133);
+          kernels::causal_conv1d_first_gradients<S>(exec, next.dout, next.u, next.weight, next.bias,
+                                                    next.mask, next.segment, {borders[i + 2] - end},
+                                                    dv, past_of(end));
+          future = {dv, rows_of_sequences(whole.segment, batch, end, end + width - 1)};
+        }
+        const View1<S> workspace(
+            "elastic::test::workspace",
+            kernels::causal_conv1d_workspace_size(batch * (end - begin), 133, width));
+        kernels::causal_conv1d_backward<S>(
+            exec, span.dout, span.u, span.weight, span.bias, span.mask, span.segment, {end - begin},
+            span.du, span.dweight, span.dbias, span.dmask, workspace, past, future);
+        EXPECT_TRUE(bitwise_equal(clone(span.du), rows_of_sequences(whole.du, batch, begin, end)))
+            << begin;
+        add(dweight, to_double(span.dweight));
+        add(dbias, to_double(span.dbias));
+        add(dmask, to_double(span.dmask));
+      }
+      const double tol = tolerance<S>(batch * length);
+      EXPECT_TRUE(near(whole.dweight, dweight, tol));
+      EXPECT_TRUE(near(whole.dbias, dbias, tol));
+      EXPECT_TRUE(near(whole.dmask, dmask, tol));
+    }
+}
+
+/// The inputs before a span have a gradient, too: that by the loss of the span alone.
+TEST(CausalConv1d, gradient_by_the_past_equals_finite_differences) {
+  const index_t batch = 2, channels = 5, width = 4;
+  Problem<double> before({batch, 3, channels, width}, false),
+      span({batch, 9, channels, width}, false);
+  Kokkos::deep_copy(before.dout, 0.0);
+  const kernels::ConvolutionPast<double> past{before.u, {}};
+  const View2<double> out("elastic::test::out", batch * 9, channels),
+      dv("elastic::test::dv", batch * 3, channels);
+  const auto loss = [&] {
+    kernels::causal_conv1d_forward<double>({}, span.u, span.weight, span.bias, {}, {}, {9}, out,
+                                           past);
+    return dot(out, span.dout);
+  };
+  kernels::causal_conv1d_first_gradients<double>({}, span.dout, span.u, span.weight, span.bias, {},
+                                                 {}, {9}, dv, past);
+  const View1<double> workspace("elastic::test::workspace",
+                                kernels::causal_conv1d_workspace_size(6, channels, width));
+  kernels::causal_conv1d_backward<double>({}, before.dout, before.u, before.weight, before.bias, {},
+                                          {}, {3}, before.du, before.dweight, before.dbias, {},
+                                          workspace, {}, {dv, {}});
+  EXPECT_LT(directional_error(loss, before.u, before.du), 1e-6);
+}
+
 TEST(CausalConv1d, parameter_gradients_accumulate_and_repeat_bitwise) {
   Problem<float> once({2, 70, 40, 4}, true), twice({2, 70, 40, 4}, true);
   once.backward(), twice.backward();
@@ -169,6 +281,14 @@ TEST(CausalConv1d, wrong_shapes_throw) {
   problem.shape.length = 7;
   EXPECT_THROW(problem.forward(), ContractError);
   problem.shape.length = 9;
+  const auto with_past = [&](index_t rows) {
+    const View2<float> past("elastic::test::past", rows, 3);
+    kernels::causal_conv1d_forward<float>({}, problem.u, problem.weight, problem.bias, {}, {}, {9},
+                                          problem.out, {past, {}});
+  };
+  EXPECT_NO_THROW(with_past(6));
+  EXPECT_THROW(with_past(5), ContractError);  // not the same for both sequences
+  EXPECT_THROW(with_past(8), ContractError);  // more than W - 1 for each
   problem.bias = View1<float>("elastic::test::bias", 4);
   EXPECT_THROW(problem.forward(), ContractError);
 }
