@@ -102,8 +102,8 @@ double parameters_of(const ModelShape& shape) {
   return parameter_count(shape, expected_widths(full_spec(shape)));
 }
 
-/// Working memory of comparing a submodel with its sliced copy, the copy included (Run,
-/// Validation::max_logit_difference).
+/// Working memory of comparing a submodel with its sliced copy, besides that copy
+/// (Validation::max_logit_difference).
 double evaluation_memory(const RunConfig& config, const ModelShape& shape, index_t seq_length) {
   const Tokens t{1, seq_length};
   const auto n = static_cast<double>(seq_length), d = static_cast<double>(shape.hidden_size);
@@ -112,7 +112,7 @@ double evaluation_memory(const RunConfig& config, const ModelShape& shape, index
     layer = std::max(layer, layer_elements(shape, l, t, false).forward);
   const auto chunk = static_cast<double>(std::min(config.parallel.logit_chunk_tokens, seq_length));
   const double logits = n + 2 * chunk * static_cast<double>(shape.vocab_size);
-  return kReal * (parameters_of(shape) + 2 * n * (2 * d + 1) + std::max(layer, logits) + 4 * n);
+  return kReal * (2 * n * (2 * d + 1) + std::max(layer, logits) + 4 * n);
 }
 
 double ranking_elements(const ModelShape& shape) {
@@ -142,7 +142,9 @@ PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent,
   if (changes_model(curriculum)) plan.moments = 2 * values;
   if (router_parameters > 0) plan.teacher = values;
   plan.router = 4 * kReal * static_cast<double>(router_parameters);
-  if (config.job.has(Phase::slice) && config.job.has(Phase::evaluate) && router_parameters > 0)
+  if (!config.job.has(Phase::slice) || router_parameters == 0) return plan;
+  plan.copy = values;
+  if (config.job.has(Phase::evaluate))
     plan.evaluation = evaluation_memory(config, parent, curriculum.stages.back().config.seq_length);
   return plan;
 }

@@ -13,9 +13,9 @@
 // With recompute, only inputs are kept and one layer at a time holds both. Model: stream, final
 // states and their gradients 4D, teacher 2D, batch 16 bytes per token. Logits of a chunk of c
 // tokens: c V, twice with a teacher; they are not there at the same time as a layer's backward.
-// The evaluate phase cuts out the parent's widths once more, 4P, and compares its logits on one
-// sequence with the uncut model's: two times 2D + 1 per token, and one layer's forward or two
-// chunks of logits.
+// The slice and evaluate phases cut out the parent's widths once more, 4P; the working memory of
+// the steps stays. Evaluation compares the copy's logits on one sequence with the uncut model's:
+// two times 2D + 1 per token, and one layer's forward or two chunks of logits.
 #pragma once
 #include <algorithm>
 
@@ -31,11 +31,12 @@ struct PlanMemory {
   double kept = 0;        ///< activations from forward to backward, of the largest stage
   double backward = 0;    ///< most that one layer's backward pass adds
   double logits = 0;      ///< of a chunk
+  double copy = 0;        ///< the model cut out at full widths, phases slice and evaluate
   double evaluation = 0;  ///< working memory of the evaluate phase
   std::string stage;      ///< the largest one
   double state() const { return weights + gradients + moments + teacher + router; }
   double step() const { return kept + std::max(backward, logits); }
-  double total() const { return state() + std::max(step(), evaluation); }
+  double total() const { return state() + copy + std::max(step(), evaluation); }
 };
 
 /// `router_parameters`: 0 without elastic stages.

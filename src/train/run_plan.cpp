@@ -92,6 +92,10 @@ std::string memory_lines(const PlanMemory& memory) {
   if (memory.teacher > 0)
     text += plan_line("", fmt::format("+ {} teacher + {} router", in_bytes(memory.teacher),
                                       in_bytes(memory.router)));
+  if (memory.copy > 0)
+    text +=
+        plan_line("", fmt::format("+ {} the largest submodel cut out, phases slice and evaluate",
+                                  in_bytes(memory.copy)));
   if (memory.evaluation > memory.step())
     return text + plan_line("", fmt::format("+ {} to compare submodels with their cut copies, "
                                             "phase evaluate (a step needs {})",

@@ -2,6 +2,7 @@
 // Reading in pieces against full forward passes, and going back.
 #include "model/decoder.hpp"
 
+#include "elastic/cost_model.hpp"
 #include "unit_tests/model/model_problem.hpp"
 
 namespace elastic::test {
@@ -72,6 +73,58 @@ TEST(Decoder, LongPromptsAreReadInPieces) {
   EXPECT_TRUE(near(to_host(decoder.read(to_host(problem.tokens))),
                    rows_of(problem.logits(widths), length, length - 1, length, 50),
                    tolerance<double>(4000)));
+}
+
+/// What Kokkos is asked for while one of these lives.
+class Allocations {
+ public:
+  Allocations() {
+    bytes() = count() = 0;
+    Kokkos::Tools::Experimental::set_allocate_data_callback(
+        [](Kokkos_Profiling_SpaceHandle, const char*, const void*, std::uint64_t size) {
+          bytes() += static_cast<double>(size);
+          count() += 1;
+        });
+  }
+  ~Allocations() { Kokkos::Tools::Experimental::set_allocate_data_callback(nullptr); }
+  Allocations(const Allocations&) = delete;
+  Allocations& operator=(const Allocations&) = delete;
+  static double& bytes() {
+    static double total = 0;
+    return total;
+  }
+  static double& count() {
+    static double total = 0;
+    return total;
+  }
+};
+
+template <class S>
+void check_cache_bytes(const LanguageModel<S>& model, const SubmodelSpec& spec, index_t batch,
+                       index_t length) {
+  const ModelShape& shape = model.shape();
+  const CostConfig config{BudgetKind::memory, batch, length, 1, sizeof(S)};
+  const auto widths = expected_widths(spec);
+  const double formula =
+      kv_cache_bytes(shape, widths, config) + ssm_cache_bytes(shape, widths, config);
+  Arena arena;
+  const Allocations allocations;
+  const Decoder<S> decoder({}, arena, model, prefix_widths<S>(shape, spec), batch, length);
+  // Kokkos rounds each array up to a multiple of 8 bytes.
+  const double rounding = static_cast<double>(8 - sizeof(S)) * Allocations::count();
+  EXPECT_GE(Allocations::bytes(), formula) << describe(shape, spec);
+  EXPECT_LE(Allocations::bytes(), formula + rounding) << describe(shape, spec);
+}
+
+TEST(Decoder, CachesTakeWhatTheCostModelSays) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    Draw draw(900 + seed);
+    const auto shape = random_parent(draw);
+    const auto spec = random_spec(draw, shape);
+    const index_t batch = draw.between(1, 3), length = draw.between(1, 50);
+    check_cache_bytes(LanguageModel<float>(shape, true), spec, batch, length);
+    check_cache_bytes(LanguageModel<double>(shape, true), spec, batch, length);
+  }
 }
 
 TEST(Decoder, GoesBack) {
