@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/verb_inspect.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "deck/text.hpp"
@@ -75,15 +76,21 @@ std::string origin_lines(const CheckpointReader& reader) {
   return text;
 }
 
+/// Only as many layers as the deck may drop were scored; the others complete the stored order.
 std::string ranking_line(const CheckpointReader& reader, const ModelShape& shape) {
   const Ranking ranking = read_ranking(reader, shape);
   if (ranking.hidden.empty()) return line("ranking", "none: units are in their original order");
+  const auto& drop_layers = read_stored_head(reader).deck.config.elastic.drop_layers;
+  const auto scored = drop_layers.empty() ? 0 : static_cast<std::size_t>(drop_layers.back());
   std::vector<std::string> drops;
-  for (const index_t l : ranking.drop_order) drops.push_back(fmt::format("{}", l));
-  return line("ranking", drops.empty()
-                             ? "widths, no order of layers"
-                             : fmt::format("widths; layers from least to most important: {}",
-                                           impl::join(drops)));
+  for (std::size_t i = 0; i < std::min(scored, ranking.drop_order.size()); ++i)
+    drops.push_back(fmt::format("{}", ranking.drop_order[i]));
+  return line("ranking",
+              drops.empty()
+                  ? "widths; no layer is dropped"
+                  : fmt::format("widths; layers in the order they are dropped, least important "
+                                "first: {}; no others are",
+                                impl::join(drops)));
 }
 
 std::string tensor_lines(const CheckpointReader& reader) {

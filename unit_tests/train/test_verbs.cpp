@@ -184,7 +184,7 @@ TEST_F(Verbs, InspectShowsEveryKind) {
   contains(elastic, "M-*M-: 5 layers, hidden 24, vocabulary 64");
   contains(elastic, fmt::format("{:.0f}", parameters(full_spec(state->model->shape()))));
   contains(elastic, "middle");
-  contains(elastic, "least to most important: 1, 3, 4, 0, 2");
+  contains(elastic, "least important first: 1, 3; no others are\n");  // two may be dropped
   contains(elastic, "checksums of all");
   EXPECT_EQ(elastic.find("xxh"), std::string::npos);
   EXPECT_EQ(elastic.find("model/word_embeddings"), std::string::npos);
