@@ -72,8 +72,9 @@ TEST(Speculative, ADraftThatIsMostlyRightIsMostlyKept) {
   Arena arena;
   index_t accepted = 0, drafted = 0;
   for (token_t first = 0; first < 10; ++first) {
-    const auto result = generate_speculative<float>({}, arena, model, widths, draft, {first, 3, 5},
-                                                    {.max_length = 40, .draft_length = 4});
+    const auto result =
+        generate_speculative<float>({}, arena, model, widths, draft, {first, 3, 5},
+                                    {.max_length = 40, .stop = -1, .draft_length = 4});
     EXPECT_EQ(result.tokens,
               generate<float>({}, arena, model, widths, {{first, 3, 5}}, {.max_length = 40})[0]);
     accepted += result.accepted;
@@ -89,7 +90,7 @@ TEST(Speculative, PromptsMustFit) {
   Arena arena;
   const auto run = [&](const std::vector<token_t>& prompt, index_t draft_length) {
     generate_speculative<float>({}, arena, model, widths, widths, prompt,
-                                {.max_length = 4, .draft_length = draft_length});
+                                {.max_length = 4, .stop = -1, .draft_length = draft_length});
   };
   EXPECT_THROW(run({}, 2), InputError);
   EXPECT_THROW(run({1, 2, 3, 4}, 2), InputError);
