@@ -7,6 +7,7 @@
 #endif
 
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <thread>
@@ -30,6 +31,9 @@ MpiEnvironment::MpiEnvironment(int& argc, char**& argv) {
   int initialized = 0;
   ELASTIC_CHECK_MPI(MPI_Initialized(&initialized));
   if (!initialized) {
+    const std::string advice = launch_advice(LaunchEnvironment::from_process());
+    if (!advice.empty() && integer_from_environment("SLURM_PROCID").value_or(0) == 0)
+      std::fprintf(stderr, "elastic.x: %s\n", advice.c_str());
     ELASTIC_CHECK_MPI(MPI_Init(&argc, &argv));
     m_owned = true;
   }
@@ -72,7 +76,18 @@ LaunchEnvironment LaunchEnvironment::from_process() {
     environment.slurm_step_tasks = integer_from_environment("SLURM_NTASKS");
   environment.launcher_size = integer_from_environment("OMPI_COMM_WORLD_SIZE");
   if (!environment.launcher_size) environment.launcher_size = integer_from_environment("PMI_SIZE");
+  for (const char* name : {"PMIX_RANK", "PMI_RANK", "PMI_FD"})
+    environment.has_process_manager |= std::getenv(name) != nullptr;
   return environment;
+}
+
+std::string launch_advice(const LaunchEnvironment& environment) {
+  const int tasks = environment.slurm_step_tasks.value_or(1);
+  if (tasks <= 1 || environment.launcher_size || environment.has_process_manager) return "";
+  return fmt::format(
+      "srun started {} tasks and told them of no process manager; should MPI fail to start, use "
+      "`srun --mpi=pmix` (`srun --mpi=list` shows the choices) or `mpirun`",
+      tasks);
 }
 
 void check_launch(int world_size, const LaunchEnvironment& environment) {

@@ -35,8 +35,12 @@ struct LaunchEnvironment {
                                         ///< SLURM_NTASKS in a step)
   std::optional<int>
       launcher_size;  ///< processes that mpirun started (OMPI_COMM_WORLD_SIZE, PMI_SIZE)
+  bool has_process_manager = false;  ///< PMIX_RANK, PMI_RANK or PMI_FD is set
   static LaunchEnvironment from_process();
 };
+/// What to say before MPI_Init if srun started several tasks without a process manager, else empty:
+/// Open MPI may then end the process within MPI_Init, advising to build it anew.
+std::string launch_advice(const LaunchEnvironment& environment);
 /// Throws InputError if srun started several tasks that do not know of each other: each sees a
 /// world of one process, because srun was not told the process manager of this MPI library.
 void check_launch(int world_size, const LaunchEnvironment& environment);

@@ -90,6 +90,17 @@ void all_gather(const Communicator& comm, const std::type_identity_t<View1<const
   impl::all_gather_views("all_gather", comm, mine, offsets, all);
 }
 
+/// all [offsets.back()], of which this rank holds its part already.
+template <class T>
+void all_gather_in_place(const Communicator& comm, const std::vector<index_t>& offsets,
+                         const View1<T>& all) {
+  require_shape("all_gather_in_place", "all", all, offsets.back());
+  if (comm.size() == 1) return;
+  impl::with_mpi_pointer("all_gather_in_place", all, impl::Access::read_write, false, [&](T* data) {
+    all_gather(comm, data + offsets[comm.rank()], offsets, data);
+  });
+}
+
 /// The same for blocks of rows: rank r has rows part_of(rows, r, ranks). Matrices without gaps.
 template <class T>
 void reduce_scatter_rows(const Communicator& comm, const std::type_identity_t<View2<const T>>& all,

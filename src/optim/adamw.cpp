@@ -1,25 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
-// Groups the tensors into segments of equal decay and calls the kernel on each.
+// Groups the owned elements into segments of equal decay and calls the kernel on each.
 #include "optim/adamw.hpp"
 
+#include "comm/whole_tensors.hpp"
 #include "kernels/adamw_step.hpp"
+#include "optim/flat_slices.hpp"
 
 namespace elastic {
 
 template <class S>
 AdamW<S>::AdamW(const ParameterStore<S>& parameters)
+    : AdamW(parameters, {Range(0, parameters.num_elements())}) {}
+
+template <class S>
+AdamW<S>::AdamW(const ParameterStore<S>& parameters, const std::vector<Range>& owned)
     : m_parameters(parameters),
-      m_first("elastic::adamw_first_moments", parameters.num_elements()),
-      m_second("elastic::adamw_second_moments", parameters.num_elements()) {
+      m_owned(owned),
+      m_first("elastic::adamw_first_moments", total_length(owned)),
+      m_second("elastic::adamw_second_moments", total_length(owned)) {
   require_shape("AdamW", "values", parameters.values(), parameters.num_elements());
   require_shape("AdamW", "gradients", parameters.gradients(), parameters.num_elements());
-  for (const auto& p : parameters) {
-    const index_t end = p.offset + p.info.rows * p.info.columns;
-    if (!m_segments.empty() && m_segments.back().weight_decay == p.info.weight_decay)
+  index_t end_before = 0;
+  for (const auto& range : owned) {
+    ELASTIC_REQUIRE(end_before <= range.first && range.first <= range.second &&
+                        range.second <= parameters.num_elements(),
+                    "owned range [{}, {}) of {} elements", range.first, range.second,
+                    parameters.num_elements());
+    end_before = range.second;
+  }
+  index_t moment_begin = 0;
+  for_each_piece(parameters, owned, [&](const Parameter<S>& p, index_t begin, index_t end) {
+    const bool joins = !m_segments.empty() && m_segments.back().end == begin &&
+                       m_segments.back().weight_decay == p.info.weight_decay;
+    if (joins)
       m_segments.back().end = end;
     else
-      m_segments.push_back({p.offset, end, p.info.weight_decay});
-  }
+      m_segments.push_back({begin, end, moment_begin, p.info.weight_decay});
+    moment_begin += end - begin;
+  });
 }
 
 template <class S>
@@ -27,8 +45,8 @@ void AdamW<S>::step(const ExecutionSpace& exec, const AdamWConfig& config, doubl
                     index_t step_number, double grad_scale) {
   ELASTIC_REQUIRE(step_number >= 1, "steps count from 1, got {}", step_number);
   for (const auto& segment : m_segments) {
-    const auto part = [&](const View1<S>& flat) {
-      return Kokkos::subview(flat, Range(segment.begin, segment.end));
+    const auto part = [&](const View1<S>& flat, index_t begin) {
+      return Kokkos::subview(flat, Range(begin, begin + segment.end - segment.begin));
     };
     const kernels::AdamWParams params = {
         .learning_rate = learning_rate,
@@ -38,16 +56,70 @@ void AdamW<S>::step(const ExecutionSpace& exec, const AdamWConfig& config, doubl
         .weight_decay = segment.weight_decay ? config.weight_decay : 0,
         .step = step_number,
         .grad_scale = grad_scale};
-    kernels::adamw_step<S>(exec, part(m_parameters.gradients()), params,
-                           part(m_parameters.values()), part(m_first), part(m_second));
+    kernels::adamw_step<S>(exec, part(m_parameters.gradients(), segment.begin), params,
+                           part(m_parameters.values(), segment.begin),
+                           part(m_first, segment.moment_begin),
+                           part(m_second, segment.moment_begin));
   }
 }
 
 template <class S>
-View2<S> AdamW<S>::moment(const View1<S>& flat, const std::string& name) const {
+const Parameter<S>& AdamW<S>::tensor(const std::string& name) const {
   const Parameter<S>* p = m_parameters.find(name);
   ELASTIC_REQUIRE(p != nullptr, "no parameter {}", name);
-  return View2<S>(flat.data() + p->offset, p->info.rows, p->info.columns);
+  return *p;
+}
+
+template <class S>
+auto AdamW<S>::pieces_of(const Parameter<S>& parameter) const -> std::vector<Piece> {
+  const index_t tensor_begin = parameter.offset, tensor_end = tensor_begin + parameter.size();
+  std::vector<Piece> pieces;
+  index_t moment_begin = 0;
+  for (const auto& range : m_owned) {
+    const index_t begin = std::max(range.first, tensor_begin),
+                  end = std::min(range.second, tensor_end);
+    if (begin < end) pieces.push_back({begin, end, moment_begin + begin - range.first});
+    moment_begin += range.second - range.first;
+  }
+  return pieces;
+}
+
+template <class S>
+View2<S> AdamW<S>::moment(Moment which, const std::string& name) const {
+  const auto& p = tensor(name);
+  if (p.size() == 0) return View2<S>(nullptr, p.rows, p.columns);
+  const auto pieces = pieces_of(p);
+  ELASTIC_REQUIRE(pieces.size() == 1 && pieces[0].end - pieces[0].begin == p.size(),
+                  "parameter {} is not owned as a whole", name);
+  return View2<S>(moments(which).data() + pieces[0].moment_begin, p.rows, p.columns);
+}
+
+template <class S>
+std::vector<S> AdamW<S>::gather_moment(const Communicator& comm, Moment which,
+                                       const std::string& name) const {
+  const auto& p = tensor(name);
+  std::vector<Range> ranges;
+  std::vector<S> mine;
+  for (const auto& piece : pieces_of(p)) {
+    const index_t length = piece.end - piece.begin;
+    ranges.emplace_back(piece.begin - p.offset, piece.end - p.offset);
+    mine.resize(mine.size() + static_cast<std::size_t>(length));
+    Kokkos::deep_copy(
+        HostView1<S>(mine.data() + mine.size() - length, length),
+        Kokkos::subview(moments(which), Range(piece.moment_begin, piece.moment_begin + length)));
+  }
+  return gather_ranges<S>(comm, p.size(), ranges, mine.data());
+}
+
+template <class S>
+void AdamW<S>::set_moment(Moment which, const std::string& name, const S* values) const {
+  const auto& p = tensor(name);
+  for (const auto& piece : pieces_of(p)) {
+    const index_t length = piece.end - piece.begin;
+    Kokkos::deep_copy(
+        Kokkos::subview(moments(which), Range(piece.moment_begin, piece.moment_begin + length)),
+        HostView1<const S>(values + (piece.begin - p.offset), length));
+  }
 }
 
 template class AdamW<float>;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// AdamW over all tensors of a ParameterStore, with the moments as flat buffers beside its values.
+// AdamW over the tensors of a ParameterStore, or over the part of their elements that one rank
+// owns; moments are a flat buffer beside the values.
 //
 //   AdamW<float> optimizer(model.parameters());
 //   optimizer.step(exec, {.weight_decay = 0.1}, schedule.at(step), step, clip.scale);
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "base/parameter.hpp"
+#include "comm/communicator.hpp"
 
 namespace elastic {
 
@@ -16,39 +18,65 @@ struct AdamWConfig {
   double weight_decay = 0;  ///< of the tensors that want it (ParameterInfo::weight_decay)
 };
 
-/// Equation: kernels/adamw_step.hpp. One instance per store; consecutive tensors of equal decay are
-/// one kernel call.
+enum class Moment { first, second };
+
+/// Equation: kernels/adamw_step.hpp. One instance per store; neighbouring elements of equal decay
+/// are one kernel call.
 template <class S>
 class AdamW {
  public:
   /// Moments start at zero. The store must be allocated with gradients; its Views are shared, not
   /// copied. Throws ContractError otherwise.
   explicit AdamW(const ParameterStore<S>& parameters);
+  /// Only for the elements in `owned` (ranges of the flat buffers, rising; FlatSlices::of): moments
+  /// exist for them alone, step() changes no other values. An element gets the same bits as in the
+  /// whole.
+  AdamW(const ParameterStore<S>& parameters, const std::vector<Range>& owned);
 
-  /// Updates all values from gradient * grad_scale. `step_number` counts from 1 and drives the bias
-  /// correction. Gradients are left as they are.
+  /// Updates the owned values from gradient * grad_scale. `step_number` counts from 1 and drives
+  /// the bias correction. Gradients are left as they are.
   void step(const ExecutionSpace& exec, const AdamWConfig& config, double learning_rate,
             index_t step_number, double grad_scale = 1);
 
-  View1<S> first_moments() const {
-    return m_first;
-  }  ///< m, flat [num_elements] in the order of the store
-  View1<S> second_moments() const { return m_second; }  ///< v, likewise
-  /// Moments of one tensor, [rows, columns], to read or to restore. Throw ContractError for an
-  /// unknown name.
-  View2<S> first_moment(const std::string& name) const { return moment(m_first, name); }
-  View2<S> second_moment(const std::string& name) const { return moment(m_second, name); }
+  const std::vector<Range>& owned() const { return m_owned; }
+  /// m and v of the owned elements, flat, in the order of the store.
+  View1<S> first_moments() const { return m_first; }
+  View1<S> second_moments() const { return m_second; }
+
+  /// Moments of one tensor that is owned as a whole, [rows, columns], to read or to restore. Throw
+  /// ContractError for an unknown name or a tensor of which others own a part.
+  View2<S> first_moment(const std::string& name) const { return moment(Moment::first, name); }
+  View2<S> second_moment(const std::string& name) const { return moment(Moment::second, name); }
+
+  /// Collective over the ranks that share the elements of the store among them. One tensor's
+  /// moments (this tensor-parallel rank's rows * columns) on rank 0, on the host; empty elsewhere.
+  std::vector<S> gather_moment(const Communicator& comm, Moment which,
+                               const std::string& name) const;
+  /// Takes the owned elements from one tensor's moments [rows * columns] on the host; local.
+  void set_moment(Moment which, const std::string& name, const S* values) const;
+
   /// Kernel calls of one step.
   index_t num_segments() const { return static_cast<index_t>(m_segments.size()); }
 
  private:
   struct Segment {
-    index_t begin, end;
+    index_t begin, end;    // in the flat buffers of the store
+    index_t moment_begin;  // in the moments
     bool weight_decay;
   };
-  View2<S> moment(const View1<S>& flat, const std::string& name) const;
+  /// A piece of one tensor that is owned.
+  struct Piece {
+    index_t begin, end, moment_begin;
+  };
+  const Parameter<S>& tensor(const std::string& name) const;
+  std::vector<Piece> pieces_of(const Parameter<S>& parameter) const;
+  View2<S> moment(Moment which, const std::string& name) const;
+  const View1<S>& moments(Moment which) const {
+    return which == Moment::first ? m_first : m_second;
+  }
 
   ParameterStore<S> m_parameters;
+  std::vector<Range> m_owned;
   std::vector<Segment> m_segments;
   View1<S> m_first, m_second;
 };

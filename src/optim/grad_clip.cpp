@@ -3,19 +3,32 @@
 #include "optim/grad_clip.hpp"
 
 #include <algorithm>
+#include <limits>
 
-#include "base/error.hpp"
+#include "comm/collectives.hpp"
 #include "kernels/global_norm.hpp"
+#include "optim/flat_slices.hpp"
 
 namespace elastic {
 
+namespace {
+
+/// Independent of how elements are spread over ranks and buffers.
 template <class S>
-GradientClip clip_gradients(const ExecutionSpace& exec,
-                            const std::vector<View1<const S>>& gradients, double max_norm,
-                            double factor) {
+double fixed_squares(const ExecutionSpace& exec, const Communicator& comm,
+                     const std::vector<View1<const S>>& gradients) {
+  const double largest = all_reduce_max(comm, kernels::largest_square<S>(exec, gradients));
+  if (!std::isfinite(largest)) return std::numeric_limits<double>::quiet_NaN();
+  auto squares = kernels::sum_of_squares_fixed<S>(exec, gradients, largest);
+  index_t sums[] = {squares.high, squares.low, squares.count};
+  all_reduce_sum(comm, sums, 3);
+  return kernels::FixedSquares{.high = sums[0], .low = sums[1], .count = sums[2]}.value(largest);
+}
+
+}  // namespace
+
+GradientClip clip_by_norm(double squares, double max_norm, double factor) {
   ELASTIC_REQUIRE(max_norm >= 0, "max_norm is {}", max_norm);
-  double squares = 0;
-  for (const auto& buffer : gradients) squares += kernels::sum_of_squares<S>(exec, {buffer});
   GradientClip result;
   result.norm = std::abs(factor) * std::sqrt(squares);
   result.scale = factor;
@@ -23,10 +36,49 @@ GradientClip clip_gradients(const ExecutionSpace& exec,
   return result;
 }
 
-template GradientClip clip_gradients<float>(const ExecutionSpace&,
-                                            const std::vector<View1<const float>>&, double, double);
-template GradientClip clip_gradients<double>(const ExecutionSpace&,
-                                             const std::vector<View1<const double>>&, double,
-                                             double);
+template <class S>
+GradientClip clip_gradients(const ExecutionSpace& exec,
+                            const std::vector<View1<const S>>& gradients, double max_norm,
+                            double factor) {
+  return clip_by_norm(kernels::sum_of_squares<S>(exec, gradients), max_norm, factor);
+}
+
+template <class S>
+GradientClip clip_gradients(const ExecutionSpace& exec, const Communicator& comm,
+                            const std::vector<View1<const S>>& gradients, double max_norm,
+                            double factor) {
+  const double squares = comm.deterministic()
+                             ? fixed_squares<S>(exec, comm, gradients)
+                             : all_reduce_sum(comm, kernels::sum_of_squares<S>(exec, gradients));
+  return clip_by_norm(squares, max_norm, factor);
+}
+
+template <class S>
+std::vector<View1<const S>> counted_gradients(const ParameterStore<S>& parameters,
+                                              const std::vector<Range>& owned,
+                                              bool count_replicated) {
+  std::vector<Range> counted;
+  for_each_piece(parameters, owned, [&](const Parameter<S>& p, index_t begin, index_t end) {
+    if (!p.info.sharded() && !count_replicated) return;
+    if (!counted.empty() && counted.back().second == begin)
+      counted.back().second = end;
+    else
+      counted.emplace_back(begin, end);
+  });
+  std::vector<View1<const S>> views;
+  for (const auto& range : counted) views.push_back(Kokkos::subview(parameters.gradients(), range));
+  return views;
+}
+
+#define ELASTIC_INSTANTIATE(S)                                                                 \
+  template GradientClip clip_gradients<S>(const ExecutionSpace&,                               \
+                                          const std::vector<View1<const S>>&, double, double); \
+  template GradientClip clip_gradients<S>(const ExecutionSpace&, const Communicator&,          \
+                                          const std::vector<View1<const S>>&, double, double); \
+  template std::vector<View1<const S>> counted_gradients<S>(const ParameterStore<S>&,          \
+                                                            const std::vector<Range>&, bool);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic

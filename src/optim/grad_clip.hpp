@@ -2,13 +2,16 @@
 // Clipping by the joint norm of all gradients: the scale that AdamW::step applies. The gradients
 // themselves are not touched.
 //
-//   const auto clip = clip_gradients<S>(exec, {model.gradients(), router.gradients()}, 1.0);
+//   auto counted = counted_gradients(model, optimizer.owned(), tensor.rank() == 0);
+//   if (world.is_root()) counted.push_back(router.gradients());
+//   const auto clip = clip_gradients<S>(exec, world, counted, 1.0);
 //   if (!clip.finite()) ...;
 #pragma once
 #include <cmath>
 #include <vector>
 
-#include "base/types.hpp"
+#include "base/parameter.hpp"
+#include "comm/communicator.hpp"
 
 namespace elastic {
 
@@ -20,13 +23,33 @@ struct GradientClip {
   bool finite() const { return std::isfinite(norm); }
 };
 
+/// norm = |factor| sqrt(squares), and the scale below, from a sum of squares that the caller
+/// formed.
+GradientClip clip_by_norm(double squares, double max_norm, double factor = 1);
+
 /// norm = sqrt(sum over buffers and elements (factor g)^2);  scale = factor * min(1, max_norm /
 /// (norm + 1e-6)) (PyTorch's clip_grad_norm_). max_norm = 0 does not clip. `factor` turns sums into
-/// means (1 / tokens). The norm is that of this rank's buffers; the sum over ranks comes before,
-/// with the gradients. Waits for exec.
+/// means (1 / tokens). The norm is that of this rank's buffers. Waits for exec.
 template <class S>
 GradientClip clip_gradients(const ExecutionSpace& exec,
                             const std::vector<View1<const S>>& gradients, double max_norm,
                             double factor = 1);
+
+/// The same over all ranks of `comm`, collective: each passes the elements that nobody else passes.
+/// On a deterministic communicator squares are added as integers (kernels::FixedSquares): the
+/// result has the same bits however the elements are spread over ranks and buffers. At most 2^35
+/// elements then.
+template <class S>
+GradientClip clip_gradients(const ExecutionSpace& exec, const Communicator& comm,
+                            const std::vector<View1<const S>>& gradients, double max_norm,
+                            double factor = 1);
+
+/// Gradients in `owned` (ranges of the flat buffer, rising) that this rank adds to the joint norm:
+/// all of tensors that are dealt out to tensor-parallel ranks; those that each of these ranks holds
+/// only if `count_replicated`, which must be true on one of them.
+template <class S>
+std::vector<View1<const S>> counted_gradients(const ParameterStore<S>& parameters,
+                                              const std::vector<Range>& owned,
+                                              bool count_replicated);
 
 }  // namespace elastic

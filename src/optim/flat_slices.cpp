@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "optim/flat_slices.hpp"
+
+#include "comm/split_collectives.hpp"
+
+namespace elastic {
+
+FlatSlices::FlatSlices(index_t count, int ranks, index_t elements_per_bucket)
+    : m_count(count), m_ranks(ranks), m_bucket_size(elements_per_bucket) {
+  ELASTIC_REQUIRE(count >= 0 && ranks >= 1 && elements_per_bucket >= 1,
+                  "{} elements for {} ranks in buckets of {}", count, ranks, elements_per_bucket);
+}
+
+Range FlatSlices::bucket(index_t k) const {
+  ELASTIC_REQUIRE(0 <= k && k < num_buckets(), "bucket {} of {}", k, num_buckets());
+  const index_t end = m_count - k * m_bucket_size;
+  return {std::max<index_t>(end - m_bucket_size, 0), end};
+}
+
+std::vector<index_t> FlatSlices::offsets(index_t k) const {
+  const Range all = bucket(k);
+  return equal_parts(all.second - all.first, m_ranks);
+}
+
+Range FlatSlices::slice(index_t k, int rank) const {
+  const Range all = bucket(k), part = part_of(all.second - all.first, rank, m_ranks);
+  return {all.first + part.first, all.first + part.second};
+}
+
+std::vector<Range> FlatSlices::of(int rank) const {
+  std::vector<Range> ranges;
+  for (index_t k = num_buckets() - 1; k >= 0; --k) {
+    const Range next = slice(k, rank);
+    if (next.first == next.second) continue;
+    if (!ranges.empty() && ranges.back().second == next.first)
+      ranges.back().second = next.second;
+    else
+      ranges.push_back(next);
+  }
+  return ranges;
+}
+
+index_t total_length(const std::vector<Range>& ranges) {
+  index_t length = 0;
+  for (const auto& range : ranges) length += range.second - range.first;
+  return length;
+}
+
+}  // namespace elastic

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who owns which elements of a flat buffer that every rank holds: the shards of the optimizer
+// (Rajbhandari et al. 2020, ZeRO stage 1).
+//
+//   |<------ bucket 1 ------>|<------ bucket 0 ------>|     buckets from the end: the order in
+//   which | rank 0 | rank 1 | ...  | rank 0 | rank 1 | ...  |     the backward pass completes
+//   gradients
+//
+//   const FlatSlices slices(store.num_elements(), data.size(), 1 << 22);
+//   AdamW<float> optimizer(store, slices.of(data.rank()));
+#pragma once
+#include <algorithm>
+#include <vector>
+
+#include "base/parameter.hpp"
+
+namespace elastic {
+
+/// Lengths of slices of a bucket differ by at most one element and may be zero.
+class FlatSlices {
+ public:
+  /// `count` elements, `ranks` owners. The bucket at the front may be shorter than the others.
+  FlatSlices(index_t count, int ranks, index_t elements_per_bucket);
+
+  index_t count() const { return m_count; }
+  int ranks() const { return m_ranks; }
+  index_t num_buckets() const { return (m_count + m_bucket_size - 1) / m_bucket_size; }
+  Range bucket(index_t k) const;
+  /// Begin of every rank's slice in bucket k, and the end of the last, counted from the bucket's
+  /// begin: [ranks + 1].
+  std::vector<index_t> offsets(index_t k) const;
+  /// Elements of `rank` in bucket k.
+  Range slice(index_t k, int rank) const;
+  /// All elements of `rank`, rising; neighbours are one range, none is empty.
+  std::vector<Range> of(int rank) const;
+
+ private:
+  index_t m_count;
+  int m_ranks;
+  index_t m_bucket_size;
+};
+
+/// Elements in disjoint ranges.
+index_t total_length(const std::vector<Range>& ranges);
+
+/// body(parameter, begin, end) for every piece [begin, end) of the flat buffers that lies in one
+/// tensor and one of `ranges` (rising), in order.
+template <class S, class Body>
+void for_each_piece(const ParameterStore<S>& store, const std::vector<Range>& ranges,
+                    const Body& body) {
+  auto range = ranges.begin();
+  for (const auto& parameter : store) {
+    const index_t end = parameter.offset + parameter.size();
+    while (range != ranges.end() && range->second <= parameter.offset) ++range;
+    for (auto r = range; r != ranges.end() && r->first < end; ++r) {
+      const index_t first = std::max(r->first, parameter.offset), last = std::min(r->second, end);
+      if (first < last) body(parameter, first, last);
+    }
+  }
+}
+
+}  // namespace elastic

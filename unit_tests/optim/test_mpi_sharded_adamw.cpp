@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+// The optimizer spread over ranks: the bits of the whole one, moments for 1/ranks of the elements,
+// moments gathered whole and taken up by another number of ranks.
+#include "comm/collectives.hpp"
+#include "optim/adamw.hpp"
+#include "optim/grad_clip.hpp"
+#include "optim/gradient_buckets.hpp"
+#include "unit_tests/optim/optim_support.hpp"
+
+namespace elastic {
+namespace {
+
+using test::mixed_store;
+using test::on_groups;
+
+template <class S>
+class ShardedAdamW : public testing::Test {};
+using Scalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(ShardedAdamW, Scalars);
+
+const AdamWConfig config{.beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-6, .weight_decay = 0.3};
+
+template <class S>
+void set_gradients(const Communicator& comm, index_t step, const ParameterStore<S>& store) {
+  test::assign(store.gradients(),
+               test::random_values<S>(store.num_elements(), 10 * step + comm.rank()));
+}
+
+/// One step as every rank does it for itself.
+template <class S>
+void whole_step(const Communicator& comm, index_t step, const ParameterStore<S>& store,
+                AdamW<S>& optimizer) {
+  set_gradients(comm, step, store);
+  all_reduce_sum(comm, store.gradients());
+  const std::vector<View1<const S>> mine{store.gradients()};
+  const auto clip = clip_gradients<S>(
+      ExecutionSpace(), comm, comm.is_root() ? mine : std::vector<View1<const S>>{}, 0.5, 0.1);
+  optimizer.step(ExecutionSpace(), config, 0.05, step, clip.scale);
+}
+/// One step of the sharded optimizer.
+template <class S>
+void sharded_step(const Communicator& comm, const FlatSlices& slices, index_t step,
+                  const ParameterStore<S>& store, AdamW<S>& optimizer) {
+  set_gradients(comm, step, store);
+  GradientBuckets<S> buckets(comm, slices, store.gradients());
+  buckets.finish();
+  const auto clip = clip_gradients<S>(ExecutionSpace(), comm,
+                                      counted_gradients(store, optimizer.owned(), true), 0.5, 0.1);
+  optimizer.step(ExecutionSpace(), config, 0.05, step, clip.scale);
+  gather_slices<S>(comm, slices, store.values());
+}
+
+TYPED_TEST(ShardedAdamW, GivesTheBitsOfTheWhole) {
+  using S = TypeParam;
+  for (const index_t bucket : {3, 50, 1000})
+    on_groups(true, [&](const Communicator& group) {
+      const auto whole = mixed_store<S>(), sharded = mixed_store<S>();
+      const index_t n = whole.num_elements();
+      for (const auto& store : {whole, sharded})
+        test::assign(store.values(), test::random_values<S>(n, 1));
+      const FlatSlices slices(n, group.size(), bucket);
+      AdamW<S> reference(whole), optimizer(sharded, slices.of(group.rank()));
+      EXPECT_EQ(optimizer.first_moments().extent(0), total_length(slices.of(group.rank())));
+      EXPECT_LE(static_cast<index_t>(optimizer.second_moments().extent(0)),
+                n / group.size() + slices.num_buckets());
+      for (index_t step = 1; step <= 4; ++step) {
+        whole_step(group, step, whole, reference);
+        sharded_step(group, slices, step, sharded, optimizer);
+        ASSERT_TRUE(test::bitwise_equal(whole.values(), sharded.values()));
+      }
+      for (const auto& p : whole)
+        for (const Moment which : {Moment::first, Moment::second}) {
+          const auto gathered = optimizer.gather_moment(group, which, p.info.name);
+          if (!group.is_root()) continue;
+          const auto expected =
+              test::to_host(which == Moment::first ? reference.first_moment(p.info.name)
+                                                   : reference.second_moment(p.info.name));
+          EXPECT_TRUE(test::bitwise_equal(gathered, expected)) << p.info.name;
+        }
+    });
+}
+
+TYPED_TEST(ShardedAdamW, ContinuesOnAnotherNumberOfRanks) {
+  using S = TypeParam;
+  auto world = Communicator::world();
+  world.set_deterministic(true);
+  const auto self = [] {
+    auto comm = Communicator::self();
+    comm.set_deterministic(true);
+    return comm;
+  }();
+  // Two steps on one rank each, alike on all; then one on all ranks and one on one, equal
+  // gradients.
+  const auto one = mixed_store<S>(), all = mixed_store<S>();
+  const index_t n = one.num_elements();
+  test::assign(one.values(), test::random_values<S>(n, 1));
+  AdamW<S> before(one);
+  for (const index_t step : {1, 2}) whole_step(self, step, one, before);
+  Kokkos::deep_copy(all.values(), one.values());
+  const FlatSlices slices(n, world.size(), 40);
+  AdamW<S> after(all, slices.of(world.rank()));
+  for (const auto& p : one)
+    for (const Moment which : {Moment::first, Moment::second}) {
+      const auto moment = before.gather_moment(self, which, p.info.name);
+      ASSERT_EQ(static_cast<index_t>(moment.size()), p.size());
+      after.set_moment(which, p.info.name, moment.data());
+    }
+  for (const auto& store : {one, all})
+    test::assign(store.gradients(), test::random_values<S>(n, 77));
+  before.step(ExecutionSpace(), config, 0.05, 3);
+  after.step(ExecutionSpace(), config, 0.05, 3);
+  gather_slices<S>(world, slices, all.values());
+  EXPECT_TRUE(test::bitwise_equal(all.values(), one.values()));
+}
+
+TEST(ShardedAdamWMoments, AreNotViewsWhereOthersOwnAPart) {
+  const auto store = mixed_store<float>();  // "embedding" is [0, 55), "norm" [55, 62)
+  const AdamW<float> optimizer(store, {{3, 10}, {50, 62}});
+  EXPECT_THROW(optimizer.first_moment("embedding"), ContractError);
+  EXPECT_THROW(optimizer.second_moment("up"), ContractError);
+  EXPECT_EQ(optimizer.first_moment("norm").data(), optimizer.first_moments().data() + 12);
+  EXPECT_EQ(optimizer.first_moment("nothing").size(), 0u);
+  EXPECT_THROW(AdamW<float>(store, {{3, 10}, {9, 12}}), ContractError);
+  EXPECT_THROW(AdamW<float>(store, {{0, store.num_elements() + 1}}), ContractError);
+}
+
+/// A store whose matrix "w" [8, 3] is dealt out by rows and whose "norm" [5] everybody has.
+ParameterStore<double> dealt_store(const Shard& shard) {
+  ParameterStore<double> store(shard);
+  store.add({.name = "w", .rows = 8, .columns = 3, .row_unit = 2});
+  store.add({.name = "norm", .columns = 5, .vector = true});
+  store.add({.name = "v", .rows = 4, .columns = 2, .column_unit = 1});
+  store.allocate(true);
+  return store;
+}
+/// Element (i, j) of a tensor has the same gradient on every rank count.
+void set_dealt_gradients(const ParameterStore<double>& store) {
+  for (const auto& p : store) {
+    std::vector<double> values;
+    for (index_t i = 0; i < p.rows; ++i)
+      for (index_t j = 0; j < p.columns; ++j) {
+        const index_t row = global_index(i, p.info.row_unit, store.shard()),
+                      column = global_index(j, p.info.column_unit, store.shard());
+        values.push_back(std::sin(1.0 + row * 7 + column * 3 + double(p.info.name[0])));
+      }
+    test::assign(p.gradient_vector(), values);
+  }
+}
+
+TEST(NormOverRanks, HasTheSameBitsForEveryLayout) {
+  const auto serial = dealt_store({});
+  set_dealt_gradients(serial);
+  auto self = Communicator::self();
+  self.set_deterministic(true);
+  const auto expected =
+      clip_gradients<double>(ExecutionSpace(), self, {serial.gradients()}, 1.0, 0.3);
+  EXPECT_NEAR(expected.norm,
+              clip_gradients<double>(ExecutionSpace(), {serial.gradients()}, 1.0, 0.3).norm, 1e-12);
+  for (const bool deterministic : {true, false})
+    on_groups(deterministic, [&](const Communicator& group) {
+      for (int tensor = 1; tensor <= group.size(); ++tensor) {
+        if (group.size() % tensor != 0) continue;
+        const int t = group.rank() % tensor, d = group.rank() / tensor;
+        const auto store = dealt_store({t, tensor});
+        set_dealt_gradients(store);
+        const FlatSlices slices(store.num_elements(), group.size() / tensor, 7);
+        const auto clip = clip_gradients<double>(
+            ExecutionSpace(), group, counted_gradients(store, slices.of(d), t == 0), 1.0, 0.3);
+        if (deterministic) {
+          EXPECT_EQ(clip.norm, expected.norm);
+          EXPECT_EQ(clip.scale, expected.scale);
+        } else {
+          EXPECT_NEAR(clip.norm, expected.norm, 1e-12);
+        }
+      }
+    });
+}
+
+TEST(NormOverRanks, IsNotFiniteOnAllRanksIfOnOne) {
+  for (const bool deterministic : {true, false})
+    for (const double bad : {std::nan(""), HUGE_VAL})
+      on_groups(deterministic, [&](const Communicator& group) {
+        const auto x = test::to_device<double>({1, group.rank() == group.size() - 1 ? bad : 2});
+        EXPECT_FALSE(clip_gradients<double>(ExecutionSpace(), group, {x}, 1.0).finite());
+      });
+}
+
+}  // namespace
+}  // namespace elastic
