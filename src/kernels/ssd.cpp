@@ -44,33 +44,86 @@ Workspace<S> carve(const SsdShape& shape, const View1<S>& memory) {
 }  // namespace
 
 template <class S>
-void ssd_forward(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<S>& in,
-                 const SsdSaved<S>& saved, InOut2<S> y) {
+void ssd_forward_states(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<S>& in,
+                        const SsdSaved<S>& saved) {
   ssd_chunk_cumsum_forward<S>(exec, shape, in.dt_raw, in.A_log, in.dt_bias, in.dt_mask, in.segment,
                               saved.dt, saved.dA_cumsum);
   ssd_chunk_state_forward<S>(exec, shape, in.x, in.ssm_B, saved.dt, saved.dA_cumsum, in.segment,
                              saved.states);
-  ssd_state_passing_forward<S>(exec, shape, saved.dA_cumsum, in.segment, saved.states);
+}
+template <class S>
+void ssd_forward_passing(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<S>& in,
+                         const SsdSaved<S>& saved) {
+  ssd_state_passing_forward<S>(exec, shape, saved.dA_cumsum, in.segment, saved.states, in.incoming,
+                               saved.final_state);
+}
+template <class S>
+void ssd_forward_outputs(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<S>& in,
+                         const SsdSaved<S>& saved, InOut2<S> y) {
   ssd_chunk_scan_forward<S>(exec, shape, saved.states, in.x, in.ssm_B, in.ssm_C, saved.dt,
-                            saved.dA_cumsum, in.ssm_D, in.segment, y);
+                            saved.dA_cumsum, in.ssm_D, in.segment, y, in.incoming);
+}
+template <class S>
+void ssd_forward_total(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<S>& in,
+                       const SsdSaved<S>& saved, InOut2<S> total, InOut1<S> decay) {
+  ssd_state_passing_total<S>(exec, shape, Direction::forward, saved.dA_cumsum, in.segment,
+                             saved.states, in.incoming, total, decay);
+}
+template <class S>
+void ssd_forward(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<S>& in,
+                 const SsdSaved<S>& saved, InOut2<S> y) {
+  ssd_forward_states<S>(exec, shape, in, saved);
+  ssd_forward_passing<S>(exec, shape, in, saved);
+  ssd_forward_outputs<S>(exec, shape, in, saved, y);
 }
 
 template <class S>
-void ssd_backward(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<S>& in,
-                  const SsdSaved<S>& saved, In2<S> dy, const SsdGradients<S>& gradients,
-                  InOut1<S> workspace) {
+void ssd_backward_outputs(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<S>& in,
+                          const SsdSaved<S>& saved, In2<S> dy, const SsdGradients<S>& gradients,
+                          InOut1<S> workspace) {
   const Workspace<S> w = carve<S>(shape, workspace);
   ssd_chunk_scan_backward<S>(exec, shape, dy, saved.states, in.x, in.ssm_B, in.ssm_C, saved.dt,
                              saved.dA_cumsum, in.ssm_D, in.segment, w.dstates, gradients.dx,
                              gradients.dssm_B, gradients.dssm_C, w.ddt, w.ddA_cumsum,
-                             gradients.dssm_D, w.scan);
-  ssd_state_passing_backward<S>(exec, shape, saved.dA_cumsum, in.segment, w.dstates);
+                             gradients.dssm_D, w.scan, in.incoming);
+}
+template <class S>
+void ssd_backward_passing(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<S>& in,
+                          const SsdSaved<S>& saved, const SsdGradients<S>& gradients,
+                          InOut1<S> workspace) {
+  ssd_state_passing_backward<S>(exec, shape, saved.dA_cumsum, in.segment,
+                                carve<S>(shape, workspace).dstates, in.incoming,
+                                gradients.dfinal_state, gradients.dincoming_state);
+}
+template <class S>
+void ssd_backward_states(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<S>& in,
+                         const SsdSaved<S>& saved, const SsdGradients<S>& gradients,
+                         InOut1<S> workspace) {
+  const Workspace<S> w = carve<S>(shape, workspace);
+  const bool goes_on = gradients.dfinal_state.extent(0) != 0;
+  ELASTIC_REQUIRE(!goes_on || saved.final_state.extent(0) != 0,
+                  "ssd_backward: dfinal_state without a saved final_state");
   ssd_chunk_state_backward<S>(exec, shape, w.dstates, saved.states, in.x, in.ssm_B, saved.dt,
                               saved.dA_cumsum, in.segment, gradients.dx, gradients.dssm_B, w.ddt,
-                              w.ddA_cumsum);
+                              w.ddA_cumsum, goes_on ? saved.final_state : View2<S>());
   ssd_chunk_cumsum_backward<S>(exec, shape, w.ddt, w.ddA_cumsum, saved.dt, in.dt_raw, in.A_log,
                                in.dt_bias, in.dt_mask, in.segment, gradients.ddt_raw,
                                gradients.dA_log, gradients.ddt_bias, gradients.ddt_mask, w.cumsum);
+}
+template <class S>
+void ssd_backward_total(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<S>& in,
+                        const SsdSaved<S>& saved, InOut1<S> workspace, InOut2<S> total,
+                        InOut1<S> decay) {
+  ssd_state_passing_total<S>(exec, shape, Direction::backward, saved.dA_cumsum, in.segment,
+                             carve<S>(shape, workspace).dstates, in.incoming, total, decay);
+}
+template <class S>
+void ssd_backward(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<S>& in,
+                  const SsdSaved<S>& saved, In2<S> dy, const SsdGradients<S>& gradients,
+                  InOut1<S> workspace) {
+  ssd_backward_outputs<S>(exec, shape, in, saved, dy, gradients, workspace);
+  ssd_backward_passing<S>(exec, shape, in, saved, gradients, workspace);
+  ssd_backward_states<S>(exec, shape, in, saved, gradients, workspace);
 }
 
 index_t ssd_workspace_size(const SsdShape& shape) {
@@ -121,12 +174,31 @@ void ssd_step(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs
   add_flops(4.0 * batch * H * P * N);
 }
 
-#define ELASTIC_INSTANTIATE(S)                                                                  \
-  template void ssd_forward<S>(const ExecutionSpace&, const SsdShape&, const SsdInputs<S>&,     \
-                               const SsdSaved<S>&, InOut2<S>);                                  \
-  template void ssd_backward<S>(const ExecutionSpace&, const SsdShape&, const SsdInputs<S>&,    \
-                                const SsdSaved<S>&, In2<S>, const SsdGradients<S>&, InOut1<S>); \
-  template void ssd_step<S>(const ExecutionSpace&, const SsdShape&, const SsdInputs<S>&,        \
+#define ELASTIC_INSTANTIATE(S)                                                                     \
+  template void ssd_forward<S>(const ExecutionSpace&, const SsdShape&, const SsdInputs<S>&,        \
+                               const SsdSaved<S>&, InOut2<S>);                                     \
+  template void ssd_forward_states<S>(const ExecutionSpace&, const SsdShape&, const SsdInputs<S>&, \
+                                      const SsdSaved<S>&);                                         \
+  template void ssd_forward_passing<S>(const ExecutionSpace&, const SsdShape&,                     \
+                                       const SsdInputs<S>&, const SsdSaved<S>&);                   \
+  template void ssd_forward_outputs<S>(const ExecutionSpace&, const SsdShape&,                     \
+                                       const SsdInputs<S>&, const SsdSaved<S>&, InOut2<S>);        \
+  template void ssd_forward_total<S>(const ExecutionSpace&, const SsdShape&, const SsdInputs<S>&,  \
+                                     const SsdSaved<S>&, InOut2<S>, InOut1<S>);                    \
+  template void ssd_backward<S>(const ExecutionSpace&, const SsdShape&, const SsdInputs<S>&,       \
+                                const SsdSaved<S>&, In2<S>, const SsdGradients<S>&, InOut1<S>);    \
+  template void ssd_backward_outputs<S>(const ExecutionSpace&, const SsdShape&,                    \
+                                        const SsdInputs<S>&, const SsdSaved<S>&, In2<S>,           \
+                                        const SsdGradients<S>&, InOut1<S>);                        \
+  template void ssd_backward_passing<S>(const ExecutionSpace&, const SsdShape&,                    \
+                                        const SsdInputs<S>&, const SsdSaved<S>&,                   \
+                                        const SsdGradients<S>&, InOut1<S>);                        \
+  template void ssd_backward_states<S>(const ExecutionSpace&, const SsdShape&,                     \
+                                       const SsdInputs<S>&, const SsdSaved<S>&,                    \
+                                       const SsdGradients<S>&, InOut1<S>);                         \
+  template void ssd_backward_total<S>(const ExecutionSpace&, const SsdShape&, const SsdInputs<S>&, \
+                                      const SsdSaved<S>&, InOut1<S>, InOut2<S>, InOut1<S>);        \
+  template void ssd_step<S>(const ExecutionSpace&, const SsdShape&, const SsdInputs<S>&,           \
                             InOut2<S>, InOut2<S>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)

@@ -2,6 +2,7 @@
 // What the steps of the chunked scan share: where a chunk lies, which of its positions belong to
 // the same document, and the decay factors of one head. Internal to kernels/ssd_*.cpp.
 #pragma once
+#include "base/shapes.hpp"
 #include "kernels/block_product.hpp"
 #include "kernels/ssd_shape.hpp"
 #include "kernels/vector_exp.hpp"
@@ -14,6 +15,12 @@ KOKKOS_INLINE_FUNCTION S softplus(S x) {
   return math::max(x, S(0)) + math::log1p(math::exp(-math::abs(x)));
 }
 
+/// Whether a state comes in before the first chunks, and the segment [B] of its last token.
+struct SsdBefore {
+  bool carried = false;
+  View1<const token_t> segment = {};
+};
+
 /// Chunk k of sequence b, from row = b*K + k.
 struct Chunk {
   index_t row, k;         ///< b*K + k; k
@@ -22,14 +29,18 @@ struct Chunk {
   bool continues;         ///< its first token belongs to the document of the token before it
 
   KOKKOS_INLINE_FUNCTION Chunk(const SsdShape& shape, const View1<const token_t>& segment,
-                               index_t chunk_row) {
+                               index_t chunk_row, const SsdBefore& before = {}) {
     const index_t num_chunks = (shape.seq_length + shape.chunk_size - 1) / shape.chunk_size;
     row = chunk_row;
     k = row % num_chunks;
     first = row / num_chunks * shape.seq_length + k * shape.chunk_size;
     tokens = math::min(shape.chunk_size, shape.seq_length - k * shape.chunk_size);
     is_last = k == num_chunks - 1;
-    continues = k > 0 && (segment.extent(0) == 0 || segment(first) == segment(first - 1));
+    if (k > 0)
+      continues = segment.extent(0) == 0 || segment(first) == segment(first - 1);
+    else
+      continues = before.carried &&
+                  (segment.extent(0) == 0 || segment(first) == before.segment(row / num_chunks));
   }
 };
 
@@ -112,5 +123,16 @@ void launch_chunk_groups(const char* label, const ExecutionSpace& exec, const Ss
 
 /// Throws ContractError unless the extents make sense together.
 void require_ssd_shape(const char* function, const SsdShape& shape);
+/// The device's view of `incoming`; throws ContractError unless its shapes fit.
+template <class S>
+SsdBefore checked_before(const char* function, const SsdShape& shape,
+                         const View1<const token_t>& segment, const SsdIncoming<S>& incoming) {
+  if (incoming.state.extent(0) == 0) return {};
+  require_shape(function, "incoming state", incoming.state, shape.batch * shape.num_heads,
+                shape.head_dim * shape.state_dim);
+  require_shape(function, "segment of the incoming state", incoming.segment,
+                segment.extent(0) == 0 ? 0 : shape.batch);
+  return {true, incoming.segment};
+}
 
 }  // namespace elastic::kernels

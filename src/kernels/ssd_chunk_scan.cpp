@@ -14,6 +14,7 @@ struct Inputs {
   View2<const S> states, x, ssm_B, ssm_C, dt, dA_cumsum;
   View1<const S> ssm_D;
   View1<const token_t> segment;
+  SsdBefore before;
 };
 
 template <class S>
@@ -49,7 +50,7 @@ struct Forward {
     const Scratch scratch(carver, shape, rows);
     const index_t G = shape.num_groups, N = shape.state_dim, g = team.league_rank() % G,
                   ldq = padded(rows);
-    const Chunk chunk(shape, in.segment, team.league_rank() / G);
+    const Chunk chunk(shape, in.segment, team.league_rank() / G, in.before);
     const index_t n = chunk.tokens;
     find_runs(team, chunk, in.segment, scratch.begin, scratch.end);
     pack_transposed(team, scratch.Bt, ldq, &in.ssm_B(chunk.first, g * N),
@@ -153,7 +154,7 @@ struct Backward {
     ScratchCarver carver(team.team_scratch(level).get_shmem_aligned(bytes, 64));
     const Scratch scratch(carver, shape, rows);
     const index_t G = shape.num_groups, g = team.league_rank() % G;
-    const Chunk chunk(shape, in.segment, team.league_rank() / G);
+    const Chunk chunk(shape, in.segment, team.league_rank() / G, in.before);
     find_runs(team, chunk, in.segment, scratch.begin, scratch.end);
     load_group(team, scratch, chunk, g);
     for (index_t h = g; h < shape.num_heads; h += G) {
@@ -363,8 +364,10 @@ double score_flops(const SsdShape& s, index_t count, index_t width) {
 template <class S>
 void ssd_chunk_scan_forward(const ExecutionSpace& exec, const SsdShape& shape, In2<S> states,
                             In2<S> x, In2<S> ssm_B, In2<S> ssm_C, In2<S> dt, In2<S> dA_cumsum,
-                            In1<S> ssm_D, In1<token_t> segment, InOut2<S> y) {
-  const Inputs<S> in{states, x, ssm_B, ssm_C, dt, dA_cumsum, ssm_D, segment};
+                            In1<S> ssm_D, In1<token_t> segment, InOut2<S> y,
+                            const SsdIncoming<S>& incoming) {
+  const auto before = checked_before<S>("ssd_chunk_scan_forward", shape, segment, incoming);
+  const Inputs<S> in{states, x, ssm_B, ssm_C, dt, dA_cumsum, ssm_D, segment, before};
   require_inputs("ssd_chunk_scan_forward", shape, in);
   require_shape("ssd_chunk_scan_forward", "y", y, shape.num_tokens(),
                 shape.num_heads * shape.head_dim);
@@ -379,9 +382,10 @@ void ssd_chunk_scan_backward(const ExecutionSpace& exec, const SsdShape& shape, 
                              In2<S> dA_cumsum, In1<S> ssm_D, In1<token_t> segment,
                              InOut2<S> dstates, InOut2<S> dx, InOut2<S> dssm_B, InOut2<S> dssm_C,
                              InOut2<S> ddt, InOut2<S> ddA_cumsum, InOut1<S> dssm_D,
-                             InOut1<S> workspace) {
+                             InOut1<S> workspace, const SsdIncoming<S>& incoming) {
   const char* name = "ssd_chunk_scan_backward";
-  const Inputs<S> in{states, x, ssm_B, ssm_C, dt, dA_cumsum, ssm_D, segment};
+  const auto before = checked_before<S>(name, shape, segment, incoming);
+  const Inputs<S> in{states, x, ssm_B, ssm_C, dt, dA_cumsum, ssm_D, segment, before};
   const index_t tokens = shape.num_tokens(), heads = shape.num_heads,
                 chunks = shape.batch * shape.num_chunks();
   require_inputs(name, shape, in);
@@ -415,14 +419,14 @@ index_t ssd_chunk_scan_workspace_size(const SsdShape& shape) {
   return shape.batch * shape.num_chunks() * shape.num_heads;
 }
 
-#define ELASTIC_INSTANTIATE(S)                                                                     \
-  template void ssd_chunk_scan_forward<S>(const ExecutionSpace&, const SsdShape&, In2<S>, In2<S>,  \
-                                          In2<S>, In2<S>, In2<S>, In2<S>, In1<S>, In1<token_t>,    \
-                                          InOut2<S>);                                              \
-  template void ssd_chunk_scan_backward<S>(const ExecutionSpace&, const SsdShape&, In2<S>, In2<S>, \
-                                           In2<S>, In2<S>, In2<S>, In2<S>, In2<S>, In1<S>,         \
-                                           In1<token_t>, InOut2<S>, InOut2<S>, InOut2<S>,          \
-                                           InOut2<S>, InOut2<S>, InOut2<S>, InOut1<S>, InOut1<S>);
+#define ELASTIC_INSTANTIATE(S)                                                                    \
+  template void ssd_chunk_scan_forward<S>(const ExecutionSpace&, const SsdShape&, In2<S>, In2<S>, \
+                                          In2<S>, In2<S>, In2<S>, In2<S>, In1<S>, In1<token_t>,   \
+                                          InOut2<S>, const SsdIncoming<S>&);                      \
+  template void ssd_chunk_scan_backward<S>(                                                       \
+      const ExecutionSpace&, const SsdShape&, In2<S>, In2<S>, In2<S>, In2<S>, In2<S>, In2<S>,     \
+      In2<S>, In1<S>, In1<token_t>, InOut2<S>, InOut2<S>, InOut2<S>, InOut2<S>, InOut2<S>,        \
+      InOut2<S>, InOut1<S>, InOut1<S>, const SsdIncoming<S>&);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -14,11 +14,13 @@
 namespace elastic::kernels {
 
 /// [in] states [B*K*H, P*N] after state passing, x [T, H*P], ssm_B, ssm_C [T, G*N], dt, dA_cumsum
-/// [T, H], ssm_D [H], segment [T] or empty; [out] y [T, H*P].
+/// [T, H], ssm_D [H], segment [T] or empty, incoming (the states of the first chunks count if it is
+/// there and its document goes on); [out] y [T, H*P].
 template <class S>
 void ssd_chunk_scan_forward(const ExecutionSpace& exec, const SsdShape& shape, In2<S> states,
                             In2<S> x, In2<S> ssm_B, In2<S> ssm_C, In2<S> dt, In2<S> dA_cumsum,
-                            In1<S> ssm_D, In1<token_t> segment, InOut2<S> y);
+                            In1<S> ssm_D, In1<token_t> segment, InOut2<S> y,
+                            const SsdIncoming<S>& incoming = {});
 /// [in] dy [T, H*P] and the inputs of the forward; [out] dstates [B*K*H, P*N], dx [T, H*P], dssm_B,
 /// dssm_C [T, G*N], ddt and ddA_cumsum [T, H] (all through this step alone); [in, out] dssm_D [H]
 /// +=. workspace: ssd_chunk_scan_workspace_size(shape).
@@ -28,7 +30,7 @@ void ssd_chunk_scan_backward(const ExecutionSpace& exec, const SsdShape& shape, 
                              In2<S> dA_cumsum, In1<S> ssm_D, In1<token_t> segment,
                              InOut2<S> dstates, InOut2<S> dx, InOut2<S> dssm_B, InOut2<S> dssm_C,
                              InOut2<S> ddt, InOut2<S> ddA_cumsum, InOut1<S> dssm_D,
-                             InOut1<S> workspace);
+                             InOut1<S> workspace, const SsdIncoming<S>& incoming = {});
 index_t ssd_chunk_scan_workspace_size(const SsdShape& shape);
 
 }  // namespace elastic::kernels

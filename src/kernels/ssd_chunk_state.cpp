@@ -71,7 +71,7 @@ struct Forward {
 template <class S>
 struct Backward {
   SsdShape shape;
-  View2<const S> dstates, states, x, ssm_B, dt, dA_cumsum;
+  View2<const S> dstates, states, final_state, x, ssm_B, dt, dA_cumsum;
   View1<const token_t> segment;
   View2<S> dx, dssm_B, ddt, ddA_cumsum;
 
@@ -102,7 +102,7 @@ struct Backward {
     const Scratch scratch(carver, shape, rows);
     const index_t G = shape.num_groups, N = shape.state_dim, g = team.league_rank() % G;
     const Chunk chunk(shape, segment, team.league_rank() / G);
-    if (chunk.is_last) return;  // nothing comes after it
+    if (chunk.is_last && final_state.extent(0) == 0) return;  // nothing comes after it
     find_runs(team, chunk, segment, scratch.begin, scratch.end);
     pack_transposed(team, scratch.Bt, padded(rows), &ssm_B(chunk.first, g * N),
                     leading_dimension(ssm_B), chunk.tokens, N);
@@ -117,7 +117,8 @@ struct Backward {
                   begin = scratch.begin[n - 1];
     const S *delta = scratch.head.delta, *to_end = scratch.head.to_end;
     const S* dZ = &dstates(chunk.row * H + h, 0);
-    const S* next_state = &states((chunk.row + 1) * H + h, 0);
+    const S* next_state = chunk.is_last ? &final_state(chunk.first / shape.seq_length * H + h, 0)
+                                        : &states((chunk.row + 1) * H + h, 0);
     scratch.head.load(team, chunk, scratch.begin, dt, dA_cumsum, h);
     pack(team, scratch.dZ, dZ, N, P, N);
     pack_transposed(team, scratch.dZt, ldp, scratch.dZ, ldn, P, N);
@@ -198,18 +199,21 @@ template <class S>
 void ssd_chunk_state_backward(const ExecutionSpace& exec, const SsdShape& shape, In2<S> dstates,
                               In2<S> states, In2<S> x, In2<S> ssm_B, In2<S> dt, In2<S> dA_cumsum,
                               In1<token_t> segment, InOut2<S> dx, InOut2<S> dssm_B, InOut2<S> ddt,
-                              InOut2<S> ddA_cumsum) {
+                              InOut2<S> ddA_cumsum, In2<S> final_state) {
   const char* name = "ssd_chunk_state_backward";
   require_inputs<S>(name, shape, x, ssm_B, dt, dA_cumsum, segment);
   require_shape(name, "dstates", dstates, shape.num_states(), shape.head_dim * shape.state_dim);
   require_shape(name, "states", states, shape.num_states(), shape.head_dim * shape.state_dim);
+  if (final_state.extent(0) != 0)
+    require_shape(name, "final_state", final_state, shape.batch * shape.num_heads,
+                  shape.head_dim * shape.state_dim);
   require_shape(name, "dx", dx, shape.num_tokens(), shape.num_heads * shape.head_dim);
   require_shape(name, "dssm_B", dssm_B, shape.num_tokens(), shape.num_groups * shape.state_dim);
   require_shape(name, "ddt", ddt, shape.num_tokens(), shape.num_heads);
   require_shape(name, "ddA_cumsum", ddA_cumsum, shape.num_tokens(), shape.num_heads);
   launch_chunk_groups("elastic::ssd_chunk_state_backward", exec, shape,
-                      Backward<S>{shape, dstates, states, x, ssm_B, dt, dA_cumsum, segment, dx,
-                                  dssm_B, ddt, ddA_cumsum});
+                      Backward<S>{shape, dstates, states, final_state, x, ssm_B, dt, dA_cumsum,
+                                  segment, dx, dssm_B, ddt, ddA_cumsum});
   add_flops(4.0 * shape.num_tokens() * shape.num_heads * shape.head_dim * shape.state_dim);
 }
 
@@ -218,7 +222,7 @@ void ssd_chunk_state_backward(const ExecutionSpace& exec, const SsdShape& shape,
                                            In2<S>, In2<S>, In1<token_t>, InOut2<S>);               \
   template void ssd_chunk_state_backward<S>(const ExecutionSpace&, const SsdShape&, In2<S>,        \
                                             In2<S>, In2<S>, In2<S>, In2<S>, In2<S>, In1<token_t>,  \
-                                            InOut2<S>, InOut2<S>, InOut2<S>, InOut2<S>);
+                                            InOut2<S>, InOut2<S>, InOut2<S>, InOut2<S>, In2<S>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

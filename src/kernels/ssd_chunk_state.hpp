@@ -17,12 +17,14 @@ void ssd_chunk_state_forward(const ExecutionSpace& exec, const SsdShape& shape, 
                              In2<S> ssm_B, In2<S> dt, In2<S> dA_cumsum, In1<token_t> segment,
                              InOut2<S> states);
 /// [in] dstates [B*K*H, P*N]: gradients by Z, and states [B*K*H, P*N] AFTER state passing (row k+1
-/// gives the gradient by the last sum of chunk k, that of state passing included); [in, out] dx [T,
-/// H*P] +=, dssm_B [T, G*N] +=, ddt [T, H] +=, ddA_cumsum [T, H] +=.
+/// gives the gradient by the last sum of chunk k, that of state passing included), final_state
+/// [B*H, P*N] where it has a gradient, else empty; [in, out] dx [T, H*P] +=, dssm_B [T, G*N] +=,
+/// ddt [T, H]
+/// +=, ddA_cumsum [T, H] +=.
 template <class S>
 void ssd_chunk_state_backward(const ExecutionSpace& exec, const SsdShape& shape, In2<S> dstates,
                               In2<S> states, In2<S> x, In2<S> ssm_B, In2<S> dt, In2<S> dA_cumsum,
                               In1<token_t> segment, InOut2<S> dx, InOut2<S> dssm_B, InOut2<S> ddt,
-                              InOut2<S> ddA_cumsum);
+                              InOut2<S> ddA_cumsum, In2<S> final_state = {});
 
 }  // namespace elastic::kernels

@@ -11,8 +11,9 @@ namespace {
 /// d_k of chunk `row` and one head.
 template <class S>
 KOKKOS_INLINE_FUNCTION S chunk_decay(const SsdShape& shape, const View1<const token_t>& segment,
-                                     const View2<const S>& dA_cumsum, index_t row, index_t head) {
-  const Chunk chunk(shape, segment, row);
+                                     const SsdBefore& before, const View2<const S>& dA_cumsum,
+                                     index_t row, index_t head) {
+  const Chunk chunk(shape, segment, row, before);
   if (!chunk.continues) return S(0);
   if (segment.extent(0) != 0)
     for (index_t t = chunk.first + 1; t < chunk.first + chunk.tokens; ++t)
@@ -23,74 +24,153 @@ KOKKOS_INLINE_FUNCTION S chunk_decay(const SsdShape& shape, const View1<const to
 
 constexpr index_t carried_elements = on_host ? 256 : 1;
 
-/// At every chunk in order (or backwards): what was carried here is handed out, and carried on with
-/// what the chunk adds.
-template <class S>
-void pass_states(const char* label, const ExecutionSpace& exec, const SsdShape& shape,
-                 bool backwards, const View2<const S>& dA_cumsum,
-                 const View1<const token_t>& segment, const View2<S>& states) {
-  const index_t chunks = shape.num_chunks(), heads = shape.num_heads,
-                size = shape.head_dim * shape.state_dim;
-  const index_t bytes = chunks * static_cast<index_t>(sizeof(S));
-  const int level = scratch_level(bytes);
-  Kokkos::TeamPolicy<ExecutionSpace> policy(exec, static_cast<int>(shape.batch * heads),
+/// One pass along the chunks, for one team per sequence and head. Views [B*H, *] may be empty.
+template <class S, class State>
+struct Passing {
+  SsdShape shape;
+  bool backwards;
+  View2<const S> dA_cumsum;
+  View1<const token_t> segment;
+  SsdBefore before;
+  State states;  ///< [B*K*H, P*N]; const: only added up
+  View2<const S> carried_in = {};
+  View2<S> carried_out = {};
+  View1<S> total_decay = {};
+  int level = 0;
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    const index_t chunks = (shape.seq_length + shape.chunk_size - 1) / shape.chunk_size,
+                  heads = shape.num_heads, size = shape.head_dim * shape.state_dim,
+                  row = team.league_rank(), b = row / heads, h = row % heads;
+    S* const decay = static_cast<S*>(
+        team.team_scratch(level).get_shmem_aligned(chunks * static_cast<index_t>(sizeof(S)), 64));
+    for_each_row(team, chunks, [&](const index_t k) {
+      decay[k] = chunk_decay<S>(shape, segment, before, dA_cumsum, b * chunks + k, h);
+    });
+    for_each_row(team, (size + carried_elements - 1) / carried_elements, [&](const index_t block) {
+      const index_t first = block * carried_elements,
+                    count = math::min(carried_elements, size - first);
+      S carried[carried_elements] = {};
+      if (carried_in.extent(0) != 0)
+        for (index_t e = 0; e < count; ++e) carried[e] = carried_in(row, first + e);
+      for (index_t step = 0; step < chunks; ++step) {
+        const index_t k = backwards ? chunks - 1 - step : step;
+        pass(decay[k], &states((b * chunks + k) * heads + h, first), count, carried);
+      }
+      if (carried_out.extent(0) != 0)
+        for (index_t e = 0; e < count; ++e) carried_out(row, first + e) = carried[e];
+    });
+    if (total_decay.extent(0) == 0) return;
+    Kokkos::single(Kokkos::PerTeam(team), [&]() {
+      S product = 1;
+      for (index_t k = 0; k < chunks; ++k) product *= decay[k];
+      total_decay(row) = product;
+    });
+  }
+
+ private:
+  /// What was carried here is handed out, and carried on with what the chunk adds.
+  KOKKOS_INLINE_FUNCTION static void pass(S d, S* value, index_t count, S* carried) {
+    ELASTIC_SIMD
+    for (index_t e = 0; e < count; ++e) {
+      const S added = value[e];
+      value[e] = carried[e];
+      carried[e] = d * carried[e] + added;
+    }
+  }
+  KOKKOS_INLINE_FUNCTION static void pass(S d, const S* value, index_t count, S* carried) {
+    ELASTIC_SIMD
+    for (index_t e = 0; e < count; ++e) carried[e] = d * carried[e] + value[e];
+  }
+};
+
+template <class S, class State>
+void launch(const char* label, const ExecutionSpace& exec, Passing<S, State> passing) {
+  const auto& shape = passing.shape;
+  const index_t bytes = shape.num_chunks() * static_cast<index_t>(sizeof(S));
+  passing.level = scratch_level(bytes);
+  Kokkos::TeamPolicy<ExecutionSpace> policy(exec, static_cast<int>(shape.batch * shape.num_heads),
                                             Kokkos::AUTO);
-  policy.set_scratch_size(level, Kokkos::PerTeam(static_cast<int>(bytes + 64)));
-  Kokkos::parallel_for(
-      label, policy, KOKKOS_LAMBDA(const Team& team) {
-        const index_t b = team.league_rank() / heads, h = team.league_rank() % heads;
-        S* decay = static_cast<S*>(team.team_scratch(level).get_shmem_aligned(bytes, 64));
-        for_each_row(team, chunks, [&](const index_t k) {
-          decay[k] = chunk_decay<S>(shape, segment, dA_cumsum, b * chunks + k, h);
-        });
-        for_each_row(team, (size + carried_elements - 1) / carried_elements,
-                     [&](const index_t block) {
-                       const index_t first = block * carried_elements,
-                                     count = math::min(carried_elements, size - first);
-                       S carried[carried_elements] = {};
-                       for (index_t step = 0; step < chunks; ++step) {
-                         const index_t k = backwards ? chunks - 1 - step : step;
-                         const S d = decay[k];
-                         S* value = &states((b * chunks + k) * heads + h, first);
-                         ELASTIC_SIMD
-                         for (index_t e = 0; e < count; ++e) {
-                           const S added = value[e];
-                           value[e] = carried[e];
-                           carried[e] = d * carried[e] + added;
-                         }
-                       }
-                     });
-      });
+  policy.set_scratch_size(passing.level, Kokkos::PerTeam(static_cast<int>(bytes + 64)));
+  Kokkos::parallel_for(label, policy, passing);
+}
+
+template <class S>
+SsdBefore checked(const char* name, const SsdShape& shape, const View2<const S>& dA_cumsum,
+                  const View1<const token_t>& segment, const View2<const S>& states,
+                  const SsdIncoming<S>& incoming) {
+  require_ssd_shape(name, shape);
+  require_shape(name, "dA_cumsum", dA_cumsum, shape.num_tokens(), shape.num_heads);
+  require_shape_or_empty(name, "segment", segment, shape.num_tokens());
+  require_shape(name, "states", states, shape.num_states(), shape.head_dim * shape.state_dim);
+  return checked_before<S>(name, shape, segment, incoming);
+}
+/// A state of each sequence and head, or none.
+template <class S>
+void require_carried(const char* name, const char* argument, const SsdShape& shape,
+                     const View2<const S>& state) {
+  if (state.extent(0) != 0)
+    require_shape(name, argument, state, shape.batch * shape.num_heads,
+                  shape.head_dim * shape.state_dim);
 }
 }  // namespace
 
 template <class S>
 void ssd_state_passing_forward(const ExecutionSpace& exec, const SsdShape& shape, In2<S> dA_cumsum,
-                               In1<token_t> segment, InOut2<S> states) {
+                               In1<token_t> segment, InOut2<S> states,
+                               const SsdIncoming<S>& incoming, InOut2<S> final_state) {
   const char* name = "ssd_state_passing_forward";
-  require_ssd_shape(name, shape);
-  require_shape(name, "dA_cumsum", dA_cumsum, shape.num_tokens(), shape.num_heads);
-  require_shape(name, "states", states, shape.num_states(), shape.head_dim * shape.state_dim);
-  pass_states<S>("elastic::ssd_state_passing_forward", exec, shape, false, dA_cumsum, segment,
-                 states);
+  const auto before = checked<S>(name, shape, dA_cumsum, segment, states, incoming);
+  require_carried<S>(name, "final_state", shape, final_state);
+  launch("elastic::ssd_state_passing_forward", exec,
+         Passing<S, View2<S>>{shape, false, dA_cumsum, segment, before, states, incoming.state,
+                              final_state});
 }
 
 template <class S>
 void ssd_state_passing_backward(const ExecutionSpace& exec, const SsdShape& shape, In2<S> dA_cumsum,
-                                In1<token_t> segment, InOut2<S> dstates) {
+                                In1<token_t> segment, InOut2<S> dstates,
+                                const SsdIncoming<S>& incoming, In2<S> dfinal_state,
+                                InOut2<S> dincoming_state) {
   const char* name = "ssd_state_passing_backward";
-  require_ssd_shape(name, shape);
-  require_shape(name, "dA_cumsum", dA_cumsum, shape.num_tokens(), shape.num_heads);
-  require_shape(name, "dstates", dstates, shape.num_states(), shape.head_dim * shape.state_dim);
-  pass_states<S>("elastic::ssd_state_passing_backward", exec, shape, true, dA_cumsum, segment,
-                 dstates);
+  const auto before = checked<S>(name, shape, dA_cumsum, segment, dstates, incoming);
+  require_carried<S>(name, "dfinal_state", shape, dfinal_state);
+  require_carried<S>(name, "dincoming_state", shape, dincoming_state);
+  launch("elastic::ssd_state_passing_backward", exec,
+         Passing<S, View2<S>>{shape, true, dA_cumsum, segment, before, dstates, dfinal_state,
+                              dincoming_state});
 }
 
-#define ELASTIC_INSTANTIATE(S)                                                                \
-  template void ssd_state_passing_forward<S>(const ExecutionSpace&, const SsdShape&, In2<S>,  \
-                                             In1<token_t>, InOut2<S>);                        \
-  template void ssd_state_passing_backward<S>(const ExecutionSpace&, const SsdShape&, In2<S>, \
-                                              In1<token_t>, InOut2<S>);
+template <class S>
+void ssd_state_passing_total(const ExecutionSpace& exec, const SsdShape& shape, Direction direction,
+                             In2<S> dA_cumsum, In1<token_t> segment, In2<S> states,
+                             const SsdIncoming<S>& incoming, InOut2<S> total, InOut1<S> decay) {
+  const char* name = "ssd_state_passing_total";
+  const auto before = checked<S>(name, shape, dA_cumsum, segment, states, incoming);
+  require_carried<S>(name, "total", shape, total);
+  require_shape(name, "decay", decay, shape.batch * shape.num_heads);
+  launch("elastic::ssd_state_passing_total", exec,
+         Passing<S, View2<const S>>{shape,
+                                    direction == Direction::backward,
+                                    dA_cumsum,
+                                    segment,
+                                    before,
+                                    states,
+                                    {},
+                                    total,
+                                    decay});
+}
+
+#define ELASTIC_INSTANTIATE(S)                                                                  \
+  template void ssd_state_passing_forward<S>(const ExecutionSpace&, const SsdShape&, In2<S>,    \
+                                             In1<token_t>, InOut2<S>, const SsdIncoming<S>&,    \
+                                             InOut2<S>);                                        \
+  template void ssd_state_passing_backward<S>(const ExecutionSpace&, const SsdShape&, In2<S>,   \
+                                              In1<token_t>, InOut2<S>, const SsdIncoming<S>&,   \
+                                              In2<S>, InOut2<S>);                               \
+  template void ssd_state_passing_total<S>(const ExecutionSpace&, const SsdShape&, Direction,   \
+                                           In2<S>, In1<token_t>, In2<S>, const SsdIncoming<S>&, \
+                                           InOut2<S>, InOut1<S>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/ssd.hpp"
+#include "unit_tests/kernels/spans.hpp"
 #include "unit_tests/support/reference_ssd.hpp"
 #include "unit_tests/support/views.hpp"
 
@@ -38,6 +39,7 @@ struct SsdProblem {
   View1<S> A_log, dt_bias, ssm_D, dt_mask;
   View1<token_t> segment;
   View2<S> y, dy;
+  kernels::SsdIncoming<S> incoming;
   kernels::SsdSaved<S> saved;
   kernels::SsdGradients<S> gradients;
 
@@ -80,8 +82,38 @@ struct SsdProblem {
     gradients.ddt_mask = View1<S>("elastic::test::ddt_mask", dt_mask.extent(0));
   }
 
+  /// Room for the states that spans hand on, and their gradients; overwritten Views begin as NaN.
+  void allocate_spans() {
+    const index_t states = shape.batch * shape.num_heads, size = shape.head_dim * shape.state_dim;
+    const S nan = std::numeric_limits<S>::quiet_NaN();
+    const auto room = [&](const std::string& label) {
+      const View2<S> view(label, states, size);
+      Kokkos::deep_copy(view, nan);
+      return view;
+    };
+    saved.final_state = room("elastic::test::final_state");
+    gradients.dincoming_state = room("elastic::test::dincoming_state");
+  }
+  /// Positions [begin, end) of every sequence, with arrays of their own.
+  SsdProblem span(index_t begin, index_t end) const {
+    const auto cut = [&](const View2<S>& all) {
+      return rows_of_sequences(all, shape.batch, begin, end);
+    };
+    SsdProblem part = *this;
+    part.shape.seq_length = end - begin;
+    part.x = cut(x);
+    part.ssm_B = cut(ssm_B);
+    part.ssm_C = cut(ssm_C);
+    part.dt_raw = cut(dt_raw);
+    part.dy = cut(dy);
+    part.segment = rows_of_sequences(segment, shape.batch, begin, end);
+    part.allocate();
+    part.allocate_spans();
+    return part;
+  }
+
   kernels::SsdInputs<S> inputs() const {
-    return {x, ssm_B, ssm_C, dt_raw, A_log, dt_bias, ssm_D, dt_mask, segment};
+    return {x, ssm_B, ssm_C, dt_raw, A_log, dt_bias, ssm_D, dt_mask, segment, incoming};
   }
   ReferenceSsdInputs reference() const {
     return {to_double(x),      to_double(ssm_B),   to_double(ssm_C),

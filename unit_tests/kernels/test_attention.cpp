@@ -3,6 +3,7 @@
 #include "kernels/attention.hpp"
 
 #include "base/error.hpp"
+#include "unit_tests/kernels/spans.hpp"
 #include "unit_tests/support/fixture.hpp"
 #include "unit_tests/support/gradient.hpp"
 #include "unit_tests/support/reference_attention.hpp"
@@ -233,17 +234,6 @@ TYPED_TEST(AttentionTest, is_causal_bitwise) {
   }
 }
 
-/// Rows [begin, end) of every sequence, compact.
-template <class T>
-View2<T> rows_of_sequences(const View2<T>& all, index_t batch, index_t begin, index_t end) {
-  const index_t length = all.extent_int(0) / batch, columns = all.extent_int(1);
-  const auto values = to_host(all);
-  std::vector<T> part;
-  for (index_t b = 0; b < batch; ++b)
-    part.insert(part.end(), values.begin() + (b * length + begin) * columns,
-                values.begin() + (b * length + end) * columns);
-  return to_device(part, batch * (end - begin), columns);
-}
 /// Queries [begin, end) of a problem against the first `keys` keys.
 template <class S>
 Attention<S> span_of(const Attention<S>& whole, index_t begin, index_t end, index_t keys) {
@@ -256,10 +246,7 @@ Attention<S> span_of(const Attention<S>& whole, index_t begin, index_t end, inde
   span.dout = rows_of_sequences(whole.dout, B, begin, end);
   span.k = rows_of_sequences(whole.k, B, 0, keys);
   span.v = rows_of_sequences(whole.v, B, 0, keys);
-  if (whole.segment.extent(0) != 0) {
-    const View2<token_t> column(whole.segment.data(), whole.segment.extent(0), 1);
-    span.segment = to_device(to_host(rows_of_sequences(column, B, 0, keys)));
-  }
+  span.segment = rows_of_sequences(whole.segment, B, 0, keys);
   span.allocate();
   return span;
 }

@@ -153,23 +153,6 @@ TEST(CausalConv1d, gradients_equal_finite_differences) {
     }
 }
 
-/// Rows [begin, end) of every sequence, compact.
-template <class T>
-View2<T> rows_of_sequences(const View2<T>& all, index_t batch, index_t begin, index_t end) {
-  const index_t length = all.extent_int(0) / batch, columns = all.extent_int(1);
-  const auto values = to_host(all);
-  std::vector<T> part;
-  for (index_t b = 0; b < batch; ++b)
-    part.insert(part.end(), values.begin() + (b * length + begin) * columns,
-                values.begin() + (b * length + end) * columns);
-  return to_device(part, batch * (end - begin), columns);
-}
-View1<token_t> rows_of_sequences(const View1<token_t>& all, index_t batch, index_t begin,
-                                 index_t end) {
-  const View2<token_t> column(all.data(), all.extent(0), 1);
-  if (all.extent(0) == 0) return {};
-  return to_device(to_host(rows_of_sequences(column, batch, begin, end)));
-}
 /// The span [begin, end) of a problem, with its own arrays.
 template <class S>
 Problem<S> span_of(const Problem<S>& whole, index_t begin, index_t end) {

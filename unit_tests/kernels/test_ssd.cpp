@@ -171,6 +171,155 @@ TYPED_TEST(Ssd, packed_documents_equal_separate_rows) {
   }
 }
 
+/// Spans of a problem as ranks of a context-parallel group compute them: states go forward from
+/// span to span, their gradients back.
+template <class S>
+std::vector<SsdProblem<S>> run_spans(const SsdProblem<S>& whole,
+                                     const std::vector<index_t>& borders) {
+  const ExecutionSpace exec;
+  const index_t batch = whole.shape.batch;
+  std::vector<SsdProblem<S>> spans;
+  for (std::size_t i = 0; i + 1 < borders.size(); ++i) {
+    auto span = whole.span(borders[i], borders[i + 1]);
+    if (i > 0)
+      span.incoming = {spans[i - 1].saved.final_state,
+                       rows_of_sequences(whole.segment, batch, borders[i] - 1, borders[i])};
+    kernels::ssd_forward_states<S>(exec, span.shape, span.inputs(), span.saved);
+    kernels::ssd_forward_passing<S>(exec, span.shape, span.inputs(), span.saved);
+    kernels::ssd_forward_outputs<S>(exec, span.shape, span.inputs(), span.saved, span.y);
+    spans.push_back(span);
+  }
+  for (std::size_t i = spans.size(); i-- > 0;) {
+    if (i + 1 < spans.size())
+      spans[i].gradients.dfinal_state = spans[i + 1].gradients.dincoming_state;
+    spans[i].backward();
+  }
+  return spans;
+}
+
+/// Spans of whole chunks: the bits of the sequence.
+TYPED_TEST(Ssd, spans_of_chunks_equal_the_sequence_bitwise) {
+  using S = TypeParam;
+  for (const bool extras : {false, true}) {
+    const SsdShape shape{2, 45, 6, 5, 3, 18, 8};
+    SsdProblem<S> whole(shape, extras);
+    whole.forward(), whole.backward();
+    const std::vector<index_t> borders = {0, 16, 24, 45};
+    const auto spans = run_spans(whole, borders);
+    for (std::size_t i = 0; i < spans.size(); ++i) {
+      SCOPED_TRACE(fmt::format("span {}, extras {}", i, extras));
+      const auto cut = [&](const View2<S>& all) {
+        return rows_of_sequences(all, 2, borders[i], borders[i + 1]);
+      };
+      const auto &g = spans[i].gradients, &w = whole.gradients;
+      EXPECT_TRUE(bitwise_equal(spans[i].y, cut(whole.y)));
+      EXPECT_TRUE(bitwise_equal(g.dx, cut(w.dx)));
+      EXPECT_TRUE(bitwise_equal(g.dssm_B, cut(w.dssm_B)));
+      EXPECT_TRUE(bitwise_equal(g.dssm_C, cut(w.dssm_C)));
+      EXPECT_TRUE(bitwise_equal(g.ddt_raw, cut(w.ddt_raw)));
+    }
+  }
+}
+
+/// Spans that end anywhere; parameter gradients add up.
+TYPED_TEST(Ssd, spans_equal_the_sequence) {
+  using S = TypeParam;
+  for (const auto& shape : shapes)
+    for (const bool extras : {false, true}) {
+      const index_t length = shape.seq_length;
+      if (length < 7) continue;
+      SCOPED_TRACE(describe(shape) + (extras ? " with mask and segments" : ""));
+      SsdProblem<S> whole(shape, extras);
+      whole.forward(), whole.backward();
+      const std::vector<index_t> borders = {0, length / 3, length / 3 + 1, length - 2, length};
+      const auto spans = run_spans(whole, borders);
+      const double tol = tolerance<S>(shape.state_dim * length);
+      std::vector<double> dA_log(shape.num_heads), ddt_bias = dA_log, dssm_D = dA_log,
+                                                   ddt_mask(whole.dt_mask.extent(0));
+      for (std::size_t i = 0; i < spans.size(); ++i) {
+        const auto cut = [&](const View2<S>& all) {
+          return rows_of_sequences(all, shape.batch, borders[i], borders[i + 1]);
+        };
+        const auto &g = spans[i].gradients, &w = whole.gradients;
+        EXPECT_TRUE(near(spans[i].y, cut(whole.y), tol)) << i;
+        EXPECT_TRUE(near(g.dx, cut(w.dx), tol)) << i;
+        EXPECT_TRUE(near(g.dssm_B, cut(w.dssm_B), tol)) << i;
+        EXPECT_TRUE(near(g.dssm_C, cut(w.dssm_C), tol)) << i;
+        EXPECT_TRUE(near(g.ddt_raw, cut(w.ddt_raw), tol)) << i;
+        const auto add = [](std::vector<double>& sum, const View1<S>& part) {
+          const auto values = to_double(part);
+          for (std::size_t h = 0; h < values.size(); ++h) sum[h] += values[h];
+        };
+        add(dA_log, g.dA_log), add(ddt_bias, g.ddt_bias), add(dssm_D, g.dssm_D);
+        add(ddt_mask, g.ddt_mask);
+      }
+      EXPECT_TRUE(near(whole.gradients.dA_log, dA_log, tol));
+      EXPECT_TRUE(near(whole.gradients.ddt_bias, ddt_bias, tol));
+      EXPECT_TRUE(near(whole.gradients.dssm_D, dssm_D, tol));
+      EXPECT_TRUE(near(whole.gradients.ddt_mask, ddt_mask, tol));
+    }
+}
+
+/// A state that belongs to another document changes no bit and gets no gradient.
+TYPED_TEST(Ssd, incoming_states_of_other_documents_do_not_count) {
+  using S = TypeParam;
+  const SsdShape shape{2, 20, 4, 6, 2, 10, 8};
+  const auto before = random_matrix<S>(8, 60, 51);
+  std::vector<token_t> segment(40, 5);
+  std::vector<View2<S>> y, dincoming;
+  for (const bool carried : {false, true}) {
+    SsdProblem<S> problem(shape, false);
+    problem.segment = to_device(segment);
+    problem.allocate_spans();
+    problem.gradients.dfinal_state = random_matrix<S>(8, 60, 52);
+    if (carried) problem.incoming = {before, to_device(std::vector<token_t>{4, 5})};
+    problem.forward(), problem.backward();
+    y.push_back(problem.y);
+    dincoming.push_back(problem.gradients.dincoming_state);
+  }
+  EXPECT_TRUE(bitwise_equal(clone(rows(y[0], 0, 20)), clone(rows(y[1], 0, 20))));
+  EXPECT_FALSE(bitwise_equal(clone(rows(y[0], 20, 40)), clone(rows(y[1], 20, 40))));
+  const auto d = to_double(dincoming[1]);
+  for (index_t i = 0; i < 4 * 60; ++i) EXPECT_EQ(d[i], 0) << i;
+  EXPECT_NE(d[4 * 60], 0);
+}
+
+/// total and decay of a span say what it makes of any incoming state, and of any gradient.
+TYPED_TEST(Ssd, totals_combine_spans) {
+  using S = TypeParam;
+  const ExecutionSpace exec;
+  for (const bool extras : {false, true}) {
+    SsdProblem<S> problem({2, 20, 4, 6, 2, 10, 8}, extras);
+    problem.allocate_spans();
+    problem.incoming.state = random_matrix<S>(8, 60, 51);
+    if (extras) problem.incoming.segment = rows_of_sequences(problem.segment, 2, 0, 1);
+    const View2<S> total("elastic::test::total", 8, 60);
+    const View1<S> decay("elastic::test::decay", 8);
+    const auto combined = [&](const View2<const S>& state) {
+      auto result = to_double(total);
+      const auto d = to_double(decay), s = to_double(state);
+      for (index_t i = 0; i < 8 * 60; ++i) result[i] += d[i / 60] * s[i];
+      return result;
+    };
+    const double tol = tolerance<S>(200);
+    const auto in = problem.inputs();
+    kernels::ssd_forward_states<S>(exec, problem.shape, in, problem.saved);
+    kernels::ssd_forward_total<S>(exec, problem.shape, in, problem.saved, total, decay);
+    kernels::ssd_forward_passing<S>(exec, problem.shape, in, problem.saved);
+    EXPECT_TRUE(near(problem.saved.final_state, combined(in.incoming.state), tol));
+
+    auto& g = problem.gradients;
+    g.dfinal_state = random_matrix<S>(8, 60, 52);
+    const View1<S> workspace("elastic::test::workspace",
+                             kernels::ssd_workspace_size(problem.shape));
+    kernels::ssd_backward_outputs<S>(exec, problem.shape, in, problem.saved, problem.dy, g,
+                                     workspace);
+    kernels::ssd_backward_total<S>(exec, problem.shape, in, problem.saved, workspace, total, decay);
+    kernels::ssd_backward_passing<S>(exec, problem.shape, in, problem.saved, g, workspace);
+    EXPECT_TRUE(near(g.dincoming_state, combined(g.dfinal_state), tol));
+  }
+}
+
 TYPED_TEST(Ssd, steps_equal_the_scan) {
   using S = TypeParam;
   const SsdShape shape{1, 29, 4, 6, 2, 10, 8};
@@ -226,6 +375,36 @@ TEST(Ssd, strong_decays_do_not_overflow) {
   for (const auto value : to_double(problem.gradients.ddt_raw)) EXPECT_TRUE(std::isfinite(value));
 }
 
+/// Of a span with a state coming in and a loss on the state going out.
+TEST(Ssd, gradients_of_a_span_equal_finite_differences) {
+  for (const auto& shape : shapes)
+    for (const bool extras : {false, true}) {
+      SCOPED_TRACE(describe(shape) + (extras ? " with mask and segments" : ""));
+      SsdProblem<double> problem(shape, extras);
+      problem.allocate_spans();
+      const index_t states = shape.batch * shape.num_heads, size = shape.head_dim * shape.state_dim;
+      const auto state = random_matrix<double>(states, size, 51);
+      problem.incoming.state = state;
+      if (extras) problem.incoming.segment = rows_of_sequences(problem.segment, shape.batch, 0, 1);
+      auto& g = problem.gradients;
+      g.dfinal_state = random_matrix<double>(states, size, 52);
+      const auto loss = [&] {
+        const double of_rows = problem.loss();
+        return of_rows + dot(problem.saved.final_state, g.dfinal_state);
+      };
+      problem.forward();
+      problem.backward();
+      EXPECT_LT(directional_error(loss, state, g.dincoming_state), 1e-6);
+      EXPECT_LT(directional_error(loss, problem.x, g.dx), 1e-6);
+      EXPECT_LT(directional_error(loss, problem.ssm_B, g.dssm_B), 1e-6);
+      EXPECT_LT(directional_error(loss, problem.ssm_C, g.dssm_C), 1e-6);
+      EXPECT_LT(directional_error(loss, problem.dt_raw, g.ddt_raw), 1e-6);
+      EXPECT_LT(directional_error(loss, problem.A_log, g.dA_log), 1e-6);
+      EXPECT_LT(directional_error(loss, problem.dt_bias, g.ddt_bias), 1e-6);
+      EXPECT_LT(directional_error(loss, problem.dt_mask, g.ddt_mask), 1e-6);
+    }
+}
+
 TEST(Ssd, wrong_shapes_throw) {
   SsdProblem<float> problem({1, 8, 4, 2, 2, 3, 4}, false);
   problem.shape.num_groups = 3;
@@ -233,6 +412,13 @@ TEST(Ssd, wrong_shapes_throw) {
   problem.shape.num_groups = 2;
   problem.ssm_D = View1<float>("elastic::test::D", 3);
   EXPECT_THROW(problem.forward(), ContractError);
+  problem.ssm_D = View1<float>("elastic::test::D", 4);
+  problem.incoming.state = View2<float>("elastic::test::state", 4, 5);
+  EXPECT_THROW(problem.forward(), ContractError);
+  problem.incoming.state = {};
+  EXPECT_NO_THROW(problem.forward());
+  problem.gradients.dfinal_state = View2<float>("elastic::test::dstate", 4, 6);
+  EXPECT_THROW(problem.backward(), ContractError);  // no final_state was saved
   const View1<float> small("elastic::test::workspace", 1);
   EXPECT_THROW(kernels::ssd_backward<float>(ExecutionSpace(), problem.shape, problem.inputs(),
                                             problem.saved, problem.dy, problem.gradients, small),
