@@ -26,6 +26,29 @@ TEST(CheckLaunch, AcceptsProperLaunches) {
       1, {.slurm_step_tasks = 4, .launcher_size = 1}));  // mpirun -n 1 in an allocation
 }
 
+TEST(LaunchAdvice, OnlyForTasksThatWereToldOfNoProcessManager) {
+  const auto advice = [](int tasks, bool manager, std::optional<int> launcher = {}) {
+    return launch_advice(
+        {.slurm_step_tasks = tasks, .launcher_size = launcher, .has_process_manager = manager});
+  };
+  EXPECT_NE(advice(2, false).find("srun started 2 tasks"), std::string::npos);
+  EXPECT_NE(advice(2, false).find("srun --mpi=pmix"), std::string::npos);
+  EXPECT_EQ(advice(2, true), "");
+  EXPECT_EQ(advice(1, false), "");
+  EXPECT_EQ(advice(4, false, 8), "");  // mpirun starts its daemons by srun
+  EXPECT_EQ(launch_advice({}), "");
+}
+
+TEST(LaunchAdvice, ReadsTheEnvironment) {
+  for (const char* name : {"PMIX_RANK", "PMI_RANK", "PMI_FD"}) {
+    const char* before = std::getenv(name);
+    const std::string value = before ? before : "";
+    setenv(name, "0", 1);
+    EXPECT_TRUE(LaunchEnvironment::from_process().has_process_manager) << name;
+    before ? setenv(name, value.c_str(), 1) : unsetenv(name);
+  }
+}
+
 TEST(CheckLaunch, ReadsTheEnvironment) {
   for (const char* name : {"SLURM_STEP_NUM_TASKS", "SLURM_STEP_ID", "SLURM_NTASKS"}) unsetenv(name);
   setenv("SLURM_NTASKS", "3", 1);
