@@ -158,11 +158,13 @@ TYPED_TEST(CrossEntropyTest, bad_targets_and_logits_give_nan) {
   for (const S x : to_host(losses)) EXPECT_TRUE(std::isnan(x));
 }
 
-/// What the ranks of a dealt-out vocabulary leave: gradient of each, row loss of the last.
+/// What the ranks of a dealt-out vocabulary leave: gradient of each, row loss of the last, their
+/// sums.
 template <class S>
 struct Staged {
   std::vector<View2<S>> logits;
   View1<S> losses;
+  View2<S> sums = {};
 };
 template <class S>
 Staged<S> in_stages(const View2<S>& logits, View1<const token_t> targets, View1<const float> weight,
@@ -181,10 +183,10 @@ Staged<S> in_stages(const View2<S>& logits, View1<const token_t> targets, View1<
   for (int r = 0; r < ranks; ++r)
     kernels::cross_entropy_sums<S>({}, targets, weight, {r, ranks}, result.logits[r], maximum,
                                    sums[r]);
-  const auto sum = sum_over_ranks(sums);
+  result.sums = sum_over_ranks(sums);
   for (int r = 0; r < ranks; ++r)
-    kernels::cross_entropy_finish<S>({}, targets, weight, {r, ranks}, maximum, sum, gradient,
-                                     factor, result.logits[r], result.losses);
+    kernels::cross_entropy_finish<S>({}, targets, weight, {r, ranks}, maximum, result.sums,
+                                     gradient, factor, result.logits[r], result.losses);
   return result;
 }
 
@@ -204,11 +206,13 @@ TYPED_TEST(CrossEntropyTest, ranks_give_the_bits_of_one) {
         const auto losses = new_losses<S>(T);
         kernels::cross_entropy<S>({}, targets, weight, gradient, factor, whole, losses);
         const auto staged = in_stages<S>(logits, targets, weight, gradient, factor, ranks);
+        const auto sums = in_stages<S>(logits, targets, weight, gradient, factor, 1).sums;
         const double tol = ranks == 3 ? tolerance<S>(V) : 0;
         EXPECT_TRUE(near(staged.losses, losses, tol));
         for (int r = 0; r < ranks; ++r)
           EXPECT_TRUE(near(staged.logits[r], columns_of(whole, {r, ranks}), tol)) << "rank " << r;
         if (ranks == 3) continue;
+        EXPECT_TRUE(bitwise_equal(staged.sums, sums));
         EXPECT_TRUE(bitwise_equal(staged.losses, losses));
         for (int r = 0; r < ranks; ++r)
           EXPECT_TRUE(bitwise_equal(staged.logits[r], columns_of(whole, {r, ranks})));

@@ -155,11 +155,13 @@ TYPED_TEST(KlDivergenceTest, without_gradient_student_stays) {
   EXPECT_TRUE(bitwise_equal(losses, again));
 }
 
-/// What the ranks of a dealt-out vocabulary leave: gradient of each, row loss of the last.
+/// What the ranks of a dealt-out vocabulary leave: gradient of each, row loss of the last, their
+/// sums.
 template <class S>
 struct Staged {
   std::vector<View2<S>> student;
   View1<S> losses;
+  View2<S> sums = {};
 };
 template <class S>
 Staged<S> in_stages(const View2<S>& teacher, const View2<S>& student, View1<const float> weight,
@@ -178,10 +180,10 @@ Staged<S> in_stages(const View2<S>& teacher, const View2<S>& student, View1<cons
   for (int r = 0; r < ranks; ++r)
     kernels::kl_divergence_sums<S>({}, teachers[r], weight, {r, ranks}, temperature,
                                    result.student[r], maximum, sums[r]);
-  const auto sum = sum_over_ranks(sums);
+  result.sums = sum_over_ranks(sums);
   for (int r = 0; r < ranks; ++r)
-    kernels::kl_divergence_finish<S>({}, teachers[r], weight, temperature, maximum, sum, gradient,
-                                     factor, result.student[r], result.losses);
+    kernels::kl_divergence_finish<S>({}, teachers[r], weight, temperature, maximum, result.sums,
+                                     gradient, factor, result.student[r], result.losses);
   return result;
 }
 
@@ -201,11 +203,13 @@ TYPED_TEST(KlDivergenceTest, ranks_give_the_bits_of_one) {
         const auto losses = new_losses<S>(T);
         kernels::kl_divergence<S>({}, teacher, weight, 1.5, gradient, factor, whole, losses);
         const auto staged = in_stages<S>(teacher, student, weight, 1.5, gradient, factor, ranks);
+        const auto sums = in_stages<S>(teacher, student, weight, 1.5, gradient, factor, 1).sums;
         const double tol = ranks == 3 ? tolerance<S>(V) : 0;
         EXPECT_TRUE(near(staged.losses, losses, tol));
         for (int r = 0; r < ranks; ++r)
           EXPECT_TRUE(near(staged.student[r], columns_of(whole, {r, ranks}), tol)) << "rank " << r;
         if (ranks == 3) continue;
+        EXPECT_TRUE(bitwise_equal(staged.sums, sums));
         EXPECT_TRUE(bitwise_equal(staged.losses, losses));
         for (int r = 0; r < ranks; ++r)
           EXPECT_TRUE(bitwise_equal(staged.student[r], columns_of(whole, {r, ranks})));
