@@ -12,6 +12,9 @@ packages=(
   libgtest-dev libgmock-dev libbenchmark-dev
   python3 python3-matplotlib python3-h5py
 )
+# For the test `slurm`, in containers only: without an init system these packages start no daemon, elsewhere they would be
+# services from now on. A machine that has a Slurm keeps it.
+if [[ ! -d /run/systemd/system ]] && ! command -v srun >/dev/null; then packages+=(slurmctld slurmd slurm-client); fi
 
 # Package names of the list that are not installed.
 missing_packages() {
