@@ -72,13 +72,28 @@ void permute(const View2<S>& value, const Order& rows, const Order& columns) {
   const auto host = Kokkos::create_mirror_view(value);
   Kokkos::deep_copy(host, value);
   const auto width = columns.size();
-  std::vector<S> old(host.data(), host.data() + rows.size() * width);
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    for (std::size_t j = 0; j < width; ++j) host(i, j) = old[rows[i] * width + columns[j]];
+  const auto result =
+      permuted(std::vector<S>(host.data(), host.data() + rows.size() * width), rows, columns);
+  std::copy(result.begin(), result.end(), host.data());
   Kokkos::deep_copy(value, host);
 }
 
 }  // namespace
+
+template <class S>
+std::vector<S> permuted(const std::vector<S>& values, const std::vector<index_t>& rows,
+                        const std::vector<index_t>& columns) {
+  std::vector<S> result;
+  result.reserve(values.size());
+  for (const index_t i : rows)
+    for (const index_t j : columns)
+      result.push_back(values[i * static_cast<index_t>(columns.size()) + j]);
+  return result;
+}
+template std::vector<float> permuted(const std::vector<float>&, const std::vector<index_t>&,
+                                     const std::vector<index_t>&);
+template std::vector<double> permuted(const std::vector<double>&, const std::vector<index_t>&,
+                                      const std::vector<index_t>&);
 
 Ranking identity_ranking(const ModelShape& shape) {
   Ranking ranking;

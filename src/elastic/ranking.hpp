@@ -37,6 +37,11 @@ std::vector<index_t> permutation(const ModelShape& shape, const Ranking& ranking
 template <class S>
 void apply_ranking(const ModelShape& shape, const Ranking& ranking,
                    const ParameterStore<S>& parameters);
+/// `values` (row-major, [rows.size(), columns.size()]) permuted: new (i, j) is old (rows[i],
+/// columns[j]).
+template <class S>
+std::vector<S> permuted(const std::vector<S>& values, const std::vector<index_t>& rows,
+                        const std::vector<index_t>& columns);
 /// The ranking that undoes `ranking` (drop_order is kept).
 Ranking inverse(const Ranking& ranking);
 /// The ranking that does `first`, then `second`; the drop order is the second's, unless it has

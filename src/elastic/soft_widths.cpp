@@ -4,16 +4,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/on_grid.hpp"
 #include "elastic/active_widths.hpp"
 
 namespace elastic {
 namespace {
-
-/// A multiple of 2^-30: sums of such numbers are exact, and equal in any order.
-double on_grid(double x) {
-  constexpr double grid = 1 << 30;
-  return std::nearbyint(x * grid) / grid;
-}
 
 /// A mixture of the prefixes of one axis: what one decision says about the `full` units it covers,
 /// of which `shard` holds some.

@@ -92,13 +92,15 @@ void HybridStack<S>::backward_layer(const LayerContext& context, const ActiveWid
 
 template <class S>
 void HybridStack<S>::backward(const LayerContext& context, const ActiveWidths<S>& widths, Keep keep,
-                              const View2<S>& dh, std::vector<StackEntry<S>>& entries) const {
+                              const View2<S>& dh, std::vector<StackEntry<S>>& entries,
+                              const GradientsComplete& complete) const {
   ELASTIC_REQUIRE(keep != Keep::nothing, "backward needs a forward pass that kept its activations");
   for (std::size_t l = m_layers.size(); l-- > 0;) {
     if (!widths.layers[l].active) continue;
     const Arena::Scope scope(*context.arena);
     if (keep == Keep::inputs) forward_layer(context, widths, l, entries[l]);
     backward_layer(context, widths, l, entries[l], dh);
+    if (complete) complete(m_store[m_norms[l]].offset);
   }
 }
 

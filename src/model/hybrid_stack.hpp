@@ -32,6 +32,10 @@ struct StackEntry {
 template <class S>
 using StackObserver = std::function<void(index_t layer, const StackEntry<S>& entry)>;
 
+/// Called in a backward pass with the offset in the flat buffer from which on gradients will not
+/// change any more.
+using GradientsComplete = std::function<void(index_t offset)>;
+
 /// One per layer; null where a layer is dropped.
 template <class S>
 using StackCaches = std::vector<std::unique_ptr<typename Layer<S>::Cache>>;
@@ -50,7 +54,8 @@ class HybridStack {
                const StackObserver<S>& observer = {}) const;
   /// [in, out] dh [T', D]. `keep` as in the forward (inputs or everything).
   void backward(const LayerContext& context, const ActiveWidths<S>& widths, Keep keep,
-                const View2<S>& dh, std::vector<StackEntry<S>>& entries) const;
+                const View2<S>& dh, std::vector<StackEntry<S>>& entries,
+                const GradientsComplete& complete = {}) const;
   /// The next L positions of each of B sequences from `position` on (layers/layer.hpp); h [B*L, D],
   /// all tokens on every rank.
   void extend(const LayerContext& context, const ActiveWidths<S>& widths, index_t position,

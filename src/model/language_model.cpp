@@ -66,7 +66,7 @@ void LanguageModel<S>::forward(const LayerContext& context, const ActiveWidths<S
 template <class S>
 void LanguageModel<S>::backward(const LayerContext& context, const ActiveWidths<S>& widths,
                                 View1<const token_t> tokens, ForwardPass<S>& pass,
-                                const View2<S>& dhidden) const {
+                                const View2<S>& dhidden, const GradientsComplete& complete) const {
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
   const index_t num_mine = pass.stream.extent_int(0), width = widths.hidden;
@@ -78,7 +78,7 @@ void LanguageModel<S>::backward(const LayerContext& context, const ActiveWidths<
                                pass.rstd, widths.norm.params, dstream,
                                prefix(final_norm().gradient_vector(), width),
                                widths.hidden_mask.gradient, widths.norm.dscale, workspace);
-  m_stack.backward(context, widths, pass.keep, dstream, pass.entries);
+  m_stack.backward(context, widths, pass.keep, dstream, pass.entries, complete);
   kernels::embedding_backward<S>(
       context.exec, tokens, m_parallel.gather(arena, dstream, context.num_tokens()),
       prefix(word_embeddings().gradient, num_my_words(), width), shard());

@@ -51,7 +51,8 @@ class LanguageModel {
   /// [in, out] dhidden [T, D]: gradient by pass.hidden, this rank's part of a sum over the
   /// tensor-parallel ranks; changed. Parameter, mask and scale gradients accumulate.
   void backward(const LayerContext& context, const ActiveWidths<S>& widths,
-                View1<const token_t> tokens, ForwardPass<S>& pass, const View2<S>& dhidden) const;
+                View1<const token_t> tokens, ForwardPass<S>& pass, const View2<S>& dhidden,
+                const GradientsComplete& complete = {}) const;
   /// Logits of some rows of `hidden` and this rank's words: [t, V'] = hidden W_output^T.
   void logits(const ExecutionSpace& exec, View2<const S> hidden, const View2<S>& out) const;
   /// Logits of all words, [t, V], on every rank.

@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/on_grid.hpp"
 #include "base/region.hpp"
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
+#include "comm/whole_tensors.hpp"
 #include "kernels/activation_score.hpp"
 #include "kernels/global_norm.hpp"
 #include "kernels/logit_difference.hpp"
@@ -15,27 +17,43 @@ namespace elastic {
 namespace {
 constexpr std::uint64_t kCalibrationStream = 1000001;  // no training stage reads these samples
 
-/// Device accumulators of one list of scores.
-std::vector<double> to_scores(const Communicator& comm, const View1<float>& squares) {
-  const auto h_squares = Kokkos::create_mirror_view_and_copy(HostSpace(), squares);
-  std::vector<double> scores(h_squares.data(), h_squares.data() + h_squares.extent(0));
-  all_reduce_sum(comm, scores);
-  for (double& s : scores) s = std::sqrt(s);
-  return scores;
-}
+/// Scores of some units, summed over batches on the host: L2 over sequences of mean activations.
+struct Scores {
+  explicit Scores(index_t count)
+      : of_batch("elastic::scores", count), squares(of_batch.extent(0), 0.0) {}
+
+  void end_batch() {
+    const auto h_squares = Kokkos::create_mirror_view_and_copy(HostSpace(), of_batch);
+    for (std::size_t i = 0; i < squares.size(); ++i) squares[i] += on_grid(h_squares(i));
+    Kokkos::deep_copy(of_batch, 0.0f);
+  }
+  /// Over all replicas.
+  std::vector<double> total(const Communicator& replicas) const {
+    auto sums = squares;
+    all_reduce_sum(replicas, sums);
+    for (double& s : sums) s = std::sqrt(s);
+    return sums;
+  }
+
+  View1<float> of_batch;
+  std::vector<double> squares;
+};
 }  // namespace
 
-ImportancePass::ImportancePass(const Communicator& comm, const RunConfig& config, Arena& arena)
-    : m_comm(comm),
+ImportancePass::ImportancePass(const ProcessGrid& grid, const RunConfig& config, Arena& arena)
+    : m_grid(grid),
       m_config(config),
       m_arena(arena),
       m_source(make_source(config, kCalibrationStream)) {}
 
 template <class Body>
 void ImportancePass::for_each_batch(const Body& body) {
-  const index_t size = std::min(m_config.parallel.micro_batch_size, m_config.rank.samples);
-  all_ranks_agree(m_comm, [&] {
-    for (index_t b = m_comm.rank(); b * size < m_config.rank.samples; b += m_comm.size()) {
+  const index_t size = m_config.job.deterministic
+                           ? 1
+                           : std::min(m_config.parallel.micro_batch_size, m_config.rank.samples);
+  all_ranks_agree(m_grid.world, [&] {
+    for (index_t b = m_grid.data.rank(); b * size < m_config.rank.samples;
+         b += m_grid.data.size()) {
       const Arena::Scope scope(m_arena);
       const index_t count = std::min(size, m_config.rank.samples - b * size);
       m_batch.set(m_exec,
@@ -48,21 +66,33 @@ void ImportancePass::for_each_batch(const Body& body) {
 ImportanceScores ImportancePass::width_scores(const LanguageModel<float>& parent) {
   const ModelShape& shape = parent.shape();
   const auto widths = parent.full_widths();
-  View1<float> hidden("elastic::hidden_score", shape.hidden_size);
-  std::vector<View1<float>> layers;
-  for (const auto& layer : shape.layers) layers.emplace_back("elastic::layer_score", layer.inner());
+  Scores hidden(shape.hidden_size);
+  std::vector<Scores> layers;
+  for (std::size_t l = 0; l < shape.layers.size(); ++l)
+    layers.emplace_back(widths.layers[l].width * widths.layers[l].head_channels);
   for_each_batch([&](const LayerContext& context) {
     auto pass = parent.make_pass(Keep::nothing);
-    parent.forward(
-        context, widths, m_batch.tokens(), pass, [&](index_t l, const StackEntry<float>& entry) {
-          kernels::activation_score<float>(m_exec, entry.normed, context.seq_length, hidden);
-          kernels::activation_score<float>(
-              m_exec, parent.stack().layer(l).importance_activations(*entry.saved),
-              context.seq_length, layers[static_cast<std::size_t>(l)]);
-        });
+    parent.forward(context, widths, m_batch.tokens(), pass,
+                   [&](index_t l, const StackEntry<float>& entry) {
+                     kernels::activation_score<float>(m_exec, entry.mixed, context.seq_length,
+                                                      hidden.of_batch);
+                     kernels::activation_score<float>(
+                         m_exec, parent.stack().layer(l).importance_activations(*entry.saved),
+                         context.seq_length, layers[static_cast<std::size_t>(l)].of_batch);
+                   });
+    hidden.end_batch();
+    for (auto& layer : layers) layer.end_batch();
   });
-  ImportanceScores scores{.hidden = to_scores(m_comm, hidden), .layers = {}};
-  for (const auto& layer : layers) scores.layers.push_back(to_scores(m_comm, layer));
+  ImportanceScores scores{.hidden = hidden.total(m_grid.data), .layers = {}};
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    const auto mine = layers[l].total(m_grid.data);
+    auto whole = gather_shards<double>(
+        m_grid.tensor,
+        {.columns = shape.layers[l].inner(), .column_unit = shape.layers[l].head_channels},
+        mine.data());
+    broadcast(m_grid.tensor, whole);
+    scores.layers.push_back(std::move(whole));
+  }
   return scores;
 }
 
@@ -84,11 +114,11 @@ double ImportancePass::logit_error(const LanguageModel<float>& parent, const Sub
       parent.all_logits(m_exec, m_arena, rows(full_pass.hidden, begin, end), a);
       parent.all_logits(m_exec, m_arena, rows(cut_pass.hidden, begin, end), b);
       kernels::squared_difference<float>(m_exec, a, b, difference, norm);
-      sums[0] += kernels::sum<float>(m_exec, difference);
-      sums[1] += kernels::sum<float>(m_exec, norm);
+      sums[0] += on_grid(kernels::sum<float>(m_exec, difference), 16);
+      sums[1] += on_grid(kernels::sum<float>(m_exec, norm), 16);
     }
   });
-  all_reduce_sum(m_comm, sums);
+  all_reduce_sum(m_grid.data, sums);
   return sums[0] / sums[1];
 }
 

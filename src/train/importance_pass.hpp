@@ -6,7 +6,7 @@
 //   layers depth: s_j = sum (logits_full - logits_without_j)^2 / sum logits_full^2, greedily:
 //   remove the least, score the rest again
 #pragma once
-#include "comm/communicator.hpp"
+#include "comm/process_grid.hpp"
 #include "elastic/ranking.hpp"
 #include "train/token_sources.hpp"
 
@@ -14,7 +14,7 @@ namespace elastic {
 
 class ImportancePass {
  public:
-  ImportancePass(const Communicator& comm, const RunConfig& config, Arena& arena);
+  ImportancePass(const ProcessGrid& grid, const RunConfig& config, Arena& arena);
   /// The ranking of all widths, and the drop order of as many layers as the deck may drop. The same
   /// on all ranks.
   Ranking rank(const LanguageModel<float>& parent);
@@ -24,10 +24,11 @@ class ImportancePass {
   std::vector<index_t> drop_order(const LanguageModel<float>& parent, index_t count);
   /// sum (logits_full - logits_of(spec))^2 / sum logits_full^2 over the calibration data.
   double logit_error(const LanguageModel<float>& parent, const SubmodelSpec& spec);
+  /// body(context) for this replica's calibration batches; single sequences in deterministic mode.
   template <class Body>
   void for_each_batch(const Body& body);
 
-  const Communicator& m_comm;
+  const ProcessGrid& m_grid;
   const RunConfig& m_config;
   Arena& m_arena;
   ExecutionSpace m_exec;

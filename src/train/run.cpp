@@ -20,16 +20,19 @@ Run::Run(const Communicator& comm, const ResolvedDeck& deck, bool resume)
       m_comm(comm),
       m_deck(deck),
       m_config(deck.config),
+      m_grid(comm, parallel_sizes(deck.config)),
       m_curriculum(make_curriculum(deck.config)),
       m_folder{deck.config.job.run_folder()},
       m_checkpoints(m_folder.checkpoints(), deck.config.checkpoint.keep),
       m_state(all_ranks_agree(comm, [&] {
         const bool is_read = resume || !deck.config.job.parent.empty();
-        return make_parent(deck.config, is_read ? Weights::zero : Weights::initial);
+        return make_parent(deck.config, m_grid, is_read ? Weights::zero : Weights::initial);
       })) {
   return_freed_arrays();
-  all_ranks_agree(comm,
-                  [&] { m_validation = std::make_unique<Validation>(m_comm, m_config, m_arena); });
+  if (!m_grid.tensor_groups_on_one_node())
+    log::warn("a tensor-parallel group spans nodes: its sums go over the network in every layer");
+  all_ranks_agree(
+      comm, [&] { m_validation = std::make_unique<Validation>(m_grid.data, m_config, m_arena); });
   require_reachable_budgets(elastic_space(m_config, m_state.model->shape()));
   if (resume)
     restore();
@@ -100,7 +103,7 @@ ExitCode Run::execute() {
 
 bool Run::train() {
   start_clock();
-  TrainStep step(m_comm, m_config, m_curriculum, m_arena);
+  TrainStep step(m_grid, m_config, m_curriculum, m_arena);
   Progress progress(m_curriculum, m_state.step, m_config.output.every_steps, m_comm.is_root());
   const index_t first_step = m_state.step;
   double seconds = 0;  // of the steps alone
@@ -143,7 +146,7 @@ void Run::rank_and_begin_elastic() {
   if (m_config.job.has(Phase::rank)) {
     log::info("ranking the parent on {} sequences of {} tokens", m_config.rank.samples,
               m_config.rank.seq_length);
-    ranking = ImportancePass(m_comm, m_config, m_arena).rank(*m_state.model);
+    ranking = ImportancePass(m_grid, m_config, m_arena).rank(*m_state.model);
   } else if (!m_given_ranking.drop_order.empty()) {
     ranking.drop_order = m_given_ranking.drop_order;
   }
@@ -154,11 +157,9 @@ void Run::rank_and_begin_elastic() {
     elastic.ranking.drop_order = ranking.drop_order;
   }
   require_reachable_budgets(elastic.space);  // now in the order of the ranking
-  on_root([&] {
-    CheckpointWriter writer(m_folder.parent());
+  write_file(m_folder.parent(), [&](const StateWriter& writer) {
     write_model(writer, *elastic.teacher, m_deck.text, "parent");
     write_ranking(writer, elastic.ranking);
-    writer.commit();
   });
 }
 
@@ -203,11 +204,37 @@ void Run::save_checkpoint() {
   if (!m_config.checkpoint.save) return;
   const Region region("checkpoint");
   const double start = wall_seconds();
-  on_root([&] {
-    m_checkpoints.save(
-        m_state.step, [&](CheckpointWriter& writer) { write_state(writer, m_state, m_deck.text); });
-  });
+  write_together([&](const auto& body) { m_checkpoints.save(m_state.step, body); },
+                 [&](const StateWriter& writer) { write_state(writer, m_state, m_deck.text); });
   m_wall_time.saved(wall_seconds() - start);
+}
+
+void Run::write_together(const Save& save, const Fill& fill) {
+  bool took_part = false;
+  const auto take_part = [&](CheckpointWriter* file) {
+    took_part = true;
+    const StateWriter writer(file, m_grid.data_context);
+    fill(writer);
+    writer.finish();
+  };
+  std::exception_ptr failure;
+  try {
+    if (m_comm.is_root()) save([&](CheckpointWriter& file) { take_part(&file); });
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  if (!took_part) take_part(nullptr);  // the others wait for this rank's tensors
+  agree_on_failure(m_comm, failure);
+}
+
+void Run::write_file(const std::filesystem::path& path, const Fill& fill) {
+  write_together(
+      [&](const auto& body) {
+        CheckpointWriter file(path);
+        body(file);
+        file.commit();
+      },
+      fill);
 }
 
 void Run::start_clock() {

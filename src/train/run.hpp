@@ -4,11 +4,13 @@
 //   pretrain (or read) the parent -> rank -> elastic stages -> slice -> evaluate -> report
 #pragma once
 #include "comm/all_ranks_agree.hpp"
+#include "comm/process_grid.hpp"
 #include "io/checkpoint_folder.hpp"
 #include "train/curriculum.hpp"
 #include "train/progress.hpp"
 #include "train/results.hpp"
 #include "train/run_history.hpp"
+#include "train/state_writer.hpp"
 #include "train/stop_signal.hpp"
 #include "train/train_state.hpp"
 #include "train/wall_time.hpp"
@@ -42,6 +44,12 @@ class Run {
   bool evaluate_phase();  // false: stopped before the end
   BudgetResult evaluate_budget(const SubmodelSpec& spec, bool trained);
   void write_model_file(const std::filesystem::path& path, std::size_t num_specs);
+  /// Collective. fill(writer) on all ranks; save(body) on rank 0 opens the file, calls body(file)
+  /// and completes it. An error of rank 0 is everyone's.
+  using Fill = std::function<void(const StateWriter&)>;
+  using Save = std::function<void(const std::function<void(CheckpointWriter&)>&)>;
+  void write_together(const Save& save, const Fill& fill);
+  void write_file(const std::filesystem::path& path, const Fill& fill);
   void report_phase();
   index_t last_seq_length() const;
   /// Runs `work` on rank 0 while the others wait; its error is everyone's.
@@ -56,6 +64,7 @@ class Run {
   const Communicator& m_comm;
   const ResolvedDeck& m_deck;
   const RunConfig& m_config;
+  const ProcessGrid m_grid;
   Curriculum m_curriculum;
   RunFolder m_folder;
   CheckpointFolder m_checkpoints;

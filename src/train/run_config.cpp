@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/run_config.hpp"
 
+#include <numeric>
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -119,6 +120,26 @@ void check_phases(DeckReport& report, const RunConfig& config) {
     report.add("job", "phases", "the phase elastic needs at least one block <stage1>");
 }
 
+void check_parallel(DeckReport& report, const RunConfig& config) {
+  const index_t size = config.parallel.tensor_parallel_size;
+  const auto check = [&](const char* what, index_t groups, LayerKind kind) {
+    const bool used =
+        config.model.hybrid_layer_pattern.find(static_cast<char>(kind)) != std::string::npos;
+    if (used && groups % size != 0)
+      report.add("parallel", "tensor_parallel_size",
+                 fmt::format("must divide {} = {}; the nearest valid size is {}", what, groups,
+                             std::gcd(groups, size)));
+  };
+  check("<mamba>/num_groups", config.model.mamba_num_groups, LayerKind::mamba);
+  check("<attention>/num_query_groups", config.model.num_query_groups, LayerKind::attention);
+  if (config.job.deterministic && sum_classes % size != 0)
+    report.add("parallel", "tensor_parallel_size",
+               "expected 1, 2, 4 or 8 with <job>/deterministic = true");
+  if (config.parallel.sequence_parallel && size == 1)
+    report.add("parallel", "sequence_parallel",
+               "shares tokens out among the ranks of tensor_parallel_size, which is 1");
+}
+
 void check_all(DeckReport& report, const RunConfig& config) {
   check_phases(report, config);
   if (!config.job.walltime.empty())
@@ -134,12 +155,17 @@ void check_all(DeckReport& report, const RunConfig& config) {
   if (m.num_attention_heads % m.num_query_groups != 0)
     report.add("attention", "num_query_groups",
                fmt::format("must divide num_heads = {}", m.num_attention_heads));
+  check_parallel(report, config);
   if (!report.empty()) return;  // what follows builds on sound values
   report_failure(report, "model", "hybrid_layer_pattern", [&] { parent_shape(config); });
   if (report.empty())
     report_failure(report, "elastic", "", [&] { elastic_space(config, parent_shape(config)); });
 }
 }  // namespace
+
+ParallelSizes parallel_sizes(const RunConfig& config) {
+  return {.tensor = static_cast<int>(config.parallel.tensor_parallel_size), .context = 1};
+}
 
 const char* phase_name(Phase phase) {
   switch (phase) {

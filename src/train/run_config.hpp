@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/process_grid.hpp"
 #include "data/reasoning_problems.hpp"
 #include "data/text_source.hpp"
 #include "elastic/budget_loss.hpp"
@@ -86,6 +87,8 @@ struct DistillConfig {
 };
 
 struct ParallelConfig {
+  index_t tensor_parallel_size = 1;
+  bool sequence_parallel = false;
   index_t micro_batch_size = 8;  // sequences per forward pass
   bool recompute = false;
   index_t logit_chunk_tokens = 1024;
@@ -157,5 +160,7 @@ std::string run_config_reference(bool markdown, const std::string& block = "");
 /// here: the last layers first). Throw InputError.
 ModelShape parent_shape(const RunConfig& config);
 ElasticSpace elastic_space(const RunConfig& config, const ModelShape& parent);
+/// The ranks that share one model.
+ParallelSizes parallel_sizes(const RunConfig& config);
 
 }  // namespace elastic

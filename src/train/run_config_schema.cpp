@@ -299,7 +299,17 @@ void bind_machinery(Schema& schema, RunConfig& config) {
             {.unit = "1",
              .range = kNotNegative,
              .help = "Largest joint norm of all gradients; 0: no clipping."});
-  schema.block("parallel", "How a step is cut up.")
+  schema.block("parallel", "How a step is cut up, and how the model is spread over ranks.")
+      .bind("tensor_parallel_size", &config.parallel.tensor_parallel_size,
+            {.unit = "ranks",
+             .range = kCount,
+             .help = "Ranks that share one model: each holds some of the groups of every mixer, of "
+                     "the neurons and of the words. Divides the ranks of the run, Mamba's groups "
+                     "and the query groups; the other ranks are data-parallel replicas."})
+      .bind(
+          "sequence_parallel", &config.parallel.sequence_parallel,
+          {.help = "Of a tensor-parallel group, each rank keeps the norms and the residual stream "
+                   "of some of the tokens only: less memory, the same traffic."})
       .bind("micro_batch_size", &config.parallel.micro_batch_size,
             {.unit = "sequences",
              .range = kCount,

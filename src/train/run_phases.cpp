@@ -19,12 +19,12 @@ index_t Run::last_seq_length() const {
 }
 
 void Run::write_model_file(const std::filesystem::path& path, std::size_t num_specs) {
-  CheckpointWriter writer(path);
-  write_model(writer, *m_state.model, m_deck.text, "elastic");
-  write_ranking(writer, m_state.elastic->ranking);
-  write_router(writer, *m_state.elastic->router);
-  for (std::size_t i = 0; i < num_specs; ++i) write_spec(writer, m_specs[i]);
-  writer.commit();
+  write_file(path, [&](const StateWriter& writer) {
+    write_model(writer, *m_state.model, m_deck.text, "elastic");
+    write_ranking(writer, m_state.elastic->ranking);
+    write_router(writer, *m_state.elastic->router);
+    for (std::size_t i = 0; i < num_specs; ++i) write_spec(writer, m_specs[i]);
+  });
 }
 
 void Run::slice_phase() {
@@ -39,15 +39,18 @@ void Run::slice_phase() {
   for (const double budget : m_config.evaluate.extra_budgets)
     add(budget, fmt::format("{}", budget));
 
-  on_root([&] {
-    write_model_file(m_folder.model(), 0);
-    const auto bare = std::filesystem::file_size(m_folder.model());
-    write_model_file(m_folder.model(), m_specs.size());
-    m_results.model_file_bytes = std::filesystem::file_size(m_folder.model());
-    m_results.extra_bytes_per_submodel = (m_results.model_file_bytes - bare) / m_specs.size();
-    for (const auto& spec : m_specs)
-      write_sliced(m_folder.submodel(spec.name), *m_state.model, spec, m_deck.text);
-  });
+  const auto size_on_root = [&] {
+    return m_comm.is_root() ? std::filesystem::file_size(m_folder.model()) : 0;
+  };
+  write_model_file(m_folder.model(), 0);
+  const auto bare = size_on_root();
+  write_model_file(m_folder.model(), m_specs.size());
+  m_results.model_file_bytes = size_on_root();
+  m_results.extra_bytes_per_submodel = (m_results.model_file_bytes - bare) / m_specs.size();
+  for (const auto& spec : m_specs)
+    write_file(m_folder.submodel(spec.name), [&](const StateWriter& writer) {
+      write_sliced(writer, *m_state.model, spec, m_deck.text);
+    });
   log::info("{} holds {} submodels; one more costs {} bytes", m_folder.model().string(),
             m_specs.size(), m_results.extra_bytes_per_submodel);
 }

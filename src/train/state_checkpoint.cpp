@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "io/checkpoint_views.hpp"
+#include "comm/whole_tensors.hpp"
 
 namespace elastic {
 namespace {
@@ -27,55 +27,78 @@ const char* dim_name(Dim dim) {
   return "";
 }
 
-/// One View per tensor of a store, under a prefix: vectors as rank 1, matrices as rank 2.
-template <class ViewOf>
-void write_store(CheckpointWriter& writer, const std::string& prefix,
-                 const ParameterStore<float>& store, const ViewOf& view_of) {
+DealtMatrix dealt(const ParameterInfo& info) {
+  return {info.rows, info.columns, info.row_unit, info.column_unit};
+}
+Extents extents_of(const ParameterInfo& info) {
+  return info.vector ? Extents::vector(info.columns) : Extents::matrix(info.rows, info.columns);
+}
+
+/// The whole tensor, as rank 1 or 2.
+void write_whole(const StateWriter& writer, const std::string& name, const ParameterInfo& info,
+                 const float* whole) {
+  const std::string columns = dim_name(info.column_dim);
+  const std::string axes =
+      info.vector ? columns : fmt::format("{} {}", dim_name(info.row_dim), columns);
+  writer.write([&](CheckpointWriter& file) {
+    file.write(name, extents_of(info), whole, StorageType::float32, {{"axes", axes}});
+  });
+}
+
+/// All values of a store under a prefix. `group`: the ranks that share the store, or null.
+void write_store(const StateWriter& writer, const Communicator* group, const std::string& prefix,
+                 const ParameterStore<float>& store) {
+  if (!writer.sends()) return;
   for (const auto& parameter : store) {
     const auto& info = parameter.info;
-    const View2<float> view = view_of(parameter);
-    const std::string name = prefix + info.name;
-    if (info.vector)
-      write_view<float>(writer, name, View1<float>(view.data(), view.size()), StorageType::float32,
-                        {{"axes", std::string(dim_name(info.column_dim))}});
-    else
-      write_view<float>(
-          writer, name, view, StorageType::float32,
-          {{"axes", fmt::format("{} {}", dim_name(info.row_dim), dim_name(info.column_dim))}});
+    const View2<float>& mine = parameter.value;
+    if (group && info.sharded()) {
+      const auto whole = gather_shards<float>(*group, dealt(info), mine);
+      write_whole(writer, prefix + info.name, info, whole.data());
+    } else if (writer.writes()) {
+      const auto h_mine = Kokkos::create_mirror_view_and_copy(HostSpace(), mine);
+      write_whole(writer, prefix + info.name, info, h_mine.data());
+    }
   }
 }
-template <class ViewOf>
+std::vector<float> read_whole(const CheckpointReader& reader, const std::string& name,
+                              const ParameterInfo& info) {
+  std::vector<float> whole(static_cast<std::size_t>(info.rows * info.columns));
+  reader.read(name, extents_of(info), whole.data());
+  return whole;
+}
+/// Every rank reads its part by itself.
 void read_store(const CheckpointReader& reader, const std::string& prefix,
-                const ParameterStore<float>& store, const ViewOf& view_of) {
+                const ParameterStore<float>& store) {
   for (const auto& parameter : store) {
-    const View2<float> view = view_of(parameter);
-    if (parameter.info.vector)
-      read_view(reader, prefix + parameter.info.name, View1<float>(view.data(), view.size()));
-    else
-      read_view(reader, prefix + parameter.info.name, view);
+    const auto whole = read_whole(reader, prefix + parameter.info.name, parameter.info);
+    take_shard<float>(whole.data(), dealt(parameter.info), store.shard(), parameter.value);
   }
 }
-View2<float> value_of(const Parameter<float>& parameter) { return parameter.value; }
-
-/// Calls body(prefix, view_of) for both moments.
-template <class Body>
-void for_each_moment(const std::string& prefix, const AdamW<float>& optimizer, const Body& body) {
-  body(prefix + "m/",
-       [&](const Parameter<float>& p) { return optimizer.first_moment(p.info.name); });
-  body(prefix + "v/",
-       [&](const Parameter<float>& p) { return optimizer.second_moment(p.info.name); });
-}
-void write_moments(CheckpointWriter& writer, const std::string& prefix,
+/// AdamW's moments. Ranks that hold the same part of the model own slices of them.
+void write_moments(const StateWriter& writer, const Communicator* group, const std::string& prefix,
                    const ParameterStore<float>& store, const AdamW<float>& optimizer) {
-  for_each_moment(prefix, optimizer, [&](const auto& name, const auto& view_of) {
-    write_store(writer, name, store, view_of);
-  });
+  for (const auto& [which, name] : {std::pair{Moment::first, "m/"}, {Moment::second, "v/"}})
+    for (const auto& parameter : store) {
+      const auto& info = parameter.info;
+      const auto part = optimizer.gather_moment(writer.replicas(), which, info.name);
+      if (!writer.sends()) continue;
+      if (group && info.sharded()) {
+        const auto whole = gather_shards<float>(*group, dealt(info), part.data());
+        write_whole(writer, prefix + name + info.name, info, whole.data());
+      } else {
+        write_whole(writer, prefix + name + info.name, info, part.data());
+      }
+    }
 }
 void read_moments(const CheckpointReader& reader, const std::string& prefix,
                   const ParameterStore<float>& store, const AdamW<float>& optimizer) {
-  for_each_moment(prefix, optimizer, [&](const auto& name, const auto& view_of) {
-    read_store(reader, name, store, view_of);
-  });
+  for (const auto& [which, name] : {std::pair{Moment::first, "m/"}, {Moment::second, "v/"}})
+    for (const auto& parameter : store) {
+      const auto whole = read_whole(reader, prefix + name + parameter.info.name, parameter.info);
+      const auto part = take_shard<float>(whole.data(), dealt(parameter.info), store.shard());
+      optimizer.set_moment(which, parameter.info.name, part.data());
+    }
 }
 }  // namespace
 
@@ -118,49 +141,57 @@ ModelShape shape_from_json(const std::string& text, const std::string& file) {
   }
 }
 
-void write_model(CheckpointWriter& writer, const LanguageModel<float>& model,
+void write_model(const StateWriter& writer, const LanguageModel<float>& model,
                  const std::string& deck, const std::string& kind) {
-  writer.attribute("kind", kind);
-  writer.text("deck", deck);
-  writer.text("shape", shape_to_json(model.shape()));
-  write_store(writer, "model/", model.parameters(), value_of);
+  writer.write([&](CheckpointWriter& file) {
+    file.attribute("kind", kind);
+    file.text("deck", deck);
+    file.text("shape", shape_to_json(model.shape()));
+  });
+  write_store(writer, model.parallel().group(), "model/", model.parameters());
 }
 
-void write_ranking(CheckpointWriter& writer, const Ranking& ranking) {
-  const auto vector = [&](const std::string& name, const std::vector<index_t>& values) {
-    if (!values.empty())
-      writer.vector("ranking/" + name, values.data(), static_cast<index_t>(values.size()));
-  };
-  vector("hidden", ranking.hidden);
-  vector("drop_order", ranking.drop_order);
-  for (std::size_t l = 0; l < ranking.units.size(); ++l) {
-    vector(fmt::format("units.{}", l), ranking.units[l]);
-    vector(fmt::format("channels.{}", l), ranking.channels[l]);
-  }
+void write_ranking(const StateWriter& writer, const Ranking& ranking) {
+  writer.write([&](CheckpointWriter& file) {
+    const auto vector = [&](const std::string& name, const std::vector<index_t>& values) {
+      if (!values.empty())
+        file.vector("ranking/" + name, values.data(), static_cast<index_t>(values.size()));
+    };
+    vector("hidden", ranking.hidden);
+    vector("drop_order", ranking.drop_order);
+    for (std::size_t l = 0; l < ranking.units.size(); ++l) {
+      vector(fmt::format("units.{}", l), ranking.units[l]);
+      vector(fmt::format("channels.{}", l), ranking.channels[l]);
+    }
+  });
 }
 
-void write_spec(CheckpointWriter& writer, const SubmodelSpec& spec) {
-  writer.text("submodel." + spec.name, to_json(spec));
+void write_spec(const StateWriter& writer, const SubmodelSpec& spec) {
+  writer.write([&](CheckpointWriter& file) { file.text("submodel." + spec.name, to_json(spec)); });
 }
 
-void write_router(CheckpointWriter& writer, const Router<float>& router) {
-  write_store(writer, "router/", router.parameters(), value_of);
+void write_router(const StateWriter& writer, const Router<float>& router) {
+  write_store(writer, nullptr, "router/", router.parameters());
 }
 void read_router(const CheckpointReader& reader, Router<float>& router) {
-  read_store(reader, "router/", router.parameters(), value_of);
+  read_store(reader, "router/", router.parameters());
 }
 
-void write_state(CheckpointWriter& writer, const TrainState& state, const std::string& deck) {
-  write_model(writer, *state.model, deck, "training");
-  writer.attribute("step", state.step);
-  writer.attribute("elastic", static_cast<index_t>(state.elastic.has_value()));
+void write_state(const StateWriter& writer, const TrainState& state, const std::string& deck) {
+  const auto& model = *state.model;
+  write_model(writer, model, deck, "training");
+  writer.write([&](CheckpointWriter& file) {
+    file.attribute("step", state.step);
+    file.attribute("elastic", static_cast<index_t>(state.elastic.has_value()));
+  });
   if (state.optimizer)
-    write_moments(writer, "optimizer/model/", state.model->parameters(), *state.optimizer);
+    write_moments(writer, model.parallel().group(), "optimizer/model/", model.parameters(),
+                  *state.optimizer);
   if (!state.elastic) return;
   const auto& elastic = *state.elastic;
   write_ranking(writer, elastic.ranking);
   write_router(writer, *elastic.router);
-  write_moments(writer, "optimizer/router/", elastic.router->parameters(),
+  write_moments(writer, nullptr, "optimizer/router/", elastic.router->parameters(),
                 *elastic.router_optimizer);
 }
 
@@ -189,7 +220,7 @@ void read_model(const CheckpointReader& reader, LanguageModel<float>& model) {
         "expected {} of {})",
         reader.path().string(), read_shape(reader).num_layers(), read_shape(reader).hidden_size,
         model.shape().num_layers(), model.shape().hidden_size));
-  read_store(reader, "model/", model.parameters(), value_of);
+  read_store(reader, "model/", model.parameters());
 }
 
 void read_state(const CheckpointReader& reader, const RunConfig& config, TrainState& state) {

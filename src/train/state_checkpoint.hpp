@@ -6,24 +6,27 @@
 //   AdamW moments router/<tensor>                  router weights optimizer/router/{m,v}/<tensor>
 //   ranking/{hidden,units.<l>,channels.<l>,drop_order}           texts: deck, shape,
 //   submodel.<name> (JSON); attributes: step, kind
+//
+// Tensors are whole in files, on any number of ranks: writing is collective over the ranks that
+// share the model, one tensor at a time; every rank reads its part by itself.
 #pragma once
-#include "comm/communicator.hpp"
 #include "io/checkpoint_file.hpp"
+#include "train/state_writer.hpp"
 #include "train/train_state.hpp"
 
 namespace elastic {
 
-/// Model values, shape and deck. Writing is done by one rank.
-void write_model(CheckpointWriter& writer, const LanguageModel<float>& model,
+/// Model values, shape and deck.
+void write_model(const StateWriter& writer, const LanguageModel<float>& model,
                  const std::string& deck, const std::string& kind);
-void write_ranking(CheckpointWriter& writer, const Ranking& ranking);
+void write_ranking(const StateWriter& writer, const Ranking& ranking);
 /// The router's weights.
-void write_router(CheckpointWriter& writer, const Router<float>& router);
+void write_router(const StateWriter& writer, const Router<float>& router);
 void read_router(const CheckpointReader& reader, Router<float>& router);
 /// Everything needed to resume.
-void write_state(CheckpointWriter& writer, const TrainState& state, const std::string& deck);
+void write_state(const StateWriter& writer, const TrainState& state, const std::string& deck);
 /// A submodel's widths, a few hundred bytes.
-void write_spec(CheckpointWriter& writer, const SubmodelSpec& spec);
+void write_spec(const StateWriter& writer, const SubmodelSpec& spec);
 
 ModelShape read_shape(const CheckpointReader& reader);
 std::string shape_to_json(const ModelShape& shape);

@@ -4,8 +4,10 @@
 #include <optional>
 
 #include "elastic/ranking.hpp"
+#include "comm/process_grid.hpp"
 #include "model/language_model.hpp"
 #include "optim/adamw.hpp"
+#include "optim/flat_slices.hpp"
 #include "train/run_config.hpp"
 
 namespace elastic {
@@ -26,13 +28,19 @@ struct TrainState {
   std::unique_ptr<LanguageModel<float>> model;
   std::unique_ptr<AdamW<float>> optimizer;  ///< none if no stage changes the model
   std::optional<ElasticState> elastic;      ///< from the end of the rank phase on
+  Shard replica;  ///< which of the equal copies of the model this is: owner of its optimizer slices
 };
+
+/// Which elements of a store's optimizer state each of `replicas` ranks owns.
+FlatSlices optimizer_slices(const ParameterStore<float>& store, int replicas);
 
 /// A parent with initial weights, or with zeros for the caller to read.
 enum class Weights { initial, zero };
 TrainState make_parent(const RunConfig& config, Weights weights = Weights::initial);
-/// Applies `ranking` to the parent, freezes a copy as the teacher, and starts a router and fresh
-/// optimizers.
+/// The same on this rank of a grid: its part of the model and of the optimizer state.
+TrainState make_parent(const RunConfig& config, const ProcessGrid& grid, Weights weights);
+/// Collective over the tensor group. Applies `ranking` to the parent, freezes a copy as the
+/// teacher, and starts a router and fresh optimizers.
 void begin_elastic(const RunConfig& config, const Ranking& ranking, TrainState& state);
 /// As begin_elastic for a parent that is ranked already (resume): teacher weights are left at zero
 /// for the caller to read.

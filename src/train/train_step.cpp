@@ -13,16 +13,6 @@
 
 namespace elastic {
 
-/// Sums over micro-batches as one list of numbers, so that one reduction serves all.
-struct TrainStep::Sums {
-  explicit Sums(std::size_t budgets) : numbers(2 + 5 * budgets, 0.0) {}
-  double& weight() { return numbers[0]; }  // tokens that count, once per budget trained on them
-  double& loss() { return numbers[1]; }
-  enum Column { tokens, kl, cross_entropy, budget_loss, relative_cost };
-  double& of(std::size_t budget, Column column) { return numbers[2 + 5 * budget + column]; }
-  std::vector<double> numbers;
-};
-
 namespace {
 Keep keep_mode(const RunConfig& config) {
   return config.parallel.recompute ? Keep::inputs : Keep::everything;
@@ -50,9 +40,9 @@ std::string first_bad_gradient(const ParameterStore<float>& parameters) {
 }
 }  // namespace
 
-TrainStep::TrainStep(const Communicator& comm, const RunConfig& config,
-                     const Curriculum& curriculum, Arena& arena)
-    : m_comm(comm), m_config(config), m_curriculum(curriculum), m_arena(arena) {}
+TrainStep::TrainStep(const ProcessGrid& grid, const RunConfig& config, const Curriculum& curriculum,
+                     Arena& arena)
+    : m_grid(grid), m_config(config), m_curriculum(curriculum), m_arena(arena) {}
 
 const TokenSource& TrainStep::source_of(const Stage& stage) {
   if (!m_source || m_source_stream != stage.stream) {
@@ -85,7 +75,7 @@ std::vector<std::size_t> TrainStep::budgets_of(const Stage& stage, index_t step,
   return drawn;
 }
 
-void TrainStep::train_parent(TrainState& state, const Batch& batch, Sums& sums) {
+void TrainStep::train_parent(TrainState& state, const Batch& batch, bool last, TrainSums& sums) {
   const Arena::Scope scope(m_arena);
   const auto context = m_batch.context(m_exec, m_arena);
   const auto& model = *state.model;
@@ -103,13 +93,13 @@ void TrainStep::train_parent(TrainState& state, const Batch& batch, Sums& sums) 
                        .cross_entropy;
   }
   const Region region("backward");
-  model.backward(context, widths, m_batch.tokens(), pass, dhidden);
+  model.backward(context, widths, m_batch.tokens(), pass, dhidden, completion(last));
   sums.weight() += m_batch.weight_sum();
 }
 
 void TrainStep::train_budget(TrainState& state, std::size_t budget, std::uint64_t stream,
                              const RouterTemperature& temperature,
-                             const TeacherStates<float>& teacher, Sums& sums) {
+                             const TeacherStates<float>& teacher, bool last, TrainSums& sums) {
   const Arena::Scope scope(m_arena);
   ElasticState& elastic = *state.elastic;
   const auto& model = *state.model;
@@ -118,6 +108,7 @@ void TrainStep::train_budget(TrainState& state, std::size_t budget, std::uint64_
 
   const Probabilities pi = elastic.router->forward(m_exec, fraction, temperature, stream);
   const auto& widths = elastic.soft_widths->set(m_exec, pi);
+  const TensorParallel& parallel = model.parallel();
   auto pass = model.make_pass(keep_mode(m_config));
   {
     const Region region("forward");
@@ -132,10 +123,11 @@ void TrainStep::train_budget(TrainState& state, std::size_t budget, std::uint64_
   }
   {
     const Region region("backward");
-    model.backward(context, widths, m_batch.tokens(), pass, dhidden);
+    model.backward(context, widths, m_batch.tokens(), pass, dhidden, completion(last));
   }
   const Region region("router");
-  Probabilities dpi = elastic.soft_widths->gradient(m_exec);
+  Probabilities dpi = elastic.soft_widths->gradient(m_exec, parallel.sequence_parallel());
+  for (auto& decision : dpi) all_reduce_sum(m_grid.tensor, decision);
   const BudgetLoss cost = budget_loss(model.shape(), elastic.space, elastic.decisions, pi, fraction,
                                       m_config.elastic.loss);
   for (std::size_t d = 0; d < dpi.size(); ++d)
@@ -147,15 +139,15 @@ void TrainStep::train_budget(TrainState& state, std::size_t budget, std::uint64_
   sums.loss() += m_config.distill.distillation_weight * losses.kl +
                  m_config.distill.cross_entropy_weight * losses.cross_entropy +
                  m_config.elastic.weight * tokens * cost.value;
-  sums.of(budget, Sums::tokens) += tokens;
-  sums.of(budget, Sums::kl) += losses.kl;
-  sums.of(budget, Sums::cross_entropy) += losses.cross_entropy;
-  sums.of(budget, Sums::budget_loss) += tokens * cost.value;
-  sums.of(budget, Sums::relative_cost) += tokens * cost.relative_cost;
+  sums.of(budget, TrainSums::tokens) += tokens;
+  sums.of(budget, TrainSums::kl) += losses.kl;
+  sums.of(budget, TrainSums::cross_entropy) += losses.cross_entropy;
+  sums.of(budget, TrainSums::budget_loss) += tokens * cost.value;
+  sums.of(budget, TrainSums::relative_cost) += tokens * cost.relative_cost;
 }
 
 void TrainStep::train_elastic(TrainState& state, const Stage& stage, index_t micro_batch,
-                              const Batch& batch, Sums& sums) {
+                              const Batch& batch, bool last, TrainSums& sums) {
   const Arena::Scope scope(m_arena);
   const auto& teacher = *state.elastic->teacher;
   const index_t step = state.step + 1;
@@ -169,31 +161,52 @@ void TrainStep::train_elastic(TrainState& state, const Stage& stage, index_t mic
   }
   const auto temperature = m_config.router.schedule.at(m_curriculum.router_progress(step));
   const index_t micro_batches = stage.config.global_batch_size / batch.batch;
-  for (const std::size_t budget : budgets_of(stage, step, micro_batch)) {
+  const auto budgets = budgets_of(stage, step, micro_batch);
+  for (const std::size_t budget : budgets) {
     const auto draw =
         static_cast<std::uint64_t>((step * micro_batches + micro_batch) *
                                        static_cast<index_t>(m_config.elastic.budgets.size()) +
                                    static_cast<index_t>(budget));
-    train_budget(state, budget, draw, temperature, states, sums);
+    train_budget(state, budget, draw, temperature, states, last && budget == budgets.back(), sums);
   }
 }
 
-StepMetrics TrainStep::finish(TrainState& state, const Stage& stage, Sums& sums) {
+/// In the last backward pass of a step: lets the gradients of finished layers travel.
+GradientsComplete TrainStep::completion(bool last) {
+  if (!last) return {};
+  return [this](index_t offset) { m_model_gradients->complete_from(offset); };
+}
+
+/// Sums over ranks. Every rank of the run takes part, also after an error of its own.
+void TrainStep::reduce(const Stage& stage, TrainSums& sums) {
+  const Region region("all_reduce");
+  sums.reduce(m_grid.data);
+  m_in_range = m_model_gradients->finish();
+  if (stage.elastic) m_in_range = m_router_gradients->finish() && m_in_range;
+}
+
+/// The elements that this rank adds to the norm over the whole model: those of its optimizer
+/// slices.
+std::vector<View1<const float>> TrainStep::counted_gradients(const TrainState& state,
+                                                             const Stage& stage) const {
+  const auto of = [&](const ParameterStore<float>& store) {
+    const auto owned = optimizer_slices(store, state.replica.size).of(state.replica.rank);
+    return elastic::counted_gradients<float>(store, owned, m_grid.tensor.is_root());
+  };
+  auto counted = of(state.model->parameters());
+  if (stage.elastic)
+    for (const auto& part : of(state.elastic->router->parameters())) counted.push_back(part);
+  return counted;
+}
+
+StepMetrics TrainStep::finish(TrainState& state, const Stage& stage, TrainSums& sums) {
   const Region region("update");
   const index_t step = state.step + 1, local_step = step - stage.first_step;
   auto& parameters = state.model->parameters();
-  std::vector<View1<const float>> gradients{parameters.gradients()};
-  if (stage.elastic) gradients.emplace_back(state.elastic->router->parameters().gradients());
-  {
-    const Region reduce("all_reduce");
-    all_reduce_sum(m_comm, sums.numbers);
-    all_reduce_sum(m_comm, parameters.gradients());
-    if (stage.elastic) all_reduce_sum(m_comm, state.elastic->router->parameters().gradients());
-  }
   const double per_token = sums.weight() > 0 ? 1 / sums.weight() : 0;
-  const auto clip =
-      clip_gradients<float>(m_exec, gradients, m_config.optimizer.clip_grad_norm, per_token);
-  if (!clip.finite() || !std::isfinite(sums.loss())) {
+  const auto clip = clip_gradients<float>(m_exec, m_grid.world, counted_gradients(state, stage),
+                                          m_config.optimizer.clip_grad_norm, per_token);
+  if (!m_in_range || !clip.finite() || !std::isfinite(sums.loss())) {
     std::string bad = first_bad_gradient(parameters);
     if (bad.empty() && stage.elastic) bad = first_bad_gradient(state.elastic->router->parameters());
     throw NumericsError(fmt::format(
@@ -202,40 +215,48 @@ StepMetrics TrainStep::finish(TrainState& state, const Stage& stage, Sums& sums)
   }
   const double rate = stage.learning_rate(local_step);
   const index_t optimizer_step = stage.elastic ? step - m_curriculum.elastic_begin : step;
-  if (state.optimizer)
-    state.optimizer->step(m_exec, m_config.optimizer.adamw, rate, optimizer_step, clip.scale);
+  const auto update = [&](AdamW<float>& optimizer, ParameterStore<float>& store, double rate_) {
+    optimizer.step(m_exec, m_config.optimizer.adamw, rate_, optimizer_step, clip.scale);
+    const Region gather("all_gather");
+    gather_slices(m_grid.data_context, optimizer_slices(store, state.replica.size), store.values());
+  };
+  if (state.optimizer) update(*state.optimizer, parameters, rate);
   StepMetrics metrics{.loss = sums.loss() * per_token,
                       .gradient_norm = clip.norm,
                       .learning_rate = rate,
                       .budgets = {}};
   if (stage.elastic) {
-    state.elastic->router_optimizer->step(m_exec, m_config.optimizer.adamw,
-                                          stage.router_learning_rate(local_step), optimizer_step,
-                                          clip.scale);
+    update(*state.elastic->router_optimizer, state.elastic->router->parameters(),
+           stage.router_learning_rate(local_step));
     const auto temperature = m_config.router.schedule.at(m_curriculum.router_progress(step));
     metrics.tau = temperature.tau;
     metrics.logit_scale = temperature.logit_scale;
     for (std::size_t b = 0; b < m_config.elastic.budgets.size(); ++b) {
-      const double n = sums.of(b, Sums::tokens), nan = std::numeric_limits<double>::quiet_NaN();
-      const auto mean = [&](Sums::Column column) { return n > 0 ? sums.of(b, column) / n : nan; };
+      const double n = sums.of(b, TrainSums::tokens),
+                   nan = std::numeric_limits<double>::quiet_NaN();
+      const auto mean = [&](TrainSums::Column column) {
+        return n > 0 ? sums.of(b, column) / n : nan;
+      };
       // A loss without weight is not computed.
       const auto& weights = m_config.distill;
       metrics.budgets.push_back(
-          {.kl = weights.distillation_weight > 0 ? mean(Sums::kl) : nan,
-           .cross_entropy = weights.cross_entropy_weight > 0 ? mean(Sums::cross_entropy) : nan,
-           .budget_loss = mean(Sums::budget_loss),
-           .relative_cost = mean(Sums::relative_cost)});
+          {.kl = weights.distillation_weight > 0 ? mean(TrainSums::kl) : nan,
+           .cross_entropy = weights.cross_entropy_weight > 0 ? mean(TrainSums::cross_entropy) : nan,
+           .budget_loss = mean(TrainSums::budget_loss),
+           .relative_cost = mean(TrainSums::relative_cost)});
     }
   }
   return metrics;
 }
 
-/// This rank's share of the step.
-void TrainStep::train_micro_batches(TrainState& state, const Stage& stage, Sums& sums) {
-  const index_t size = m_config.parallel.micro_batch_size,
+/// This replica's share of the step. Deterministic sums are over single sequences.
+void TrainStep::train_micro_batches(TrainState& state, const Stage& stage, TrainSums& sums) {
+  const index_t size = m_config.job.deterministic ? 1 : m_config.parallel.micro_batch_size,
                 local_step = state.step - stage.first_step;
   const index_t first_sample = local_step * stage.config.global_batch_size;
-  for (index_t m = m_comm.rank(); m < stage.config.global_batch_size / size; m += m_comm.size()) {
+  const index_t replica = m_grid.data.rank(), replicas = m_grid.data.size();
+  const index_t count = stage.config.global_batch_size / size;
+  for (index_t m = replica; m < count; m += replicas) {
     Batch batch;
     {
       const Region data("data");
@@ -243,29 +264,47 @@ void TrainStep::train_micro_batches(TrainState& state, const Stage& stage, Sums&
                          stage.config.seq_length);
       m_batch.set(m_exec, batch);
     }
+    TrainSums own(m_config.elastic.budgets.size());
     if (stage.elastic)
-      train_elastic(state, stage, m, batch, sums);
+      train_elastic(state, stage, m, batch, m + replicas >= count, own);
     else
-      train_parent(state, batch, sums);
+      train_parent(state, batch, m + replicas >= count, own);
+    if (m_config.job.deterministic) own.round();
+    sums.add(own);
+    m_model_gradients->end_micro_batch();
+    if (stage.elastic) m_router_gradients->end_micro_batch();
   }
+}
+
+/// Gradients of the stage start at zero.
+void TrainStep::begin_gradients(const TrainState& state, const Stage& stage) {
+  const bool deterministic = m_config.job.deterministic;
+  const auto begin = [&](std::optional<GradientSum>& sum, const ParameterStore<float>& store,
+                         bool tokens_shared_out) {
+    if (!sum || !sum->is_of(store))
+      sum.emplace(m_grid, store, optimizer_slices(store, state.replica.size), deterministic,
+                  tokens_shared_out);
+    sum->begin();
+  };
+  begin(m_model_gradients, state.model->parameters(), state.model->parallel().sequence_parallel());
+  if (stage.elastic) begin(m_router_gradients, state.elastic->router->parameters(), false);
 }
 
 StepMetrics TrainStep::run(TrainState& state) {
   const Region region("step");
   const Stage& stage = m_curriculum.stage_of(state.step + 1);
-  Kokkos::deep_copy(m_exec, state.model->parameters().gradients(), 0.0f);
-  if (stage.elastic)
-    Kokkos::deep_copy(m_exec, state.elastic->router->parameters().gradients(), 0.0f);
-  Sums sums(m_config.elastic.budgets.size());
+  begin_gradients(state, stage);
+  TrainSums sums(m_config.elastic.budgets.size());
   std::exception_ptr failure;  // of this rank, e.g. bad data
   try {
     train_micro_batches(state, stage, sums);
   } catch (...) {
     failure = std::current_exception();
   }
+  reduce(stage, sums);
   {
-    const Region wait("wait_for_ranks");
-    agree_on_failure(m_comm, failure);
+    const Region wait("agree");
+    agree_on_failure(m_grid.world, failure);
   }
   const StepMetrics metrics = finish(state, stage, sums);
   ++state.step;

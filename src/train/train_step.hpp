@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// One optimizer step: micro-batches of this rank, sum over ranks, clipping, AdamW.
+// One optimizer step: micro-batches of this replica, sum over replicas, clipping, AdamW.
 //
-// Micro-batch m of a step (m = 0, 1, ... over all ranks) goes to rank m % ranks; data, budgets and
-// router noise depend on m only, so that the loss does not depend on the number of ranks.
+// Micro-batch m of a step (m = 0, 1, ... over all replicas) goes to data-parallel rank m %
+// replicas; data, budgets and router noise depend on m only, so that the loss does not depend on
+// the number of ranks. In deterministic mode a micro-batch is one sequence, so that its size in the
+// deck does not matter either.
 #pragma once
-#include "comm/communicator.hpp"
+#include "comm/process_grid.hpp"
 #include "train/curriculum.hpp"
+#include "train/gradient_sum.hpp"
 #include "train/token_sources.hpp"
+#include "train/train_sums.hpp"
 #include "train/train_state.hpp"
 
 namespace elastic {
@@ -26,26 +30,31 @@ struct StepMetrics {
 
 class TrainStep {
  public:
-  TrainStep(const Communicator& comm, const RunConfig& config, const Curriculum& curriculum,
+  TrainStep(const ProcessGrid& grid, const RunConfig& config, const Curriculum& curriculum,
             Arena& arena);
   /// Performs step number state.step + 1 and counts it. Throws NumericsError naming step, budget
   /// and the first tensor that is not finite.
   StepMetrics run(TrainState& state);
 
  private:
-  struct Sums;
-  void train_micro_batches(TrainState& state, const Stage& stage, Sums& sums);
-  void train_parent(TrainState& state, const Batch& batch, Sums& sums);
+  void begin_gradients(const TrainState& state, const Stage& stage);
+  void train_micro_batches(TrainState& state, const Stage& stage, TrainSums& sums);
+  /// `last`: this is the last pass of this rank in this step.
+  void train_parent(TrainState& state, const Batch& batch, bool last, TrainSums& sums);
   void train_elastic(TrainState& state, const Stage& stage, index_t micro_batch, const Batch& batch,
-                     Sums& sums);
+                     bool last, TrainSums& sums);
   void train_budget(TrainState& state, std::size_t budget, std::uint64_t stream,
                     const RouterTemperature& temperature, const TeacherStates<float>& teacher,
-                    Sums& sums);
-  StepMetrics finish(TrainState& state, const Stage& stage, Sums& sums);
+                    bool last, TrainSums& sums);
+  GradientsComplete completion(bool last);
+  void reduce(const Stage& stage, TrainSums& sums);
+  std::vector<View1<const float>> counted_gradients(const TrainState& state,
+                                                    const Stage& stage) const;
+  StepMetrics finish(TrainState& state, const Stage& stage, TrainSums& sums);
   const TokenSource& source_of(const Stage& stage);
   std::vector<std::size_t> budgets_of(const Stage& stage, index_t step, index_t micro_batch) const;
 
-  const Communicator& m_comm;
+  const ProcessGrid& m_grid;
   const RunConfig& m_config;
   const Curriculum& m_curriculum;
   ExecutionSpace m_exec;
@@ -53,6 +62,8 @@ class TrainStep {
   DeviceBatch m_batch;
   std::unique_ptr<TokenSource> m_source;
   std::uint64_t m_source_stream = 0;
+  std::optional<GradientSum> m_model_gradients, m_router_gradients;
+  bool m_in_range = true;  // of the fixed-point sums of deterministic mode
 };
 
 }  // namespace elastic

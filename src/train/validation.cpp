@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/on_grid.hpp"
 #include "base/region.hpp"
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
@@ -41,7 +42,9 @@ std::vector<double> Validation::loss_sums(const LanguageModel<float>& model,
                                           const LanguageModel<float>* teacher, index_t seq_length) {
   const auto widths = model.widths(spec);
   std::vector<double> sums(3, 0.0);  // tokens, cross-entropy, KL
-  const index_t size = std::min(m_config.parallel.micro_batch_size, m_config.evaluate.samples);
+  const index_t size = m_config.job.deterministic ? 1
+                                                  : std::min(m_config.parallel.micro_batch_size,
+                                                             m_config.evaluate.samples);
   for (index_t b = m_comm.rank(); b * size < m_config.evaluate.samples; b += m_comm.size()) {
     const Arena::Scope scope(m_arena);
     const index_t count = std::min(size, m_config.evaluate.samples - b * size);
@@ -60,8 +63,8 @@ std::vector<double> Validation::loss_sums(const LanguageModel<float>& model,
                                {.temperature = m_config.distill.temperature,
                                 .tokens_per_chunk = m_config.parallel.logit_chunk_tokens});
     sums[0] += m_batch.weight_sum();
-    sums[1] += losses.cross_entropy;
-    sums[2] += losses.kl;
+    sums[1] += on_grid(losses.cross_entropy);
+    sums[2] += on_grid(losses.kl);
   }
   return sums;
 }

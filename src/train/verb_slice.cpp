@@ -23,12 +23,17 @@ void check_target(const fs::path& out, bool force) {
         fmt::format("{}: exists; choose another --out, or replace it with --force", out.string()));
 }
 
-void write_sliced(const fs::path& path, const LanguageModel<float>& parent,
+void write_sliced(const StateWriter& writer, const LanguageModel<float>& parent,
                   const SubmodelSpec& spec, const std::string& deck) {
-  CheckpointWriter writer(path);
   write_model(writer, *slice_model(parent, spec), deck, "submodel");
   write_spec(writer, spec);
-  writer.commit();
+}
+
+void write_sliced(const fs::path& path, const LanguageModel<float>& parent,
+                  const SubmodelSpec& spec, const std::string& deck) {
+  CheckpointWriter file(path);
+  write_sliced(file, parent, spec, deck);
+  file.commit();
 }
 
 std::string slice_checkpoint(const fs::path& checkpoint, const std::string& budget,

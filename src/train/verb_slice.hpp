@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "model/language_model.hpp"
+#include "train/state_writer.hpp"
 
 namespace elastic {
 
@@ -16,6 +17,10 @@ void check_target(const std::filesystem::path& out, bool force);
 /// Writes the submodel `spec` of `parent` as a checkpoint of kind "submodel": its own shape and
 /// values, the deck of the run, and the spec it was cut with. Replaces `path`. Throws RunError.
 void write_sliced(const std::filesystem::path& path, const LanguageModel<float>& parent,
+                  const SubmodelSpec& spec, const std::string& deck);
+
+/// The same into an open file, by the ranks that share `parent`.
+void write_sliced(const StateWriter& writer, const LanguageModel<float>& parent,
                   const SubmodelSpec& spec, const std::string& deck);
 
 /// Cuts the submodel of `budget` (verb_checkpoint.hpp: find_submodel) out of `checkpoint` and

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sums that do not depend on their order: of numbers that are all multiples of the same power of
+// two. For reported numbers and choices; gradients are summed as integers
+// (kernels/fixed_point.hpp).
+#pragma once
+#include <cmath>
+
+namespace elastic {
+
+/// The nearest multiple of 2^-bits. Sums of such numbers below 2^(52 - bits) are exact.
+inline double on_grid(double x, int bits = 30) {
+  return std::ldexp(std::nearbyint(std::ldexp(x, bits)), -bits);
+}
+
+}  // namespace elastic

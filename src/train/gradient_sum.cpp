@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/gradient_sum.hpp"
+
+#include "comm/collectives.hpp"
+#include "kernels/fixed_point.hpp"
+
+namespace elastic {
+
+GradientSum::GradientSum(const ProcessGrid& grid, const ParameterStore<float>& store,
+                         const FlatSlices& slices, bool deterministic, bool tokens_shared_out)
+    : m_grid(grid), m_gradients(store.gradients()) {
+  for (const auto& p : store) {
+    if (!tokens_shared_out || p.info.sharded()) continue;
+    if (m_shared_out.empty() || m_shared_out.back().second != p.offset)
+      m_shared_out.emplace_back(p.offset, p.offset);
+    m_shared_out.back().second = p.offset + p.size();
+  }
+  if (deterministic) {
+    m_fixed = View1<index_t>("elastic::fixed_point_gradients", store.num_elements());
+    m_overflow = View1<index_t>("elastic::fixed_point_overflow", 1);
+    m_fixed_buckets.emplace(grid.data_context, slices, m_fixed);
+  } else {
+    m_buckets.emplace(grid.data_context, slices, m_gradients);
+  }
+}
+
+void GradientSum::begin() {
+  const ExecutionSpace exec;
+  Kokkos::deep_copy(exec, m_gradients, 0.0f);
+  if (!m_fixed_buckets) return;
+  Kokkos::deep_copy(exec, m_fixed, index_t(0));
+  Kokkos::deep_copy(exec, m_overflow, index_t(0));
+}
+
+void GradientSum::end_micro_batch() {
+  if (!m_fixed_buckets) return;
+  const ExecutionSpace exec;
+  kernels::accumulate_fixed_point<float>(
+      exec, m_gradients, kernels::fixed_point_limit(m_grid.world.size()), m_fixed, m_overflow);
+  Kokkos::deep_copy(exec, m_gradients, 0.0f);
+}
+
+void GradientSum::complete_from(index_t offset) {
+  if (m_buckets && m_shared_out.empty()) m_buckets->complete_from(offset);
+}
+
+bool GradientSum::finish() {
+  const auto sum_shared_out = [&](const auto& flat) {
+    for (const Range& run : m_shared_out) all_reduce_sum(m_grid.tensor, Kokkos::subview(flat, run));
+  };
+  if (m_buckets) {
+    sum_shared_out(m_gradients);
+    m_buckets->finish();
+    return true;
+  }
+  sum_shared_out(m_fixed);
+  m_fixed_buckets->finish();
+  kernels::from_fixed_point<float>({}, m_fixed, m_gradients);
+  all_reduce_sum(m_grid.world, m_overflow);
+  return Kokkos::create_mirror_view_and_copy(HostSpace(), m_overflow)(0) == 0;
+}
+
+}  // namespace elastic

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the gradients of this rank's micro-batches to those of the whole step: sums over
+// micro-batches, data-parallel replicas and, where tokens were shared out, the tensor-parallel
+// group. Every rank gets the sums of the elements whose optimizer state it owns (ZeRO stage 1).
+//
+//   sum.begin();
+//   for each micro-batch: backward passes; sum.end_micro_batch();
+//   sum.finish();
+//
+// In the last backward pass, complete_from() lets buckets travel while the pass goes on. In
+// deterministic mode each micro-batch (one sequence) is rounded to multiples of 2^-40 and added as
+// integers (kernels/fixed_point.hpp): neither the order nor the grouping over ranks changes a bit.
+#pragma once
+#include <optional>
+
+#include "comm/process_grid.hpp"
+#include "optim/gradient_buckets.hpp"
+
+namespace elastic {
+
+class GradientSum {
+ public:
+  /// Collective. Of the gradients of `store`. `tokens_shared_out`: tensors that are not dealt out
+  /// have seen this rank's tokens only.
+  GradientSum(const ProcessGrid& grid, const ParameterStore<float>& store, const FlatSlices& slices,
+              bool deterministic, bool tokens_shared_out);
+
+  bool is_of(const ParameterStore<float>& store) const {
+    return m_gradients.data() == store.gradients().data();
+  }
+  void begin();
+  void end_micro_batch();
+  /// Gradients from `offset` on (in the flat buffer) will not change any more in this step.
+  void complete_from(index_t offset);
+  /// Collective, on every rank of the run, also after an error of its own. True if all went well;
+  /// false if a fixed-point sum overflowed or a term was not finite somewhere.
+  bool finish();
+
+ private:
+  const ProcessGrid& m_grid;
+  View1<float> m_gradients;
+  std::vector<Range> m_shared_out;  // runs of tensors to be summed over the tensor group
+  std::optional<GradientBuckets<float>> m_buckets;
+  // Deterministic mode only.
+  std::optional<GradientBuckets<index_t>> m_fixed_buckets;
+  View1<index_t> m_fixed, m_overflow;
+};
+
+}  // namespace elastic

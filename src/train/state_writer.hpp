@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where the tensors of a state go that several ranks hold together: to the file of one of them.
+#pragma once
+#include <exception>
+#include <memory>
+
+#include "comm/communicator.hpp"
+#include "io/checkpoint_file.hpp"
+
+namespace elastic {
+
+class StateWriter {
+ public:
+  /// This rank holds and writes all there is.
+  StateWriter(CheckpointWriter& file)
+      : m_file(&file), m_replicas(std::make_shared<Communicator>(Communicator::self())) {}
+  /// One of several ranks: `file` is null where nothing is written. `replicas`: the ranks that hold
+  /// the same part of the model; what the first of them holds is written.
+  StateWriter(CheckpointWriter* file, const Communicator& replicas)
+      : m_file(file), m_shared(true), m_replicas(&replicas, [](const Communicator*) {}) {}
+
+  const Communicator& replicas() const { return *m_replicas; }
+  /// Whether tensors of this rank go to the file.
+  bool sends() const { return m_replicas->is_root(); }
+  /// Whether whole tensors are wanted here.
+  bool writes() const { return m_file && !m_failure; }
+  /// work(file) on the rank that writes. Of several ranks, this one keeps its first error until
+  /// finish(), since the others wait for it in collectives.
+  template <class Work>
+  void write(const Work& work) const {
+    if (!writes()) return;
+    if (!m_shared) return work(*m_file);
+    try {
+      work(*m_file);
+    } catch (...) {
+      m_failure = std::current_exception();
+    }
+  }
+  /// Throws what went wrong.
+  void finish() const {
+    if (m_failure) std::rethrow_exception(m_failure);
+  }
+
+ private:
+  CheckpointWriter* m_file;
+  bool m_shared = false;
+  std::shared_ptr<const Communicator> m_replicas;
+  mutable std::exception_ptr m_failure;
+};
+
+}  // namespace elastic
