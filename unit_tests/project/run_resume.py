@@ -51,6 +51,15 @@ class StopAfterStep(RunTest):
         self.run_deck(name, *SHORT, "--resume")
         self.assert_same_course("whole", name)
 
+    def test_time_is_up(self):
+        name = "time"
+        for step, more in ((1, []), (2, ["--resume"])):
+            output = self.run_deck(name, *SHORT, "--walltime", "0:00", *more, code=STOPPED)
+            self.assertIn("a step may take", output)
+            self.assertIn(f"stopped after step {step}; continue with --resume", output)
+        self.run_deck(name, *SHORT, "--resume", "job/walltime=1-12")
+        self.assert_same_course("whole", name)
+
     def test_stop_after_the_last_step_is_the_end(self):
         self.run_deck("stopped_32", *SHORT, "job/stop_after_step=32")
         self.assert_same_course("whole", "stopped_32")

@@ -6,6 +6,7 @@
 #           self.elastic(2, "input/tiny.in", "job/folder=" + self.path("a"))
 #
 # A test file ends with run_support.main(); the command line is: ROOT ELASTIC_X MPIEXEC NUMPROC_FLAG [FLAGS...].
+import atexit
 import csv
 import json
 import os
@@ -59,8 +60,10 @@ class RunTest(unittest.TestCase):
         command = [*Settings.launcher, str(ranks), Settings.program, *map(str, arguments)]
         # Open MPI waits two seconds for ranks that have ended, whenever one ends with another code than 0.
         environment = dict(os.environ, OMPI_MCA_odls_base_sigkill_timeout="0")
-        return subprocess.Popen(command, cwd=Settings.root, env=environment, start_new_session=True, text=True,
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=Settings.root, env=environment, start_new_session=True, text=True,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        atexit.register(end, process)
+        return process
 
     @classmethod
     def finish(cls, process):
@@ -110,6 +113,12 @@ class RunTest(unittest.TestCase):
         self.assertGreater(len(first), 10)
         for name in first:
             self.assertEqual(first[name], second[name], f"{name} of {a} and {b}")
+
+
+def end(process):
+    """Of a launcher that a failed test has left; its ranks end with it."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def tensors(path):
