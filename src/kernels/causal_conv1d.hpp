@@ -24,14 +24,14 @@ struct CausalConv1dParams {
 /// The n <= W-1 positions before each span, oldest first; empty: sequences begin here.
 template <class S>
 struct ConvolutionPast {
-  View2<const S> u;              ///< [B*n, channels]
-  View1<const token_t> segment;  ///< [B*n], or empty where the rows' segment is
+  View2<const S> u = {};              ///< [B*n, channels]
+  View1<const token_t> segment = {};  ///< [B*n], or empty where the rows' segment is
 };
 /// The n <= W-1 positions after each span, in order; empty: sequences end here.
 template <class S>
 struct ConvolutionFuture {
-  View2<const S> dv;             ///< [B*n, channels] gradients by v
-  View1<const token_t> segment;  ///< [B*n], or empty where the rows' segment is
+  View2<const S> dv = {};             ///< [B*n, channels] gradients by v
+  View1<const token_t> segment = {};  ///< [B*n], or empty where the rows' segment is
 };
 
 /// [in] u [T, channels], weight [channels, W], bias [channels], mask [channels] or empty, segment

@@ -20,7 +20,7 @@ struct SsdInputs {
   View1<const S> ssm_D;          ///< [H]
   View1<const S> dt_mask;        ///< [H] or empty
   View1<const token_t> segment;  ///< [T] or empty
-  SsdIncoming<S> incoming;       ///< where the rows are spans of longer sequences
+  SsdIncoming<S> incoming = {};  ///< where the rows are spans of longer sequences
 };
 /// Kept from forward to backward.
 template <class S>
@@ -28,16 +28,15 @@ struct SsdSaved {
   View2<S> dt;         ///< [T, H] Delta
   View2<S> dA_cumsum;  ///< [T, H] inclusive sums of Delta A inside each chunk
   View2<S> states;     ///< [B*K*H, P*N] state at the beginning of each chunk (after state passing)
-  View2<S> final_state;  ///< [B*H, P*N] state after the last token, or empty where nobody wants it
+  View2<S> final_state = {};  ///< [B*H, P*N] state after the last token, or empty: not wanted
 };
 template <class S>
 struct SsdGradients {
   View2<S> dx, dssm_B, dssm_C, ddt_raw;  ///< shapes of the inputs; overwritten
   View1<S> dA_log, ddt_bias, dssm_D;     ///< [H]; accumulated
   View1<S> ddt_mask;                     ///< [H] or empty; accumulated
-  View2<const S>
-      dfinal_state;          ///< [B*H, P*N] input: gradient by final_state (to be saved), or empty
-  View2<S> dincoming_state;  ///< [B*H, P*N] by incoming.state, or empty; overwritten
+  View2<const S> dfinal_state = {};      ///< [B*H, P*N] input: by saved.final_state, or empty
+  View2<S> dincoming_state = {};         ///< [B*H, P*N] by incoming.state, or empty; overwritten
 };
 
 /// [out] y [T, H*P] and saved (allocated by the caller).

@@ -32,8 +32,8 @@ struct SsdShape {
 /// What comes in from the tokens before a span of longer sequences.
 template <class S>
 struct SsdIncoming {
-  View2<const S> state;          ///< [B*H, P*N] after the token before the span; empty: zero
-  View1<const token_t> segment;  ///< [B] its segment; empty where the span has no segments
+  View2<const S> state = {};          ///< [B*H, P*N] after the token before the span; empty: zero
+  View1<const token_t> segment = {};  ///< [B] its segment; empty where the span has no segments
 };
 
 }  // namespace elastic::kernels
