@@ -109,7 +109,7 @@ TEST(TreeSum, OfClassesDealtOutHasTheSameBitsForAnyDeal) {
 TYPED_TEST(Parts, ReduceScatterGivesEachRankItsPart) {
   using T = TypeParam;
   for (const bool deterministic : {false, true})
-    for (const index_t step : {1, 700, 1 << 20})  // the last: several pieces
+    for (const index_t step : {1, 700, 400000})  // the last: several pieces
       on_groups(deterministic, [&](const Communicator& group) {
         if (step > 1000 && group.size() != 3) return;
         const auto offsets = uneven_parts(group.size(), step);
@@ -159,6 +159,7 @@ TYPED_TEST(Parts, DeterministicAllReduceIsTheFixedTree) {
   using T = TypeParam;
   on_groups(true, [&](const Communicator& group) {
     for (const index_t count : {index_t(1), index_t(1001), (index_t(1) << 20) + 3}) {
+      if (count > 10000 && group.size() != 2) continue;  // several pieces
       auto x = contribution<T>(group.rank(), count);
       all_reduce_sum(group, x);
       EXPECT_EQ(x, expected_sum<T>(group.size(), count));
