@@ -2,6 +2,7 @@
 # Peak memory of import and export on a synthetic NemotronH checkpoint of 4 GB: the 12B's widths and vocabulary, few layers,
 # random bfloat16. Prints the peak of every rank against 1 GiB plus the largest tensor, and compares all tensors that come
 # back with those that went in. Takes minutes, and 3 times the size of free disk in the folder for temporary files.
+# Smaller, with --hidden and --allowance, it is a test.
 #
 #   python3 benchmarks/import_memory.py build/elastic.x [--launcher "mpirun -n"] [--ranks 1,2]
 import argparse
@@ -19,50 +20,49 @@ import tempfile
 import numpy as np
 
 PATTERN = "M-*M*"
-VOCABULARY, HIDDEN, FFN = 131072, 5120, 20480
+VOCABULARY, FFN = 131072, 20480
 HEADS, CHANNELS, GROUPS, STATE, KERNEL = 128, 80, 8, 128, 4
 QUERY_HEADS, KV_HEADS, HEAD_SIZE = 40, 8, 128
 ELEMENT = 2  # bytes of a bfloat16
 CHUNK = 1 << 24
 MIB = 1 << 20
-BOUND_BESIDES_TENSOR = 1 << 30
 
 CONFIG = {
     "architectures": ["NemotronHForCausalLM"], "model_type": "nemotron_h", "hybrid_override_pattern": PATTERN,
-    "num_hidden_layers": len(PATTERN), "hidden_size": HIDDEN, "vocab_size": VOCABULARY, "intermediate_size": FFN,
+    "num_hidden_layers": len(PATTERN), "vocab_size": VOCABULARY, "intermediate_size": FFN,
     "mamba_num_heads": HEADS, "mamba_head_dim": CHANNELS, "n_groups": GROUPS, "ssm_state_size": STATE,
     "conv_kernel": KERNEL, "chunk_size": 128, "num_attention_heads": QUERY_HEADS, "num_key_value_heads": KV_HEADS,
     "head_dim": HEAD_SIZE, "layer_norm_epsilon": 1e-5, "mlp_hidden_act": "relu2", "tie_word_embeddings": False,
     "time_step_limit": [0.0, float("inf")], "torch_dtype": "bfloat16"}
 
 
-def shapes():
+def shapes(hidden):
     inner, state = HEADS * CHANNELS, GROUPS * STATE
     query, kv = QUERY_HEADS * HEAD_SIZE, KV_HEADS * HEAD_SIZE
     mixers = {
-        "M": {"in_proj.weight": [2 * inner + 2 * state + HEADS, HIDDEN], "conv1d.weight": [inner + 2 * state, 1, KERNEL],
+        "M": {"in_proj.weight": [2 * inner + 2 * state + HEADS, hidden], "conv1d.weight": [inner + 2 * state, 1, KERNEL],
               "conv1d.bias": [inner + 2 * state], "A_log": [HEADS], "D": [HEADS], "dt_bias": [HEADS],
-              "norm.weight": [inner], "out_proj.weight": [HIDDEN, inner]},
-        "*": {"q_proj.weight": [query, HIDDEN], "k_proj.weight": [kv, HIDDEN], "v_proj.weight": [kv, HIDDEN],
-              "o_proj.weight": [HIDDEN, query]},
-        "-": {"up_proj.weight": [FFN, HIDDEN], "down_proj.weight": [HIDDEN, FFN]}}
-    result = {"backbone.embeddings.weight": [VOCABULARY, HIDDEN]}
+              "norm.weight": [inner], "out_proj.weight": [hidden, inner]},
+        "*": {"q_proj.weight": [query, hidden], "k_proj.weight": [kv, hidden], "v_proj.weight": [kv, hidden],
+              "o_proj.weight": [hidden, query]},
+        "-": {"up_proj.weight": [FFN, hidden], "down_proj.weight": [hidden, FFN]}}
+    result = {"backbone.embeddings.weight": [VOCABULARY, hidden]}
     for layer, kind in enumerate(PATTERN):
-        result[f"backbone.layers.{layer}.norm.weight"] = [HIDDEN]
+        result[f"backbone.layers.{layer}.norm.weight"] = [hidden]
         for name, shape in mixers[kind].items():
             result[f"backbone.layers.{layer}.mixer.{name}"] = shape
-    return result | {"backbone.norm_f.weight": [HIDDEN], "lm_head.weight": [VOCABULARY, HIDDEN]}
+    return result | {"backbone.norm_f.weight": [hidden], "lm_head.weight": [VOCABULARY, hidden]}
 
 
 def size_of(shape):
     return int(np.prod(shape)) * ELEMENT
 
 
-def write_folder(folder):
+def write_folder(folder, hidden):
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(CONFIG, indent=2))
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"hidden_size": hidden}, indent=2))
     header, end = {}, 0
-    for name, shape in shapes().items():
+    for name, shape in shapes(hidden).items():
         header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [end, end + size_of(shape)]}
         end += size_of(shape)
     text = json.dumps(header)
@@ -115,15 +115,17 @@ def main():
     parser.add_argument("program")
     parser.add_argument("--launcher", default="mpirun -n")
     parser.add_argument("--ranks", default="1,2")
+    parser.add_argument("--hidden", type=int, default=5120)
+    parser.add_argument("--allowance", type=int, default=1024, help="MiB beside the largest tensor")
     options = parser.parse_args()
     program, launcher = str(pathlib.Path(options.program).resolve()), shlex.split(options.launcher)
-    largest = max(map(size_of, shapes().values()))
-    bound = BOUND_BESIDES_TENSOR + largest
+    sizes = [size_of(shape) for shape in shapes(options.hidden).values()]
+    largest, bound = max(sizes), max(sizes) + options.allowance * MIB
     kept = True
     with tempfile.TemporaryDirectory(prefix="elastic_import_") as temporary:
         folder = pathlib.Path(temporary)
-        total = write_folder(folder / "hf")
-        print(f"{total / 1e9:.2f} GB in {len(shapes())} tensors; largest {largest / MIB:.0f} MiB; bound {bound / MIB:.0f} MiB")
+        total = write_folder(folder / "hf", options.hidden)
+        print(f"{total / 1e9:.2f} GB in {len(sizes)} tensors; largest {largest / MIB:.0f} MiB; bound {bound / MIB:.0f} MiB")
         before = hashes(folder / "hf")
         for ranks in map(int, options.ranks.split(",")):
             checkpoint, out = folder / "a.h5", folder / "out"
