@@ -241,7 +241,8 @@ void Run::start_clock() {
   constexpr double kBytesPerSecond = 2e8;  // of a slow file system, until a checkpoint was timed
   on_root([&] {
     if (const auto left = wall_time_left(m_config.job.walltime)) {
-      const double values = static_cast<double>(m_state.model->parameters().num_elements());
+      const auto values =
+          static_cast<double>(m_state.model->parameters().num_elements() * m_grid.tensor.size());
       m_wall_time = WallTime(*left, 3 * sizeof(float) * values / kBytesPerSecond);
     }
   });
