@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+# The course of a run does not depend on how the model is spread over ranks: to the bit in deterministic mode, and a
+# checkpoint of one layout goes on in any other; within rounding in fast mode. Impossible layouts are refused.
+from run_support import STOPPED, RunTest, main
+
+WIDE = ["mamba/num_groups=4", "mamba/num_heads=8", "attention/num_heads=8", "attention/num_query_groups=4",
+        "elastic/mamba_num_heads=8,4", "elastic/num_attention_heads=8,4"]
+SHORT = [*WIDE, "job/phases=pretrain,rank,elastic,slice", "pretrain/steps=6", "stage1/steps=5", "stage2/steps=3",
+         "evaluate/every_steps=4", "output/every_steps=1", "checkpoint/every_steps=4"]
+EXACT = [*SHORT, "job/deterministic=true"]
+FAST_TOLERANCE = 1e-3  # relative, after 14 steps: rounding of sums, amplified by training
+
+
+def tensor(size):
+    return f"parallel/tensor_parallel_size={size}"
+
+
+class Deterministic(RunTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.run_deck("whole", *EXACT, ranks=1)
+
+    def test_every_layout_gives_the_same_bits(self):
+        for ranks, size in ((2, 1), (2, 2), (4, 1), (4, 2), (4, 4), (8, 4)):
+            name = f"{ranks}_ranks_{size}_tensor"
+            with self.subTest(name):
+                self.run_deck(name, *EXACT, tensor(size), ranks=ranks)
+                self.assert_same_course("whole", name)
+
+    def test_micro_batches_of_any_size(self):
+        for size in (1, 4):
+            name = f"micro_{size}"
+            self.run_deck(name, *EXACT, f"parallel/micro_batch_size={size}")
+            self.assert_same_course("whole", name)
+
+    def test_recomputation(self):
+        self.run_deck("recomputed", *EXACT, tensor(2), "parallel/recompute=true")
+        self.assert_same_course("whole", "recomputed")
+
+    def test_a_checkpoint_of_any_layout_goes_on_in_any_other(self):
+        layouts = ((1, 1), (4, 1), (4, 2), (4, 4))
+        for step in (3, 8):  # in pretraining, in an elastic stage
+            for i, (ranks, size) in enumerate(layouts):
+                name = f"from_{ranks}_{size}_at_{step}"
+                to_ranks, to_size = layouts[(i + step) % len(layouts)]
+                with self.subTest(name):
+                    self.run_deck(name, *EXACT, tensor(size), f"job/stop_after_step={step}", ranks=ranks,
+                                  code=STOPPED)
+                    self.run_deck(name, "--resume", *EXACT, tensor(to_size), ranks=to_ranks)
+                    self.assert_same_course("whole", name)
+
+
+class Fast(RunTest):
+    def test_losses_agree_within_rounding(self):
+        self.run_deck("whole", *SHORT, ranks=1)
+        expected = self.rows("whole")
+        for name, arguments in (("tensor", [tensor(2)]),
+                                ("sequence", [tensor(2), "parallel/sequence_parallel=true"])):
+            self.run_deck(name, *SHORT, *arguments)
+            for got, row in zip(self.rows(name), expected, strict=True):
+                for column in ("loss", "gradient_norm"):
+                    a, b = float(got[column]), float(row[column])
+                    self.assertLessEqual(abs(a - b), FAST_TOLERANCE * abs(b), f"{name}: {column}, step {row['step']}")
+
+
+class Refused(RunTest):
+    def refused(self, ranks, *arguments):
+        return self.run_deck("refused", *arguments, ranks=ranks, code=1)
+
+    def test_ranks_that_the_group_does_not_divide(self):
+        message = self.refused(3, *SHORT, tensor(2))
+        self.assertIn("3", message)
+        self.assertIn("2", message)
+
+    def test_groups_that_the_ranks_do_not_divide(self):
+        message = self.refused(1, *SHORT, tensor(3))
+        self.assertIn("<mamba>/num_groups = 4", message)
+        self.assertIn("<attention>/num_query_groups = 4", message)
+
+    def test_tokens_shared_out_among_one(self):
+        self.assertIn("tensor_parallel_size", self.refused(2, *SHORT, "parallel/sequence_parallel=true"))
+
+
+if __name__ == "__main__":
+    main()
