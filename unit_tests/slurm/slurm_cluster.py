@@ -36,6 +36,7 @@ AuthInfo=socket={folder}/munge.socket,cred_expire={expire}
 CryptoType=crypto/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
+TmpFS={folder}/tmp
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
@@ -117,7 +118,7 @@ class Cluster:
     # --- daemons ---
     def start(self):
         self.folder.chmod(0o755)  # munged refuses sockets that others cannot reach
-        for name in ("state", "spool"):
+        for name in ("state", "spool", "tmp"):
             (self.folder / name).mkdir()
         controller_port, node_port = free_ports(2)
         configuration = self.folder / "slurm.conf"
