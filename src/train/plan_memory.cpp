@@ -8,7 +8,9 @@
 #include "kernels/causal_conv1d.hpp"
 #include "kernels/gated_rmsnorm.hpp"
 #include "kernels/ssd.hpp"
+#include "optim/gradient_buckets.hpp"
 #include "train/curriculum.hpp"
+#include "train/train_state.hpp"
 
 namespace elastic {
 namespace {
@@ -115,6 +117,22 @@ double evaluation_memory(const RunConfig& config, const ModelShape& shape, index
   return kReal * (2 * n * (2 * d + 1) + std::max(layer, logits) + 4 * n);
 }
 
+/// Elements whose moments one of the replicas holds, at most.
+double most_owned(index_t elements, int replicas) {
+  const FlatSlices slices = optimizer_slices(elements, replicas);
+  index_t most = 0;
+  for (int r = 0; r < replicas; ++r) most = std::max(most, total_length(slices.of(r)));
+  return static_cast<double>(most);
+}
+
+/// Of GradientSum.
+double sums_memory(const RunConfig& config, index_t elements, int replicas) {
+  const FlatSlices slices = optimizer_slices(elements, replicas);
+  const auto travelling = static_cast<double>(GradientBuckets<float>::scratch_elements(slices));
+  if (!config.job.deterministic) return kReal * travelling;
+  return static_cast<double>(sizeof(index_t)) * (static_cast<double>(elements) + travelling);
+}
+
 double ranking_elements(const ModelShape& shape) {
   index_t count = shape.hidden_size + shape.num_layers();
   for (const auto& layer : shape.layers)
@@ -129,23 +147,43 @@ index_t ranking_tensors(const ModelShape& shape) {
 
 }  // namespace
 
-PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent,
-                       index_t router_parameters) {
+ModelShape local_part(ModelShape shape, index_t tensor_ranks) {
+  const Shard first{0, static_cast<int>(tensor_ranks)};
+  shape.vocab_size = local_count(shape.vocab_size, first);
+  for (auto& layer : shape.layers) {
+    layer.width = local_count(layer.width, first);
+    layer.num_groups = local_count(layer.num_groups, first);
+  }
+  return shape;
+}
+
+int replicas_of(const RunConfig& config, int ranks) {
+  return std::max(1, ranks / static_cast<int>(config.parallel.tensor_parallel_size));
+}
+
+PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent, index_t router_parameters,
+                       int ranks) {
   const Curriculum curriculum = make_curriculum(config);
+  const ModelShape local = local_part(parent, config.parallel.tensor_parallel_size);
+  const int replicas = replicas_of(config, ranks);
   PlanMemory plan;
   for (const auto& stage : curriculum.stages) {
-    const PlanMemory memory = step_memory(config, parent, stage);
+    const PlanMemory memory = step_memory(config, local, stage);
     if (memory.step() > plan.step()) plan = memory;
   }
-  const double values = kReal * parameters_of(parent);
+  const double values = kReal * parameters_of(local);
   plan.weights = plan.gradients = values;
-  if (changes_model(curriculum)) plan.moments = 2 * values;
+  const auto parameters = static_cast<index_t>(parameters_of(local));
+  if (changes_model(curriculum)) plan.moments = 2 * kReal * most_owned(parameters, replicas);
   if (router_parameters > 0) plan.teacher = values;
-  plan.router = 4 * kReal * static_cast<double>(router_parameters);
+  plan.router = 2 * kReal *
+                (static_cast<double>(router_parameters) + most_owned(router_parameters, replicas));
+  plan.sums = sums_memory(config, parameters, replicas) +
+              (router_parameters > 0 ? sums_memory(config, router_parameters, replicas) : 0);
   if (!config.job.has(Phase::slice) || router_parameters == 0) return plan;
   plan.copy = values;
   if (config.job.has(Phase::evaluate))
-    plan.evaluation = evaluation_memory(config, parent, curriculum.stages.back().config.seq_length);
+    plan.evaluation = evaluation_memory(config, local, curriculum.stages.back().config.seq_length);
   return plan;
 }
 

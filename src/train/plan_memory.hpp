@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bytes per rank of a training step, and bytes of the files, from the shape alone.
 //
-// fp32 everywhere; P parameters of the model, P_r of the router:
-//   weights 4P, gradients 4P, moments 8P (none if no stage changes the model), teacher 4P,
-//   router 16 P_r
+// fp32 everywhere; P parameters of the model that this rank of T tensor-parallel ones holds, P_r of
+// the router, R replicas:
+//   weights 4P, gradients 4P, moments 8P/R (none if no stage changes the model), teacher 4P,
+//   router 8 P_r + 8 P_r/R
+//   sums of gradients: buckets that travel (R > 1), and in deterministic mode 8P in fixed point
+// Widths below are those of this rank; the residual stream is counted as if every rank held all of
+// it, of which sequence parallelism keeps less.
 // Working memory of a step on T = B*L tokens at full widths (where the router starts), elements
 // per token kept by one layer from forward to backward, besides its input, D:
 //   2D + 1 + { -: 2F   *: (2 or, with a mask, 3) A*C + 2RC + A
@@ -28,20 +32,27 @@ struct PlanMemory {
   double weights = 0, gradients = 0, moments = 0;  ///< of the model
   double teacher = 0;                              ///< frozen parent
   double router = 0;                               ///< values, gradients and moments
+  double sums = 0;        ///< of gradients, on their way to other ranks or in fixed point
   double kept = 0;        ///< activations from forward to backward, of the largest stage
   double backward = 0;    ///< most that one layer's backward pass adds
   double logits = 0;      ///< of a chunk
   double copy = 0;        ///< the model cut out at full widths, phases slice and evaluate
   double evaluation = 0;  ///< working memory of the evaluate phase
   std::string stage;      ///< the largest one
-  double state() const { return weights + gradients + moments + teacher + router; }
+  double state() const { return weights + gradients + moments + teacher + router + sums; }
   double step() const { return kept + std::max(backward, logits); }
   double total() const { return state() + copy + std::max(step(), evaluation); }
 };
 
-/// `router_parameters`: 0 without elastic stages.
-PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent,
-                       index_t router_parameters);
+/// Of the rank that holds most. `router_parameters`: 0 without elastic stages; `ranks`: of the run.
+PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent, index_t router_parameters,
+                       int ranks = 1);
+
+/// The part of a model that the first rank of a tensor-parallel group holds, the largest one: a
+/// model of the same kind.
+ModelShape local_part(ModelShape shape, index_t tensor_ranks);
+/// Copies of the model among the ranks of a run.
+int replicas_of(const RunConfig& config, int ranks);
 
 /// Number of tensors of a model of this shape.
 index_t num_tensors(const ModelShape& shape);

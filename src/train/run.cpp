@@ -96,7 +96,7 @@ ExitCode Run::execute() {
   if (m_config.job.has(Phase::evaluate) && !evaluate_phase()) return ExitCode::requeue;
   if (m_config.job.has(Phase::report)) report_phase();
   const index_t router = m_state.elastic ? m_state.elastic->router->parameters().num_elements() : 0;
-  const PlanMemory plan = plan_memory(m_config, m_state.model->shape(), router);
+  const PlanMemory plan = plan_memory(m_config, m_state.model->shape(), router, m_comm.size());
   log::info("{}", peak_memory_line(m_comm, m_bytes_before, plan.total()));
   return ExitCode::success;
 }

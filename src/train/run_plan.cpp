@@ -92,6 +92,8 @@ std::string memory_lines(const PlanMemory& memory) {
   if (memory.teacher > 0)
     text += plan_line("", fmt::format("+ {} teacher + {} router", in_bytes(memory.teacher),
                                       in_bytes(memory.router)));
+  if (memory.sums > 0)
+    text += plan_line("", fmt::format("+ {} sums of gradients over ranks", in_bytes(memory.sums)));
   if (memory.copy > 0)
     text +=
         plan_line("", fmt::format("+ {} the largest submodel cut out, phases slice and evaluate",
@@ -134,21 +136,24 @@ std::string work_lines(const RunConfig& config, const ModelShape& parent,
                                           days(total_full), with_prefix(kPlannedRate, "FLOP/s")));
 }
 
-std::string communication_line(double parameters, index_t steps, int ranks) {
+/// `parameters` of one rank, which `replicas` hold.
+std::string communication_line(double parameters, index_t steps, int replicas, bool shares_model) {
   const std::string gradients =
       fmt::format("gradients of {} per step", in_bytes(sizeof(float) * parameters));
-  if (ranks == 1)
+  if (replicas == 1)
     return plan_line(
         "messages",
-        fmt::format("none: one rank (more would sum {}: under {} from each, {} in all "
+        fmt::format("{} (more would sum {}: under {} from each, {} in all "
                     "{} steps)",
-                    gradients, in_bytes(2 * sizeof(float) * parameters),
+                    shares_model ? "inside the one replica only" : "none: one rank", gradients,
+                    in_bytes(2 * sizeof(float) * parameters),
                     in_bytes(2 * sizeof(float) * parameters * static_cast<double>(steps)), steps));
-  const double sent = all_reduce_bytes(parameters, ranks);
-  return plan_line("messages", fmt::format("{}; a ring over {} ranks sends {} from each, {} in all "
-                                           "{} steps",
-                                           gradients, ranks, in_bytes(sent),
-                                           in_bytes(sent * static_cast<double>(steps)), steps));
+  const double sent = all_reduce_bytes(parameters, replicas);
+  return plan_line(
+      "messages",
+      fmt::format("{}; a ring over {} ranks sends {} from each, {} in all {} steps{}", gradients,
+                  replicas, in_bytes(sent), in_bytes(sent * static_cast<double>(steps)), steps,
+                  shares_model ? ", besides those inside replicas" : ""));
 }
 
 /// What must be there when the run starts; a plan needs none of it.
@@ -199,8 +204,10 @@ std::vector<std::string> needed_files(const RunConfig& config) {
   return files;
 }
 
-std::string run_plan(const ResolvedDeck& deck, int ranks) {
+std::string run_plan(const ResolvedDeck& deck, int given_ranks) {
   const RunConfig& config = deck.config;
+  const auto tensor_ranks = static_cast<int>(config.parallel.tensor_parallel_size);
+  const int ranks = std::max(given_ranks, tensor_ranks);  // at least one replica
   const ModelShape parent = parent_shape(config);
   const ElasticSpace space = elastic_space(config, parent);
   const bool elastic = config.job.has(Phase::elastic);
@@ -223,11 +230,13 @@ std::string run_plan(const ResolvedDeck& deck, int ranks) {
   const index_t router_size = parameters ? parameters->num_elements() : 0;
   const Curriculum curriculum = make_curriculum(config);
   text += describe(curriculum, config) + "\n";
-  text += memory_lines(plan_memory(config, parent, router_size));
+  text += memory_lines(plan_memory(config, parent, router_size, ranks));
   text += work_lines(config, parent, trained);
   const double parent_size = parameters_of(parent, full_spec(parent));
-  text += communication_line(parent_size + static_cast<double>(router_size), curriculum.total_steps,
-                             ranks);
+  const ModelShape local = local_part(parent, tensor_ranks);
+  text +=
+      communication_line(parameters_of(local, full_spec(local)) + static_cast<double>(router_size),
+                         curriculum.total_steps, replicas_of(config, ranks), tensor_ranks > 1);
   text += file_lines(deck, parent, all, parameters);
   if (elastic) text += comparison_lines(config, plan_comparison(config, parent_size));
   text += needs_lines(config);

@@ -24,12 +24,11 @@ void make_optimizer(const RunConfig& config, TrainState& state) {
 }
 }  // namespace
 
-FlatSlices optimizer_slices(const ParameterStore<float>& store, int replicas) {
+FlatSlices optimizer_slices(index_t num_elements, int replicas) {
   // Buckets that are large enough for the network and small enough to overlap with the backward
   // pass.
   constexpr index_t smallest = index_t(1) << 16, largest = index_t(1) << 24, wanted_buckets = 16;
-  return {store.num_elements(), replicas,
-          std::clamp(store.num_elements() / wanted_buckets, smallest, largest)};
+  return {num_elements, replicas, std::clamp(num_elements / wanted_buckets, smallest, largest)};
 }
 
 namespace {

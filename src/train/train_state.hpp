@@ -32,7 +32,10 @@ struct TrainState {
 };
 
 /// Which elements of a store's optimizer state each of `replicas` ranks owns.
-FlatSlices optimizer_slices(const ParameterStore<float>& store, int replicas);
+FlatSlices optimizer_slices(index_t num_elements, int replicas);
+inline FlatSlices optimizer_slices(const ParameterStore<float>& store, int replicas) {
+  return optimizer_slices(store.num_elements(), replicas);
+}
 
 /// A parent with initial weights, or with zeros for the caller to read.
 enum class Weights { initial, zero };

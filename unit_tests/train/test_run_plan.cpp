@@ -112,9 +112,9 @@ StepFlops step_flops(const std::vector<std::string>& overrides) {
   const Curriculum curriculum = make_curriculum(config);
   TrainState state = small_state(config, curriculum.elastic_begin == 0);
   state.step = 0;
-  const Communicator self = Communicator::self();
+  const ProcessGrid grid(Communicator::self(), {});
   Arena arena;
-  TrainStep step(self, config, curriculum, arena);
+  TrainStep step(grid, config, curriculum, arena);
   const double before = counted_flops();
   step.run(state);
   const double counted = counted_flops() - before;
@@ -189,9 +189,9 @@ void check_step_memory(const std::vector<std::string>& overrides, bool elastic, 
   const Curriculum curriculum = make_curriculum(config);
   TrainState state = small_state(config, elastic);
   state.step = 0;
-  const Communicator self = Communicator::self();
+  const ProcessGrid grid(Communicator::self(), {});
   Arena arena;
-  TrainStep step(self, config, curriculum, arena);
+  TrainStep step(grid, config, curriculum, arena);
   const auto used = static_cast<double>(high_water(arena, [&] { step.run(state); }));
   const PlanMemory plan = plan_memory(config, state.model->shape(), 1);
   const StageConfig& stage = curriculum.stages[0].config;
@@ -469,10 +469,10 @@ TEST(RunPlan, TheTwelveBillionModel) {
   EXPECT_NEAR(c.pretrain_tokens / c.elastic_tokens, 360, 5);
   EXPECT_NEAR(c.nested_bytes, 24.6e9, 0.05e9);
   EXPECT_NEAR(c.separate_bytes, 42.4e9, 0.05e9);
-  const std::string text = run_plan(deck, 2);
+  const std::string text = run_plan(deck, 2);  // moments are shared among the ranks
   for (const char* part :
        {"62 layers", "12,310,001,152 parameters", "budget 9B       0.7500",
-        "budget 6B       0.5014", "49.24 GB weights + 49.24 GB gradients + 98.48 GB moments",
+        "budget 6B       0.5014", "49.24 GB weights + 49.24 GB gradients + 49.24 GB moments",
         "49.24 GB teacher", "GB activations", "backward of a layer", "EFLOP) per step",
         "ZFLOP in all", "a ring over 2 ranks sends 49.24 GB from each", "in all 6955 steps",
         "a checkpoint 147.73 GB", "this run: 110.02 Gtokens", "363.6 x this run", "6.8 x this run",
