@@ -10,7 +10,7 @@ import time
 from run_support import STOPPED, RunTest, main, rank_ids, wait_for
 
 PLAN = ["job/phases=pretrain,rank,elastic,slice", "evaluate/every_steps=8", "output/every_steps=2", "pretrain/steps=60",
-        "checkpoint/every_steps=20", "checkpoint/keep=0"]
+        "checkpoint/every_steps=20", "checkpoint/keep=99"]
 LIMIT_SECONDS = 30  # from the kill to the end of all
 
 
