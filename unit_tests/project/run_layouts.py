@@ -81,6 +81,9 @@ class Refused(RunTest):
     def test_tokens_shared_out_among_one(self):
         self.assertIn("tensor_parallel_size", self.refused(2, *SHORT, "parallel/sequence_parallel=true"))
 
+    def test_tokens_shared_out_in_deterministic_mode(self):
+        self.assertIn("deterministic", self.refused(2, *EXACT, tensor(2), "parallel/sequence_parallel=true"))
+
 
 if __name__ == "__main__":
     main()
