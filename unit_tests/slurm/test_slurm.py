@@ -13,8 +13,9 @@ import slurm_cluster
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "project"))
 from run_support import LIMIT_SECONDS, STOPPED, RunTest, Settings, main, rank_ids, wait_for  # noqa: E402
 
-PLAN = ["job/phases=pretrain,rank,elastic,slice", "evaluate/every_steps=30", "output/every_steps=2", "pretrain/steps=100",
+PLAN = ["job/phases=pretrain,rank,elastic,slice", "evaluate/every_steps=30", "output/every_steps=2", "pretrain/steps=60",
         "checkpoint/every_steps=25"]
+SIZE = ["--nodes=1", "--ntasks-per-node=2", "--cpus-per-task=1", "--gpus-per-node=0", "--time=7"]  # of a job, here
 LIMIT_AFTER_A_KILL = 30
 cluster = None
 
@@ -50,12 +51,11 @@ class Slurm(RunTest):
         return output
 
     # --- jobs ---
-    def submit(self, script, name, *arguments, **variables):
+    def submit(self, script, name, *arguments, options=(), **variables):
         """Job number. The script is as it stands in jobscripts/, on what this machine has."""
         variables = {"ELASTIC": Settings.program, "DECK": self.deck, "FOLDER": self.path(name), **variables}
-        size = ["--nodes=1", "--ntasks-per-node=2", "--cpus-per-task=1", "--gpus-per-node=0", "--time=7",
-                f"--output={self.path(name)}.out"]
-        answer = cluster.output("sbatch", "--parsable", *size, f"jobscripts/{script}", *PLAN, *arguments, cwd=Settings.root,
+        options = ["--parsable", f"--output={self.path(name)}.out", *SIZE, *options]
+        answer = cluster.output("sbatch", *options, f"jobscripts/{script}", *PLAN, *arguments, cwd=Settings.root,
                                 **{key: str(value) for key, value in variables.items()})
         self.assertRegex(answer, r"^\d+\n$")
         return answer.strip()
@@ -105,6 +105,19 @@ class Slurm(RunTest):
         job = self.submit("requeue_chain.sh", "vain", "checkpoint/save=false", "job/stop_after_step=2")
         self.assertEqual(self.wait_for_end(job, "vain", state="FAILED"), 0)
         self.assertIn("the chain ends here", self.text("vain.out"))
+
+    def test_element_of_the_scaling_array(self):
+        job = self.submit("scaling_array.sh", "scaling", "job/phases=pretrain,report", options=["--array=1"])
+        self.assertEqual(self.wait_for_end(job, "scaling"), 0)
+        kind, ranks, rate = self.text("scaling/strong_2/rate.csv").strip().split(",")
+        self.assertEqual((kind, ranks), ("strong", "2"))
+        self.assertGreater(float(rate), 0)
+        self.assertEqual(self.results("scaling/strong_2")["ranks"], 2)
+
+    def test_every_script_is_accepted(self):
+        for script in sorted(pathlib.Path(Settings.root, "jobscripts").glob("*.sh")):
+            answer = cluster.output("sbatch", "--test-only", *SIZE, script)
+            self.assertRegex(answer, r"Job \d+ to start at", script)
 
     # --- srun ---
     def test_exit_code_passes_through_srun(self):
