@@ -24,8 +24,9 @@ namespace elastic {
 namespace {
 
 struct CommandLine {
-  std::string deck;
+  std::string deck, machine;
   std::vector<std::string> overrides;
+  int planned_ranks = 0;
   bool check = false, resume = false, keys = false, markdown = false;
   std::string keys_block;
   VerbOptions verb;
@@ -43,6 +44,13 @@ std::optional<int> parse_command_line(int argc, char** argv, bool speaks, Comman
   app.add_option("overrides", line.overrides,
                  "Deck values from the command line: block/key=value ...");
   app.add_flag("--check", line.check, "Check the deck, print the plan, sizes and costs, and stop");
+  auto* machine = app.add_option("--machine", line.machine,
+                                 "With --check: predict times on the machine that this file "
+                                 "describes (benchmarks/scaling/README.md)");
+  auto* planned_ranks = app.add_option("--ranks", line.planned_ranks,
+                                       "With --check: plan for this many ranks, not those started")
+                            ->check(CLI::PositiveNumber);
+  for (auto* option : {machine, planned_ranks}) option->needs("--check");
   app.add_flag("--resume", line.resume, "Continue from the newest checkpoint of the run folder");
   app.add_option_function<std::string>(
       "--walltime", [&](const auto& time) { line.overrides.push_back("job/walltime=" + time); },
@@ -71,11 +79,26 @@ std::optional<int> parse_command_line(int argc, char** argv, bool speaks, Comman
   return static_cast<int>(ExitCode::input);
 }
 
-ResolvedDeck read_deck(const Communicator& world, const CommandLine& line) {
+std::string read_on_root(const Communicator& world, const std::string& file) {
   std::string text = all_ranks_agree(
-      world, [&] { return world.is_root() ? read_deck_file(line.deck) : std::string(); });
+      world, [&] { return world.is_root() ? read_deck_file(file) : std::string(); });
   broadcast(world, text);
+  return text;
+}
+
+ResolvedDeck read_deck(const Communicator& world, const CommandLine& line) {
+  const std::string text = read_on_root(world, line.deck);
   return all_ranks_agree(world, [&] { return read_run_config(text, line.deck, line.overrides); });
+}
+
+std::string plan(const Communicator& world, const CommandLine& line, const ResolvedDeck& deck) {
+  const int ranks = line.planned_ranks > 0 ? line.planned_ranks : world.size();
+  if (line.machine.empty()) return all_ranks_agree(world, [&] { return run_plan(deck, ranks); });
+  const std::string text = read_on_root(world, line.machine);
+  return all_ranks_agree(world, [&] {
+    const Machine machine = read_machine(text, line.machine);
+    return run_plan(deck, ranks, &machine);
+  });
 }
 
 ExitCode execute(Communicator& world, const CommandLine& line) {
@@ -87,7 +110,7 @@ ExitCode execute(Communicator& world, const CommandLine& line) {
   if (line.verb.verb != Verb::none) return run_verb(world, line.verb);
   const ResolvedDeck deck = read_deck(world, line);
   if (line.check) {
-    log::info("{}", all_ranks_agree(world, [&] { return run_plan(deck, world.size()); }));
+    log::info("{}", plan(world, line, deck));
     return ExitCode::success;
   }
   world.set_deterministic(deck.config.job.deterministic);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/results.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "io/durable_file.hpp"
@@ -29,6 +30,15 @@ Json budget_json(const BudgetResult& b) {
           {"sliced_file_bytes", b.sliced_file_bytes}};
 }
 
+/// The first step of a stage also allocates: only the median says what a step takes.
+Json stage_json(const StageResult& stage) {
+  auto seconds = stage.step_seconds;
+  std::sort(seconds.begin(), seconds.end());
+  return {{"name", stage.name},
+          {"steps", seconds.size()},
+          {"median_step_seconds", seconds.empty() ? 0 : seconds[seconds.size() / 2]}};
+}
+
 std::string percent(const std::optional<double>& x) {
   return x ? fmt::format("{:.1f}%", 100 * *x) : "-";
 }
@@ -37,6 +47,8 @@ std::string percent(const std::optional<double>& x) {
 void write_results(const RunFolder& folder, const RunResults& results) {
   Json budgets = Json::array();
   for (const auto& b : results.budgets) budgets.push_back(budget_json(b));
+  Json stages = Json::array();
+  for (const auto& stage : results.stages) stages.push_back(stage_json(stage));
   const Json json = {{"name", results.name},
                      {"version", results.version},
                      {"deck_hash", fmt::format("{:016x}", results.deck_hash)},
@@ -51,6 +63,7 @@ void write_results(const RunFolder& folder, const RunResults& results) {
                      {"extra_bytes_per_submodel", results.extra_bytes_per_submodel},
                      {"training_seconds", results.seconds},
                      {"tokens_per_second", results.tokens_per_second},
+                     {"stages", stages},
                      {"budgets", budgets}};
   write_file_durably(folder.results(), json.dump(2) + "\n");
 }

@@ -23,6 +23,12 @@ struct BudgetResult {
   std::uintmax_t sliced_file_bytes = 0;
 };
 
+/// Steps of a stage that this job ran.
+struct StageResult {
+  std::string name;
+  std::vector<double> step_seconds;
+};
+
 struct RunResults {
   std::string name, version;
   std::uint64_t deck_hash = 0;
@@ -33,6 +39,7 @@ struct RunResults {
   std::uintmax_t model_file_bytes = 0,
                  extra_bytes_per_submodel = 0;  ///< of model.h5, which holds all submodels
   double seconds = 0, tokens_per_second = 0;    ///< of training in this job
+  std::vector<StageResult> stages;
   std::vector<BudgetResult> budgets;
 };
 

@@ -112,10 +112,12 @@ bool Run::train() {
     if (m_state.step == stage.first_step || m_state.step == first_step) {
       progress.finish_line();
       enter_stage(stage);
+      m_results.stages.push_back({.name = stage.config.name, .step_seconds = {}});
     }
     const double start = wall_seconds();
     const StepMetrics metrics = step.run(m_state);
-    seconds += wall_seconds() - start;
+    m_results.stages.back().step_seconds.push_back(wall_seconds() - start);
+    seconds += m_results.stages.back().step_seconds.back();
     progress.report(m_state.step, metrics);
     if (after_step(stage, metrics)) {
       progress.finish_line();

@@ -7,6 +7,7 @@
 #include "train/plan_budgets.hpp"
 #include "train/plan_comparison.hpp"
 #include "train/plan_memory.hpp"
+#include "train/plan_time.hpp"
 #include "train/plan_units.hpp"
 #include "train/plan_work.hpp"
 
@@ -156,6 +157,27 @@ std::string communication_line(double parameters, index_t steps, int replicas, b
                   shares_model ? ", besides those inside replicas" : ""));
 }
 
+double checkpoint_bytes(const ResolvedDeck& deck, const ModelShape& parent,
+                        const ParameterStore<float>* router) {
+  return training_file_bytes(parent, deck.text.size(), router ? router->num_elements() : 0,
+                             router ? router->size() : 0,
+                             changes_model(make_curriculum(deck.config)));
+}
+
+std::string time_lines_of(const ResolvedDeck& deck, const Machine& machine,
+                          const ModelShape& parent, const ElasticSpace& space,
+                          const std::vector<SubmodelSpec>& specs,
+                          const ParameterStore<float>* router, int ranks) {
+  ElasticPlan elastic{.specs = specs, .router_parameters = 0, .choices = {}};
+  if (router) {
+    elastic.router_parameters = router->num_elements();
+    for (const auto& decision : list_decisions(parent, space))
+      elastic.choices.push_back(static_cast<index_t>(decision.widths.size()));
+  }
+  return time_lines(deck.config, machine, parent, elastic, Layout::of(deck.config, ranks),
+                    checkpoint_bytes(deck, parent, router));
+}
+
 /// What must be there when the run starts; a plan needs none of it.
 std::string needs_lines(const RunConfig& config) {
   std::string text;
@@ -173,9 +195,7 @@ std::string file_lines(const ResolvedDeck& deck, const ModelShape& parent,
                        const std::vector<SubmodelSpec>& specs,
                        const ParameterStore<float>* router) {
   const std::size_t characters = deck.text.size();
-  const double each =
-      training_file_bytes(parent, characters, router ? router->num_elements() : 0,
-                          router ? router->size() : 0, changes_model(make_curriculum(deck.config)));
+  const double each = checkpoint_bytes(deck, parent, router);
   std::string checkpoints = "no checkpoints";
   if (deck.config.checkpoint.save)
     checkpoints =
@@ -204,7 +224,7 @@ std::vector<std::string> needed_files(const RunConfig& config) {
   return files;
 }
 
-std::string run_plan(const ResolvedDeck& deck, int given_ranks) {
+std::string run_plan(const ResolvedDeck& deck, int given_ranks, const Machine* machine) {
   const RunConfig& config = deck.config;
   const auto tensor_ranks = static_cast<int>(config.parallel.tensor_parallel_size);
   const int ranks = std::max(given_ranks, tensor_ranks);  // at least one replica
@@ -237,6 +257,7 @@ std::string run_plan(const ResolvedDeck& deck, int given_ranks) {
   text +=
       communication_line(parameters_of(local, full_spec(local)) + static_cast<double>(router_size),
                          curriculum.total_steps, replicas_of(config, ranks), tensor_ranks > 1);
+  if (machine) text += time_lines_of(deck, *machine, parent, space, trained, parameters, ranks);
   text += file_lines(deck, parent, all, parameters);
   if (elastic) text += comparison_lines(config, plan_comparison(config, parent_size));
   text += needs_lines(config);

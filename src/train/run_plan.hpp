@@ -4,14 +4,16 @@
 #pragma once
 #include <string>
 
+#include "train/machine.hpp"
 #include "train/run_config.hpp"
 
 namespace elastic {
 
 /// Parent, reachable budgets, stages, memory per rank, work and communication per step, and files,
 /// as text for people. Formulas: plan_budgets.hpp, plan_memory.hpp, plan_work.hpp. Throws
-/// InputError if a budget cannot be met within <elastic>/tolerance.
-std::string run_plan(const ResolvedDeck& deck, int ranks);
+/// InputError if a budget cannot be met within <elastic>/tolerance. With a machine, predicted times
+/// too (plan_time.hpp).
+std::string run_plan(const ResolvedDeck& deck, int ranks, const Machine* machine = nullptr);
 /// Files that a run of the deck reads: the parent and the data. The plan says which are there.
 std::vector<std::string> needed_files(const RunConfig& config);
 

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/plan_messages.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "train/train_state.hpp"
+
+namespace elastic {
+namespace {
+constexpr double kReal = sizeof(float);
+
+Traffic sum(const Traffic& a, const Traffic& b) { return {a.calls + b.calls, a.bytes + b.bytes}; }
+
+/// Rounds of messages in which a number reaches all ranks.
+double doublings(index_t ranks) { return std::ceil(std::log2(static_cast<double>(ranks))); }
+
+double ring(const Traffic& traffic, index_t ranks, const Link& link) {
+  const auto others = static_cast<double>(ranks - 1);
+  return others * (traffic.calls * link.latency +
+                   traffic.bytes / static_cast<double>(ranks) / link.bandwidth);
+}
+}  // namespace
+
+Layout Layout::of(const RunConfig& config, index_t ranks) {
+  const ParallelSizes sizes = parallel_sizes(config);
+  const index_t model = index_t{sizes.tensor} * sizes.context;
+  return {sizes.tensor, sizes.context, std::max<index_t>(1, ranks / model)};
+}
+
+Collectives& Collectives::operator+=(const Collectives& other) {
+  all_reduce = sum(all_reduce, other.all_reduce);
+  reduce_scatter = sum(reduce_scatter, other.reduce_scatter);
+  all_gather = sum(all_gather, other.all_gather);
+  return *this;
+}
+
+double small_all_reduce(index_t ranks, const Link& link) {
+  return ranks == 1 ? 0 : doublings(ranks) * link.latency;
+}
+
+double seconds(const Collectives& collectives, index_t ranks, const Link& link) {
+  if (ranks == 1) return 0;
+  const Traffic& reduced = collectives.all_reduce;
+  const double by_doubling =
+      doublings(ranks) * (reduced.calls * link.latency + reduced.bytes / link.bandwidth);
+  return std::min(2 * ring(reduced, ranks, link), by_doubling) +
+         ring(collectives.reduce_scatter, ranks, link) + ring(collectives.all_gather, ranks, link);
+}
+
+/// Partial sums over units, [T, D].
+void TensorTraffic::add_sums(Collectives& all, double count) const {
+  (sequence_parallel ? all.reduce_scatter : all.all_reduce).add(count, kReal * tokens * hidden);
+}
+/// Tokens of all ranks, [T, D].
+void TensorTraffic::add_gathers(Collectives& all, double count) const {
+  if (sequence_parallel) all.all_gather.add(count, kReal * tokens * hidden);
+}
+
+Collectives TensorTraffic::stack() const {
+  Collectives all;
+  add_sums(all, static_cast<double>(layers));
+  add_gathers(all, static_cast<double>(layers));
+  return all;
+}
+Collectives TensorTraffic::forward() const {
+  Collectives all = stack();
+  add_sums(all, 1);     // embedding
+  add_gathers(all, 1);  // final hidden states
+  return all;
+}
+Collectives TensorTraffic::backward() const { return forward(); }  // the same places, reversed
+
+Collectives TensorTraffic::loss(index_t tokens_per_chunk, bool distills) const {
+  const double chunks = std::ceil(tokens / static_cast<double>(tokens_per_chunk));
+  Collectives all;
+  all.all_reduce.add(chunks, kReal * (distills ? 2 : 1) * tokens / chunks);
+  all.all_reduce.add(chunks, kReal * (distills ? 3 : 2) * tokens / chunks);
+  return all;
+}
+
+Collectives shared_gradient_traffic(const ModelShape& shape) {
+  Collectives all;
+  all.all_reduce.add(static_cast<double>(shape.num_layers() + 1),
+                     kReal * static_cast<double>(shape.hidden_size));
+  return all;
+}
+
+OwnerTraffic owner_traffic(index_t elements, index_t owners) {
+  if (owners == 1) return {};
+  const auto slices = optimizer_slices(elements, static_cast<int>(owners));
+  const auto calls = static_cast<double>(slices.num_buckets());
+  OwnerTraffic traffic;
+  traffic.gradients.reduce_scatter.add(calls, kReal * static_cast<double>(elements) / calls);
+  traffic.values.all_gather.add(calls, kReal * static_cast<double>(elements) / calls);
+  return traffic;
+}
+
+}  // namespace elastic
