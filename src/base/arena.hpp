@@ -43,6 +43,11 @@ class Arena {
 
   Mark mark() const { return m_mark; }
   void release(Mark mark) { m_mark = mark; }
+  /// Gives the memory itself back; nothing may be taken at the moment. What follows allocates anew.
+  void clear() {
+    m_blocks.clear();
+    m_mark = {};
+  }
   /// Bytes allocated so far.
   std::size_t capacity() const;
 

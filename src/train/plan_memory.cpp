@@ -25,7 +25,17 @@ struct LayerElements {
 
 struct Tokens {
   index_t batch, seq_length;
+  index_t sharers = 1;  ///< ranks that share out the tokens of the residual stream
   index_t count() const { return batch * seq_length; }
+  /// Tokens whose residual stream lives here; D elements of all tokens for each gather() or sum()
+  /// that sequence parallelism adds.
+  index_t mine() const { return (count() + sharers - 1) / sharers; }
+  double gathered(double hidden) const {
+    return sharers > 1 ? static_cast<double>(count()) * hidden : 0;
+  }
+  double summed(double hidden) const {
+    return sharers > 1 ? static_cast<double>(mine()) * hidden : 0;
+  }
 };
 
 LayerElements mamba_elements(const ModelShape& shape, const LayerShape& layer, Tokens t) {
@@ -70,24 +80,30 @@ LayerElements layer_elements(const ModelShape& shape, const LayerShape& layer, T
     own = attention_elements(layer, t, masked);
   else
     own = mamba_elements(shape, layer, t);
+  const auto mine = static_cast<double>(t.mine());
   const auto norm =
-      static_cast<double>(kernels::rmsnorm_workspace_size(t.count(), shape.hidden_size));
-  return {own.forward + n * (2 * d + 1), n * 2 * d + std::max(own.backward, norm)};
+      static_cast<double>(kernels::rmsnorm_workspace_size(t.mine(), shape.hidden_size));
+  return {own.forward + n * d + mine * (d + 1) + t.gathered(d) + t.summed(d),
+          (n + mine) * d + t.gathered(d) + std::max(own.backward, t.summed(d) + norm)};
 }
 
 /// Fills kept, backward and logits for one stage.
 PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const Stage& stage) {
-  const Tokens t{config.parallel.micro_batch_size, stage.config.seq_length};
-  const auto n = static_cast<double>(t.count()), d = static_cast<double>(shape.hidden_size);
+  const Tokens t{config.parallel.micro_batch_size, stage.config.seq_length,
+                 config.parallel.sequence_parallel ? config.parallel.tensor_parallel_size : 1};
+  const auto n = static_cast<double>(t.count()), d = static_cast<double>(shape.hidden_size),
+             mine = static_cast<double>(t.mine());
   const bool masked = stage.elastic && config.elastic.num_attention_heads.size() > 1;
   const bool teacher = stage.elastic && config.distill.distillation_weight != 0;
-  double kept = n * (4 * d + 1) +
-                static_cast<double>(kernels::rmsnorm_workspace_size(t.count(), shape.hidden_size));
-  if (teacher) kept += n * (2 * d + 1);
+  // Stream and final states: what the embedding gives (all tokens) becomes the stream; gradients.
+  const double states = n * d + mine * (d + 1) + t.summed(d) + t.gathered(d);
+  double kept = states + (n + mine) * d + t.summed(d) +
+                static_cast<double>(kernels::rmsnorm_workspace_size(t.mine(), shape.hidden_size));
+  if (teacher) kept += states;
   double backward = 0;
   for (const auto& layer : shape.layers) {
     const LayerElements e = layer_elements(shape, layer, t, masked);
-    kept += n * d + (config.parallel.recompute ? 0 : e.forward);
+    kept += mine * d + (config.parallel.recompute ? 0 : e.forward);
     backward = std::max(backward, e.backward + (config.parallel.recompute ? e.forward : 0));
   }
   const auto chunk = static_cast<double>(std::min(config.parallel.logit_chunk_tokens, t.count()));

@@ -6,8 +6,8 @@
 //   weights 4P, gradients 4P, moments 8P/R (none if no stage changes the model), teacher 4P,
 //   router 8 P_r + 8 P_r/R
 //   sums of gradients: buckets that travel (R > 1), and in deterministic mode 8P in fixed point
-// Widths below are those of this rank; the residual stream is counted as if every rank held all of
-// it, of which sequence parallelism keeps less.
+// Widths below are those of this rank. With sequence parallelism, norms and the residual stream are
+// those of 1/T of the tokens, and every mixer adds its input of all tokens and a part of its output.
 // Working memory of a step on T = B*L tokens at full widths (where the router starts), elements
 // per token kept by one layer from forward to backward, besides its input, D:
 //   2D + 1 + { -: 2F   *: (2 or, with a mask, 3) A*C + 2RC + A
@@ -17,9 +17,9 @@
 // With recompute, only inputs are kept and one layer at a time holds both. Model: stream, final
 // states and their gradients 4D, teacher 2D, batch 16 bytes per token. Logits of a chunk of c
 // tokens: c V, twice with a teacher; they are not there at the same time as a layer's backward.
-// The slice and evaluate phases cut out the parent's widths once more, 4P; the working memory of
-// the steps stays. Evaluation compares the copy's logits on one sequence with the uncut model's:
-// two times 2D + 1 per token, and one layer's forward or two chunks of logits.
+// The slice and evaluate phases cut out the parent's widths once more, 4P, when the working memory
+// of the steps has been given back. Evaluation compares the copy's logits on one sequence with the
+// uncut model's: two times 2D + 1 per token, and one layer's forward or two chunks of logits.
 #pragma once
 #include <algorithm>
 
@@ -41,7 +41,7 @@ struct PlanMemory {
   std::string stage;      ///< the largest one
   double state() const { return weights + gradients + moments + teacher + router + sums; }
   double step() const { return kept + std::max(backward, logits); }
-  double total() const { return state() + copy + std::max(step(), evaluation); }
+  double total() const { return state() + std::max(step(), copy + evaluation); }
 };
 
 /// Of the rank that holds most. `router_parameters`: 0 without elastic stages; `ranks`: of the run.

@@ -92,6 +92,8 @@ void Run::restore() {
 ExitCode Run::execute() {
   log::info("{}", describe(m_curriculum, m_config));
   if (!train()) return ExitCode::requeue;
+  m_arena.clear();  // what follows copies submodels, and needs little for single sequences
+  return_freed_arrays();
   if (m_config.job.has(Phase::slice) && m_state.elastic) slice_phase();
   if (m_config.job.has(Phase::evaluate) && !evaluate_phase()) return ExitCode::requeue;
   if (m_config.job.has(Phase::report)) report_phase();

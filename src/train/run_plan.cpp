@@ -95,14 +95,11 @@ std::string memory_lines(const PlanMemory& memory) {
                                       in_bytes(memory.router)));
   if (memory.sums > 0)
     text += plan_line("", fmt::format("+ {} sums of gradients over ranks", in_bytes(memory.sums)));
-  if (memory.copy > 0)
-    text +=
-        plan_line("", fmt::format("+ {} the largest submodel cut out, phases slice and evaluate",
-                                  in_bytes(memory.copy)));
-  if (memory.evaluation > memory.step())
-    return text + plan_line("", fmt::format("+ {} to compare submodels with their cut copies, "
-                                            "phase evaluate (a step needs {})",
-                                            in_bytes(memory.evaluation), in_bytes(memory.step())));
+  if (memory.copy + memory.evaluation > memory.step())
+    return text + plan_line("", fmt::format("+ {} the largest submodel cut out + {} to compare it, "
+                                            "phases slice and evaluate (a step needs {})",
+                                            in_bytes(memory.copy), in_bytes(memory.evaluation),
+                                            in_bytes(memory.step())));
   return text +
          plan_line(
              "",

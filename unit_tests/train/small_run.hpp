@@ -2,6 +2,8 @@
 // A small run for the tests of files: its deck, and a state with random numbers in everything that
 // training changes.
 #pragma once
+#include <functional>
+
 #include "train/state_checkpoint.hpp"
 #include "unit_tests/io/io_support.hpp"
 #include "unit_tests/layers/parameters_for_tests.hpp"
@@ -88,6 +90,26 @@ inline TrainState small_state(const RunConfig& config, bool elastic = true) {
     randomize(state.optimizer->second_moments(), 65);
   }
   return state;
+}
+
+/// Bytes of the arena that a step touched: those that no longer hold the mark of before.
+inline std::size_t high_water(Arena& arena, const std::function<void()>& work) {
+  constexpr index_t size = index_t{48} << 20;  // fits the arena's first block
+  constexpr unsigned char mark = 0xA5;
+  unsigned char* begin;
+  {
+    const Arena::Scope scope(arena);
+    const auto all = arena.vector<unsigned char>(size);
+    Kokkos::deep_copy(all, mark);
+    begin = all.data();
+  }
+  work();
+  const View1<unsigned char> all(begin, size);
+  const auto h_all = Kokkos::create_mirror_view_and_copy(HostSpace(), all);
+  index_t used = size;
+  while (used > 0 && h_all(used - 1) == mark) --used;
+  EXPECT_LT(used, size) << "the step left the first block";
+  return static_cast<std::size_t>(used);
 }
 
 /// As the slice phase writes model.h5: parent, ranking, router and the first `num_specs` budgets.

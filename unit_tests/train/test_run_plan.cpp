@@ -162,26 +162,6 @@ TEST(RunPlan, OperationsOfStepsOfRandomModels) {
   }
 }
 
-/// Bytes of the arena that a step touched: those that no longer hold the mark of before.
-std::size_t high_water(Arena& arena, const std::function<void()>& work) {
-  constexpr index_t size = index_t{48} << 20;  // fits the arena's first block
-  constexpr unsigned char mark = 0xA5;
-  unsigned char* begin;
-  {
-    const Arena::Scope scope(arena);
-    const auto all = arena.vector<unsigned char>(size);
-    Kokkos::deep_copy(all, mark);
-    begin = all.data();
-  }
-  work();
-  const View1<unsigned char> all(begin, size);
-  const auto h_all = Kokkos::create_mirror_view_and_copy(HostSpace(), all);
-  index_t used = size;
-  while (used > 0 && h_all(used - 1) == mark) --used;
-  EXPECT_LT(used, size) << "the step left the first block";
-  return static_cast<std::size_t>(used);
-}
-
 /// Bytes of the arena in the first step of a run, counted and in the plan.
 void check_step_memory(const std::vector<std::string>& overrides, bool elastic, double tolerance) {
   const ResolvedDeck deck = small_deck(overrides);
