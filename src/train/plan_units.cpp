@@ -19,7 +19,7 @@ std::string with_prefix(double value, const char* unit) {
 std::string grouped(double count) {
   std::string text = fmt::format("{:.0f}", count);
   for (auto place = static_cast<std::ptrdiff_t>(text.size()) - 3; place > 0; place -= 3)
-    text.insert(static_cast<std::size_t>(place), ",");
+    text.insert(text.begin() + place, ',');
   return text;
 }
 

@@ -62,7 +62,7 @@ void Progress::report(index_t step, const StepMetrics& metrics) {
         step != m_curriculum.stage_of(step).last_step())
       return;
     m_last_update = now;
-    std::fputs(("\r" + line(step, metrics) + "\x1b[K").c_str(), stdout);
+    fmt::print("\r{}\x1b[K", line(step, metrics));
     std::fflush(stdout);
     m_open_line = true;
   } else if (step % m_interval == 0) {
