@@ -10,8 +10,6 @@ namespace elastic {
 namespace {
 constexpr double kReal = sizeof(float);
 
-Traffic sum(const Traffic& a, const Traffic& b) { return {a.calls + b.calls, a.bytes + b.bytes}; }
-
 /// Rounds of messages in which a number reaches all ranks.
 double doublings(index_t ranks) { return std::ceil(std::log2(static_cast<double>(ranks))); }
 
@@ -26,13 +24,6 @@ Layout Layout::of(const RunConfig& config, index_t ranks) {
   const ParallelSizes sizes = parallel_sizes(config);
   const index_t model = index_t{sizes.tensor} * sizes.context;
   return {sizes.tensor, sizes.context, std::max<index_t>(1, ranks / model)};
-}
-
-Collectives& Collectives::operator+=(const Collectives& other) {
-  all_reduce = sum(all_reduce, other.all_reduce);
-  reduce_scatter = sum(reduce_scatter, other.reduce_scatter);
-  all_gather = sum(all_gather, other.all_gather);
-  return *this;
 }
 
 double small_all_reduce(index_t ranks, const Link& link) {
@@ -87,7 +78,7 @@ Collectives shared_gradient_traffic(const ModelShape& shape) {
 }
 
 OwnerTraffic owner_traffic(index_t elements, index_t owners) {
-  if (owners == 1) return {};
+  if (owners == 1 || elements == 0) return {};
   const auto slices = optimizer_slices(elements, static_cast<int>(owners));
   const auto calls = static_cast<double>(slices.num_buckets());
   OwnerTraffic traffic;

@@ -29,10 +29,18 @@ struct Traffic {
     calls += count;
     bytes += count * bytes_each;
   }
+  void add(double factor, const Traffic& other) {
+    calls += factor * other.calls;
+    bytes += factor * other.bytes;
+  }
 };
 struct Collectives {
   Traffic all_reduce, reduce_scatter, all_gather;
-  Collectives& operator+=(const Collectives& other);
+  void add(double factor, const Collectives& other) {
+    all_reduce.add(factor, other.all_reduce);
+    reduce_scatter.add(factor, other.reduce_scatter);
+    all_gather.add(factor, other.all_gather);
+  }
 };
 double seconds(const Collectives& collectives, index_t ranks, const Link& link);
 /// An all-reduce that only costs its latency.

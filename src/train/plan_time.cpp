@@ -56,37 +56,37 @@ class MicroBatch {
     return options;
   }
 
-  /// Forward pass of which nothing is kept.
-  void add_inference(const ModelShape& shape, double& computing, double& messages) const {
-    computing += seconds_of(forward_work(local(shape), without_backward()));
-    messages += seconds_of(traffic(shape).forward());
+  /// Seconds of a forward pass of which nothing is kept.
+  double inference(const ModelShape& shape, Collectives& sent) const {
+    sent.add(1, traffic(shape).forward());
+    return seconds_of(forward_work(local(shape), without_backward()));
   }
 
   /// Forward, loss and backward pass; `teacher`: the model whose logits the loss compares with.
   StepTime training(const ModelShape& shape, const ModelShape* teacher) const {
     const ModelShape part = local(shape);
-    const TensorTraffic sent = traffic(shape);
+    const TensorTraffic replica = traffic(shape);
     StepTime time;
     time.forward = seconds_of(forward_work(part, m_pass));
     time.backward = seconds_of(backward_work(part, m_pass));
-    Collectives messages = sent.forward();
-    messages += sent.backward();
+    time.sent.add(1, replica.forward());
+    time.sent.add(1, replica.backward());
     if (m_config.parallel.recompute) {
       PassOptions again = m_pass;
       again.keeps_input = false;
       time.backward += seconds_of(stack_work(part, again));
-      messages += sent.stack();
+      time.sent.add(1, replica.stack());
     }
     const auto add_loss = [&](const ModelShape* source) {
       time.loss += seconds_of(loss_work(part, source));
-      messages += sent.loss(m_config.parallel.logit_chunk_tokens, source != nullptr);
+      time.sent.add(1, replica.loss(m_config.parallel.logit_chunk_tokens, source != nullptr));
     };
     if (!teacher || m_config.distill.cross_entropy_weight != 0) add_loss(nullptr);
     if (teacher) {
       const ModelShape source = local(*teacher);
       add_loss(&source);
     }
-    time.messages = seconds_of(messages);
+    time.messages = seconds_of(time.sent);
     return time;
   }
 
@@ -104,6 +104,7 @@ void add(StepTime& sum, double factor, const StepTime& time) {
   sum.loss += factor * time.loss;
   sum.backward += factor * time.backward;
   sum.messages += factor * time.messages;
+  sum.sent.add(factor, time.sent);
 }
 
 /// Budgets drawn on a replica's micro-batches: their mean time, and how much longer the slowest
@@ -113,9 +114,12 @@ void add_budgets(const RunConfig& config, const MicroBatch& batch, const ModelSh
                  const std::vector<SubmodelSpec>& specs, const Layout& layout, index_t batches,
                  StepTime& step) {
   const bool distills = config.distill.distillation_weight != 0;
-  StepTime shared;
-  if (distills) batch.add_inference(parent, shared.teacher, shared.messages);
-  add(step, static_cast<double>(batches), shared);
+  if (distills) {
+    StepTime shared;
+    shared.teacher = batch.inference(parent, shared.sent);
+    shared.messages = batch.seconds_of(shared.sent);
+    add(step, static_cast<double>(batches), shared);
+  }
   auto weights = stage.config.budget_probability;
   if (weights.empty()) weights.assign(specs.size(), 1.0);
   const index_t drawn = stage.config.budgets_per_micro_batch;
@@ -127,6 +131,7 @@ void add_budgets(const RunConfig& config, const MicroBatch& batch, const ModelSh
   for (std::size_t b = 0; b < specs.size(); ++b) {
     StepTime own = batch.training(sliced_shape(parent, specs[b]), distills ? &parent : nullptr);
     own.messages += batch.seconds_of(choices);
+    own.sent.add(1, choices);
     add(step, static_cast<double>(batches) * draws[b], own);
     each.push_back(own.total());
   }
@@ -228,19 +233,17 @@ double validation_time(const RunConfig& config, const Machine& machine, const Mo
   const index_t count = (config.evaluate.samples + size - 1) / size,
                 batches = (count + layout.replicas - 1) / layout.replicas;
   const MicroBatch batch(config, machine, layout, stage.config.seq_length, size, false);
-  double computing = 0, messages = 0;
-  const auto add_losses = [&](const ModelShape& shape, bool teacher) {
-    batch.add_inference(shape, computing, messages);
-    computing += batch.seconds_of(logits_work(batch.local(shape)));
-    if (!teacher) return;
-    batch.add_inference(parent, computing, messages);
-    computing += batch.seconds_of(2 * logits_work(batch.local(parent)));  // of both, for the KL
+  double computing = 0;
+  Collectives sent;
+  const auto add_model = [&](const ModelShape& shape) {
+    computing += batch.inference(shape, sent) + batch.seconds_of(logits_work(batch.local(shape)));
   };
-  if (!stage.elastic)
-    add_losses(parent, false);
-  else
-    for (const auto& spec : elastic.specs) add_losses(sliced_shape(parent, spec), true);
-  return static_cast<double>(batches) * (computing + messages);
+  if (!stage.elastic) add_model(parent);
+  for (const auto& spec : stage.elastic ? elastic.specs : std::vector<SubmodelSpec>()) {
+    add_model(sliced_shape(parent, spec));
+    add_model(parent);  // the teacher
+  }
+  return static_cast<double>(batches) * (computing + batch.seconds_of(sent));
 }
 
 }  // namespace elastic
