@@ -70,6 +70,31 @@ Collectives TensorTraffic::loss(index_t tokens_per_chunk, bool distills) const {
   return all;
 }
 
+Collectives ContextTraffic::layers(const ModelShape& local, bool backward) const {
+  Collectives all;
+  if (ranks == 1) return all;
+  const double spans = 2 * static_cast<double>(ranks) * sequences,
+               halo = static_cast<double>(local.mamba_d_conv - 1);
+  for (const auto& layer : local.layers) {
+    const auto inner = static_cast<double>(layer.inner());
+    const auto groups = static_cast<double>(layer.num_groups);
+    if (layer.kind == LayerKind::mamba) {
+      const auto state = static_cast<double>(local.mamba_state_dim);
+      for (const double channels : {inner, groups * state, groups * state})
+        all.all_gather.add(1, kReal * spans * halo * channels);
+      all.all_gather.add(1, kReal * spans * inner * state);
+      all.all_gather.add(1, kReal * spans * static_cast<double>(layer.width));
+    } else if (layer.kind == LayerKind::attention) {
+      const double keys = kReal * tokens * groups * static_cast<double>(layer.head_channels);
+      all.all_gather.add(2, keys);
+      if (backward) all.reduce_scatter.add(2, keys);
+    }
+  }
+  return all;
+}
+Collectives ContextTraffic::forward(const ModelShape& local) const { return layers(local, false); }
+Collectives ContextTraffic::backward(const ModelShape& local) const { return layers(local, true); }
+
 Collectives shared_gradient_traffic(const ModelShape& shape) {
   Collectives all;
   all.all_reduce.add(static_cast<double>(shape.num_layers() + 1),

@@ -65,6 +65,28 @@ struct TensorTraffic {
   void add_sums(Collectives& all, double count) const;
   void add_gathers(Collectives& all, double count) const;
 };
+/// Inside a context-parallel group, for one micro-batch in fast mode: every rank holds two spans of
+/// each sequence, of which it gathers the edges (the inputs of convolutions next to other spans),
+/// the states and all keys and values.
+struct ContextTraffic {
+  double sequences, tokens;  ///< of the group's micro-batch
+  index_t ranks;
+
+  Collectives forward(const ModelShape& local) const;
+  Collectives backward(const ModelShape& local) const;
+
+ private:
+  Collectives layers(const ModelShape& local, bool backward) const;
+};
+/// Inside a replica.
+struct ReplicaTraffic {
+  Collectives tensor, context;
+  void add(double factor, const ReplicaTraffic& other) {
+    tensor.add(factor, other.tensor);
+    context.add(factor, other.context);
+  }
+};
+
 /// Once per step with sequence parallelism: gradients of tensors that every rank of the group
 /// holds.
 Collectives shared_gradient_traffic(const ModelShape& shape);

@@ -23,6 +23,7 @@ class MicroBatch {
       : m_config(config),
         m_machine(machine),
         m_layout(layout),
+        m_sequences(sequences),
         m_tokens(static_cast<double>(sequences * seq_length) / static_cast<double>(layout.context)),
         m_pass{.seq_length = seq_length,
                .stream_share =
@@ -39,16 +40,25 @@ class MicroBatch {
            (per_token.products / rate.matrix_products + per_token.attention / rate.attention +
             per_token.scan / rate.scan + per_token.bytes / rate.kernel_bandwidth);
   }
-  double seconds_of(const Collectives& messages) const {
-    return m_layout.tensor == 1
-               ? 0
-               : seconds(messages, m_layout.tensor, m_machine.link(m_layout.tensor, 1));
+  double seconds_of(const ReplicaTraffic& sent) const {
+    double sum = 0;
+    if (m_layout.tensor > 1)
+      sum += seconds(sent.tensor, m_layout.tensor, m_machine.link(m_layout.tensor, 1));
+    if (m_layout.context > 1)
+      sum += seconds(sent.context, m_layout.context,
+                     m_machine.link(m_layout.context, m_layout.tensor));
+    return sum;
   }
   TensorTraffic traffic(const ModelShape& shape) const {
     return {.tokens = m_tokens,
             .hidden = static_cast<double>(shape.hidden_size),
             .layers = shape.num_layers(),
             .sequence_parallel = m_config.parallel.sequence_parallel};
+  }
+  ContextTraffic context_traffic() const {
+    return {.sequences = static_cast<double>(m_sequences),
+            .tokens = m_tokens * static_cast<double>(m_layout.context),
+            .ranks = m_layout.context};
   }
   PassOptions without_backward() const {
     PassOptions options = m_pass;
@@ -57,8 +67,9 @@ class MicroBatch {
   }
 
   /// Seconds of a forward pass of which nothing is kept.
-  double inference(const ModelShape& shape, Collectives& sent) const {
-    sent.add(1, traffic(shape).forward());
+  double inference(const ModelShape& shape, ReplicaTraffic& sent) const {
+    sent.tensor.add(1, traffic(shape).forward());
+    sent.context.add(1, context_traffic().forward(local(shape)));
     return seconds_of(forward_work(local(shape), without_backward()));
   }
 
@@ -69,17 +80,21 @@ class MicroBatch {
     StepTime time;
     time.forward = seconds_of(forward_work(part, m_pass));
     time.backward = seconds_of(backward_work(part, m_pass));
-    time.sent.add(1, replica.forward());
-    time.sent.add(1, replica.backward());
+    time.sent.tensor.add(1, replica.forward());
+    time.sent.tensor.add(1, replica.backward());
+    time.sent.context.add(1, context_traffic().forward(part));
+    time.sent.context.add(1, context_traffic().backward(part));
     if (m_config.parallel.recompute) {
       PassOptions again = m_pass;
       again.keeps_input = false;
       time.backward += seconds_of(stack_work(part, again));
-      time.sent.add(1, replica.stack());
+      time.sent.tensor.add(1, replica.stack());
+      time.sent.context.add(1, context_traffic().forward(part));
     }
     const auto add_loss = [&](const ModelShape* source) {
       time.loss += seconds_of(loss_work(part, source));
-      time.sent.add(1, replica.loss(m_config.parallel.logit_chunk_tokens, source != nullptr));
+      time.sent.tensor.add(1,
+                           replica.loss(m_config.parallel.logit_chunk_tokens, source != nullptr));
     };
     if (!teacher || m_config.distill.cross_entropy_weight != 0) add_loss(nullptr);
     if (teacher) {
@@ -94,6 +109,7 @@ class MicroBatch {
   const RunConfig& m_config;
   const Machine& m_machine;
   const Layout& m_layout;
+  index_t m_sequences;
   double m_tokens;
   PassOptions m_pass;
 };
@@ -124,9 +140,10 @@ void add_budgets(const RunConfig& config, const MicroBatch& batch, const ModelSh
   if (weights.empty()) weights.assign(specs.size(), 1.0);
   const index_t drawn = stage.config.budgets_per_micro_batch;
   const auto draws = expected_draws(weights, drawn);
-  Collectives choices;
+  ReplicaTraffic choices;
   for (const index_t count : elastic.choices)
-    choices.all_reduce.add(1, static_cast<double>(sizeof(double)) * static_cast<double>(count));
+    choices.tensor.all_reduce.add(1,
+                                  static_cast<double>(sizeof(double)) * static_cast<double>(count));
   std::vector<double> each;
   for (std::size_t b = 0; b < specs.size(); ++b) {
     StepTime own = batch.training(sliced_shape(parent, specs[b]), distills ? &parent : nullptr);
@@ -234,7 +251,7 @@ double validation_time(const RunConfig& config, const Machine& machine, const Mo
                 batches = (count + layout.replicas - 1) / layout.replicas;
   const MicroBatch batch(config, machine, layout, stage.config.seq_length, size, false);
   double computing = 0;
-  Collectives sent;
+  ReplicaTraffic sent;
   const auto add_model = [&](const ModelShape& shape) {
     computing += batch.inference(shape, sent) + batch.seconds_of(logits_work(batch.local(shape)));
   };

@@ -27,7 +27,7 @@ struct StepTime {
   double messages = 0;                                      ///< inside a replica
   double waiting = 0;                                       ///< for the slowest replica
   double gradients = 0, update = 0, values = 0;
-  Collectives sent;  ///< what `messages` is the time of
+  ReplicaTraffic sent;  ///< what `messages` is the time of
   double computing() const { return teacher + forward + loss + backward; }
   double total() const { return computing() + messages + waiting + gradients + update + values; }
 };

@@ -113,7 +113,7 @@ void check_step(bool elastic, int tensor_ranks, std::vector<std::string> overrid
   const Layout layout = Layout::of(config, world.size());
   EXPECT_EQ(layout.ranks(), world.size());
   Collectives planned =
-      step_time(config, machine_for_tests(), shape, stage, plan, plan.specs, layout).sent;
+      step_time(config, machine_for_tests(), shape, stage, plan, plan.specs, layout).sent.tensor;
   if (tensor_ranks == 1) planned = {};
   if (config.parallel.sequence_parallel) planned.add(1, shared_gradient_traffic(shape));
   Traffic direct;

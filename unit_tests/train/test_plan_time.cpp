@@ -144,8 +144,8 @@ TEST(PlanTime, MessagesInsideAReplicaByHand) {
   const StepTime time = problem.time(machine, 0, {.tensor = 2});
   // 5 layers and the embedding forward, the same backward; maxima and sums of one chunk.
   const double calls = batches * (2 * 6 + 2), bytes = batches * 4 * tokens * (2 * 6 * 24 + 3);
-  EXPECT_EQ(time.sent.all_reduce.calls, calls);
-  EXPECT_EQ(time.sent.all_reduce.bytes, bytes);
+  EXPECT_EQ(time.sent.tensor.all_reduce.calls, calls);
+  EXPECT_EQ(time.sent.tensor.all_reduce.bytes, bytes);
   EXPECT_NEAR(time.messages, calls * machine.node.latency + bytes / machine.node.bandwidth, 1e-15);
   EXPECT_EQ(time.gradients, 0);
   EXPECT_EQ(time.values, 0);
