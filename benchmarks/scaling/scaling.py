@@ -109,11 +109,11 @@ def run(options):
         base_ranks, base = first.setdefault(kind, (ranks, step))
         ideal = base if kind == "weak" else base * base_ranks / ranks
         row = {"kind": kind, "ranks": ranks, "tensor": tensor, "data": ranks // tensor, "sequences": sequences,
-               "step_seconds": f"{step:.4f}", "fastest": f"{min(seconds):.4f}", "slowest": f"{max(seconds):.4f}",
+               "step_seconds": f"{step:.5g}", "fastest": f"{min(seconds):.5g}", "slowest": f"{max(seconds):.5g}",
                "efficiency": f"{ideal / step:.4f}"}
         if options.machine:
             predicted = plan(options, ranks, overrides)[options.stage]["step"]
-            row |= {"predicted_seconds": f"{predicted:.4f}", "predicted_over_measured": f"{predicted / step:.4f}"}
+            row |= {"predicted_seconds": f"{predicted:.5g}", "predicted_over_measured": f"{predicted / step:.4f}"}
         rows.append(row)
     return rows
 
