@@ -61,6 +61,8 @@ std::string time_lines(const RunConfig& config, const Machine& machine, const Mo
       "time", fmt::format("on {}: {} rank{} = {} tensor x {} context x {} data, {} to a node",
                           machine.file, layout.ranks(), layout.ranks() == 1 ? "" : "s",
                           layout.tensor, layout.context, layout.replicas, machine.ranks_per_node));
+  if (config.job.deterministic)
+    text += plan_line("", "times are of fast mode; job/deterministic takes about twice as long");
   text += plan_line("", heading());
   RunConfig once = config, single = config;
   once.parallel.recompute = false;
