@@ -70,7 +70,7 @@ def cases(options):
             elif kind in ("tensor", "sequence"):
                 tensor = ranks
                 if ranks > 1:
-                    overrides = [f"parallel/tensor_parallel_size={ranks}", f"parallel/sequence_parallel={kind == 'sequence'}"]
+                    overrides = [f"parallel/tensor_parallel_size={ranks}", "parallel/sequence_parallel=" + ("true" if kind == "sequence" else "false")]
             else:
                 sys.exit(f"--kinds: {kind} is none of weak, strong, tensor, sequence")
             yield kind, ranks, tensor, sequences, [
