@@ -82,11 +82,15 @@ class SoftWidths {
   /// until the next call.
   const ActiveWidths<S>& set(const ExecutionSpace& exec, const Probabilities& pi);
   /// dL/dpi after the model's backward pass, all terms of the model (not of the budget loss); of
-  /// several ranks, the sum over ranks is meant. Terms that every rank holds in full (hidden,
-  /// depth) are left to rank 0, unless `partial`: then each rank has seen some of the tokens only.
-  /// Every term is rounded to a multiple of 2^-30, so that sums are exact in any order below 2^22.
-  Probabilities gradient(const ExecutionSpace& exec, bool partial = false) const;
+  /// several tensor-parallel ranks, the sum over ranks is meant. Terms that every rank holds in
+  /// full (hidden, depth) are left to rank 0. Every term is rounded to a multiple of 2^-30, so that
+  /// sums are exact in any order below 2^22.
+  Probabilities gradient(const ExecutionSpace& exec) const;
   const std::vector<Decision>& decisions() const { return m_decisions; }
+  /// Of all masks, scales and gates, flat: sums over tokens, to be added up by those who share
+  /// tokens out. The first of them are the terms that every tensor-parallel rank holds.
+  View1<S> gradients() const { return m_gradients; }
+  index_t num_shared_gradients() const { return m_num_shared; }
 
  private:
   /// Of one layer: decisions that concern it (-1: none) and offsets into the flat buffers.
@@ -109,7 +113,7 @@ class SoftWidths {
   std::vector<Decision> m_decisions;
   double m_epsilon_choice;
   index_t m_hidden_decision = -1, m_depth_decision = -1;
-  index_t m_hidden_offset = 0, m_norm_offset = 0;
+  index_t m_hidden_offset = 0, m_norm_offset = 0, m_num_shared = 0;
   std::vector<LayerPlace> m_layers;
   View1<S> m_values, m_gradients;  // all masks of the model, and all gradients, at the same offsets
   HostView1<S> m_host_values, m_host_gradients;

@@ -113,13 +113,14 @@ SoftWidths<S>::SoftWidths(const ModelShape& parent, const ElasticSpace& space,
   m_hidden_offset = reserve(parent.hidden_size);
   m_norm_offset = reserve(1);
   m_layers.resize(parent.layers.size());
+  for (auto& layer : m_layers) layer.gamma = reserve(1);
+  m_num_shared = reserve(0);
   for (std::size_t l = 0; l < m_layers.size(); ++l) {
     const auto& layer = parent.layers[l];
     const index_t units = local_count(layer.width, shard);
     m_layers[l].inner = reserve(units * layer.head_channels);
     m_layers[l].heads = reserve(units);
     m_layers[l].scale = reserve(local_count(layer.num_groups, shard));
-    m_layers[l].gamma = reserve(1);
   }
   const index_t total = reserve(0);
   m_values = View1<S>("elastic::soft_values", total);
@@ -279,12 +280,12 @@ void SoftWidths<S>::add_layer_gradient(index_t l, Probabilities& dpi) const {
 }
 
 template <class S>
-Probabilities SoftWidths<S>::gradient(const ExecutionSpace& exec, bool partial) const {
+Probabilities SoftWidths<S>::gradient(const ExecutionSpace& exec) const {
   Kokkos::deep_copy(exec, m_host_gradients, m_gradients);
   fence(exec, "elastic::soft_widths_gradient");
   Probabilities dpi;
   for (const auto& decision : m_decisions) dpi.emplace_back(decision.widths.size(), 0.0);
-  const bool counts_shared = partial || m_shard.rank == 0;
+  const bool counts_shared = m_shard.rank == 0;
   if (counts_shared && m_active.hidden_mask.value.size() > 0) {
     const auto hidden = mixture(m_decisions, m_pi, m_hidden_decision, m_parent.hidden_size);
     const S* begin = m_host_gradients.data() + m_hidden_offset;

@@ -9,6 +9,7 @@
 
 #include "base/arena.hpp"
 #include "elastic/active_widths.hpp"
+#include "layers/spans.hpp"
 
 namespace elastic {
 
@@ -20,8 +21,31 @@ struct LayerContext {
   index_t seq_length = 0;  ///< L
   View1<const token_t>
       segment;  ///< [T] document of each token, or empty: one document per sequence
+  /// Null for whole sequences. Otherwise the rows are spans: B counts the spans of all sequences
+  /// here, L is the length of a span.
+  const Spans* spans = nullptr;
+  BlockSums* sums = nullptr;  ///< of gradients over blocks; null: they stay where they are
+
   index_t num_tokens() const { return batch * seq_length; }
+  /// Blocks over which parameter gradients are summed in one go: one per span where these are dealt
+  /// out in turn.
+  index_t num_blocks() const { return spans && spans->dealing().in_turn ? spans->num_here() : 1; }
 };
+
+/// body(block) for all blocks.
+template <class Body>
+void for_each_block(const LayerContext& context, const Body& body) {
+  for (index_t i = 0; i < context.num_blocks(); ++i) body(Block{i, context.num_blocks()});
+}
+/// Ends a block for these gradients.
+template <class S>
+void close_block(const LayerContext& context, std::initializer_list<View1<S>> gradients) {
+  if (!context.sums) return;
+  if constexpr (std::is_same_v<S, float>)
+    for (const auto& gradient : gradients) context.sums->take(gradient);
+  else
+    throw_contract("sums over blocks are of single precision");
+}
 
 /// Position t of each sequence: [B, columns] of a compact matrix [B*L, columns].
 template <class T>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/mamba_mixer.hpp"
 
-#include "kernels/causal_conv1d.hpp"
 #include "kernels/head_channels.hpp"
 
 namespace elastic {
@@ -81,8 +80,9 @@ std::unique_ptr<typename Layer<S>::Saved> MambaMixer<S>::make_saved() const {
 
 template <class S>
 kernels::SsdShape MambaMixer<S>::scan_shape(const LayerContext& context,
-                                            const LayerActive<S>& active) const {
-  return {.batch = context.batch,
+                                            const LayerActive<S>& active,
+                                            const Block& block) const {
+  return {.batch = context.batch / block.count,
           .seq_length = context.seq_length,
           .num_heads = active.width,
           .head_dim = active.head_channels,
@@ -104,19 +104,37 @@ kernels::GatedRmsNormParams MambaMixer<S>::norm_params(const LayerActive<S>& act
 template <class S>
 kernels::SsdInputs<S> MambaMixer<S>::scan_inputs(const LayerContext& context,
                                                  const LayerActive<S>& active,
-                                                 const MambaSaved& saved) const {
+                                                 const MambaSaved& saved,
+                                                 const Block& block) const {
   const auto heads = [&](index_t parameter) {
     return prefix(m_store[parameter].value_vector(), active.width);
   };
-  return {.x = saved.x.convolved,
-          .ssm_B = saved.ssm_B.convolved,
-          .ssm_C = saved.ssm_C.convolved,
-          .dt_raw = saved.dt_raw,
-          .A_log = heads(m_A_log),
-          .dt_bias = heads(m_dt_bias),
-          .ssm_D = heads(m_D),
-          .dt_mask = active.heads.value,
-          .segment = context.segment};
+  kernels::SsdInputs<S> in{.x = block.of(saved.x.convolved),
+                           .ssm_B = block.of(saved.ssm_B.convolved),
+                           .ssm_C = block.of(saved.ssm_C.convolved),
+                           .dt_raw = block.of(saved.dt_raw),
+                           .A_log = heads(m_A_log),
+                           .dt_bias = heads(m_dt_bias),
+                           .ssm_D = heads(m_D),
+                           .dt_mask = active.heads.value,
+                           .segment = block.of(context.segment)};
+  if (context.spans)
+    in.incoming = {block.of(saved.incoming), block.of(context.spans->segment_before())};
+  return in;
+}
+
+template <class S>
+kernels::SsdSaved<S> MambaMixer<S>::scan_saved(const kernels::SsdSaved<S>& all,
+                                               const Block& block) {
+  return {block.of(all.dt), block.of(all.dA_cumsum), block.of(all.states),
+          block.of(all.final_state)};
+}
+
+template <class S>
+kernels::ConvolutionPast<S> MambaMixer<S>::past_of(const LayerContext& context,
+                                                   const Signal& signal, const Block& block) const {
+  if (!context.spans) return {};
+  return {block.of(signal.past), block.of(context.spans->past_segment())};
 }
 
 template <class S>

@@ -8,6 +8,7 @@
 // Soft masks: m (.) z, x masked before, and in weight and bias of, its convolution, m_h dt; B and C
 // are never masked.
 #pragma once
+#include "kernels/causal_conv1d.hpp"
 #include "kernels/gated_rmsnorm.hpp"
 #include "kernels/ssd.hpp"
 #include "layers/layer.hpp"
@@ -39,6 +40,7 @@ class MambaMixer final : public Layer<S> {
   /// A projected signal before and after its convolution.
   struct Signal {
     View2<S> projected, convolved;
+    View2<S> past;  // [B*(W-1), channels] inputs before each span, where rows are spans
   };
   /// Per-channel tensors of the active heads: prefixes, or packed copies where head channels are
   /// cut.
@@ -51,9 +53,10 @@ class MambaMixer final : public Layer<S> {
     Signal x, ssm_B, ssm_C;  // [T, E], [T, G*N] twice
     View2<S> dt_raw;         // [T, H]
     kernels::SsdSaved<S> scan;
-    View2<S> scanned;  // [T, E] y of the scan
-    View2<S> normed;   // [T, E]
-    View2<S> rstd;     // [T, G]
+    View2<S> incoming;  // [B*H, P*N] states before each span, where rows are spans
+    View2<S> scanned;   // [T, E] y of the scan
+    View2<S> normed;    // [T, E]
+    View2<S> rstd;      // [T, G]
     ChannelTensors channels;
   };
   /// What is left of the positions so far; convolutions keep their last W - 1 inputs.
@@ -74,10 +77,13 @@ class MambaMixer final : public Layer<S> {
   Blocks channels_of(const LayerActive<S>& active) const {
     return {active.width, m_head_dim, active.head_channels};
   }
-  kernels::SsdShape scan_shape(const LayerContext& context, const LayerActive<S>& active) const;
+  kernels::SsdShape scan_shape(const LayerContext& context, const LayerActive<S>& active,
+                               const Block& block = {}) const;
   kernels::GatedRmsNormParams norm_params(const LayerActive<S>& active) const;
   kernels::SsdInputs<S> scan_inputs(const LayerContext& context, const LayerActive<S>& active,
-                                    const MambaSaved& saved) const;
+                                    const MambaSaved& saved, const Block& block = {}) const;
+  /// The part of a block.
+  static kernels::SsdSaved<S> scan_saved(const kernels::SsdSaved<S>& all, const Block& block);
   ChannelTensors channel_tensors(const LayerContext& context, const LayerActive<S>& active) const;
   ChannelTensors channel_gradients(const LayerContext& context, const LayerActive<S>& active) const;
   void return_channel_gradients(const LayerContext& context, const LayerActive<S>& active,
@@ -90,13 +96,37 @@ class MambaMixer final : public Layer<S> {
   /// saved.scanned and the state after it.
   void advance(const LayerContext& context, const LayerActive<S>& active, index_t t,
                const MambaSaved& saved, const State& state) const;
+  kernels::ConvolutionPast<S> past_of(const LayerContext& context, const Signal& signal,
+                                      const Block& block = {}) const;
+  /// Turns what each chunk contributes into the state at its beginning.
+  void pass_states(const LayerContext& context, const LayerActive<S>& active,
+                   const MambaSaved& saved) const;
+  /// The same backward, with the workspaces of all blocks, between ssd_backward_outputs and
+  /// ssd_backward_states. [out] by saved.scan.final_state, where rows are spans.
+  View2<S> pass_state_gradients(const LayerContext& context, const LayerActive<S>& active,
+                                const MambaSaved& saved, const View1<S>& workspace) const;
+  /// Output projection and gated norm. [out] dscanned, dz [T, E].
+  void backward_output(const LayerContext& context, const LayerActive<S>& active, View2<const S> dy,
+                       const MambaSaved& saved, const View2<S>& dscanned, const View2<S>& dz) const;
+  /// [in] dscanned [T, E]; [out] dx [T, E], dB, dC [T, G*N], ddt [T, H].
   void backward_scan(const LayerContext& context, const LayerActive<S>& active,
-                     View2<const S> dscanned, const MambaSaved& saved,
+                     const View2<S>& dscanned, const MambaSaved& saved,
                      const kernels::SsdGradients<S>& gradients) const;
-  /// Returns the gradient of signal.projected.
-  View2<S> backward_convolution(const LayerContext& context, const Signal& signal,
-                                View2<const S> weight, View1<const S> bias, const SoftMask<S>& mask,
-                                View2<const S> dsignal, View2<S> dweight, View1<S> dbias) const;
+  /// Input of a convolution's backward pass, and its result [T, channels].
+  struct ConvolutionBackward {
+    const Signal& signal;
+    View2<const S> weight;
+    View1<const S> bias;
+    SoftMask<S> mask;
+    View2<const S> dsignal;
+    View2<S> future = {};  // [B*(W-1), channels] gradients after each span, where rows are spans
+    View2<S> dprojected = {};
+  };
+  /// Takes memory for the result, and what lies after the spans.
+  void prepare(const LayerContext& context, ConvolutionBackward& convolution) const;
+  void backward_convolution(const LayerContext& context, const ConvolutionBackward& convolution,
+                            const Block& block, const View2<S>& dweight,
+                            const View1<S>& dbias) const;
 
   const ParameterStore<S>& m_store;
   index_t m_head_dim, m_groups, m_state_dim, m_d_conv, m_chunk_size;  // P, G of this rank, N, W, Q

@@ -1,35 +1,108 @@
 // SPDX-License-Identifier: Apache-2.0
-// Backward pass of the Mamba-2 mixer.
-#include "kernels/causal_conv1d.hpp"
+// Backward pass of the Mamba-2 mixer. Parameter gradients are summed block by block
+// (layers/blocks.hpp).
 #include "layers/mamba_mixer.hpp"
 
 namespace elastic {
+namespace {
+template <class S>
+kernels::SsdGradients<S> part_of(const kernels::SsdGradients<S>& all, const Block& block) {
+  auto part = all;
+  part.dx = block.of(all.dx);
+  part.dssm_B = block.of(all.dssm_B);
+  part.dssm_C = block.of(all.dssm_C);
+  part.ddt_raw = block.of(all.ddt_raw);
+  part.dfinal_state = block.of(all.dfinal_state);
+  return part;
+}
+}  // namespace
 
 template <class S>
-void MambaMixer<S>::backward_scan(const LayerContext& context, const LayerActive<S>& active,
-                                  View2<const S> dscanned, const MambaSaved& saved,
-                                  const kernels::SsdGradients<S>& gradients) const {
-  const Arena::Scope scope(*context.arena);
-  const auto shape = scan_shape(context, active);
-  const auto workspace = context.arena->vector<S>(kernels::ssd_workspace_size(shape));
-  kernels::ssd_backward<S>(context.exec, shape, scan_inputs(context, active, saved), saved.scan,
-                           dscanned, gradients, workspace);
+void MambaMixer<S>::backward_output(const LayerContext& context, const LayerActive<S>& active,
+                                    View2<const S> dy, const MambaSaved& saved,
+                                    const View2<S>& dscanned, const View2<S>& dz) const {
+  Arena& arena = *context.arena;
+  const Arena::Scope scope(arena);
+  const Blocks channels = channels_of(active);
+  const index_t tokens = dy.extent_int(0), inner = channels.size();
+  const auto dnormed = arena.matrix<S>(tokens, inner);
+  const auto workspace =
+      arena.vector<S>(kernels::gated_rmsnorm_workspace_size(tokens, inner, m_groups));
+  const auto& out = m_store[m_out];
+  for_each_block(context, [&](const Block& block) {
+    const Arena::Scope block_scope(arena);
+    const ChannelTensors gradients = channel_gradients(context, active);
+    linear_blocked_input_backward<S>(context.exec, block.of(dy), block.of(saved.normed), out.value,
+                                     out.gradient, channels, block.of(dnormed));
+    kernels::gated_rmsnorm_backward<S>(context.exec, block.of(dnormed), block.of(saved.scanned),
+                                       block.of(saved.z), saved.channels.norm, active.inner.value,
+                                       block.of(saved.rstd), norm_params(active),
+                                       block.of(dscanned), block.of(dz), gradients.norm,
+                                       active.inner.gradient, active.gated_norm.dscale, workspace);
+    return_channel_gradients(context, active, gradients);
+    close_block<S>(context, {out.gradient_vector(), m_store[m_norm].gradient_vector(),
+                             active.inner.gradient, active.gated_norm.dscale});
+  });
 }
 
 template <class S>
-View2<S> MambaMixer<S>::backward_convolution(const LayerContext& context, const Signal& signal,
-                                             View2<const S> weight, View1<const S> bias,
-                                             const SoftMask<S>& mask, View2<const S> dsignal,
-                                             View2<S> dweight, View1<S> dbias) const {
+void MambaMixer<S>::backward_scan(const LayerContext& context, const LayerActive<S>& active,
+                                  const View2<S>& dscanned, const MambaSaved& saved,
+                                  const kernels::SsdGradients<S>& gradients) const {
+  Arena& arena = *context.arena;
+  const Arena::Scope scope(arena);
+  const auto shape = scan_shape(context, active, {0, context.num_blocks()});
+  const auto workspace = arena.vector<S>(context.num_blocks() * kernels::ssd_workspace_size(shape));
+  auto all = gradients;
+  for_each_block(context, [&](const Block& block) {
+    kernels::ssd_backward_outputs<S>(context.exec, shape,
+                                     scan_inputs(context, active, saved, block),
+                                     scan_saved(saved.scan, block), block.of(dscanned),
+                                     part_of(all, block), block.of(workspace));
+    close_block<S>(context, {m_store[m_D].gradient_vector()});
+  });
+  all.dfinal_state = pass_state_gradients(context, active, saved, workspace);
+  for_each_block(context, [&](const Block& block) {
+    kernels::ssd_backward_states<S>(context.exec, shape, scan_inputs(context, active, saved, block),
+                                    scan_saved(saved.scan, block), part_of(all, block),
+                                    block.of(workspace));
+    close_block<S>(context, {m_store[m_A_log].gradient_vector(),
+                             m_store[m_dt_bias].gradient_vector(), active.heads.gradient});
+  });
+}
+
+template <class S>
+void MambaMixer<S>::prepare(const LayerContext& context, ConvolutionBackward& convolution) const {
+  Arena& arena = *context.arena;
+  const Signal& signal = convolution.signal;
   const index_t tokens = signal.projected.extent_int(0), channels = signal.projected.extent_int(1);
-  const auto dprojected = context.arena->matrix<S>(tokens, channels);
+  convolution.dprojected = arena.matrix<S>(tokens, channels);
+  if (!context.spans) return;
+  const auto first = arena.matrix<S>(context.batch * context.spans->halo(), channels);
+  kernels::causal_conv1d_first_gradients<S>(
+      context.exec, convolution.dsignal, signal.projected, convolution.weight, convolution.bias,
+      convolution.mask.value, context.segment, {.seq_length = context.seq_length}, first,
+      past_of(context, signal));
+  convolution.future = context.spans->from_behind(arena, first);
+}
+
+template <class S>
+void MambaMixer<S>::backward_convolution(const LayerContext& context,
+                                         const ConvolutionBackward& convolution, const Block& block,
+                                         const View2<S>& dweight, const View1<S>& dbias) const {
   const Arena::Scope scope(*context.arena);
+  const Signal& signal = convolution.signal;
+  const index_t tokens = signal.projected.extent_int(0), channels = signal.projected.extent_int(1);
   const auto workspace =
       context.arena->vector<S>(kernels::causal_conv1d_workspace_size(tokens, channels, m_d_conv));
+  kernels::ConvolutionFuture<S> future;
+  if (context.spans)
+    future = {block.of(convolution.future), block.of(context.spans->future_segment())};
   kernels::causal_conv1d_backward<S>(
-      context.exec, dsignal, signal.projected, weight, bias, mask.value, context.segment,
-      {.seq_length = context.seq_length}, dprojected, dweight, dbias, mask.gradient, workspace);
-  return dprojected;
+      context.exec, block.of(convolution.dsignal), block.of(signal.projected), convolution.weight,
+      convolution.bias, convolution.mask.value, block.of(context.segment),
+      {.seq_length = context.seq_length}, block.of(convolution.dprojected), dweight, dbias,
+      convolution.mask.gradient, workspace, past_of(context, signal, block), future);
 }
 
 template <class S>
@@ -39,71 +112,89 @@ void MambaMixer<S>::backward(const LayerContext& context, const LayerActive<S>& 
   const auto& saved = static_cast<const MambaSaved&>(saved_base);
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
-  const Blocks channels = channels_of(active);
-  const index_t tokens = u.extent_int(0), inner = channels.size(), state = m_groups * m_state_dim;
-  const auto heads = [&](index_t parameter) {
+  const Blocks channels = channels_of(active), groups = Blocks::units(m_groups, m_state_dim),
+               heads = Blocks::units(active.width);
+  const index_t tokens = u.extent_int(0), inner = channels.size(), state = groups.size();
+  const auto head_gradients = [&](index_t parameter) {
     return prefix(m_store[parameter].gradient_vector(), active.width);
   };
 
-  const auto dnormed = arena.matrix<S>(tokens, inner), dz = arena.matrix<S>(tokens, inner);
-  const auto dscanned = arena.matrix<S>(tokens, inner), dx = arena.matrix<S>(tokens, inner);
+  const auto dz = arena.matrix<S>(tokens, inner), dscanned = arena.matrix<S>(tokens, inner),
+             dx = arena.matrix<S>(tokens, inner);
   const auto dB = arena.matrix<S>(tokens, state), dC = arena.matrix<S>(tokens, state);
   const auto ddt = arena.matrix<S>(tokens, active.width);
-  const auto norm_workspace =
-      arena.vector<S>(kernels::gated_rmsnorm_workspace_size(tokens, inner, m_groups));
-  const ChannelTensors gradients = channel_gradients(context, active);
-
-  linear_blocked_input_backward<S>(context.exec, dy, saved.normed, m_store[m_out].value,
-                                   m_store[m_out].gradient, channels, dnormed);
-  kernels::gated_rmsnorm_backward<S>(
-      context.exec, dnormed, saved.scanned, saved.z, saved.channels.norm, active.inner.value,
-      saved.rstd, norm_params(active), dscanned, dz, gradients.norm, active.inner.gradient,
-      active.gated_norm.dscale, norm_workspace);
+  backward_output(context, active, dy, saved, dscanned, dz);
   backward_scan(context, active, dscanned, saved,
                 {.dx = dx,
                  .dssm_B = dB,
                  .dssm_C = dC,
                  .ddt_raw = ddt,
-                 .dA_log = heads(m_A_log),
-                 .ddt_bias = heads(m_dt_bias),
-                 .dssm_D = heads(m_D),
+                 .dA_log = head_gradients(m_A_log),
+                 .ddt_bias = head_gradients(m_dt_bias),
+                 .dssm_D = head_gradients(m_D),
                  .ddt_mask = active.heads.gradient});
 
-  const auto dx_projected =
-      backward_convolution(context, saved.x, saved.channels.conv_weight, saved.channels.conv_bias,
-                           active.inner, dx, gradients.conv_weight, gradients.conv_bias);
-  const auto convolution_backward = [&](const Signal& signal, const Convolution& conv,
-                                        const View2<S>& dsignal) {
-    const auto &weight = m_store[conv.weight], &bias = m_store[conv.bias];
-    return backward_convolution(context, signal, weight.value, bias.value_vector(), {}, dsignal,
-                                weight.gradient, bias.gradient_vector());
+  const auto convolution_of = [&](const Signal& signal, const Convolution& conv,
+                                  const View2<S>& dsignal) {
+    return ConvolutionBackward{
+        signal, m_store[conv.weight].value, m_store[conv.bias].value_vector(), {}, dsignal};
   };
-  const auto dB_projected = convolution_backward(saved.ssm_B, m_conv_B, dB);
-  const auto dC_projected = convolution_backward(saved.ssm_C, m_conv_C, dC);
-  return_channel_gradients(context, active, gradients);
+  ConvolutionBackward x{saved.x, saved.channels.conv_weight, saved.channels.conv_bias, active.inner,
+                        dx},
+      B = convolution_of(saved.ssm_B, m_conv_B, dB), C = convolution_of(saved.ssm_C, m_conv_C, dC);
+  prepare(context, x);
+  prepare(context, B);
+  prepare(context, C);
+  const auto gradient = [&](index_t parameter) { return m_store[parameter].gradient_vector(); };
+  for_each_block(context, [&](const Block& block) {
+    const Arena::Scope block_scope(arena);
+    const ChannelTensors gradients = channel_gradients(context, active);
+    const auto convolution_backward = [&](const ConvolutionBackward& input,
+                                          const Convolution& conv) {
+      backward_convolution(context, input, block, m_store[conv.weight].gradient,
+                           gradient(conv.bias));
+    };
+    backward_convolution(context, x, block, gradients.conv_weight, gradients.conv_bias);
+    convolution_backward(B, m_conv_B);
+    convolution_backward(C, m_conv_C);
+    return_channel_gradients(context, active, gradients);
+    const auto projection_backward = [&](const View2<S>& dout, index_t parameter, Blocks units) {
+      linear_weight_gradient<S>(context.exec, block.of(dout), block.of(u),
+                                m_store[parameter].gradient, units);
+    };
+    projection_backward(dz, m_z, channels);
+    projection_backward(x.dprojected, m_x, channels);
+    projection_backward(B.dprojected, m_B, groups);
+    projection_backward(C.dprojected, m_C, groups);
+    projection_backward(ddt, m_dt, heads);
+    for (const auto& conv : {m_conv_x, m_conv_B, m_conv_C})
+      close_block<S>(context, {gradient(conv.weight), gradient(conv.bias)});
+    close_block<S>(context, {active.inner.gradient, gradient(m_z), gradient(m_x), gradient(m_B),
+                             gradient(m_C), gradient(m_dt)});
+  });
 
   UnitSum<S> sum(context, m_store.shard(), du);
-  const auto projection_backward = [&](const View2<S>& dout, index_t parameter, Blocks units) {
-    linear_weight_gradient<S>(context.exec, dout, u, m_store[parameter].gradient, units);
-    sum.add_rows(dout, m_store[parameter].value, units);
-  };
-  projection_backward(dz, m_z, channels);
-  projection_backward(dx_projected, m_x, channels);
-  projection_backward(dB_projected, m_B, Blocks::units(m_groups, m_state_dim));
-  projection_backward(dC_projected, m_C, Blocks::units(m_groups, m_state_dim));
-  projection_backward(ddt, m_dt, Blocks::units(active.width));
+  sum.add_rows(dz, m_store[m_z].value, channels);
+  sum.add_rows(x.dprojected, m_store[m_x].value, channels);
+  sum.add_rows(B.dprojected, m_store[m_B].value, groups);
+  sum.add_rows(C.dprojected, m_store[m_C].value, groups);
+  sum.add_rows(ddt, m_store[m_dt].value, heads);
   sum.finish();
 }
 
-#define ELASTIC_INSTANTIATE(S)                                                                  \
-  template void MambaMixer<S>::backward_scan(const LayerContext&, const LayerActive<S>&,        \
-                                             View2<const S>, const MambaSaved&,                 \
-                                             const kernels::SsdGradients<S>&) const;            \
-  template View2<S> MambaMixer<S>::backward_convolution(                                        \
-      const LayerContext&, const Signal&, View2<const S>, View1<const S>, const SoftMask<S>&,   \
-      View2<const S>, View2<S>, View1<S>) const;                                                \
-  template void MambaMixer<S>::backward(const LayerContext&, const LayerActive<S>&,             \
-                                        View2<const S>, View2<const S>, const Saved&, View2<S>) \
+#define ELASTIC_INSTANTIATE(S)                                                                     \
+  template void MambaMixer<S>::backward_output(const LayerContext&, const LayerActive<S>&,         \
+                                               View2<const S>, const MambaSaved&, const View2<S>&, \
+                                               const View2<S>&) const;                             \
+  template void MambaMixer<S>::backward_scan(const LayerContext&, const LayerActive<S>&,           \
+                                             const View2<S>&, const MambaSaved&,                   \
+                                             const kernels::SsdGradients<S>&) const;               \
+  template void MambaMixer<S>::prepare(const LayerContext&, ConvolutionBackward&) const;           \
+  template void MambaMixer<S>::backward_convolution(const LayerContext&,                           \
+                                                    const ConvolutionBackward&, const Block&,      \
+                                                    const View2<S>&, const View1<S>&) const;       \
+  template void MambaMixer<S>::backward(const LayerContext&, const LayerActive<S>&,                \
+                                        View2<const S>, View2<const S>, const Saved&, View2<S>)    \
       const;
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)

@@ -63,11 +63,16 @@ void Mlp<S>::backward(const LayerContext& context, const LayerActive<S>& active,
   const Arena::Scope scope(*context.arena);
   const auto dhidden = context.arena->matrix<S>(u.extent_int(0), active.width);
   const auto &up = m_store[m_up], &down = m_store[m_down];
-  linear_blocked_input_backward<S>(context.exec, dy, saved.activated, down.value, down.gradient,
-                                   Blocks::prefix(active.width), dhidden);
-  kernels::squared_relu_backward<S>(context.exec, dhidden, saved.hidden, active.inner.value,
-                                    dhidden, active.inner.gradient);
-  linear_weight_gradient<S>(context.exec, dhidden, u, up.gradient, Blocks::prefix(active.width));
+  const auto units = Blocks::prefix(active.width);
+  for_each_block(context, [&](const Block& block) {
+    const auto dhidden_ = block.of(dhidden);
+    linear_blocked_input_backward<S>(context.exec, block.of(dy), block.of(saved.activated),
+                                     down.value, down.gradient, units, dhidden_);
+    kernels::squared_relu_backward<S>(context.exec, dhidden_, block.of(saved.hidden),
+                                      active.inner.value, dhidden_, active.inner.gradient);
+    linear_weight_gradient<S>(context.exec, dhidden_, block.of(u), up.gradient, units);
+    close_block<S>(context, {up.gradient_vector(), down.gradient_vector(), active.inner.gradient});
+  });
   UnitSum<S> sum(context, m_store.shard(), du);
   sum.add_rows(dhidden, up.value, Blocks::units(active.width));
   sum.finish();

@@ -59,12 +59,67 @@ std::unique_ptr<typename Layer<S>::Cache> SelfAttention<S>::narrow_cache(const L
 }
 template <class S>
 kernels::AttentionShape SelfAttention<S>::shape_of(const LayerContext& context,
-                                                   const LayerActive<S>& active) const {
-  return {.batch = context.batch,
-          .seq_length = context.seq_length,
-          .num_heads = active.width,
-          .num_groups = m_groups,
-          .head_dim = m_channels};
+                                                   const LayerActive<S>& active,
+                                                   index_t span) const {
+  kernels::AttentionShape shape{.batch = context.batch,
+                                .seq_length = context.seq_length,
+                                .num_heads = active.width,
+                                .num_groups = m_groups,
+                                .head_dim = m_channels};
+  if (context.spans) {
+    const SpanDealing& dealing = context.spans->dealing();
+    shape.batch /= dealing.num_here();
+    shape.q_begin = dealing.span(span) * context.seq_length;
+    shape.kv_length = dealing.num_spans * context.seq_length;
+  }
+  return shape;
+}
+
+template <class S>
+void SelfAttention<S>::attend(const LayerContext& context, const LayerActive<S>& active,
+                              const AttentionSaved& saved) const {
+  if (!context.spans)
+    return kernels::attention_forward<S>(context.exec, shape_of(context, active), saved.q, saved.k,
+                                         saved.v, context.segment, saved.heads, saved.lse);
+  Arena& arena = *context.arena;
+  const Arena::Scope scope(arena);
+  const Spans& spans = *context.spans;
+  const auto k = spans.whole(arena, saved.k), v = spans.whole(arena, saved.v);
+  for (index_t i = 0; i < spans.num_here(); ++i) {
+    const Block span{i, spans.num_here()};
+    kernels::attention_forward<S>(context.exec, shape_of(context, active, i), span.of(saved.q), k,
+                                  v, spans.whole_segment(), span.of(saved.heads),
+                                  span.of(saved.lse));
+  }
+}
+
+template <class S>
+void SelfAttention<S>::attend_backward(const LayerContext& context, const LayerActive<S>& active,
+                                       View2<const S> dheads, const AttentionSaved& saved,
+                                       const View2<S>& dq, const View2<S>& dk,
+                                       const View2<S>& dv) const {
+  Arena& arena = *context.arena;
+  const Arena::Scope scope(arena);
+  const auto workspace =
+      arena.vector<S>(kernels::attention_workspace_size(shape_of(context, active)));
+  if (!context.spans)
+    return kernels::attention_backward<S>(context.exec, shape_of(context, active), dheads, saved.q,
+                                          saved.k, saved.v, saved.heads, saved.lse, context.segment,
+                                          dq, dk, dv, workspace);
+  const Spans& spans = *context.spans;
+  const auto k = spans.whole(arena, saved.k), v = spans.whole(arena, saved.v);
+  std::vector<View2<S>> dk_parts, dv_parts;  // by the queries of each span
+  for (index_t i = 0; i < spans.num_here(); ++i) {
+    const Block span{i, spans.num_here()};
+    dk_parts.push_back(arena.matrix<S>(k.extent_int(0), k.extent_int(1)));
+    dv_parts.push_back(arena.matrix<S>(v.extent_int(0), v.extent_int(1)));
+    kernels::attention_backward<S>(context.exec, shape_of(context, active, i), span.of(dheads),
+                                   span.of(saved.q), k, v, span.of(saved.heads), span.of(saved.lse),
+                                   spans.whole_segment(), span.of(dq), dk_parts.back(),
+                                   dv_parts.back(), workspace);
+  }
+  spans.sum_parts(arena, dk_parts, dk);
+  spans.sum_parts(arena, dv_parts, dv);
 }
 
 template <class S>
@@ -82,8 +137,7 @@ void SelfAttention<S>::forward(const LayerContext& context, const LayerActive<S>
   linear_forward<S>(context.exec, u, m_store[m_q].value, Blocks::prefix(inner), saved.q);
   linear_forward<S>(context.exec, u, m_store[m_k].value, Blocks::prefix(kv), saved.k);
   linear_forward<S>(context.exec, u, m_store[m_v].value, Blocks::prefix(kv), saved.v);
-  kernels::attention_forward<S>(context.exec, shape_of(context, active), saved.q, saved.k, saved.v,
-                                context.segment, saved.heads, saved.lse);
+  attend(context, active, saved);
   saved.masked = saved.heads;
   if (active.inner.value.size() > 0) {
     saved.masked = arena.matrix<S>(tokens, inner);
@@ -105,29 +159,38 @@ void SelfAttention<S>::backward(const LayerContext& context, const LayerActive<S
                 kv = m_groups * m_channels;
   const auto dheads = arena.matrix<S>(tokens, inner), dq = arena.matrix<S>(tokens, inner);
   const auto dk = arena.matrix<S>(tokens, kv), dv = arena.matrix<S>(tokens, kv);
-  const auto shape = shape_of(context, active);
-  const auto workspace = arena.vector<S>(kernels::attention_workspace_size(shape));
 
   const auto &q = m_store[m_q], &k = m_store[m_k], &v = m_store[m_v], &o = m_store[m_o];
-  linear_blocked_input_backward<S>(context.exec, dy, saved.masked, o.value, o.gradient,
-                                   Blocks::prefix(inner), dheads);
-  if (active.inner.gradient.size() > 0)
-    kernels::column_scale_backward<S>(context.exec, dheads, saved.heads, active.inner.value,
-                                      m_channels, dheads, active.inner.gradient);
-  else if (active.inner.value.size() > 0)  // a mask whose gradient nobody wants
-    kernels::column_scale_forward<S>(context.exec, dheads, active.inner.value, m_channels, dheads);
-  kernels::attention_backward<S>(context.exec, shape, dheads, saved.q, saved.k, saved.v,
-                                 saved.heads, saved.lse, context.segment, dq, dk, dv, workspace);
+  for_each_block(context, [&](const Block& block) {
+    const auto dheads_ = block.of(dheads);
+    linear_blocked_input_backward<S>(context.exec, block.of(dy), block.of(saved.masked), o.value,
+                                     o.gradient, Blocks::prefix(inner), dheads_);
+    if (active.inner.gradient.size() > 0)
+      kernels::column_scale_backward<S>(context.exec, dheads_, block.of(saved.heads),
+                                        active.inner.value, m_channels, dheads_,
+                                        active.inner.gradient);
+    else if (active.inner.value.size() > 0)  // a mask whose gradient nobody wants
+      kernels::column_scale_forward<S>(context.exec, dheads_, active.inner.value, m_channels,
+                                       dheads_);
+    close_block<S>(context, {o.gradient_vector(), active.inner.gradient});
+  });
+  attend_backward(context, active, dheads, saved, dq, dk, dv);
+  const auto units = [&](index_t heads) { return Blocks::units(heads, m_channels); };
+  for_each_block(context, [&](const Block& block) {
+    const auto weight_gradient = [&](const View2<S>& dout, const Parameter<S>& weight,
+                                     index_t heads) {
+      linear_weight_gradient<S>(context.exec, block.of(dout), block.of(u), weight.gradient,
+                                units(heads));
+    };
+    weight_gradient(dq, q, active.width);
+    weight_gradient(dk, k, m_groups);
+    weight_gradient(dv, v, m_groups);
+    close_block<S>(context, {q.gradient_vector(), k.gradient_vector(), v.gradient_vector()});
+  });
   UnitSum<S> sum(context, m_store.shard(), du);
-  const auto projection_backward = [&](const View2<S>& dout, const Parameter<S>& weight,
-                                       index_t heads) {
-    const auto units = Blocks::units(heads, m_channels);
-    linear_weight_gradient<S>(context.exec, dout, u, weight.gradient, units);
-    sum.add_rows(dout, weight.value, units);
-  };
-  projection_backward(dq, q, active.width);
-  projection_backward(dk, k, m_groups);
-  projection_backward(dv, v, m_groups);
+  sum.add_rows(dq, q.value, units(active.width));
+  sum.add_rows(dk, k.value, units(m_groups));
+  sum.add_rows(dv, v.value, units(m_groups));
   sum.finish();
 }
 

@@ -40,7 +40,15 @@ class SelfAttention final : public Layer<S> {
     View2<S> k, v;  // [B*max_length, R*C]
     index_t max_length = 0;
   };
-  kernels::AttentionShape shape_of(const LayerContext& context, const LayerActive<S>& active) const;
+  /// Of the queries of one of the spans here, or of all.
+  kernels::AttentionShape shape_of(const LayerContext& context, const LayerActive<S>& active,
+                                   index_t span = 0) const;
+  void attend(const LayerContext& context, const LayerActive<S>& active,
+              const AttentionSaved& saved) const;
+  /// [in] dheads [T, A*C]; [out] dq [T, A*C], dk, dv [T, R*C].
+  void attend_backward(const LayerContext& context, const LayerActive<S>& active,
+                       View2<const S> dheads, const AttentionSaved& saved, const View2<S>& dq,
+                       const View2<S>& dk, const View2<S>& dv) const;
 
   const ParameterStore<S>& m_store;
   index_t m_groups, m_channels;  // R of this rank, C

@@ -75,19 +75,30 @@ void HybridStack<S>::backward_layer(const LayerContext& context, const ActiveWid
   const index_t tokens = dh.extent_int(0);
   const auto doutput = arena.matrix<S>(tokens, widths.hidden),
              dmixed = arena.matrix<S>(context.num_tokens(), widths.hidden);
-  kernels::residual_add_backward<S>(context.exec, dh, entry.output, widths.hidden_mask.value,
-                                    active.gamma, doutput, widths.hidden_mask.gradient,
-                                    active.dgamma);
+  const auto blocks = m_parallel.my_blocks(context.num_tokens(), context.num_blocks());
+  for (const Range& block : blocks) {
+    const auto rows_of = [&](const View2<S>& all) { return rows(all, block.first, block.second); };
+    kernels::residual_add_backward<S>(context.exec, rows_of(dh), rows_of(entry.output),
+                                      widths.hidden_mask.value, active.gamma, rows_of(doutput),
+                                      widths.hidden_mask.gradient, active.dgamma);
+    close_block<S>(context, {widths.hidden_mask.gradient, active.dgamma});
+  }
   m_layers[l]->backward(context, active, m_parallel.gather(arena, doutput, context.num_tokens()),
                         entry.mixed, *entry.saved, dmixed);
   const auto dnormed = m_parallel.sum(arena, dmixed);
   const auto& norm = m_store[m_norms[l]];
   const auto workspace = arena.vector<S>(kernels::rmsnorm_workspace_size(tokens, widths.hidden));
-  kernels::rmsnorm_backward<S>(context.exec, dnormed, entry.input,
-                               prefix(norm.value_vector(), widths.hidden), widths.hidden_mask.value,
-                               entry.rstd, widths.norm.params, dh,
-                               prefix(norm.gradient_vector(), widths.hidden),
-                               widths.hidden_mask.gradient, widths.norm.dscale, workspace);
+  for (const Range& block : blocks) {
+    const auto rows_of = [&](const View2<S>& all) { return rows(all, block.first, block.second); };
+    kernels::rmsnorm_backward<S>(context.exec, rows_of(dnormed), rows_of(entry.input),
+                                 prefix(norm.value_vector(), widths.hidden),
+                                 widths.hidden_mask.value, Kokkos::subview(entry.rstd, block),
+                                 widths.norm.params, rows_of(dh),
+                                 prefix(norm.gradient_vector(), widths.hidden),
+                                 widths.hidden_mask.gradient, widths.norm.dscale, workspace);
+    close_block<S>(context,
+                   {norm.gradient_vector(), widths.hidden_mask.gradient, widths.norm.dscale});
+  }
 }
 
 template <class S>

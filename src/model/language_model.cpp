@@ -73,15 +73,26 @@ void LanguageModel<S>::backward(const LayerContext& context, const ActiveWidths<
   const auto dstream = arena.matrix<S>(num_mine, width);
   const auto workspace = arena.vector<S>(kernels::rmsnorm_workspace_size(num_mine, width));
   Kokkos::deep_copy(context.exec, dstream, S(0));
-  kernels::rmsnorm_backward<S>(context.exec, m_parallel.sum(arena, dhidden), pass.stream,
-                               prefix(final_norm().value_vector(), width), widths.hidden_mask.value,
-                               pass.rstd, widths.norm.params, dstream,
-                               prefix(final_norm().gradient_vector(), width),
-                               widths.hidden_mask.gradient, widths.norm.dscale, workspace);
+  const auto dnormed = m_parallel.sum(arena, dhidden);
+  for (const Range& block : m_parallel.my_blocks(context.num_tokens(), context.num_blocks())) {
+    const auto rows_of = [&](const View2<S>& all) { return rows(all, block.first, block.second); };
+    kernels::rmsnorm_backward<S>(context.exec, rows_of(dnormed), rows_of(pass.stream),
+                                 prefix(final_norm().value_vector(), width),
+                                 widths.hidden_mask.value, Kokkos::subview(pass.rstd, block),
+                                 widths.norm.params, rows_of(dstream),
+                                 prefix(final_norm().gradient_vector(), width),
+                                 widths.hidden_mask.gradient, widths.norm.dscale, workspace);
+    close_block<S>(
+        context, {final_norm().gradient_vector(), widths.hidden_mask.gradient, widths.norm.dscale});
+  }
   m_stack.backward(context, widths, pass.keep, dstream, pass.entries, complete);
-  kernels::embedding_backward<S>(
-      context.exec, tokens, m_parallel.gather(arena, dstream, context.num_tokens()),
-      prefix(word_embeddings().gradient, num_my_words(), width), shard());
+  const auto dembedded = m_parallel.gather(arena, dstream, context.num_tokens());
+  for_each_block(context, [&](const Block& block) {
+    kernels::embedding_backward<S>(context.exec, block.of(tokens), block.of(dembedded),
+                                   prefix(word_embeddings().gradient, num_my_words(), width),
+                                   shard());
+    close_block<S>(context, {word_embeddings().gradient_vector()});
+  });
 }
 
 template <class S>

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/on_grid.hpp"
 #include "kernels/cross_entropy.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/global_norm.hpp"
@@ -44,13 +45,13 @@ struct Chunk {
   }
 };
 
+/// Chunks of at most `size` of the tokens `all`.
 template <class S, class Body>
 void for_each_chunk(const LayerContext& context, const LanguageModel<S>& model,
-                    View2<const S> hidden, index_t size, const Body& body) {
-  const index_t tokens = hidden.extent_int(0);
-  for (index_t begin = 0; begin < tokens; begin += size) {
+                    View2<const S> hidden, const Range& all, index_t size, const Body& body) {
+  for (index_t begin = all.first; begin < all.second; begin += size) {
     const Arena::Scope scope(*context.arena);
-    const index_t end = std::min(tokens, begin + size);
+    const index_t end = std::min(all.second, begin + size);
     body(Chunk<S>{context, model, Kokkos::subview(hidden, Range(begin, end), Kokkos::ALL), begin,
                   end});
   }
@@ -115,12 +116,14 @@ LossSums evaluate_losses(const LayerContext& context, const LanguageModel<S>& mo
                          View2<const S> hidden, const LossTargets<S>& targets,
                          const TeacherStates<S>& teacher, const LossConfig& config) {
   LossSums sums;
-  for_each_chunk<S>(context, model, hidden, config.tokens_per_chunk, [&](const Chunk<S>& chunk) {
-    const auto logits = chunk.logits();
-    sums.cross_entropy += cross_entropy_sum<S>(chunk, targets, false, 0, logits);
-    if (teacher.model)
-      sums.kl += kl_sum<S>(chunk, targets, teacher, config.temperature, false, 0, logits);
-  });
+  for_each_chunk<S>(context, model, hidden, {0, hidden.extent_int(0)}, config.tokens_per_chunk,
+                    [&](const Chunk<S>& chunk) {
+                      const auto logits = chunk.logits();
+                      sums.cross_entropy += cross_entropy_sum<S>(chunk, targets, false, 0, logits);
+                      if (teacher.model)
+                        sums.kl += kl_sum<S>(chunk, targets, teacher, config.temperature, false, 0,
+                                             logits);
+                    });
   return sums;
 }
 
@@ -135,23 +138,33 @@ LossSums differentiate_losses(const LayerContext& context, const LanguageModel<S
     Kokkos::deep_copy(context.exec, dhidden, S(0));
     return sums;
   }
-  for_each_chunk<S>(context, model, hidden, config.tokens_per_chunk, [&](const Chunk<S>& chunk) {
-    UnitSum<S> sum(context, model.shard(), rows(dhidden, chunk.begin, chunk.end));
-    if (config.cross_entropy_weight != 0) {
-      const Arena::Scope scope(*context.arena);
-      const auto logits = chunk.logits();
-      sums.cross_entropy +=
-          cross_entropy_sum<S>(chunk, targets, true, factor * config.cross_entropy_weight, logits);
-      chunk.backward(logits, sum);
-    }
-    if (config.distillation_weight != 0) {
-      const Arena::Scope scope(*context.arena);
-      const auto logits = chunk.logits();
-      sums.kl += kl_sum<S>(chunk, targets, teacher, config.temperature, true,
-                           factor * config.distillation_weight, logits);
-      chunk.backward(logits, sum);
-    }
-    sum.finish();
+  const index_t tokens = hidden.extent_int(0) / context.num_blocks();
+  for_each_block(context, [&](const Block& block) {
+    LossSums of_block;
+    for_each_chunk<S>(
+        context, model, hidden, {block.number * tokens, (block.number + 1) * tokens},
+        config.tokens_per_chunk, [&](const Chunk<S>& chunk) {
+          UnitSum<S> sum(context, model.shard(), rows(dhidden, chunk.begin, chunk.end));
+          if (config.cross_entropy_weight != 0) {
+            const Arena::Scope scope(*context.arena);
+            const auto logits = chunk.logits();
+            of_block.cross_entropy += cross_entropy_sum<S>(
+                chunk, targets, true, factor * config.cross_entropy_weight, logits);
+            chunk.backward(logits, sum);
+          }
+          if (config.distillation_weight != 0) {
+            const Arena::Scope scope(*context.arena);
+            const auto logits = chunk.logits();
+            of_block.kl += kl_sum<S>(chunk, targets, teacher, config.temperature, true,
+                                     factor * config.distillation_weight, logits);
+            chunk.backward(logits, sum);
+          }
+          sum.finish();
+        });
+    close_block<S>(context, {model.output_layer().gradient_vector()});
+    const auto rounded = [&](double x) { return context.sums ? on_grid(x) : x; };
+    sums.cross_entropy += rounded(of_block.cross_entropy);
+    sums.kl += rounded(of_block.kl);
   });
   return sums;
 }

@@ -15,7 +15,8 @@ struct LossConfig {
   double temperature = 1;           ///< of the distillation
   index_t tokens_per_chunk = 1024;  ///< rows of logits that exist at a time
 };
-/// Sums over the tokens of a micro-batch of weight * loss, on the host.
+/// Sums over the tokens of a micro-batch of weight * loss, on the host. Where gradients are summed
+/// over blocks (layers/blocks.hpp), the sum of each block is rounded to a multiple of 2^-30.
 struct LossSums {
   double cross_entropy = 0;  ///< nats; 0 if neither wanted nor weighted
   double kl = 0;

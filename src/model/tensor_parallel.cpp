@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/tensor_parallel.hpp"
 
+#include <algorithm>
+
 #include "base/region.hpp"
 #include "comm/collectives.hpp"
 #include "comm/split_collectives.hpp"
@@ -11,6 +13,17 @@ Range TensorParallel::my_tokens(index_t tokens) const {
   if (!m_sequence_parallel) return {0, tokens};
   const index_t rank = m_group->rank(), size = m_group->size();
   return {tokens * rank / size, tokens * (rank + 1) / size};
+}
+
+std::vector<Range> TensorParallel::my_blocks(index_t tokens, index_t blocks) const {
+  const Range mine = my_tokens(tokens);
+  std::vector<Range> rows;
+  for (index_t i = 0; i < blocks; ++i) {
+    const index_t begin = std::max(mine.first, tokens / blocks * i),
+                  end = std::min(mine.second, tokens / blocks * (i + 1));
+    if (begin < end) rows.emplace_back(begin - mine.first, end - mine.first);
+  }
+  return rows;
 }
 
 template <class S>

@@ -7,6 +7,8 @@
 // contiguous part of the tokens: gather() collects these before a mixer, sum() leaves a rank its
 // tokens.
 #pragma once
+#include <vector>
+
 #include "base/arena.hpp"
 #include "base/shard.hpp"
 #include "comm/communicator.hpp"
@@ -32,6 +34,8 @@ class TensorParallel {
     const Range mine = my_tokens(tokens);
     return mine.second - mine.first;
   }
+  /// Rows of my tokens in each of `blocks` equal blocks of `tokens`; blocks without any left out.
+  std::vector<Range> my_blocks(index_t tokens, index_t blocks) const;
   /// All rows [tokens, D] of a matrix of which this rank holds its tokens (itself where it holds
   /// all).
   template <class S>

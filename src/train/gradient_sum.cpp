@@ -2,7 +2,6 @@
 #include "train/gradient_sum.hpp"
 
 #include "comm/collectives.hpp"
-#include "kernels/fixed_point.hpp"
 
 namespace elastic {
 
@@ -16,9 +15,9 @@ GradientSum::GradientSum(const ProcessGrid& grid, const ParameterStore<float>& s
     m_shared_out.back().second = p.offset + p.size();
   }
   if (deterministic) {
-    m_fixed = View1<index_t>("elastic::fixed_point_gradients", store.num_elements());
     m_overflow = View1<index_t>("elastic::fixed_point_overflow", 1);
-    m_fixed_buckets.emplace(grid.data_context, slices, m_fixed);
+    m_fixed.emplace(m_gradients, kernels::fixed_point_limit(grid.world.size()), m_overflow);
+    m_fixed_buckets.emplace(grid.data_context, slices, m_fixed->sums());
   } else {
     m_buckets.emplace(grid.data_context, slices, m_gradients);
   }
@@ -26,18 +25,13 @@ GradientSum::GradientSum(const ProcessGrid& grid, const ParameterStore<float>& s
 
 void GradientSum::begin() {
   const ExecutionSpace exec;
-  Kokkos::deep_copy(exec, m_gradients, 0.0f);
-  if (!m_fixed_buckets) return;
-  Kokkos::deep_copy(exec, m_fixed, index_t(0));
+  if (!m_fixed) return Kokkos::deep_copy(exec, m_gradients, 0.0f);
+  m_fixed->begin();
   Kokkos::deep_copy(exec, m_overflow, index_t(0));
 }
 
-void GradientSum::end_micro_batch() {
-  if (!m_fixed_buckets) return;
-  const ExecutionSpace exec;
-  kernels::accumulate_fixed_point<float>(
-      exec, m_gradients, kernels::fixed_point_limit(m_grid.world.size()), m_fixed, m_overflow);
-  Kokkos::deep_copy(exec, m_gradients, 0.0f);
+void GradientSum::end_block() {
+  if (m_fixed) m_fixed->take(m_gradients);
 }
 
 void GradientSum::complete_from(index_t offset) {
@@ -53,9 +47,9 @@ bool GradientSum::finish() {
     m_buckets->finish();
     return true;
   }
-  sum_shared_out(m_fixed);
+  sum_shared_out(m_fixed->sums());
   m_fixed_buckets->finish();
-  kernels::from_fixed_point<float>({}, m_fixed, m_gradients);
+  m_fixed->finish();
   all_reduce_sum(m_grid.world, m_overflow);
   return Kokkos::create_mirror_view_and_copy(HostSpace(), m_overflow)(0) == 0;
 }

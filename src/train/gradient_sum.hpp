@@ -4,17 +4,17 @@
 // group. Every rank gets the sums of the elements whose optimizer state it owns (ZeRO stage 1).
 //
 //   sum.begin();
-//   for each micro-batch: backward passes; sum.end_micro_batch();
+//   for each micro-batch: backward passes; in deterministic mode, each block goes to fixed_point()
 //   sum.finish();
 //
 // In the last backward pass, complete_from() lets buckets travel while the pass goes on. In
-// deterministic mode each micro-batch (one sequence) is rounded to multiples of 2^-40 and added as
-// integers (kernels/fixed_point.hpp): neither the order nor the grouping over ranks changes a bit.
+// deterministic mode sums are those of integers (train/fixed_point_gradients.hpp).
 #pragma once
 #include <optional>
 
 #include "comm/process_grid.hpp"
 #include "optim/gradient_buckets.hpp"
+#include "train/fixed_point_gradients.hpp"
 
 namespace elastic {
 
@@ -29,7 +29,12 @@ class GradientSum {
     return m_gradients.data() == store.gradients().data();
   }
   void begin();
-  void end_micro_batch();
+  /// Deterministic mode: what takes the gradients of each block; otherwise null.
+  FixedPointGradients* fixed_point() { return m_fixed ? &*m_fixed : nullptr; }
+  /// The flag for sums that go wrong besides these, [1] (deterministic mode).
+  const View1<index_t>& overflow() const { return m_overflow; }
+  /// Ends a block for all gradients, of which no part was taken yet.
+  void end_block();
   /// Gradients from `offset` on (in the flat buffer) will not change any more in this step.
   void complete_from(index_t offset);
   /// Collective, on every rank of the run, also after an error of its own. True if all went well;
@@ -43,7 +48,8 @@ class GradientSum {
   std::optional<GradientBuckets<float>> m_buckets;
   // Deterministic mode only.
   std::optional<GradientBuckets<index_t>> m_fixed_buckets;
-  View1<index_t> m_fixed, m_overflow;
+  std::optional<FixedPointGradients> m_fixed;
+  View1<index_t> m_overflow;
 };
 
 }  // namespace elastic

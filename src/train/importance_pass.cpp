@@ -52,8 +52,8 @@ void ImportancePass::for_each_batch(const Body& body) {
                            ? 1
                            : std::min(m_config.parallel.micro_batch_size, m_config.rank.samples);
   all_ranks_agree(m_grid.world, [&] {
-    for (index_t b = m_grid.data.rank(); b * size < m_config.rank.samples;
-         b += m_grid.data.size()) {
+    for (index_t b = m_grid.data_context.rank(); b * size < m_config.rank.samples;
+         b += m_grid.data_context.size()) {
       const Arena::Scope scope(m_arena);
       const index_t count = std::min(size, m_config.rank.samples - b * size);
       m_batch.set(m_exec,
@@ -83,9 +83,9 @@ ImportanceScores ImportancePass::width_scores(const LanguageModel<float>& parent
     hidden.end_batch();
     for (auto& layer : layers) layer.end_batch();
   });
-  ImportanceScores scores{.hidden = hidden.total(m_grid.data), .layers = {}};
+  ImportanceScores scores{.hidden = hidden.total(m_grid.data_context), .layers = {}};
   for (std::size_t l = 0; l < layers.size(); ++l) {
-    const auto mine = layers[l].total(m_grid.data);
+    const auto mine = layers[l].total(m_grid.data_context);
     auto whole = gather_shards<double>(
         m_grid.tensor,
         {.columns = shape.layers[l].inner(), .column_unit = shape.layers[l].head_channels},
@@ -118,7 +118,7 @@ double ImportancePass::logit_error(const LanguageModel<float>& parent, const Sub
       sums[1] += on_grid(kernels::sum<float>(m_exec, norm), 16);
     }
   });
-  all_reduce_sum(m_grid.data, sums);
+  all_reduce_sum(m_grid.data_context, sums);
   return sums[0] / sums[1];
 }
 

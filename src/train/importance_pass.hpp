@@ -24,7 +24,8 @@ class ImportancePass {
   std::vector<index_t> drop_order(const LanguageModel<float>& parent, index_t count);
   /// sum (logits_full - logits_of(spec))^2 / sum logits_full^2 over the calibration data.
   double logit_error(const LanguageModel<float>& parent, const SubmodelSpec& spec);
-  /// body(context) for this replica's calibration batches; single sequences in deterministic mode.
+  /// body(context) for this rank's calibration batches of whole sequences; single sequences in
+  /// deterministic mode.
   template <class Body>
   void for_each_batch(const Body& body);
 

@@ -53,9 +53,10 @@ LayerElements mamba_elements(const ModelShape& shape, const LayerShape& layer, T
   const index_t after_scan =
       n * (inner + 2 * state) +
       kernels::causal_conv1d_workspace_size(n, std::max(inner, state), shape.mamba_d_conv);
-  const index_t backward = n * (4 * inner + 2 * state + layer.width) +
-                           kernels::gated_rmsnorm_workspace_size(n, inner, layer.num_groups) +
-                           std::max(kernels::ssd_workspace_size(scan), after_scan);
+  const index_t output =
+      n * inner + kernels::gated_rmsnorm_workspace_size(n, inner, layer.num_groups);
+  const index_t backward = n * (3 * inner + 2 * state + layer.width) +
+                           std::max({output, kernels::ssd_workspace_size(scan), after_scan});
   return {static_cast<double>(forward), static_cast<double>(backward)};
 }
 

@@ -46,6 +46,25 @@ void check_stage(DeckReport& report, const std::string& block, const StageConfig
     report.add(block, "budgets_per_micro_batch", fmt::format("there are only {} budgets", budgets));
 }
 
+/// Sequences are cut into equal spans, in which a convolution sees no further than the neighbour.
+void check_spans(DeckReport& report, const std::string& block, const StageConfig& stage,
+                 const RunConfig& config) {
+  const index_t ranks = config.parallel.context_parallel_size, halo = config.model.mamba_d_conv - 1;
+  const bool deterministic = config.job.deterministic;
+  if (!deterministic && ranks == 1) return;
+  const index_t spans = deterministic ? sum_classes : 2 * ranks,
+                least = spans * std::max<index_t>(halo, 1);
+  if (stage.seq_length % spans == 0 && stage.seq_length >= least) return;
+  const index_t nearest = std::max(least, (stage.seq_length + spans / 2) / spans * spans);
+  report.add(block, "seq_length",
+             fmt::format("expected a multiple of {}, at least {}, since {}; the nearest is {}",
+                         spans, least,
+                         deterministic ? "<job>/deterministic cuts sequences into 8 spans"
+                                       : "<parallel>/context_parallel_size cuts sequences into "
+                                         "two spans for each rank",
+                         nearest));
+}
+
 /// Tokens that a source can draw; 0: as many as the deck says.
 index_t vocabulary_of(SourceKind source) {
   switch (source) {
@@ -130,6 +149,9 @@ void check_parallel(DeckReport& report, const RunConfig& config) {
                  fmt::format("must divide {} = {}; the nearest valid size is {}", what, groups,
                              std::gcd(groups, size)));
   };
+  if (config.job.deterministic && sum_classes % config.parallel.context_parallel_size != 0)
+    report.add("parallel", "context_parallel_size",
+               "expected 1, 2, 4 or 8 with <job>/deterministic = true");
   check("<mamba>/num_groups", config.model.mamba_num_groups, LayerKind::mamba);
   check("<attention>/num_query_groups", config.model.num_query_groups, LayerKind::attention);
   if (config.job.deterministic && sum_classes % size != 0)
@@ -150,9 +172,14 @@ void check_all(DeckReport& report, const RunConfig& config) {
     report_failure(report, "job", "walltime", [&] { parse_wall_time(config.job.walltime); });
   check_data(report, config.data);
   check_elastic(report, config.elastic);
-  if (config.job.has(Phase::pretrain))
+  if (config.job.has(Phase::pretrain)) {
     check_stage(report, "pretrain", config.pretrain, config, false);
-  for (const auto& stage : config.stages) check_stage(report, stage.name, stage, config, true);
+    check_spans(report, "pretrain", config.pretrain, config);
+  }
+  for (const auto& stage : config.stages) {
+    check_stage(report, stage.name, stage, config, true);
+    check_spans(report, stage.name, stage, config);
+  }
   const ModelConfig& m = config.model;
   if (m.mamba_num_heads % m.mamba_num_groups != 0)
     report.add("mamba", "num_groups", fmt::format("must divide num_heads = {}", m.mamba_num_heads));
@@ -168,7 +195,8 @@ void check_all(DeckReport& report, const RunConfig& config) {
 }  // namespace
 
 ParallelSizes parallel_sizes(const RunConfig& config) {
-  return {.tensor = static_cast<int>(config.parallel.tensor_parallel_size), .context = 1};
+  return {.tensor = static_cast<int>(config.parallel.tensor_parallel_size),
+          .context = static_cast<int>(config.parallel.context_parallel_size)};
 }
 
 const char* phase_name(Phase phase) {

@@ -87,7 +87,7 @@ struct DistillConfig {
 };
 
 struct ParallelConfig {
-  index_t tensor_parallel_size = 1;
+  index_t tensor_parallel_size = 1, context_parallel_size = 1;
   bool sequence_parallel = false;
   index_t micro_batch_size = 8;  // sequences per forward pass
   bool recompute = false;

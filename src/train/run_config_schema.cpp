@@ -306,6 +306,14 @@ void bind_machinery(Schema& schema, RunConfig& config) {
              .help = "Ranks that share one model: each holds some of the groups of every mixer, of "
                      "the neurons and of the words. Divides the ranks of the run, Mamba's groups "
                      "and the query groups; the other ranks are data-parallel replicas."})
+      .bind("context_parallel_size", &config.parallel.context_parallel_size,
+            {.unit = "ranks",
+             .range = kCount,
+             .help = "Ranks that share the tokens of each training sequence, for long sequences: "
+                     "each holds two spans of it. tensor_parallel_size * context_parallel_size "
+                     "divides the ranks of the run. Every seq_length of training is a multiple of "
+                     "2 * context_parallel_size; of 8 with <job>/deterministic = true, where the "
+                     "size is 1, 2, 4 or 8."})
       .bind(
           "sequence_parallel", &config.parallel.sequence_parallel,
           {.help = "Of a tensor-parallel group, each rank keeps the norms and the residual stream "

@@ -66,21 +66,36 @@ std::unique_ptr<TokenSource> make_source(const RunConfig& config, std::uint64_t 
 void DeviceBatch::set(const ExecutionSpace& exec, const Batch& batch) {
   m_batch = batch.batch;
   m_seq_length = batch.seq_length;
-  m_num_tokens = batch.batch * batch.seq_length;
+  if (m_spans) {
+    m_batch *= m_spans->num_here();
+    m_seq_length /= m_spans->dealing().num_spans;
+    m_spans->set_segments(exec, batch.batch, batch.segment);
+  } else {
+    upload(exec, batch.segment, m_segment);
+  }
+  m_num_tokens = m_batch * m_seq_length;
   m_weight_sum = std::accumulate(batch.weight.begin(), batch.weight.end(), 0.0);
-  upload(exec, batch.tokens, m_tokens);
-  upload(exec, batch.targets, m_targets);
-  upload(exec, batch.segment, m_segment);
-  upload(exec, batch.weight, m_weight);
+  const auto upload_rows = [&](const auto& whole, auto& to) {
+    if (!m_spans) return upload(exec, whole, to);
+    upload(exec, m_spans->rows_here(whole, batch.batch), to);
+    fence(exec, "elastic::rows_uploaded");  // they end here
+  };
+  upload_rows(batch.tokens, m_tokens);
+  upload_rows(batch.targets, m_targets);
+  upload_rows(batch.weight, m_weight);
   fence(exec, "elastic::batch_uploaded");
 }
 
 LayerContext DeviceBatch::context(const ExecutionSpace& exec, Arena& arena) const {
-  return {.exec = exec,
-          .arena = &arena,
-          .batch = m_batch,
-          .seq_length = m_seq_length,
-          .segment = prefix(m_segment, m_num_tokens)};
+  LayerContext context{
+      .exec = exec, .arena = &arena, .batch = m_batch, .seq_length = m_seq_length, .segment = {}};
+  if (m_spans) {
+    context.segment = m_spans->segment();
+    context.spans = &*m_spans;
+  } else {
+    context.segment = prefix(m_segment, m_num_tokens);
+  }
+  return context;
 }
 
 }  // namespace elastic

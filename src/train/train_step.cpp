@@ -38,11 +38,24 @@ std::string first_bad_gradient(const ParameterStore<float>& parameters) {
   }
   return {};
 }
+
+/// How sequences are cut up; nothing where they stay whole.
+std::optional<Spans> spans_of(const ProcessGrid& grid, const RunConfig& config) {
+  const Shard rank{grid.context.rank(), grid.context.size()};
+  const index_t halo = config.model.mamba_d_conv - 1;
+  if (config.job.deterministic) return Spans(grid.context, SpanDealing::fixed(rank), halo);
+  if (rank.size > 1) return Spans(grid.context, SpanDealing::balanced(rank), halo);
+  return std::nullopt;
+}
 }  // namespace
 
 TrainStep::TrainStep(const ProcessGrid& grid, const RunConfig& config, const Curriculum& curriculum,
                      Arena& arena)
-    : m_grid(grid), m_config(config), m_curriculum(curriculum), m_arena(arena) {}
+    : m_grid(grid),
+      m_config(config),
+      m_curriculum(curriculum),
+      m_arena(arena),
+      m_batch(spans_of(grid, config)) {}
 
 const TokenSource& TrainStep::source_of(const Stage& stage) {
   if (!m_source || m_source_stream != stage.stream) {
@@ -75,9 +88,15 @@ std::vector<std::size_t> TrainStep::budgets_of(const Stage& stage, index_t step,
   return drawn;
 }
 
-void TrainStep::train_parent(TrainState& state, const Batch& batch, bool last, TrainSums& sums) {
+LayerContext TrainStep::context() {
+  auto context = m_batch.context(m_exec, m_arena);
+  if (m_blocks) context.sums = &*m_blocks;
+  return context;
+}
+
+void TrainStep::train_parent(TrainState& state, bool last, TrainSums& sums) {
   const Arena::Scope scope(m_arena);
-  const auto context = m_batch.context(m_exec, m_arena);
+  const auto context = this->context();
   const auto& model = *state.model;
   const auto widths = model.full_widths();
   auto pass = model.make_pass(keep_mode(m_config));
@@ -85,7 +104,7 @@ void TrainStep::train_parent(TrainState& state, const Batch& batch, bool last, T
     const Region region("forward");
     model.forward(context, widths, m_batch.tokens(), pass);
   }
-  const auto dhidden = m_arena.matrix<float>(batch.batch * batch.seq_length, widths.hidden);
+  const auto dhidden = m_arena.matrix<float>(context.num_tokens(), widths.hidden);
   {
     const Region region("loss");
     sums.loss() += differentiate_losses<float>(context, model, pass.hidden, m_batch.targets(), {},
@@ -94,7 +113,18 @@ void TrainStep::train_parent(TrainState& state, const Batch& batch, bool last, T
   }
   const Region region("backward");
   model.backward(context, widths, m_batch.tokens(), pass, dhidden, completion(last));
-  sums.weight() += m_batch.weight_sum();
+  if (m_grid.context.is_root()) sums.weight() += m_batch.weight_sum();
+}
+
+void TrainStep::sum_mask_gradients(const SoftWidths<float>& soft_widths, bool tokens_shared_out) {
+  const auto sum = [&](const auto& gradients) {
+    all_reduce_sum(m_grid.context, gradients);
+    if (tokens_shared_out)
+      all_reduce_sum(m_grid.tensor, prefix(gradients, soft_widths.num_shared_gradients()));
+  };
+  if (!m_mask_gradients) return sum(soft_widths.gradients());
+  sum(m_mask_gradients->sums());
+  m_mask_gradients->finish();
 }
 
 void TrainStep::train_budget(TrainState& state, std::size_t budget, std::uint64_t stream,
@@ -104,11 +134,11 @@ void TrainStep::train_budget(TrainState& state, std::size_t budget, std::uint64_
   ElasticState& elastic = *state.elastic;
   const auto& model = *state.model;
   const double fraction = m_config.elastic.budgets[budget], tokens = m_batch.weight_sum();
-  const auto context = m_batch.context(m_exec, m_arena);
+  const auto context = this->context();
 
   const Probabilities pi = elastic.router->forward(m_exec, fraction, temperature, stream);
   const auto& widths = elastic.soft_widths->set(m_exec, pi);
-  const TensorParallel& parallel = model.parallel();
+  if (m_mask_gradients) m_mask_gradients->begin();
   auto pass = model.make_pass(keep_mode(m_config));
   {
     const Region region("forward");
@@ -125,9 +155,13 @@ void TrainStep::train_budget(TrainState& state, std::size_t budget, std::uint64_
     const Region region("backward");
     model.backward(context, widths, m_batch.tokens(), pass, dhidden, completion(last));
   }
+  sums.of(budget, TrainSums::kl) += losses.kl;
+  sums.of(budget, TrainSums::cross_entropy) += losses.cross_entropy;
   const Region region("router");
-  Probabilities dpi = elastic.soft_widths->gradient(m_exec, parallel.sequence_parallel());
+  sum_mask_gradients(*elastic.soft_widths, model.parallel().sequence_parallel());
+  Probabilities dpi = elastic.soft_widths->gradient(m_exec);
   for (auto& decision : dpi) all_reduce_sum(m_grid.tensor, decision);
+  if (!m_grid.context.is_root()) return;  // what follows is about whole sequences
   const BudgetLoss cost = budget_loss(model.shape(), elastic.space, elastic.decisions, pi, fraction,
                                       m_config.elastic.loss);
   for (std::size_t d = 0; d < dpi.size(); ++d)
@@ -136,12 +170,7 @@ void TrainStep::train_budget(TrainState& state, std::size_t budget, std::uint64_
   elastic.router->backward(m_exec, dpi);
 
   sums.weight() += tokens;
-  sums.loss() += m_config.distill.distillation_weight * losses.kl +
-                 m_config.distill.cross_entropy_weight * losses.cross_entropy +
-                 m_config.elastic.weight * tokens * cost.value;
   sums.of(budget, TrainSums::tokens) += tokens;
-  sums.of(budget, TrainSums::kl) += losses.kl;
-  sums.of(budget, TrainSums::cross_entropy) += losses.cross_entropy;
   sums.of(budget, TrainSums::budget_loss) += tokens * cost.value;
   sums.of(budget, TrainSums::relative_cost) += tokens * cost.relative_cost;
 }
@@ -155,8 +184,7 @@ void TrainStep::train_elastic(TrainState& state, const Stage& stage, index_t mic
   TeacherStates<float> states;
   if (m_config.distill.distillation_weight != 0) {
     const Region region("teacher");
-    teacher.forward(m_batch.context(m_exec, m_arena), teacher.full_widths(), m_batch.tokens(),
-                    pass);
+    teacher.forward(context(), teacher.full_widths(), m_batch.tokens(), pass);
     states = {.model = &teacher, .hidden = pass.hidden};
   }
   const auto temperature = m_config.router.schedule.at(m_curriculum.router_progress(step));
@@ -180,7 +208,11 @@ GradientsComplete TrainStep::completion(bool last) {
 /// Sums over ranks. Every rank of the run takes part, also after an error of its own.
 void TrainStep::reduce(const Stage& stage, TrainSums& sums) {
   const Region region("all_reduce");
-  sums.reduce(m_grid.data);
+  sums.reduce(m_grid.data_context);
+  for (std::size_t b = 0; stage.elastic && b < m_config.elastic.budgets.size(); ++b)
+    sums.loss() += m_config.distill.distillation_weight * sums.of(b, TrainSums::kl) +
+                   m_config.distill.cross_entropy_weight * sums.of(b, TrainSums::cross_entropy) +
+                   m_config.elastic.weight * sums.of(b, TrainSums::budget_loss);
   m_in_range = m_model_gradients->finish();
   if (stage.elastic) m_in_range = m_router_gradients->finish() && m_in_range;
 }
@@ -268,11 +300,10 @@ void TrainStep::train_micro_batches(TrainState& state, const Stage& stage, Train
     if (stage.elastic)
       train_elastic(state, stage, m, batch, m + replicas >= count, own);
     else
-      train_parent(state, batch, m + replicas >= count, own);
+      train_parent(state, m + replicas >= count, own);
     if (m_config.job.deterministic) own.round();
     sums.add(own);
-    m_model_gradients->end_micro_batch();
-    if (stage.elastic) m_router_gradients->end_micro_batch();
+    if (stage.elastic) m_router_gradients->end_block();
   }
 }
 
@@ -288,6 +319,16 @@ void TrainStep::begin_gradients(const TrainState& state, const Stage& stage) {
   };
   begin(m_model_gradients, state.model->parameters(), state.model->parallel().sequence_parallel());
   if (stage.elastic) begin(m_router_gradients, state.elastic->router->parameters(), false);
+  if (!deterministic) return;
+  std::vector<FixedPointGradients*> buffers{m_model_gradients->fixed_point()};
+  if (stage.elastic) {
+    const auto masks = state.elastic->soft_widths->gradients();
+    if (!m_mask_gradients || !m_mask_gradients->is_of(masks))
+      m_mask_gradients.emplace(masks, kernels::fixed_point_limit(m_grid.world.size()),
+                               m_model_gradients->overflow());
+    buffers.push_back(&*m_mask_gradients);
+  }
+  m_blocks.emplace(buffers);
 }
 
 StepMetrics TrainStep::run(TrainState& state) {

@@ -4,7 +4,8 @@
 // Micro-batch m of a step (m = 0, 1, ... over all replicas) goes to data-parallel rank m %
 // replicas; data, budgets and router noise depend on m only, so that the loss does not depend on
 // the number of ranks. In deterministic mode a micro-batch is one sequence, so that its size in the
-// deck does not matter either.
+// deck does not matter either, and it is cut into the same spans (layers/spans.hpp) for any number
+// of ranks. The ranks of a context-parallel group hold spans of the same sequences.
 #pragma once
 #include "comm/process_grid.hpp"
 #include "train/curriculum.hpp"
@@ -40,12 +41,16 @@ class TrainStep {
   void begin_gradients(const TrainState& state, const Stage& stage);
   void train_micro_batches(TrainState& state, const Stage& stage, TrainSums& sums);
   /// `last`: this is the last pass of this rank in this step.
-  void train_parent(TrainState& state, const Batch& batch, bool last, TrainSums& sums);
+  void train_parent(TrainState& state, bool last, TrainSums& sums);
   void train_elastic(TrainState& state, const Stage& stage, index_t micro_batch, const Batch& batch,
                      bool last, TrainSums& sums);
   void train_budget(TrainState& state, std::size_t budget, std::uint64_t stream,
                     const RouterTemperature& temperature, const TeacherStates<float>& teacher,
                     bool last, TrainSums& sums);
+  LayerContext context();
+  /// Over the ranks that hold other tokens of the micro-batch: spans, and, of what is the same on
+  /// tensor-parallel ranks, tokens of the residual stream.
+  void sum_mask_gradients(const SoftWidths<float>& soft_widths, bool tokens_shared_out);
   GradientsComplete completion(bool last);
   void reduce(const Stage& stage, TrainSums& sums);
   std::vector<View1<const float>> counted_gradients(const TrainState& state,
@@ -63,6 +68,8 @@ class TrainStep {
   std::unique_ptr<TokenSource> m_source;
   std::uint64_t m_source_stream = 0;
   std::optional<GradientSum> m_model_gradients, m_router_gradients;
+  std::optional<FixedPointGradients> m_mask_gradients;  // deterministic mode
+  std::optional<BlockGradients> m_blocks;               // deterministic mode
   bool m_in_range = true;  // of the fixed-point sums of deterministic mode
 };
 

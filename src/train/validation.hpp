@@ -13,7 +13,7 @@ struct ValidationResult {
 
 class Validation {
  public:
-  /// `comm`: the data-parallel replicas, which share out sequences and problems.
+  /// `comm`: the ranks with the same parameters, which share out whole sequences and problems.
   Validation(const Communicator& comm, const RunConfig& config, Arena& arena);
   /// Means over the deck's held-out sequences, which are shared out over the ranks.
   ValidationResult losses(const LanguageModel<float>& model, const SubmodelSpec& spec,

@@ -5,35 +5,10 @@
 
 #include "comm/collectives.hpp"
 #include "kernels/gemm.hpp"
-#include "unit_tests/model/model_problem.hpp"
+#include "unit_tests/model/wide_model.hpp"
 
 namespace elastic::test {
 namespace {
-
-/// Four groups of everything, odd vocabulary, FFN widths that no number of ranks divides.
-ModelShape wide_parent() {
-  auto shape = smooth(make_shape("M-*M-", 12, {LayerKind::mamba, 8, 4, 4},
-                                 {LayerKind::attention, 8, 3, 4}, {LayerKind::mlp, 11}));
-  shape.vocab_size = 51;
-  return shape;
-}
-ElasticSpace wide_space() {
-  ElasticSpace space = rigid_space(wide_parent());
-  space.hidden.widths = {12, 9, 5};
-  space.mamba_heads = {{8, 4}, true};
-  space.mamba_head_channels = {{4, 3}, false};
-  space.attention_heads = {{8, 4}, false};
-  space.ffn = {{11, 7, 2}, true};
-  space.depth.widths = {0, 1, 2};
-  space.drop_order = {3, 1, 2, 4, 0};
-  return space;
-}
-SubmodelSpec narrow_spec_of_wide() {
-  auto spec = full_spec(wide_parent());
-  spec.hidden_size = 9;
-  spec.layers = {{4, 3, true}, {7, 1, true}, {4, 3, true}, {8, 4, false}, {5, 1, true}};
-  return spec;
-}
 
 /// The same problem on all ranks together and on this rank alone.
 template <class S>
@@ -120,19 +95,13 @@ void check_choices(bool deterministic, bool sequence_parallel, double tol) {
   const auto space = wide_space();
   SoftWidths<S> together(wide_parent(), space, 1e-3, pair.together->model.shard()),
       alone(wide_parent(), space);
-  Draw draw(77);
-  Probabilities pi;
-  for (const auto& decision : together.decisions()) {
-    double sum = 0;
-    pi.emplace_back();
-    for (std::size_t i = 0; i < decision.widths.size(); ++i)
-      sum += pi.back().emplace_back(0.1 + draw.uniform());
-    for (double& p : pi.back()) p /= sum;
-  }
+  const Probabilities pi = random_probabilities(together.decisions());
   pair.together->differentiate(together.set({}, pi));
   pair.alone->differentiate(alone.set({}, pi));
   pair.expect_same_gradients(tol);
-  auto dpi = together.gradient({}, sequence_parallel);
+  if (sequence_parallel)
+    all_reduce_sum(pair.group(), prefix(together.gradients(), together.num_shared_gradients()));
+  auto dpi = together.gradient({});
   const auto expected = alone.gradient({});
   for (std::size_t d = 0; d < dpi.size(); ++d) {
     all_reduce_sum(pair.group(), dpi[d]);

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// States of the Mamba-2 mixer along the chunks of a sequence, and from span to span where rows are
+// spans: all spans at once, or one after the other where the bits must not depend on ranks.
+#include "layers/mamba_mixer.hpp"
+
+namespace elastic {
+using kernels::Direction;
+
+template <class S>
+void MambaMixer<S>::pass_states(const LayerContext& context, const LayerActive<S>& active,
+                                const MambaSaved& saved) const {
+  const auto pass = [&](const Block& block) {
+    kernels::ssd_forward_passing<S>(context.exec, scan_shape(context, active, block),
+                                    scan_inputs(context, active, saved, block),
+                                    scan_saved(saved.scan, block));
+  };
+  if (!context.spans) return pass({});
+  if (context.spans->dealing().in_turn)
+    return context.spans->carry_in_turn(Direction::forward, saved.incoming, saved.scan.final_state,
+                                        pass);
+  {
+    const Arena::Scope scope(*context.arena);
+    const index_t states = saved.incoming.extent_int(0);
+    const auto total = context.arena->matrix<S>(states, saved.incoming.extent_int(1));
+    const auto decay = context.arena->vector<S>(states);
+    kernels::ssd_forward_total<S>(context.exec, scan_shape(context, active),
+                                  scan_inputs(context, active, saved), saved.scan, total, decay);
+    context.spans->carry(*context.arena, Direction::forward, total, decay, saved.incoming);
+  }
+  pass({});
+}
+
+template <class S>
+View2<S> MambaMixer<S>::pass_state_gradients(const LayerContext& context,
+                                             const LayerActive<S>& active, const MambaSaved& saved,
+                                             const View1<S>& workspace) const {
+  Arena& arena = *context.arena;
+  View2<S> dfinal, dincoming;
+  // Workspaces are those of the blocks, which are spans where these are passed one by one.
+  const auto pass = [&](const Block& block) {
+    kernels::SsdGradients<S> gradients;
+    gradients.dfinal_state = block.of(dfinal);
+    gradients.dincoming_state = block.of(dincoming);
+    kernels::ssd_backward_passing<S>(context.exec, scan_shape(context, active, block),
+                                     scan_inputs(context, active, saved, block),
+                                     scan_saved(saved.scan, block), gradients, block.of(workspace));
+  };
+  if (!context.spans) {
+    pass({});
+    return dfinal;
+  }
+  const index_t states = saved.incoming.extent_int(0), size = saved.incoming.extent_int(1);
+  dfinal = arena.matrix<S>(states, size);
+  const Arena::Scope scope(arena);
+  dincoming = arena.matrix<S>(states, size);
+  if (context.spans->dealing().in_turn) {
+    context.spans->carry_in_turn(Direction::backward, dfinal, dincoming, pass);
+    return dfinal;
+  }
+  const auto decay = arena.vector<S>(states);
+  kernels::ssd_backward_total<S>(context.exec, scan_shape(context, active),
+                                 scan_inputs(context, active, saved), saved.scan, workspace,
+                                 dincoming, decay);
+  context.spans->carry(arena, Direction::backward, dincoming, decay, dfinal);
+  dincoming = {};
+  pass({});
+  return dfinal;
+}
+
+#define ELASTIC_INSTANTIATE(S)                                                         \
+  template void MambaMixer<S>::pass_states(const LayerContext&, const LayerActive<S>&, \
+                                           const MambaSaved&) const;                   \
+  template View2<S> MambaMixer<S>::pass_state_gradients(                               \
+      const LayerContext&, const LayerActive<S>&, const MambaSaved&, const View1<S>&) const;
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
+
+}  // namespace elastic

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Deterministic mode: gradients that were summed in fp32 over one block of tokens
+// (layers/blocks.hpp), rounded to multiples of 2^-40 and added as integers
+// (kernels/fixed_point.hpp). Neither the order of the blocks nor how they are dealt out to ranks
+// changes a bit.
+#pragma once
+#include "kernels/fixed_point.hpp"
+#include "layers/blocks.hpp"
+
+namespace elastic {
+
+/// The sums of one flat buffer of gradients.
+class FixedPointGradients {
+ public:
+  /// `overflow` [1] becomes 1 if a sum leaves its range or a term is not finite; `limit`: see
+  /// kernels/fixed_point.hpp.
+  FixedPointGradients(const View1<float>& gradients, double limit, const View1<index_t>& overflow);
+  /// Gradients and sums start at zero.
+  void begin();
+  bool is_of(const View1<float>& gradients) const { return m_gradients.data() == gradients.data(); }
+  bool holds(const View1<float>& part) const;
+  /// Adds a part of the gradients and sets it to zero.
+  void take(const View1<float>& part);
+  /// To be summed over ranks.
+  const View1<index_t>& sums() const { return m_sums; }
+  /// The gradients are the sums.
+  void finish();
+
+ private:
+  View1<float> m_gradients;
+  double m_limit;
+  View1<index_t> m_overflow, m_sums;
+};
+
+/// Leads what a block gave to the sums of its buffer.
+class BlockGradients final : public BlockSums {
+ public:
+  explicit BlockGradients(std::vector<FixedPointGradients*> buffers)
+      : m_buffers(std::move(buffers)) {}
+  void take(const View1<float>& gradient) override;
+
+ private:
+  std::vector<FixedPointGradients*> m_buffers;
+};
+
+}  // namespace elastic
