@@ -31,8 +31,9 @@ Run::Run(const Communicator& comm, const ResolvedDeck& deck, bool resume)
   return_freed_arrays();
   if (!m_grid.tensor_groups_on_one_node())
     log::warn("a tensor-parallel group spans nodes: its sums go over the network in every layer");
-  all_ranks_agree(
-      comm, [&] { m_validation = std::make_unique<Validation>(m_grid.data_context, m_config, m_arena); });
+  all_ranks_agree(comm, [&] {
+    m_validation = std::make_unique<Validation>(m_grid.data_context, m_config, m_arena);
+  });
   require_reachable_budgets(elastic_space(m_config, m_state.model->shape()));
   if (resume)
     restore();

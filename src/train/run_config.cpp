@@ -157,10 +157,11 @@ void check_parallel(DeckReport& report, const RunConfig& config) {
   if (config.job.deterministic && sum_classes % size != 0)
     report.add("parallel", "tensor_parallel_size",
                "expected 1, 2, 4 or 8 with <job>/deterministic = true");
-  if (config.job.deterministic && config.parallel.sequence_parallel)
+  if (config.job.deterministic && config.parallel.sequence_parallel &&
+      sum_classes % (size * config.parallel.context_parallel_size) != 0)
     report.add("parallel", "sequence_parallel",
-               "regroups the sums over tokens, which <job>/deterministic = true keeps for every "
-               "layout; choose one of the two");
+               "expected tensor_parallel_size * context_parallel_size = 1, 2, 4 or 8 with "
+               "<job>/deterministic = true, where sequences have 8 spans");
   if (config.parallel.sequence_parallel && size == 1)
     report.add("parallel", "sequence_parallel",
                "shares tokens out among the ranks of tensor_parallel_size, which is 1");

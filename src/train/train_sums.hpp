@@ -14,7 +14,7 @@ class TrainSums {
   explicit TrainSums(std::size_t budgets) : m_numbers(2 + 5 * budgets, 0.0) {}
 
   double& weight() { return m_numbers[0]; }  ///< tokens that count, once per budget trained on them
-  double& loss() { return m_numbers[1]; }  ///< total; of elastic training, a sum over the budgets
+  double& loss() { return m_numbers[1]; }    ///< total; of elastic training, a sum over the budgets
   double& of(std::size_t budget, Column column) { return m_numbers[2 + 5 * budget + column]; }
 
   /// Adds what `other` counted.

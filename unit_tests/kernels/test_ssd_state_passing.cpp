@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Step 3 of the chunked scan by hand, and its transpose.
+#include "kernels/ssd_span_passing.hpp"
 #include "kernels/ssd_state_passing.hpp"
 
 #include "unit_tests/kernels/ssd_problem.hpp"
@@ -38,5 +39,36 @@ TEST(SsdStatePassing, backward_is_the_transpose) {
     EXPECT_NEAR(dot(S, w), dot(Z, dZ), 1e-10);
     EXPECT_NE(dot(S, w), 0);
   }
+}
+TEST(SsdSpanPassing, carries_states_over_spans_in_any_places) {
+  const auto states_in = [](double scale) {
+    return to_device(std::vector<double>{scale * 3, scale * 1, scale * 2}, 3, 1);
+  };
+  const auto places = to_device(std::vector<index_t>{1, 2, 0});  // totals 1, 2, 3 in order
+  const auto decay = to_device(std::vector<double>{0.125, 0.5, 0.25});
+  const auto forward = states_in(1), backward = states_in(1);
+  kernels::ssd_span_passing<double>({}, kernels::Direction::forward, places, decay, forward);
+  EXPECT_TRUE(near(forward, std::vector<double>{2.25, 0, 1}, 1e-15));
+  kernels::ssd_span_passing<double>({}, kernels::Direction::backward, places, decay, backward);
+  EXPECT_TRUE(near(backward, std::vector<double>{0, 2.75, 3}, 1e-15));
+}
+
+TEST(SsdSpanPassing, rows_are_independent) {
+  const index_t spans = 3, rows_of_span = 4, columns = 600;
+  const auto places = to_device(std::vector<index_t>{2, 0, 1});
+  const auto decay = random_vector<double>(spans * rows_of_span, 8);
+  const auto states = random_matrix<double>(spans * rows_of_span, columns, 9), all = clone(states);
+  kernels::ssd_span_passing<double>({}, kernels::Direction::forward, places, decay, all);
+  const auto h_all = to_host(all), h_total = to_host(states), h_decay = to_host(decay);
+  const auto h_places = to_host(places);
+  for (index_t row = 0; row < rows_of_span; ++row)
+    for (index_t e = 0; e < columns; ++e) {
+      double carried = 0;
+      for (index_t i = 0; i < spans; ++i) {
+        const index_t at = h_places[i] * rows_of_span + row;
+        ASSERT_NEAR(h_all[at * columns + e], carried, 1e-14);
+        carried = h_decay[at] * carried + h_total[at * columns + e];
+      }
+    }
 }
 }  // namespace

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# The course of a run does not depend on how the model is spread over ranks: to the bit in deterministic mode, and a
-# checkpoint of one layout goes on in any other; within rounding in fast mode. Impossible layouts are refused.
+# The course of a run does not depend on how model and sequences are spread over ranks: to the bit in deterministic mode,
+# and a checkpoint of one layout goes on in any other; within rounding in fast mode. Impossible layouts are refused.
 from run_support import STOPPED, RunTest, main
 
 WIDE = ["mamba/num_groups=4", "mamba/num_heads=8", "attention/num_heads=8", "attention/num_query_groups=4",
@@ -15,6 +15,10 @@ def tensor(size):
     return f"parallel/tensor_parallel_size={size}"
 
 
+def context(size):
+    return f"parallel/context_parallel_size={size}"
+
+
 class Deterministic(RunTest):
     @classmethod
     def setUpClass(cls):
@@ -22,10 +26,18 @@ class Deterministic(RunTest):
         cls.run_deck("whole", *EXACT, ranks=1)
 
     def test_every_layout_gives_the_same_bits(self):
-        for ranks, size in ((2, 1), (2, 2), (4, 1), (4, 2), (4, 4), (8, 4)):
-            name = f"{ranks}_ranks_{size}_tensor"
+        sizes = (1, 2, 4)
+        for t, c, d in ((t, c, d) for t in sizes for c in sizes for d in sizes if 1 < t * c * d <= 8):
+            name = f"{t}_tensor_{c}_context_{d}_data"
             with self.subTest(name):
-                self.run_deck(name, *EXACT, tensor(size), ranks=ranks)
+                self.run_deck(name, *EXACT, tensor(t), context(c), ranks=t * c * d)
+                self.assert_same_course("whole", name)
+
+    def test_tokens_of_the_residual_stream_shared_out(self):
+        for t, c in ((2, 1), (2, 2)):
+            name = f"sequence_{t}_{c}"
+            with self.subTest(name):
+                self.run_deck(name, *EXACT, tensor(t), context(c), "parallel/sequence_parallel=true", ranks=t * c)
                 self.assert_same_course("whole", name)
 
     def test_micro_batches_of_any_size(self):
@@ -35,19 +47,19 @@ class Deterministic(RunTest):
             self.assert_same_course("whole", name)
 
     def test_recomputation(self):
-        self.run_deck("recomputed", *EXACT, tensor(2), "parallel/recompute=true")
+        self.run_deck("recomputed", *EXACT, context(2), "parallel/recompute=true")
         self.assert_same_course("whole", "recomputed")
 
     def test_a_checkpoint_of_any_layout_goes_on_in_any_other(self):
-        layouts = ((1, 1), (4, 1), (4, 2), (4, 4))
+        layouts = ((1, 1, 1), (4, 1, 1), (4, 2, 1), (4, 4, 1), (4, 2, 2))
         for step in (3, 8):  # in pretraining, in an elastic stage
-            for i, (ranks, size) in enumerate(layouts):
-                name = f"from_{ranks}_{size}_at_{step}"
-                to_ranks, to_size = layouts[(i + step) % len(layouts)]
+            for i, (ranks, t, c) in enumerate(layouts):
+                name = f"from_{ranks}_{t}_{c}_at_{step}"
+                to_ranks, to_t, to_c = layouts[(i + step) % len(layouts)]
                 with self.subTest(name):
-                    self.run_deck(name, *EXACT, tensor(size), f"job/stop_after_step={step}", ranks=ranks,
+                    self.run_deck(name, *EXACT, tensor(t), context(c), f"job/stop_after_step={step}", ranks=ranks,
                                   code=STOPPED)
-                    self.run_deck(name, "--resume", *EXACT, tensor(to_size), ranks=to_ranks)
+                    self.run_deck(name, "--resume", *EXACT, tensor(to_t), context(to_c), ranks=to_ranks)
                     self.assert_same_course("whole", name)
 
 
@@ -56,7 +68,8 @@ class Fast(RunTest):
         self.run_deck("whole", *SHORT, ranks=1)
         expected = self.rows("whole")
         for name, arguments in (("tensor", [tensor(2)]),
-                                ("sequence", [tensor(2), "parallel/sequence_parallel=true"])):
+                                ("sequence", [tensor(2), "parallel/sequence_parallel=true"]),
+                                ("context", [context(2)])):
             self.run_deck(name, *SHORT, *arguments)
             for got, row in zip(self.rows(name), expected, strict=True):
                 for column in ("loss", "gradient_norm"):
@@ -81,8 +94,16 @@ class Refused(RunTest):
     def test_tokens_shared_out_among_one(self):
         self.assertIn("tensor_parallel_size", self.refused(2, *SHORT, "parallel/sequence_parallel=true"))
 
-    def test_tokens_shared_out_in_deterministic_mode(self):
-        self.assertIn("deterministic", self.refused(2, *EXACT, tensor(2), "parallel/sequence_parallel=true"))
+    def test_spans_that_deterministic_mode_does_not_have(self):
+        self.assertIn("1, 2, 4 or 8", self.refused(3, *EXACT, context(3)))
+        self.assertIn("8 spans", self.refused(2, *EXACT, tensor(4), context(4), "parallel/sequence_parallel=true"))
+
+    def test_sequences_that_cannot_be_cut_into_spans(self):
+        message = self.refused(2, *SHORT, context(2), "stage2/seq_length=90")
+        self.assertIn("<stage2>", message)
+        self.assertIn("multiple of 4", message)
+        self.assertIn("nearest is 92", message)
+        self.assertIn("at least 24", self.refused(1, *EXACT, "pretrain/seq_length=16"))
 
 
 if __name__ == "__main__":
