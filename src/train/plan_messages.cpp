@@ -95,6 +95,22 @@ Collectives ContextTraffic::layers(const ModelShape& local, bool backward) const
 Collectives ContextTraffic::forward(const ModelShape& local) const { return layers(local, false); }
 Collectives ContextTraffic::backward(const ModelShape& local) const { return layers(local, true); }
 
+ReplicaTraffic router_traffic(const ModelShape& local, const std::vector<index_t>& choices,
+                              bool sequence_parallel) {
+  const auto padded = [](index_t count) { return (count + 15) / 16 * 16; };  // as SoftWidths
+  // The mask of the stream, the scale of its norm, gates.
+  const index_t shared = padded(local.hidden_size) + (1 + local.num_layers()) * padded(1);
+  index_t masks = shared;
+  for (const auto& layer : local.layers)
+    masks += padded(layer.inner()) + padded(layer.width) + padded(layer.num_groups);
+  ReplicaTraffic all;
+  all.context.all_reduce.add(1, kReal * static_cast<double>(masks));
+  if (sequence_parallel) all.tensor.all_reduce.add(1, kReal * static_cast<double>(shared));
+  for (const index_t count : choices)
+    all.tensor.all_reduce.add(1, sizeof(double) * static_cast<double>(count));
+  return all;
+}
+
 Collectives shared_gradient_traffic(const ModelShape& shape) {
   Collectives all;
   all.all_reduce.add(static_cast<double>(shape.num_layers() + 1),

@@ -87,6 +87,10 @@ struct ReplicaTraffic {
   }
 };
 
+/// After each budget: gradients of the masks, from those who share its tokens, and the router's.
+/// `choices`: widths of each of its decisions.
+ReplicaTraffic router_traffic(const ModelShape& local, const std::vector<index_t>& choices,
+                              bool sequence_parallel);
 /// Once per step with sequence parallelism: gradients of tensors that every rank of the group
 /// holds.
 Collectives shared_gradient_traffic(const ModelShape& shape);

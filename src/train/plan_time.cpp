@@ -140,15 +140,13 @@ void add_budgets(const RunConfig& config, const MicroBatch& batch, const ModelSh
   if (weights.empty()) weights.assign(specs.size(), 1.0);
   const index_t drawn = stage.config.budgets_per_micro_batch;
   const auto draws = expected_draws(weights, drawn);
-  ReplicaTraffic choices;
-  for (const index_t count : elastic.choices)
-    choices.tensor.all_reduce.add(1,
-                                  static_cast<double>(sizeof(double)) * static_cast<double>(count));
+  const ReplicaTraffic router =
+      router_traffic(batch.local(parent), elastic.choices, config.parallel.sequence_parallel);
   std::vector<double> each;
   for (std::size_t b = 0; b < specs.size(); ++b) {
     StepTime own = batch.training(sliced_shape(parent, specs[b]), distills ? &parent : nullptr);
-    own.messages += batch.seconds_of(choices);
-    own.sent.add(1, choices);
+    own.messages += batch.seconds_of(router);
+    own.sent.add(1, router);
     add(step, static_cast<double>(batches) * draws[b], own);
     each.push_back(own.total());
   }

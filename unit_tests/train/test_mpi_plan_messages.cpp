@@ -76,22 +76,30 @@ namespace {
 
 void expect_equal(const Traffic& actual, const Traffic& planned, const std::string& what) {
   EXPECT_EQ(actual.calls, planned.calls) << what;
-  EXPECT_NEAR(actual.bytes, planned.bytes, 1e-6 * planned.bytes) << what;
+  // Slices are rounded, masks padded; numbers for the record (TrainSums) are few.
+  EXPECT_NEAR(actual.bytes, planned.bytes, 0.01 * planned.bytes + 200) << what;
 }
 
-/// Runs the first step of a stage and compares.
-void check_step(bool elastic, int tensor_ranks, std::vector<std::string> overrides) {
-  const Communicator world = Communicator::world();
-  overrides.push_back(fmt::format("parallel/tensor_parallel_size={}", tensor_ranks));
-  overrides.push_back("elastic/choice_epsilon=0");  // full widths
+/// One stage: pretraining, or an elastic one with all budgets at full widths.
+RunConfig config_of(bool elastic, const ParallelSizes& sizes, std::vector<std::string> overrides) {
+  overrides.push_back(fmt::format("parallel/tensor_parallel_size={}", sizes.tensor));
+  overrides.push_back(fmt::format("parallel/context_parallel_size={}", sizes.context));
+  overrides.push_back("elastic/choice_epsilon=0");
   overrides.push_back("stage1/budgets_per_micro_batch=3");
   overrides.push_back("stage1/global_batch_size=8");
   overrides.push_back(elastic ? "job/phases=rank,elastic" : "job/phases=pretrain");
   if (elastic) overrides.push_back("job/parent=p.h5");
+  return small_deck(overrides).config;
+}
+
+/// Runs the first step and compares.
+void check_step(bool elastic, const ParallelSizes& sizes,
+                const std::vector<std::string>& overrides = {}) {
+  const Communicator world = Communicator::world();
   const std::string name = testing::PrintToString(overrides);
-  const RunConfig config = small_deck(overrides).config;
+  const RunConfig config = config_of(elastic, sizes, overrides);
   const Curriculum curriculum = make_curriculum(config);
-  const ProcessGrid grid(world, {.tensor = tensor_ranks});
+  const ProcessGrid grid(world, sizes);
   TrainState state = make_parent(config, grid, Weights::initial);
   if (elastic) begin_elastic(config, identity_ranking(state.model->shape()), state);
   Arena arena;
@@ -101,7 +109,6 @@ void check_step(bool elastic, int tensor_ranks, std::vector<std::string> overrid
   const Sent actual = sent;
 
   const ModelShape shape = parent_shape(config);
-  const Stage& stage = curriculum.stages[0];
   ElasticPlan plan{.specs = std::vector<SubmodelSpec>(3, full_spec(shape)),
                    .router_parameters = 0,
                    .choices = {}};
@@ -111,52 +118,55 @@ void check_step(bool elastic, int tensor_ranks, std::vector<std::string> overrid
       plan.choices.push_back(static_cast<index_t>(decision.widths.size()));
   }
   const Layout layout = Layout::of(config, world.size());
-  EXPECT_EQ(layout.ranks(), world.size());
-  Collectives planned =
-      step_time(config, machine_for_tests(), shape, stage, plan, plan.specs, layout).sent.tensor;
-  if (tensor_ranks == 1) planned = {};
+  ASSERT_EQ(layout.ranks(), world.size());
+  const ReplicaTraffic inside =
+      step_time(config, machine_for_tests(), shape, curriculum.stages[0], plan, plan.specs, layout)
+          .sent;
+  Collectives planned;
+  if (layout.tensor > 1) planned.add(1, inside.tensor);
+  if (layout.context > 1) planned.add(1, inside.context);
   if (config.parallel.sequence_parallel) planned.add(1, shared_gradient_traffic(shape));
   Traffic direct;
-  const index_t owners = layout.replicas;
-  const auto local = static_cast<index_t>(
-      parameter_count(local_part(shape, tensor_ranks),
-                      expected_widths(full_spec(local_part(shape, tensor_ranks)))));
-  for (const index_t elements : {local, plan.router_parameters}) {
-    if (owners == 1 || elements == 0) continue;
+  const index_t owners = layout.replicas * layout.context;
+  for (const index_t elements :
+       {state.model->parameters().num_elements(), plan.router_parameters}) {
     const OwnerTraffic traffic = owner_traffic(elements, owners);
     planned.all_gather.add(1, traffic.values.all_gather);
     const auto parts = static_cast<double>(owners - 1);
     direct.calls += parts * traffic.gradients.reduce_scatter.calls;
     direct.bytes += parts / static_cast<double>(owners) * traffic.gradients.reduce_scatter.bytes;
   }
-  if (owners > 1)
-    EXPECT_EQ(actual.large.all_reduce.calls, 1) << name;  // TrainSums
-  else
-    expect_equal(actual.large.all_reduce, planned.all_reduce, name);
+  if (owners > 1) planned.all_reduce.calls += 1;  // TrainSums
+  EXPECT_GT(planned.all_reduce.bytes + direct.bytes, 0) << name;
+  expect_equal(actual.large.all_reduce, planned.all_reduce, name);
   expect_equal(actual.large.reduce_scatter, planned.reduce_scatter, name);
   expect_equal(actual.large.all_gather, planned.all_gather, name);
-  EXPECT_EQ(actual.direct.calls, direct.calls) << name;
-  EXPECT_NEAR(actual.direct.bytes, direct.bytes, 0.01 * direct.bytes)
-      << name;  // slices are rounded
-  EXPECT_GT(planned.all_reduce.bytes + direct.bytes, 0) << name;
+  expect_equal(actual.direct, direct, name);
   EXPECT_EQ(actual.small.calls, 2) << name;  // agreement, norm
 }
 
-class PlanMessages : public testing::TestWithParam<bool> {};
+class PlanMessages : public testing::TestWithParam<bool> {
+ protected:
+  const int all = Communicator::world().size();
+};
 
-TEST_P(PlanMessages, Replicas) { check_step(GetParam(), 1, {}); }
-TEST_P(PlanMessages, TensorParallel) { check_step(GetParam(), Communicator::world().size(), {}); }
+TEST_P(PlanMessages, Replicas) { check_step(GetParam(), {}); }
+TEST_P(PlanMessages, TensorParallel) { check_step(GetParam(), {.tensor = all}); }
 TEST_P(PlanMessages, TensorParallelInChunksOfLogits) {
-  check_step(GetParam(), Communicator::world().size(),
+  check_step(GetParam(), {.tensor = all},
              {"parallel/logit_chunk_tokens=40", "distill/cross_entropy_weight=0.5"});
 }
 TEST_P(PlanMessages, Recomputation) {
-  check_step(GetParam(), Communicator::world().size(), {"parallel/recompute=true"});
+  check_step(GetParam(), {.tensor = all}, {"parallel/recompute=true"});
 }
-TEST(PlanMessagesOfPretraining, SequenceParallel) {
-  check_step(false, Communicator::world().size(), {"parallel/sequence_parallel=true"});
-  check_step(false, Communicator::world().size(),
+TEST_P(PlanMessages, SequenceParallel) {
+  check_step(GetParam(), {.tensor = all}, {"parallel/sequence_parallel=true"});
+  check_step(GetParam(), {.tensor = all},
              {"parallel/sequence_parallel=true", "parallel/recompute=true"});
+}
+TEST_P(PlanMessages, ContextParallel) {
+  check_step(GetParam(), {.context = all});
+  check_step(GetParam(), {.context = all}, {"parallel/recompute=true"});
 }
 
 INSTANTIATE_TEST_SUITE_P(PretrainingAndElastic, PlanMessages, testing::Bool(),
