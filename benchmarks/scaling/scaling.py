@@ -7,9 +7,9 @@
 #   scaling.py run build/elastic.x --launcher "srun --mpi=pmix --cpu-bind=cores -n" --ranks 1,2,4,8,16 ...
 #   scaling.py predict build/elastic.x --deck input/nano12b.in --machine machines/h100_fp32.in --layouts 8x1x128,8x1x512
 #
-# Kinds (--kinds): weak, as much work per rank; strong, as much work in all, data-parallel; tensor and sequence, one
-# micro-batch shared out by tensor parallelism, without and with sequence parallelism. Efficiency is relative to the
-# smallest number of ranks of the kind. Arguments of the form block/key=value go to every run.
+# Kinds (--kinds): weak, as much work per rank; strong, as much work in all, data-parallel; tensor, sequence and context, one
+# micro-batch shared out by tensor parallelism without and with sequence parallelism, or by context parallelism. Efficiency is
+# relative to the smallest number of ranks of the kind. Arguments of the form block/key=value go to every run.
 import argparse
 import csv
 import json
@@ -58,24 +58,21 @@ def plan(options, ranks, overrides):
 
 # --- measurement -----------------------------------------------------------------------------------------------------
 def cases(options):
-    """(kind, ranks, tensor, sequences, overrides)"""
+    """(kind, ranks, (tensor, context), sequences, overrides)"""
     for kind in options.kinds.split(","):
+        if kind not in ("weak", "strong", "tensor", "sequence", "context"):
+            sys.exit(f"--kinds: {kind} is none of weak, strong, tensor, sequence, context")
         for ranks in options.ranks:
-            tensor, sequences = 1, options.sequences
-            overrides = []
-            if kind == "weak":
-                sequences *= ranks
-            elif kind == "strong":
-                sequences *= max(options.ranks)
-            elif kind in ("tensor", "sequence"):
-                tensor = ranks
-                if ranks > 1:
-                    overrides = [f"parallel/tensor_parallel_size={ranks}", "parallel/sequence_parallel=" + ("true" if kind == "sequence" else "false")]
-            else:
-                sys.exit(f"--kinds: {kind} is none of weak, strong, tensor, sequence")
-            yield kind, ranks, tensor, sequences, [
-                *overrides, f"{options.stage}/global_batch_size={sequences}", f"{options.stage}/steps={options.steps}",
-                *options.overrides]
+            sequences = options.sequences * {"weak": ranks, "strong": max(options.ranks)}.get(kind, 1)
+            sizes = (ranks if kind in ("tensor", "sequence") else 1, ranks if kind == "context" else 1)
+            overrides = [f"{options.stage}/global_batch_size={sequences}", f"{options.stage}/steps={options.steps}",
+                         *options.overrides]
+            if sizes[0] > 1:
+                overrides += [f"parallel/tensor_parallel_size={ranks}",
+                              "parallel/sequence_parallel=" + ("true" if kind == "sequence" else "false")]
+            if sizes[1] > 1:
+                overrides.append(f"parallel/context_parallel_size={ranks}")
+            yield kind, ranks, sizes, sequences, overrides
 
 
 def measure(options, ranks, overrides):
@@ -107,11 +104,12 @@ def run(options):
             if options.regions:
                 print(table, file=sys.stderr, flush=True)
     rows, first = [], {}
-    for (kind, ranks, tensor, sequences, overrides), seconds in zip(todo, times):
+    for (kind, ranks, (tensor, context), sequences, overrides), seconds in zip(todo, times):
         step = statistics.median(seconds)
         base_ranks, base = first.setdefault(kind, (ranks, step))
         ideal = base if kind == "weak" else base * base_ranks / ranks
-        row = {"kind": kind, "ranks": ranks, "tensor": tensor, "data": ranks // tensor, "sequences": sequences,
+        row = {"kind": kind, "ranks": ranks, "tensor": tensor, "context": context, "data": ranks // tensor // context,
+               "sequences": sequences,
                "step_seconds": f"{step:.5g}", "fastest": f"{min(seconds):.5g}", "slowest": f"{max(seconds):.5g}",
                "efficiency": f"{ideal / step:.4f}"}
         if options.machine:

@@ -41,14 +41,15 @@ class Scaling(RunTest):
     def test_a_sweep(self):
         machine = self.machines()[0]
         self.tool("scaling.py", "run", Settings.program, "--deck", "input/tiny.in", "--launcher", shlex.join(Settings.launcher),
-                  "--ranks", "1,2", "--kinds", "weak,strong,tensor,sequence", "--sequences", 4, "--steps", 3, "--machine", machine,
+                  "--ranks", "1,2", "--kinds", "weak,strong,tensor,sequence,context", "--sequences", 4, "--steps", 3, "--machine", machine,
                   "--csv", self.path("sweep.csv"), *DECK)
         rows = self.table("sweep.csv")
-        self.assertEqual([(row["kind"], row["ranks"], row["tensor"], row["data"], row["sequences"]) for row in rows],
-                         [("weak", "1", "1", "1", "4"), ("weak", "2", "1", "2", "8"),
-                          ("strong", "1", "1", "1", "8"), ("strong", "2", "1", "2", "8"),
-                          ("tensor", "1", "1", "1", "4"), ("tensor", "2", "2", "1", "4"),
-                          ("sequence", "1", "1", "1", "4"), ("sequence", "2", "2", "1", "4")])
+        self.assertEqual([(row["kind"], *(int(row[key]) for key in ("ranks", "tensor", "context", "data", "sequences")))
+                          for row in rows],
+                         [("weak", 1, 1, 1, 1, 4), ("weak", 2, 1, 1, 2, 8), ("strong", 1, 1, 1, 1, 8),
+                          ("strong", 2, 1, 1, 2, 8), ("tensor", 1, 1, 1, 1, 4), ("tensor", 2, 2, 1, 1, 4),
+                          ("sequence", 1, 1, 1, 1, 4), ("sequence", 2, 2, 1, 1, 4), ("context", 1, 1, 1, 1, 4),
+                          ("context", 2, 1, 2, 1, 4)])
         for row in rows:
             self.assertGreater(float(row["step_seconds"]), 0)
             self.assertGreater(float(row["predicted_seconds"]), 0)
@@ -59,11 +60,11 @@ class Scaling(RunTest):
     def test_predictions(self):
         for machine in self.machines():
             self.tool("scaling.py", "predict", Settings.program, "--deck", "input/nano12b.in", "--machine", machine,
-                      "--layouts", "8x1x128,8x1x512", "--csv", self.path("plan.csv"))
+                      "--layouts", "8x1x128,8x4x512", "--csv", self.path("plan.csv"))
             rows = self.table("plan.csv")
             self.assertEqual([row["stage"] for row in rows],
                              2 * ["stage1", "stage1 at first", "stage2", "stage2 at first"])
-            self.assertEqual({row["ranks"] for row in rows}, {"1024", "4096"})
+            self.assertEqual({row["ranks"] for row in rows}, {"1024", "16384"})
             for few, many in zip(rows[:4], rows[4:]):
                 self.assertGreater(float(few["step"]), float(many["step"]))
                 self.assertGreater(float(few["efficiency"]), float(many["efficiency"]))
