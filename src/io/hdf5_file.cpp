@@ -52,6 +52,7 @@ Hdf5File::Hdf5File(const std::filesystem::path& path, bool writing)
   if (writing) {
     // Object headers of format 1.8 and later carry checksums.
     H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_LATEST);
+    H5Pset_obj_track_times(creation, 0);  // equal contents, equal file
     require_space_for_new_file(path);
     m_file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access);
     if (m_file < 0) fail("create", "");
@@ -126,11 +127,21 @@ std::int64_t Hdf5File::checked(std::int64_t status, const char* action,
 // --- objects -------------------------------------------------------------------------------------
 
 void Hdf5File::create_group(const std::string& name) {
+  create_parents(name);
   reserve(0);
-  const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
-  H5Pset_create_intermediate_group(links, 1);
-  const Handle group(H5Gcreate2(m_file, name.c_str(), links, H5P_DEFAULT, H5P_DEFAULT), H5Gclose);
+  const Handle properties(H5Pcreate(H5P_GROUP_CREATE), H5Pclose);
+  H5Pset_obj_track_times(properties, 0);
+  const Handle group(H5Gcreate2(m_file, name.c_str(), H5P_DEFAULT, properties, H5P_DEFAULT),
+                     H5Gclose);
   checked(group, "create group", name);
+}
+
+/// Not left to HDF5, which would note the time in them.
+void Hdf5File::create_parents(const std::string& name) {
+  const std::size_t end = name.rfind('/');
+  if (end == std::string::npos || end == 0) return;
+  const std::string parent = name.substr(0, end);
+  if (!exists(parent)) create_group(parent);
 }
 
 bool Hdf5File::exists(const std::string& name) const {
@@ -197,14 +208,14 @@ std::int64_t Hdf5File::open_dataset(const std::string& name) const {
 
 std::int64_t Hdf5File::create_stored(const std::string& name, std::int64_t type, std::int64_t space,
                                      std::size_t bytes) {
+  create_parents(name);
   reserve(bytes);
-  const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose),
-      properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-  H5Pset_create_intermediate_group(links, 1);
-  H5Pset_obj_track_times(properties, 0);  // equal contents, equal file
+  const Handle properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  H5Pset_obj_track_times(properties, 0);
   H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER);
-  return checked(H5Dcreate2(m_file, name.c_str(), type, space, links, properties, H5P_DEFAULT),
-                 "create dataset", name);
+  return checked(
+      H5Dcreate2(m_file, name.c_str(), type, space, H5P_DEFAULT, properties, H5P_DEFAULT),
+      "create dataset", name);
 }
 
 void Hdf5File::create_dataset(const std::string& name, StorageType type, const Extents& extents) {

@@ -74,6 +74,7 @@ class Hdf5File {
   std::int64_t checked(std::int64_t status, const char* action, const std::string& object) const;
   std::int64_t open_object(const std::string& name) const;
   std::int64_t open_dataset(const std::string& name) const;
+  void create_parents(const std::string& name);
   std::int64_t create_stored(const std::string& name, std::int64_t type, std::int64_t space,
                              std::size_t bytes);
 
