@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # The course of a run does not depend on how model and sequences are spread over ranks: to the bit in deterministic mode,
 # and a checkpoint of one layout goes on in any other; within rounding in fast mode. Impossible layouts are refused.
-from run_support import STOPPED, RunTest, main
+import shutil
+
+from run_support import STOPPED, RunTest, main, tensors
 
 WIDE = ["mamba/num_groups=4", "mamba/num_heads=8", "attention/num_heads=8", "attention/num_query_groups=4",
         "elastic/mamba_num_heads=8,4", "elastic/num_attention_heads=8,4"]
@@ -51,16 +53,40 @@ class Deterministic(RunTest):
         self.assert_same_course("whole", "recomputed")
 
     def test_a_checkpoint_of_any_layout_goes_on_in_any_other(self):
-        layouts = ((1, 1, 1), (4, 1, 1), (4, 2, 1), (4, 4, 1), (4, 2, 2))
+        # All layouts write the same checkpoint, and that checkpoint goes on in each of them: every pair of layouts.
         for step in (3, 8):  # in pretraining, in an elastic stage
-            for i, (ranks, t, c) in enumerate(layouts):
-                name = f"from_{ranks}_{t}_{c}_at_{step}"
-                to_ranks, to_t, to_c = layouts[(i + step) % len(layouts)]
+            checkpoint = f"checkpoints/checkpoint_{step:06d}.h5"
+            for t, c, d in ((1, 1, 1), (1, 1, 4), (2, 1, 2), (4, 1, 1), (2, 2, 1), (1, 4, 1)):
+                name, ranks = f"{t}_{c}_{d}_at_{step}", t * c * d
                 with self.subTest(name):
-                    self.run_deck(name, *EXACT, tensor(t), context(c), f"job/stop_after_step={step}", ranks=ranks,
-                                  code=STOPPED)
-                    self.run_deck(name, "--resume", *EXACT, tensor(to_t), context(to_c), ranks=to_ranks)
-                    self.assert_same_course("whole", name)
+                    layout = [tensor(t), context(c)]
+                    self.run_deck(name, *EXACT, *layout, f"job/stop_after_step={step}", ranks=ranks, code=STOPPED)
+                    written = tensors(self.path(f"{name}/{checkpoint}"))
+                    if ranks == 1:
+                        first, folder = written, self.path(name)
+                        continue
+                    self.assertEqual(first, written)
+                    resumed = f"resumed_{name}"
+                    shutil.copytree(folder, self.path(resumed))
+                    self.run_deck(resumed, "--resume", *EXACT, *layout, ranks=ranks)
+                    self.assert_same_course("whole", resumed)
+
+
+class Quickstart(RunTest):
+    """The model of input/quickstart.in, some steps of it."""
+    deck = "input/quickstart.in"
+
+    def test_every_layout_gives_the_same_bits(self):
+        few = ["job/phases=pretrain,rank,elastic,slice", "job/deterministic=true", "pretrain/steps=2", "stage1/steps=2",
+               "stage2/steps=1", "pretrain/global_batch_size=4", "stage1/global_batch_size=4", "stage2/global_batch_size=4",
+               "parallel/micro_batch_size=4", "rank/samples=4", "evaluate/every_steps=2", "evaluate/samples=4",
+               "output/every_steps=1"]
+        self.run_deck("whole", *few, ranks=1)
+        for t, c, d in ((2, 1, 1), (1, 2, 1), (1, 1, 2), (2, 2, 1), (1, 4, 2)):
+            name = f"{t}_{c}_{d}"
+            with self.subTest(name):
+                self.run_deck(name, *few, tensor(t), context(c), ranks=t * c * d)
+                self.assert_same_course("whole", name)
 
 
 class Fast(RunTest):
