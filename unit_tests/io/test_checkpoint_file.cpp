@@ -2,14 +2,13 @@
 // Checkpoints: round trips, expectations, and damage of every kind.
 #include "io/checkpoint_file.hpp"
 
+#include <chrono>
 #include <csignal>
 #include <sys/resource.h>
+#include <thread>
 
 #include "base/random.hpp"
 #include "io/checkpoint_views.hpp"
-#include <chrono>
-#include <thread>
-
 #include "unit_tests/io/io_support.hpp"
 
 using namespace elastic;
