@@ -23,15 +23,24 @@ struct LayerElements {
   double forward = 0, backward = 0;
 };
 
+/// What a rank computes together: whole sequences or spans (layers/spans.hpp).
 struct Tokens {
   index_t batch, seq_length;
-  index_t sharers = 1;  ///< ranks that share out the tokens of the residual stream
+  index_t sharers = 1;       ///< ranks that share out the tokens of the residual stream
+  index_t ranks = 1;         ///< that share out the spans
+  index_t slots = 0;         ///< spans of each sequence here; 0: whole sequences
+  bool in_turn = false;      ///< whether each span is a block
+  index_t partial_sums = 0;  ///< of deterministic sums over units, besides the result
   index_t count() const { return batch * seq_length; }
   /// Tokens whose residual stream lives here; D elements of all tokens for each gather() or sum()
   /// that sequence parallelism adds.
   index_t mine() const { return (count() + sharers - 1) / sharers; }
   double gathered(double hidden) const {
     return sharers > 1 ? static_cast<double>(count()) * hidden : 0;
+  }
+  index_t blocks() const { return in_turn ? slots : 1; }
+  double partials(double hidden) const {
+    return static_cast<double>(partial_sums * count()) * hidden;
   }
   double summed(double hidden) const {
     return sharers > 1 ? static_cast<double>(mine()) * hidden : 0;
@@ -40,7 +49,7 @@ struct Tokens {
 
 LayerElements mamba_elements(const ModelShape& shape, const LayerShape& layer, Tokens t) {
   const index_t inner = layer.inner(), state = layer.num_groups * shape.mamba_state_dim;
-  const kernels::SsdShape scan{.batch = t.batch,
+  const kernels::SsdShape scan{.batch = t.batch / t.blocks(),
                                .seq_length = t.seq_length,
                                .num_heads = layer.width,
                                .head_dim = layer.head_channels,
@@ -48,27 +57,52 @@ LayerElements mamba_elements(const ModelShape& shape, const LayerShape& layer, T
                                .state_dim = shape.mamba_state_dim,
                                .chunk_size = shape.chunk_size};
   const index_t n = t.count();
-  const index_t forward = n * (5 * inner + 4 * state + 3 * layer.width + layer.num_groups) +
-                          scan.num_states() * layer.head_channels * shape.mamba_state_dim;
+  // Where rows are spans: edges of the convolutions and their neighbours', one state of each span,
+  // and what all spans make of the states that come in.
+  const bool spans = t.slots > 0, gathers = spans && !t.in_turn;
+  const index_t edges = spans ? 2 * t.batch * (shape.mamba_d_conv - 1) * (inner + 2 * state) : 0,
+                states = spans ? t.batch * inner * shape.mamba_state_dim : 0,
+                gathered = gathers
+                               ? t.ranks * (states + t.batch * layer.width) + t.batch * layer.width
+                               : 0;
+  const index_t forward =
+      n * (5 * inner + 4 * state + 3 * layer.width + layer.num_groups) +
+      t.blocks() * scan.num_states() * layer.head_channels * shape.mamba_state_dim + edges +
+      2 * states;
   const index_t after_scan =
-      n * (inner + 2 * state) +
+      n * (inner + 2 * state) + edges +
       kernels::causal_conv1d_workspace_size(n, std::max(inner, state), shape.mamba_d_conv);
+  const index_t during_scan =
+      t.blocks() * kernels::ssd_workspace_size(scan) + 2 * states + gathered;
   const index_t output =
       n * inner + kernels::gated_rmsnorm_workspace_size(n, inner, layer.num_groups);
-  const index_t backward = n * (3 * inner + 2 * state + layer.width) +
-                           std::max({output, kernels::ssd_workspace_size(scan), after_scan});
-  return {static_cast<double>(forward), static_cast<double>(backward)};
+  const double last = static_cast<double>(n * (inner + 2 * state) + edges) +
+                      t.partials(static_cast<double>(shape.hidden_size));
+  const index_t backward = n * (3 * inner + 2 * state + layer.width);
+  return {static_cast<double>(forward),
+          static_cast<double>(backward) +
+              std::max(last, static_cast<double>(std::max({output, during_scan, after_scan})))};
 }
 
-LayerElements attention_elements(const LayerShape& layer, Tokens t, bool masked) {
+LayerElements attention_elements(const ModelShape& shape, const LayerShape& layer, Tokens t,
+                                 bool masked) {
   const index_t inner = layer.inner(), kv = layer.num_groups * layer.head_channels, n = t.count();
-  const index_t workspace = kernels::attention_workspace_size({.batch = t.batch,
-                                                               .seq_length = t.seq_length,
-                                                               .num_heads = layer.width,
-                                                               .num_groups = layer.num_groups,
-                                                               .head_dim = layer.head_channels});
-  return {static_cast<double>(n * ((masked ? 3 : 2) * inner + 2 * kv + layer.width)),
-          static_cast<double>(n * (2 * inner + 2 * kv) + workspace)};
+  kernels::AttentionShape queries{.batch = t.batch,
+                                  .seq_length = t.seq_length,
+                                  .num_heads = layer.width,
+                                  .num_groups = layer.num_groups,
+                                  .head_dim = layer.head_channels};
+  index_t keys = 0;  // of whole sequences: k, v, their gradients by each span, one in another order
+  if (t.slots > 0) {
+    queries.batch = t.batch / t.slots;
+    queries.kv_length = t.ranks * t.slots * t.seq_length;
+    keys = (2 + 2 * t.slots + 1) * t.ranks * n * kv;
+  }
+  const double last = t.partials(static_cast<double>(shape.hidden_size));
+  return {
+      static_cast<double>(n * ((masked ? 3 : 2) * inner + 2 * kv + layer.width)),
+      static_cast<double>(n * (2 * inner + 2 * kv)) +
+          std::max(last, static_cast<double>(kernels::attention_workspace_size(queries) + keys))};
 }
 
 LayerElements layer_elements(const ModelShape& shape, const LayerShape& layer, Tokens t,
@@ -76,9 +110,10 @@ LayerElements layer_elements(const ModelShape& shape, const LayerShape& layer, T
   const auto n = static_cast<double>(t.count()), d = static_cast<double>(shape.hidden_size);
   LayerElements own;
   if (layer.kind == LayerKind::mlp)
-    own = {2 * n * static_cast<double>(layer.width), n * static_cast<double>(layer.width)};
+    own = {2 * n * static_cast<double>(layer.width),
+           n * static_cast<double>(layer.width) + t.partials(d)};
   else if (layer.kind == LayerKind::attention)
-    own = attention_elements(layer, t, masked);
+    own = attention_elements(shape, layer, t, masked);
   else
     own = mamba_elements(shape, layer, t);
   const auto mine = static_cast<double>(t.mine());
@@ -88,10 +123,30 @@ LayerElements layer_elements(const ModelShape& shape, const LayerShape& layer, T
           (n + mine) * d + t.gathered(d) + std::max(own.backward, t.summed(d) + norm)};
 }
 
+/// What one of the ranks trains on at a time.
+Tokens tokens_of(const RunConfig& config, const Stage& stage) {
+  const auto& parallel = config.parallel;
+  Tokens t{config.parallel.micro_batch_size, stage.config.seq_length,
+           parallel.sequence_parallel ? parallel.tensor_parallel_size : 1};
+  t.ranks = parallel.context_parallel_size;
+  if (config.job.deterministic) {
+    t.batch = 1;
+    t.in_turn = true;
+    t.slots = sum_classes / t.ranks;
+    t.partial_sums = sum_classes / parallel.tensor_parallel_size - 1;
+  } else if (t.ranks > 1) {
+    t.slots = 2;
+  }
+  if (t.slots > 0) {
+    t.batch *= t.slots;
+    t.seq_length /= t.ranks * t.slots;
+  }
+  return t;
+}
+
 /// Fills kept, backward and logits for one stage.
 PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const Stage& stage) {
-  const Tokens t{config.parallel.micro_batch_size, stage.config.seq_length,
-                 config.parallel.sequence_parallel ? config.parallel.tensor_parallel_size : 1};
+  const Tokens t = tokens_of(config, stage);
   const auto n = static_cast<double>(t.count()), d = static_cast<double>(shape.hidden_size),
              mine = static_cast<double>(t.mine());
   const bool masked = stage.elastic && config.elastic.num_attention_heads.size() > 1;
@@ -107,13 +162,15 @@ PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const S
     kept += mine * d + (config.parallel.recompute ? 0 : e.forward);
     backward = std::max(backward, e.backward + (config.parallel.recompute ? e.forward : 0));
   }
-  const auto chunk = static_cast<double>(std::min(config.parallel.logit_chunk_tokens, t.count()));
+  const auto chunk =
+      static_cast<double>(std::min(config.parallel.logit_chunk_tokens, t.count() / t.blocks()));
   const double vocab = static_cast<double>(shape.vocab_size);
   PlanMemory memory;
   memory.stage = stage.config.name;
   memory.kept = kReal * (kept + 4 * n);
   memory.backward = kReal * backward;
-  memory.logits = kReal * chunk * (teacher ? 2 * vocab + 1 : vocab + 1);
+  memory.logits = kReal * chunk *
+                  ((teacher ? 2 * vocab + 1 : vocab + 1) + static_cast<double>(t.partial_sums) * d);
   return memory;
 }
 

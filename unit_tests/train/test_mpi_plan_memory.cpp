@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "comm/collectives.hpp"
+#include "kernels/gemm.hpp"
 #include "optim/gradient_buckets.hpp"
 #include "train/plan_memory.hpp"
 #include "train/train_step.hpp"
@@ -45,30 +46,40 @@ TEST(PlanMemoryOnRanks, Replicas) { check_state(1); }
 TEST(PlanMemoryOnRanks, TensorParallel) { check_state(Communicator::world().size()); }
 
 /// The arena of the first step of pretraining, against the plan.
-void check_step(bool sequence_parallel, bool recompute) {
+void check_step(const ParallelSizes& sizes, const std::vector<std::string>& overrides) {
   const Communicator world = Communicator::world();
-  const int ranks = world.size();
-  const ResolvedDeck deck =
-      small_deck({fmt::format("parallel/tensor_parallel_size={}", ranks),
-                  fmt::format("parallel/sequence_parallel={}", sequence_parallel),
-                  fmt::format("parallel/recompute={}", recompute), "pretrain/seq_length=64",
-                  "parallel/micro_batch_size=4", "job/phases=pretrain"});
+  std::vector<std::string> all{fmt::format("parallel/tensor_parallel_size={}", sizes.tensor),
+                               fmt::format("parallel/context_parallel_size={}", sizes.context),
+                               "pretrain/seq_length=64", "parallel/micro_batch_size=4",
+                               "job/phases=pretrain"};
+  all.insert(all.end(), overrides.begin(), overrides.end());
+  const ResolvedDeck deck = small_deck(all);
   const RunConfig& config = deck.config;
+  kernels::set_deterministic_gemm(config.job.deterministic);
   const Curriculum curriculum = make_curriculum(config);
-  const ProcessGrid grid(world, {.tensor = ranks});
+  const ProcessGrid grid(world, sizes);
   TrainState state = make_parent(config, grid, Weights::initial);
   Arena arena;
   TrainStep step(grid, config, curriculum, arena);
   const auto used = static_cast<double>(high_water(arena, [&] { step.run(state); }));
-  const PlanMemory plan = plan_memory(config, state.model->shape(), 0, ranks);
-  const double batch = 16.0 * 4 * 64;  // not in the arena
+  kernels::set_deterministic_gemm(false);
+  const PlanMemory plan = plan_memory(config, state.model->shape(), 0, world.size());
+  const double sequences = config.job.deterministic ? 1 : 4,
+               batch = 16.0 * sequences * 64 / sizes.context;  // not in the arena
   EXPECT_NEAR(all_reduce_max(world, used) / (plan.step() - batch), 1, 0.02)
-      << (sequence_parallel ? "sequence parallel " : "") << (recompute ? "recompute" : "");
+      << sizes.context << " context-parallel ranks, " << testing::PrintToString(overrides);
 }
 
 TEST(PlanMemoryOnRanks, WorkingMemoryOfAStep) {
-  for (const bool sequence_parallel : {false, true})
-    for (const bool recompute : {false, true}) check_step(sequence_parallel, recompute);
+  const int ranks = Communicator::world().size();
+  for (const char* recompute : {"parallel/recompute=false", "parallel/recompute=true"})
+    for (const bool context : {false, true}) {
+      const ParallelSizes sizes =
+          context ? ParallelSizes{.context = ranks} : ParallelSizes{.tensor = ranks};
+      check_step(sizes, {recompute});
+      check_step(sizes, {recompute, "job/deterministic=true"});
+      if (!context) check_step(sizes, {recompute, "parallel/sequence_parallel=true"});
+    }
 }
 
 }  // namespace
