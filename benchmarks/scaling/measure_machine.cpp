@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writes the machine file (src/train/machine.hpp) of the machine it runs on, on all ranks at once:
-// rates from one layer of each kind of a deck's model, forward and backward, links from all-reduces
-// as large as its activations.
+// rates from layers of a deck's model, forward and backward, links from all-reduces as large as its
+// activations.
 //
 //   mpirun -n RANKS measure_machine DECK [block/key=value ...] > machine.in
 #include <algorithm>
@@ -25,15 +25,21 @@
 namespace elastic::bench {
 namespace {
 
-/// The first layer of each kind, so that the model is small and its layers are as wide as the
-/// deck's.
-ModelShape probe_shape(ModelShape shape) {
-  std::vector<LayerShape> layers;
-  for (const auto& layer : shape.layers)
-    if (std::none_of(layers.begin(), layers.end(),
-                     [&](const LayerShape& l) { return l.kind == layer.kind; }))
-      layers.push_back(layer);
-  shape.layers = layers;
+/// The first layer of each kind, then as many more as it takes to fill more than caches.
+ModelShape probe_shape(const ModelShape& whole, double tokens) {
+  constexpr double enough_bytes = 2e9;  // read and written in a forward pass
+  ModelShape shape = whole;
+  shape.layers.clear();
+  std::vector<LayerShape> others;
+  for (const auto& layer : whole.layers) {
+    const bool is_new = std::none_of(shape.layers.begin(), shape.layers.end(),
+                                     [&](const LayerShape& l) { return l.kind == layer.kind; });
+    (is_new ? shape.layers : others).push_back(layer);
+  }
+  for (const auto& layer : others) {
+    if (tokens * stack_work(shape, {.keeps_input = true}).bytes > enough_bytes) break;
+    shape.layers.push_back(layer);
+  }
   return shape;
 }
 
@@ -42,12 +48,12 @@ class Probe {
  public:
   Probe(const RunConfig& config, const Stage& stage)
       : m_config(config),
-        m_model(probe_shape(parent_shape(config))),
+        m_tokens(static_cast<double>(config.parallel.micro_batch_size * stage.config.seq_length)),
+        m_model(probe_shape(parent_shape(config), m_tokens)),
         m_pass{.seq_length = stage.config.seq_length,
                .stream_share = 1,
                .keeps_input = true,
-               .soft_masks = false},
-        m_tokens(static_cast<double>(config.parallel.micro_batch_size * stage.config.seq_length)) {
+               .soft_masks = false} {
     initialize(m_model, config.init_std, 1);
     const auto source = make_source(config, stage.stream);
     m_batch.set(m_exec, make_batch(*source, Split::train, 0, config.parallel.micro_batch_size,
@@ -78,10 +84,10 @@ class Probe {
  private:
   const ExecutionSpace m_exec = {};
   const RunConfig& m_config;
+  double m_tokens;
   Arena m_arena;
   LanguageModel<float> m_model;
   PassOptions m_pass;
-  double m_tokens;
   DeviceBatch m_batch;
 };
 
@@ -91,7 +97,7 @@ double mean_rate(const Communicator& comm, double amount, double seconds) {
 }
 
 void measure_passes(const Communicator& world, Probe& probe, RankRates& rates) {
-  constexpr int repetitions = 4;
+  constexpr int repetitions = 3;
   probe.run();
   barrier(world);
   const KernelClock clock;

@@ -45,7 +45,7 @@ def measured(rows, path):
 
 
 def predicted(rows, path):
-    stages = [stage for stage in dict.fromkeys(row["stage"] for row in rows)]
+    stages = list(dict.fromkeys(row["stage"] for row in rows))
     figure, panels = plt.subplots(1, len(stages), figsize=(2.6 * len(stages) + 1, 3.4), layout="constrained", squeeze=False)
     for axes, stage in zip(panels[0], stages):
         own = [row for row in rows if row["stage"] == stage]
