@@ -4,19 +4,8 @@
 #include "kernels/residual_add.hpp"
 
 namespace elastic {
-namespace {
-using kernels::Transpose;
 
-/// The first D columns, or rows, of a weight.
-template <class S>
-View2<S> with_columns(const View2<S>& weight, index_t count) {
-  return prefix(weight, weight.extent_int(0), count);
-}
-template <class S>
-View2<S> with_rows(const View2<S>& weight, index_t count) {
-  return prefix(weight, count, weight.extent_int(1));
-}
-}  // namespace
+using kernels::Transpose;
 
 template <class S>
 UnitSum<S>::UnitSum(const LayerContext& context, const Shard& shard, const View2<S>& out)
@@ -29,36 +18,27 @@ UnitSum<S>::UnitSum(const LayerContext& context, const Shard& shard, const View2
 
 template <class S>
 void UnitSum<S>::add_columns(View2<const S> x, const View2<S>& weight, Blocks units) {
-  const auto& out = m_parts[0];
-  const auto height = static_cast<index_t>(out.extent(1));
-  if (kernels::deterministic_gemm())
-    return add_classes(Transpose::yes, x, with_rows(weight, height), units);
-  units = units.merged();
-  for (index_t b = 0; b < units.count; ++b) {
-    const auto x_block =
-        Kokkos::subview(x, Kokkos::ALL, Range(b * units.active, (b + 1) * units.active));
-    const auto w_block = Kokkos::subview(weight, Range(0, height),
-                                         Range(b * units.block, b * units.block + units.active));
-    kernels::gemm<S>(m_context.exec, Transpose::no, Transpose::yes, 1, x_block, w_block,
-                     m_empty ? 0 : 1, out);
-    m_empty = false;
-  }
+  add(Transpose::yes, x, prefix(weight, m_parts[0].extent_int(1), weight.extent_int(1)), units);
 }
 
 template <class S>
 void UnitSum<S>::add_rows(View2<const S> dy, const View2<S>& weight, Blocks units) {
-  const auto& out = m_parts[0];
-  const auto width = static_cast<index_t>(out.extent(1));
-  if (kernels::deterministic_gemm())
-    return add_classes(Transpose::no, dy, with_columns(weight, width), units);
+  add(Transpose::no, dy, prefix(weight, weight.extent_int(0), m_parts[0].extent_int(1)), units);
+}
+
+template <class S>
+void UnitSum<S>::add(Transpose transpose_b, View2<const S> a, const View2<S>& b, Blocks units) {
+  if (kernels::deterministic_gemm()) return add_classes(transpose_b, a, b, units);
   units = units.merged();
-  for (index_t b = 0; b < units.count; ++b) {
-    const auto dy_block =
-        Kokkos::subview(dy, Kokkos::ALL, Range(b * units.active, (b + 1) * units.active));
-    const auto w_block = Kokkos::subview(
-        weight, Range(b * units.block, b * units.block + units.active), Range(0, width));
-    kernels::gemm<S>(m_context.exec, Transpose::no, Transpose::no, 1, dy_block, w_block,
-                     m_empty ? 0 : 1, out);
+  for (index_t i = 0; i < units.count; ++i) {
+    const auto a_block =
+        Kokkos::subview(a, Kokkos::ALL, Range(i * units.active, (i + 1) * units.active));
+    const Range kept(i * units.block, i * units.block + units.active);
+    const View2<S> b_block = transpose_b == Transpose::yes
+                                 ? View2<S>(Kokkos::subview(b, Kokkos::ALL, kept))
+                                 : View2<S>(Kokkos::subview(b, kept, Kokkos::ALL));
+    kernels::gemm<S>(m_context.exec, Transpose::no, transpose_b, 1, a_block, b_block,
+                     m_empty ? 0 : 1, m_parts[0]);
     m_empty = false;
   }
 }

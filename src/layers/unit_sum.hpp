@@ -30,6 +30,7 @@ class UnitSum {
   void finish();
 
  private:
+  void add(kernels::Transpose transpose_b, View2<const S> a, const View2<S>& b, Blocks units);
   void add_classes(kernels::Transpose transpose_b, View2<const S> a, const View2<S>& b,
                    const Blocks& units);
 
