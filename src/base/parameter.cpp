@@ -2,12 +2,6 @@
 #include "base/parameter.hpp"
 
 namespace elastic {
-namespace {
-/// This rank's part of `extent`, dealt out in units; all of it for unit 0.
-index_t local_extent(index_t extent, index_t unit, const Shard& shard) {
-  return unit == 0 ? extent : local_count(extent / unit, shard) * unit;
-}
-}  // namespace
 
 template <class S>
 index_t ParameterStore<S>::add(ParameterInfo info) {
@@ -22,8 +16,8 @@ index_t ParameterStore<S>::add(ParameterInfo info) {
   ELASTIC_REQUIRE(info.row_unit == 0 || info.column_unit == 0,
                   "parameter {} is dealt out by rows and columns", info.name);
   Parameter<S> p{.info = std::move(info), .offset = m_num_elements, .value = {}, .gradient = {}};
-  p.rows = local_extent(p.info.rows, p.info.row_unit, m_shard);
-  p.columns = local_extent(p.info.columns, p.info.column_unit, m_shard);
+  p.rows = local_count(p.info.rows, p.info.row_unit, m_shard);
+  p.columns = local_count(p.info.columns, p.info.column_unit, m_shard);
   m_num_elements += p.size();
   m_parameters.push_back(std::move(p));
   return size() - 1;

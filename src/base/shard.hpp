@@ -18,6 +18,11 @@ struct Shard {
 KOKKOS_INLINE_FUNCTION constexpr index_t local_count(index_t count, const Shard& shard) {
   return (count - shard.rank + shard.size - 1) / shard.size;
 }
+/// This rank's part of an extent, which is dealt out in units of `unit` (0: every rank has all).
+KOKKOS_INLINE_FUNCTION constexpr index_t local_count(index_t extent, index_t unit,
+                                                     const Shard& shard) {
+  return unit == 0 ? extent : local_count(extent / unit, shard) * unit;
+}
 /// The global number of a local unit.
 KOKKOS_INLINE_FUNCTION constexpr index_t global_index(index_t local, const Shard& shard) {
   return local * shard.size + shard.rank;

@@ -10,9 +10,6 @@ namespace elastic {
 
 namespace {
 
-index_t local_extent(index_t extent, index_t unit, const Shard& shard) {
-  return unit == 0 ? extent : local_count(extent / unit, shard) * unit;
-}
 void check(const DealtMatrix& m) {
   ELASTIC_REQUIRE(m.row_unit >= 0 && (m.row_unit == 0 || m.rows % m.row_unit == 0) &&
                       m.column_unit >= 0 &&
@@ -53,10 +50,10 @@ using HostMatrix = Kokkos::View<S**, Kokkos::LayoutRight, HostSpace>;
 }  // namespace
 
 index_t DealtMatrix::local_rows(const Shard& shard) const {
-  return local_extent(rows, row_unit, shard);
+  return local_count(rows, row_unit, shard);
 }
 index_t DealtMatrix::local_columns(const Shard& shard) const {
-  return local_extent(columns, column_unit, shard);
+  return local_count(columns, column_unit, shard);
 }
 
 template <class S>
