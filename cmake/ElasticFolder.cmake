@@ -12,11 +12,11 @@ if(ELASTIC_WERROR)
   target_compile_options(elastic_options INTERFACE -Werror)
 endif()
 
-# elastic_folder(NAME LINK libraries...): every .cpp of the current folder becomes library elastic_NAME.
+# elastic_folder(NAME LINK libraries...): every .cpp of the current folder and its sub-folders becomes library elastic_NAME.
 # The first folder (base) carries the precompiled Kokkos header, the others reuse it.
 function(elastic_folder name)
   cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   if(NOT sources)
     return()
   endif()
@@ -37,7 +37,7 @@ set(ELASTIC_TEST_ENVIRONMENT OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 OMPI_ALLOW
 # CTest per file; files named test_mpi_*.cpp run on 2 ranks, and on those of elastic_test_on_ranks.
 function(elastic_test_folder name)
   set(folder ${PROJECT_SOURCE_DIR}/unit_tests/${name})
-  file(GLOB sources CONFIGURE_DEPENDS ${folder}/test_*.cpp)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/test_*.cpp)
   if(NOT sources OR NOT TARGET elastic_${name})
     return()
   endif()

@@ -15,10 +15,10 @@
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
 #include "deck/parser.hpp"
-#include "kernels/gemm.hpp"
-#include "train/run.hpp"
-#include "train/run_plan.hpp"
-#include "train/verbs.hpp"
+#include "kernels/products/gemm.hpp"
+#include "run/run.hpp"
+#include "plan/run_plan.hpp"
+#include "verbs/verbs.hpp"
 
 namespace elastic {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/attention.hpp"
+#include "kernels/attention/attention.hpp"
 
 #include "support/shapes.hpp"
 #include "support/timing.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/gemm.hpp"
+#include "kernels/products/gemm.hpp"
 
 #include "support/shapes.hpp"
 #include "support/timing.hpp"

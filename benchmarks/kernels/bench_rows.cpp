@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kernels that stream activations or parameters: what counts is bytes per second.
-#include "kernels/adamw_step.hpp"
-#include "kernels/rmsnorm.hpp"
-#include "kernels/squared_relu.hpp"
+#include "kernels/update/adamw_step.hpp"
+#include "kernels/rows/rmsnorm.hpp"
+#include "kernels/rows/squared_relu.hpp"
 #include "support/shapes.hpp"
 #include "support/timing.hpp"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/causal_conv1d.hpp"
-#include "kernels/ssd.hpp"
+#include "kernels/scan/causal_conv1d.hpp"
+#include "kernels/scan/ssd.hpp"
 #include "support/shapes.hpp"
 #include "support/timing.hpp"
 

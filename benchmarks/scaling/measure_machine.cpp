@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes the machine file (src/train/machine.hpp) of the machine it runs on, on all ranks at once:
+// Writes the machine file (src/plan/machine.hpp) of the machine it runs on, on all ranks at once:
 // rates from layers of a deck's model, forward and backward, links from all-reduces as large as its
 // activations.
 //
@@ -17,9 +17,9 @@
 #include "model/initialization.hpp"
 #include "optim/adamw.hpp"
 #include "scaling/kernel_clock.hpp"
-#include "train/curriculum.hpp"
-#include "train/machine.hpp"
-#include "train/plan_passes.hpp"
+#include "config/curriculum.hpp"
+#include "plan/machine.hpp"
+#include "plan/passes.hpp"
 #include "train/token_sources.hpp"
 
 namespace elastic::bench {
@@ -147,7 +147,7 @@ double all_reduce_seconds(const Communicator& world, const Communicator& comm, i
   return all_reduce_max(world, times[times.size() / 2]);
 }
 
-/// Inverts the formulas of plan_messages.hpp.
+/// Inverts the formulas of plan/messages.hpp.
 Link measure_link(const Communicator& world, const Communicator& comm, double elements) {
   const auto count = static_cast<index_t>(elements);
   const double p = comm.size(), rounds = std::ceil(std::log2(p)), bytes = sizeof(float) * elements;

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "base/version.hpp"
-#include "kernels/gemm.hpp"
+#include "kernels/products/gemm.hpp"
 #include "support/timing.hpp"
 
 namespace {

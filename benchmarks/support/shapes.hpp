@@ -4,8 +4,8 @@
 #pragma once
 #include <array>
 
-#include "kernels/attention.hpp"
-#include "kernels/ssd_shape.hpp"
+#include "kernels/attention/attention.hpp"
+#include "kernels/scan/ssd_shape.hpp"
 
 namespace elastic::bench {
 

@@ -37,7 +37,8 @@ class Arena {
   }
   template <class T>
   View2<T> matrix(index_t rows, index_t columns) {
-    const auto bytes = sizeof(T) * static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns);
+    const auto bytes =
+        sizeof(T) * static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns);
     return View2<T>(reinterpret_cast<T*>(take(bytes)), rows, columns);
   }
 

@@ -6,7 +6,8 @@
 namespace elastic {
 
 void throw_contract(const std::string& message, std::source_location where) {
-  throw ContractError(fmt::format("{} ({}:{})", message, std::filesystem::path(where.file_name()).filename().string(),
+  throw ContractError(fmt::format("{} ({}:{})", message,
+                                  std::filesystem::path(where.file_name()).filename().string(),
                                   where.line()));
 }
 

@@ -45,8 +45,9 @@ struct ContractError : Error {
 }  // namespace elastic
 
 /// States what must be true; otherwise throws ContractError with the expression, the place and the message.
-#define ELASTIC_REQUIRE(condition, ...)                                                              \
-  do {                                                                                               \
-    if (!(condition))                                                                                \
-      ::elastic::throw_contract(fmt::format("required: {}; {}", #condition, fmt::format(__VA_ARGS__))); \
+#define ELASTIC_REQUIRE(condition, ...)                                           \
+  do {                                                                            \
+    if (!(condition))                                                             \
+      ::elastic::throw_contract(                                                  \
+          fmt::format("required: {}; {}", #condition, fmt::format(__VA_ARGS__))); \
   } while (false)

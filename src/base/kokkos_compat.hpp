@@ -34,21 +34,21 @@ using Kokkos::Experimental::log;
 using Kokkos::Experimental::log1p;
 using Kokkos::Experimental::pow;
 using Kokkos::Experimental::sqrt;
-template <class S>
-KOKKOS_INLINE_FUNCTION S abs(S x) {
-  return x < S(0) ? -x : x;
+template <class T>
+KOKKOS_INLINE_FUNCTION T abs(T x) {
+  return x < T(0) ? -x : x;
 }
-template <class S>
-KOKKOS_INLINE_FUNCTION bool isfinite(S x) {
-  return x - x == S(0);
+template <class T>
+KOKKOS_INLINE_FUNCTION bool isfinite(T x) {
+  return x - x == T(0);
 }
 #endif
-template <class S>
-KOKKOS_INLINE_FUNCTION S max(S a, S b) {
+template <class T>
+KOKKOS_INLINE_FUNCTION T max(T a, T b) {
   return a < b ? b : a;
 }
-template <class S>
-KOKKOS_INLINE_FUNCTION S min(S a, S b) {
+template <class T>
+KOKKOS_INLINE_FUNCTION T min(T a, T b) {
   return b < a ? b : a;
 }
 }  // namespace elastic::math

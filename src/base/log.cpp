@@ -6,7 +6,8 @@
 namespace elastic::log {
 
 void initialize(int rank) {
-  spdlog::set_default_logger(std::make_shared<spdlog::logger>("elastic", std::make_shared<spdlog::sinks::stdout_sink_mt>()));
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+      "elastic", std::make_shared<spdlog::sinks::stdout_sink_mt>()));
   spdlog::set_pattern(rank == 0 ? "%v" : "[rank " + std::to_string(rank) + "] %v");
   spdlog::set_level(rank == 0 ? spdlog::level::info : spdlog::level::err);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sums that do not depend on their order: of numbers that are all multiples of the same power of
 // two. For reported numbers and choices; gradients are summed as integers
-// (kernels/fixed_point.hpp).
+// (kernels/update/fixed_point.hpp).
 #pragma once
 #include <cmath>
 

@@ -3,8 +3,8 @@
 
 namespace elastic {
 
-template <class S>
-index_t ParameterStore<S>::add(ParameterInfo info) {
+template <class T>
+index_t ParameterStore<T>::add(ParameterInfo info) {
   ELASTIC_REQUIRE(!m_allocated, "parameter {} declared after allocation", info.name);
   ELASTIC_REQUIRE(find(info.name) == nullptr, "parameter {} declared twice", info.name);
   ELASTIC_REQUIRE(info.rows >= 0 && info.columns >= 0, "parameter {} is [{}, {}]", info.name,
@@ -15,7 +15,7 @@ index_t ParameterStore<S>::add(ParameterInfo info) {
                     "parameter {}: {} in units of {}", info.name, extent, unit);
   ELASTIC_REQUIRE(info.row_unit == 0 || info.column_unit == 0,
                   "parameter {} is dealt out by rows and columns", info.name);
-  Parameter<S> p{.info = std::move(info), .offset = m_num_elements, .value = {}, .gradient = {}};
+  Parameter<T> p{.info = std::move(info), .offset = m_num_elements, .value = {}, .gradient = {}};
   p.rows = local_count(p.info.rows, p.info.row_unit, m_shard);
   p.columns = local_count(p.info.columns, p.info.column_unit, m_shard);
   m_num_elements += p.size();
@@ -23,19 +23,19 @@ index_t ParameterStore<S>::add(ParameterInfo info) {
   return size() - 1;
 }
 
-template <class S>
-void ParameterStore<S>::allocate(bool with_gradients) {
+template <class T>
+void ParameterStore<T>::allocate(bool with_gradients) {
   m_allocated = true;
-  m_values = View1<S>("elastic::parameter_values", m_num_elements);
-  if (with_gradients) m_gradients = View1<S>("elastic::parameter_gradients", m_num_elements);
+  m_values = View1<T>("elastic::parameter_values", m_num_elements);
+  if (with_gradients) m_gradients = View1<T>("elastic::parameter_gradients", m_num_elements);
   for (auto& p : m_parameters) {
-    p.value = View2<S>(m_values.data() + p.offset, p.rows, p.columns);
-    if (with_gradients) p.gradient = View2<S>(m_gradients.data() + p.offset, p.rows, p.columns);
+    p.value = View2<T>(m_values.data() + p.offset, p.rows, p.columns);
+    if (with_gradients) p.gradient = View2<T>(m_gradients.data() + p.offset, p.rows, p.columns);
   }
 }
 
-template <class S>
-const Parameter<S>* ParameterStore<S>::find(const std::string& name) const {
+template <class T>
+const Parameter<T>* ParameterStore<T>::find(const std::string& name) const {
   for (const auto& p : m_parameters)
     if (p.info.name == name) return &p;
   return nullptr;

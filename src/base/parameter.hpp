@@ -38,17 +38,17 @@ struct ParameterInfo {
   bool sharded() const { return row_unit > 0 || column_unit > 0; }
 };
 
-template <class S>
+template <class T>
 struct Parameter {
   ParameterInfo info;
   index_t rows = 1, columns = 0;  ///< of this rank's part
   index_t offset = 0;             ///< of the first element in the flat buffers
-  View2<S> value;                 ///< [rows, columns], contiguous
-  View2<S> gradient;              ///< the same extents; empty in a frozen model
+  View2<T> value;                 ///< [rows, columns], contiguous
+  View2<T> gradient;              ///< the same extents; empty in a frozen model
   index_t size() const { return rows * columns; }
-  View1<S> value_vector() const { return View1<S>(value.data(), size()); }
-  View1<S> gradient_vector() const {
-    return View1<S>(gradient.data(), gradient.size() ? size() : 0);
+  View1<T> value_vector() const { return View1<T>(value.data(), size()); }
+  View1<T> gradient_vector() const {
+    return View1<T>(gradient.data(), gradient.size() ? size() : 0);
   }
 };
 
@@ -63,7 +63,7 @@ struct GlobalPosition {
 };
 
 /// Declare all tensors with add(), then allocate() once. Values and gradients start at zero.
-template <class S>
+template <class T>
 class ParameterStore {
  public:
   /// Holds the part of each tensor that belongs to `shard` of the tensor-parallel ranks.
@@ -76,25 +76,25 @@ class ParameterStore {
 
   index_t size() const { return static_cast<index_t>(m_parameters.size()); }
   index_t num_elements() const { return m_num_elements; }
-  const Parameter<S>& operator[](index_t i) const {
+  const Parameter<T>& operator[](index_t i) const {
     return m_parameters[static_cast<std::size_t>(i)];
   }
   auto begin() const { return m_parameters.begin(); }
   auto end() const { return m_parameters.end(); }
   /// The tensor of this name or nullptr.
-  const Parameter<S>* find(const std::string& name) const;
-  GlobalPosition global_position(const Parameter<S>& p) const {
+  const Parameter<T>* find(const std::string& name) const;
+  GlobalPosition global_position(const Parameter<T>& p) const {
     return {p.columns, p.info.columns, p.info.row_unit, p.info.column_unit, m_shard};
   }
-  View1<S> values() const { return m_values; }        ///< flat [num_elements]
-  View1<S> gradients() const { return m_gradients; }  ///< flat [num_elements] or empty
+  View1<T> values() const { return m_values; }        ///< flat [num_elements]
+  View1<T> gradients() const { return m_gradients; }  ///< flat [num_elements] or empty
 
  private:
   Shard m_shard;
-  std::vector<Parameter<S>> m_parameters;
+  std::vector<Parameter<T>> m_parameters;
   index_t m_num_elements = 0;
   bool m_allocated = false;
-  View1<S> m_values, m_gradients;
+  View1<T> m_values, m_gradients;
 };
 
 }  // namespace elastic

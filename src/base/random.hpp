@@ -11,7 +11,14 @@ namespace elastic {
 
 /// What a number is drawn for; numbers of different purposes are independent. Values are part of the file format.
 enum class RandomPurpose : std::uint32_t {
-  initialization = 1, gumbel_noise = 2, budget = 3, hard_sample = 4, sample_order = 5, problem = 6, sampling = 7, test = 8
+  initialization = 1,
+  gumbel_noise = 2,
+  budget = 3,
+  hard_sample = 4,
+  sample_order = 5,
+  problem = 6,
+  sampling = 7,
+  test = 8
 };
 
 struct RandomKey {
@@ -26,10 +33,11 @@ struct RandomBits {
 
 /// 128 random bits of one index.
 KOKKOS_INLINE_FUNCTION RandomBits random_bits(const RandomKey& key, std::uint64_t index) {
-  const r123::Philox4x32::ctr_type counter = {{static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32),
-                                               static_cast<std::uint32_t>(key.stream),
-                                               static_cast<std::uint32_t>(key.stream >> 32)}};
-  const r123::Philox4x32::key_type philox_key = {{key.seed, static_cast<std::uint32_t>(key.purpose)}};
+  const r123::Philox4x32::ctr_type counter = {
+      {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32),
+       static_cast<std::uint32_t>(key.stream), static_cast<std::uint32_t>(key.stream >> 32)}};
+  const r123::Philox4x32::key_type philox_key = {
+      {key.seed, static_cast<std::uint32_t>(key.purpose)}};
   const auto bits = r123::Philox4x32()(counter, philox_key);
   return {{bits[0], bits[1], bits[2], bits[3]}};
 }
@@ -46,11 +54,13 @@ KOKKOS_INLINE_FUNCTION double random_uniform(const RandomKey& key, std::uint64_t
 /// Standard normal (Box-Muller).
 KOKKOS_INLINE_FUNCTION double random_normal(const RandomKey& key, std::uint64_t index) {
   const RandomBits bits = random_bits(key, index);
-  const double u = uniform_from_bits(bits.word[0], bits.word[1]), v = uniform_from_bits(bits.word[2], bits.word[3]);
+  const double u = uniform_from_bits(bits.word[0], bits.word[1]),
+               v = uniform_from_bits(bits.word[2], bits.word[3]);
   return math::sqrt(-2.0 * math::log(u)) * math::cos(6.283185307179586 * v);
 }
 /// Integer in [0, count).
-KOKKOS_INLINE_FUNCTION std::uint64_t random_below(const RandomKey& key, std::uint64_t index, std::uint64_t count) {
+KOKKOS_INLINE_FUNCTION std::uint64_t random_below(const RandomKey& key, std::uint64_t index,
+                                                  std::uint64_t count) {
   const RandomBits bits = random_bits(key, index);
   return ((static_cast<std::uint64_t>(bits.word[0]) << 32) | bits.word[1]) % count;
 }

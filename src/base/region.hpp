@@ -30,7 +30,7 @@ class Region {
   double m_start_seconds, m_start_flops;
 };
 
-/// Counts FLOPs (2 per multiply-add); called by kernels/gemm and by other kernels that dominate the arithmetic.
+/// Counts FLOPs (2 per multiply-add); called by kernels/products/gemm and by other kernels that dominate the arithmetic.
 void add_flops(double flops);
 /// FLOPs counted since the start of the program.
 double counted_flops();

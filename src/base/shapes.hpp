@@ -19,19 +19,23 @@ namespace elastic {
 
 /// Throws ContractError unless `view` has extents (rows, columns).
 template <class V>
-void require_shape(const char* function, const char* argument, const V& view, index_t rows, index_t columns) {
+void require_shape(const char* function, const char* argument, const V& view, index_t rows,
+                   index_t columns) {
   const auto r = static_cast<index_t>(view.extent(0)), c = static_cast<index_t>(view.extent(1));
   if (r != rows || c != columns)
-    throw_contract(fmt::format("{}: {} is [{}, {}], expected [{}, {}]", function, argument, r, c, rows, columns));
+    throw_contract(fmt::format("{}: {} is [{}, {}], expected [{}, {}]", function, argument, r, c,
+                               rows, columns));
 }
 template <class V>
 void require_shape(const char* function, const char* argument, const V& view, index_t count) {
   const auto n = static_cast<index_t>(view.extent(0));
-  if (n != count) throw_contract(fmt::format("{}: {} is [{}], expected [{}]", function, argument, n, count));
+  if (n != count)
+    throw_contract(fmt::format("{}: {} is [{}], expected [{}]", function, argument, n, count));
 }
 /// As require_shape, but an empty View (argument absent) is allowed.
 template <class V>
-void require_shape_or_empty(const char* function, const char* argument, const V& view, index_t count) {
+void require_shape_or_empty(const char* function, const char* argument, const V& view,
+                            index_t count) {
   if (view.extent(0) != 0) require_shape(function, argument, view, count);
 }
 

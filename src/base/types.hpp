@@ -2,7 +2,7 @@
 // Scalars, execution space and View aliases used everywhere. Letter legend: base/shapes.hpp.
 //
 //   View2<float> c;                  // [M, N] row-major, rows may be further apart than N: a prefix of a wider tensor
-//   In2<S> a                         // read-only argument of a template; converts from View2<S> and View2<const S>
+//   In2<T> a                         // read-only argument of a template; converts from View2<T> and View2<const T>
 #pragma once
 #include <cstdint>
 #include <type_traits>
@@ -28,14 +28,14 @@ template <class T>
 using HostView1 = Kokkos::View<T*, Kokkos::LayoutRight, HostSpace>;
 
 /// Inputs of kernels: not deduced, so that a View of non-const elements converts. An empty View means "absent".
-template <class S>
-using In1 = std::type_identity_t<View1<const S>>;
-template <class S>
-using In2 = std::type_identity_t<View2<const S>>;
-template <class S>
-using InOut1 = std::type_identity_t<View1<S>>;
-template <class S>
-using InOut2 = std::type_identity_t<View2<S>>;
+template <class T>
+using In1 = std::type_identity_t<View1<const T>>;
+template <class T>
+using In2 = std::type_identity_t<View2<const T>>;
+template <class T>
+using InOut1 = std::type_identity_t<View1<T>>;
+template <class T>
+using InOut2 = std::type_identity_t<View2<T>>;
 
 using Range = Kokkos::pair<index_t, index_t>;
 

@@ -7,65 +7,65 @@ namespace elastic {
 namespace {
 
 /// Norm over exactly `width` channels.
-template <class S>
-NormWidths<S> plain_norm(const ModelShape& parent, index_t width) {
+template <class T>
+NormWidths<T> plain_norm(const ModelShape& parent, index_t width) {
   return {{parent.norm_epsilon, static_cast<double>(width), 1.0}, {}};
 }
 
 /// Norm over `kept` of `full` channels, computed over all `full` of them.
-template <class S>
-NormWidths<S> corrected_norm(const ModelShape& parent, index_t kept, index_t full,
+template <class T>
+NormWidths<T> corrected_norm(const ModelShape& parent, index_t kept, index_t full,
                              bool with_gradients, index_t groups = 1) {
   const double rho = static_cast<double>(kept) / static_cast<double>(full);
-  NormWidths<S> norm{{parent.norm_epsilon * rho, static_cast<double>(full), std::sqrt(rho)}, {}};
-  if (with_gradients) norm.dscale = View1<S>("elastic::masked_dscale", groups);
+  NormWidths<T> norm{{parent.norm_epsilon * rho, static_cast<double>(full), std::sqrt(rho)}, {}};
+  if (with_gradients) norm.dscale = View1<T>("elastic::masked_dscale", groups);
   return norm;
 }
 
 /// 1 on the first kept_units units and first kept_block channels of each, 0 elsewhere.
-template <class S>
-SoftMask<S> block_mask(index_t units, index_t block, index_t kept_units, index_t kept_block,
+template <class T>
+SoftMask<T> block_mask(index_t units, index_t block, index_t kept_units, index_t kept_block,
                        bool with_gradients) {
-  SoftMask<S> mask;
-  mask.value = View1<S>("elastic::masked_value", units * block);
+  SoftMask<T> mask;
+  mask.value = View1<T>("elastic::masked_value", units * block);
   const auto host = Kokkos::create_mirror_view(mask.value);
   for (index_t u = 0; u < kept_units; ++u)
-    for (index_t c = 0; c < kept_block; ++c) host(u * block + c) = S(1);
+    for (index_t c = 0; c < kept_block; ++c) host(u * block + c) = T(1);
   Kokkos::deep_copy(mask.value, host);
-  if (with_gradients) mask.gradient = View1<S>("elastic::masked_gradient", units * block);
+  if (with_gradients) mask.gradient = View1<T>("elastic::masked_gradient", units * block);
   return mask;
 }
 
-template <class S>
-LayerActive<S> prefix_layer(const ModelShape& parent, const LayerShape& full,
+template <class T>
+LayerActive<T> prefix_layer(const ModelShape& parent, const LayerShape& full,
                             const LayerWidths& kept, const Shard& shard) {
-  LayerActive<S> layer;
+  LayerActive<T> layer;
   layer.active = kept.keep;
-  layer.gamma = kept.keep ? S(1) : S(0);
+  layer.gamma = kept.keep ? T(1) : T(0);
   layer.width = local_count(kept.width, shard);
   layer.head_channels = kept.head_channels;
   if (full.kind == LayerKind::mamba)
-    layer.gated_norm = plain_norm<S>(parent, kept.width * kept.head_channels / full.num_groups);
+    layer.gated_norm = plain_norm<T>(parent, kept.width * kept.head_channels / full.num_groups);
   return layer;
 }
 
-template <class S>
-LayerActive<S> masked_layer(const ModelShape& parent, const LayerShape& full,
+template <class T>
+LayerActive<T> masked_layer(const ModelShape& parent, const LayerShape& full,
                             const LayerWidths& kept, bool with_gradients, const Shard& shard) {
-  LayerActive<S> layer;
+  LayerActive<T> layer;
   const index_t kept_units = local_count(kept.width, shard);
-  layer.gamma = kept.keep ? S(1) : S(0);
-  if (with_gradients) layer.dgamma = View1<S>("elastic::masked_dgamma", 1);
+  layer.gamma = kept.keep ? T(1) : T(0);
+  if (with_gradients) layer.dgamma = View1<T>("elastic::masked_dgamma", 1);
   layer.width = local_count(full.width, shard);
   layer.head_channels = full.head_channels;
   if (full.kind != LayerKind::mamba) {
-    layer.inner = block_mask<S>(layer.width, 1, kept_units, 1, with_gradients);
+    layer.inner = block_mask<T>(layer.width, 1, kept_units, 1, with_gradients);
     return layer;
   }
-  layer.inner = block_mask<S>(layer.width, full.head_channels, kept_units, kept.head_channels,
+  layer.inner = block_mask<T>(layer.width, full.head_channels, kept_units, kept.head_channels,
                               with_gradients);
-  layer.heads = block_mask<S>(layer.width, 1, kept_units, 1, with_gradients);
-  layer.gated_norm = corrected_norm<S>(parent, kept.width * kept.head_channels / full.num_groups,
+  layer.heads = block_mask<T>(layer.width, 1, kept_units, 1, with_gradients);
+  layer.gated_norm = corrected_norm<T>(parent, kept.width * kept.head_channels / full.num_groups,
                                        full.inner() / full.num_groups, with_gradients,
                                        local_count(full.num_groups, shard));
   return layer;
@@ -73,35 +73,35 @@ LayerActive<S> masked_layer(const ModelShape& parent, const LayerShape& full,
 
 }  // namespace
 
-template <class S>
-ActiveWidths<S> prefix_widths(const ModelShape& parent, const SubmodelSpec& spec,
+template <class T>
+ActiveWidths<T> prefix_widths(const ModelShape& parent, const SubmodelSpec& spec,
                               const Shard& shard) {
   check_spec(parent, spec);
-  ActiveWidths<S> widths;
+  ActiveWidths<T> widths;
   widths.hidden = spec.hidden_size;
-  widths.norm = plain_norm<S>(parent, spec.hidden_size);
+  widths.norm = plain_norm<T>(parent, spec.hidden_size);
   for (index_t l = 0; l < parent.num_layers(); ++l)
-    widths.layers.push_back(prefix_layer<S>(parent, parent.layers[l], spec.layers[l], shard));
+    widths.layers.push_back(prefix_layer<T>(parent, parent.layers[l], spec.layers[l], shard));
   return widths;
 }
 
-template <class S>
-ActiveWidths<S> masked_widths(const ModelShape& parent, const SubmodelSpec& spec,
+template <class T>
+ActiveWidths<T> masked_widths(const ModelShape& parent, const SubmodelSpec& spec,
                               bool with_gradients, const Shard& shard) {
   check_spec(parent, spec);
-  ActiveWidths<S> widths;
+  ActiveWidths<T> widths;
   widths.hidden = parent.hidden_size;
-  widths.hidden_mask = block_mask<S>(parent.hidden_size, 1, spec.hidden_size, 1, with_gradients);
-  widths.norm = corrected_norm<S>(parent, spec.hidden_size, parent.hidden_size, with_gradients);
+  widths.hidden_mask = block_mask<T>(parent.hidden_size, 1, spec.hidden_size, 1, with_gradients);
+  widths.norm = corrected_norm<T>(parent, spec.hidden_size, parent.hidden_size, with_gradients);
   for (index_t l = 0; l < parent.num_layers(); ++l)
     widths.layers.push_back(
-        masked_layer<S>(parent, parent.layers[l], spec.layers[l], with_gradients, shard));
+        masked_layer<T>(parent, parent.layers[l], spec.layers[l], with_gradients, shard));
   return widths;
 }
 
-#define ELASTIC_INSTANTIATE(S)                                                                     \
-  template ActiveWidths<S> prefix_widths<S>(const ModelShape&, const SubmodelSpec&, const Shard&); \
-  template ActiveWidths<S> masked_widths<S>(const ModelShape&, const SubmodelSpec&, bool,          \
+#define ELASTIC_INSTANTIATE(T)                                                                     \
+  template ActiveWidths<T> prefix_widths<T>(const ModelShape&, const SubmodelSpec&, const Shard&); \
+  template ActiveWidths<T> masked_widths<T>(const ModelShape&, const SubmodelSpec&, bool,          \
                                             const Shard&);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)

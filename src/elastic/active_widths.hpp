@@ -10,53 +10,53 @@
 // layer's width (base/shard.hpp). The hidden dimension is whole on every rank.
 #pragma once
 #include "elastic/elastic_space.hpp"
-#include "kernels/rmsnorm.hpp"
+#include "kernels/rows/rmsnorm.hpp"
 
 namespace elastic {
 
 /// A mask and where its gradient accumulates. Both empty: no mask (all ones).
-template <class S>
+template <class T>
 struct SoftMask {
-  View1<S> value;
-  View1<S> gradient;
+  View1<T> value;
+  View1<T> gradient;
 };
 
-/// mean_width, epsilon and scale of a norm over masked channels (kernels/rmsnorm.hpp), and d loss /
+/// mean_width, epsilon and scale of a norm over masked channels (kernels/rows/rmsnorm.hpp), and d loss /
 /// d scale: [1], or the part of each group [G] of Mamba's gated norm (empty: not wanted).
-template <class S>
+template <class T>
 struct NormWidths {
   kernels::RmsNormParams params;
-  View1<S> dscale;
+  View1<T> dscale;
 };
 
-template <class S>
+template <class T>
 struct LayerActive {
   bool active = true;                    ///< false: the layer is skipped altogether
-  S gamma = 1;                           ///< depth gate
-  View1<S> dgamma;                       ///< [1] or empty
+  T gamma = 1;                           ///< depth gate
+  View1<T> dgamma;                       ///< [1] or empty
   index_t width = 0, head_channels = 1;  ///< computed extents
-  SoftMask<S> inner;  ///< Mamba [width*head_channels] on z, x and conv; attention [width] on head
+  SoftMask<T> inner;  ///< Mamba [width*head_channels] on z, x and conv; attention [width] on head
                       ///< outputs; MLP [width] before the activation
-  SoftMask<S> heads;  ///< Mamba only: [width] on dt
-  NormWidths<S> gated_norm;  ///< Mamba only: per-group norm
+  SoftMask<T> heads;  ///< Mamba only: [width] on dt
+  NormWidths<T> gated_norm;  ///< Mamba only: per-group norm
 };
 
-template <class S>
+template <class T>
 struct ActiveWidths {
   index_t hidden = 0;       ///< computed hidden extent
-  SoftMask<S> hidden_mask;  ///< [hidden] on the input of each norm and on each layer's output
-  NormWidths<S> norm;       ///< of all norms over the hidden dimension
-  std::vector<LayerActive<S>> layers;
+  SoftMask<T> hidden_mask;  ///< [hidden] on the input of each norm and on each layer's output
+  NormWidths<T> norm;       ///< of all norms over the hidden dimension
+  std::vector<LayerActive<T>> layers;
 };
 
 /// Exact extents of a submodel; dropped layers inactive.
-template <class S>
-ActiveWidths<S> prefix_widths(const ModelShape& parent, const SubmodelSpec& spec,
+template <class T>
+ActiveWidths<T> prefix_widths(const ModelShape& parent, const SubmodelSpec& spec,
                               const Shard& shard = {});
 /// Full extents, 0/1 masks, corrected norms, gamma 0 or 1 with every layer active; mask gradients
 /// are kept where `with_gradients`.
-template <class S>
-ActiveWidths<S> masked_widths(const ModelShape& parent, const SubmodelSpec& spec,
+template <class T>
+ActiveWidths<T> masked_widths(const ModelShape& parent, const SubmodelSpec& spec,
                               bool with_gradients = false, const Shard& shard = {});
 
 /// Probabilities of all decisions: one list per decision.
@@ -73,14 +73,14 @@ using Probabilities = std::vector<std::vector<double>>;
 /// is hard (no mask) unless another axis of the same mask is soft. Mamba's inner mask is the
 /// product of head and channel masks. The mean width stays that of the parent (mean over D, or E/G)
 /// while soft, and becomes the exact one when hard.
-template <class S>
+template <class T>
 class SoftWidths {
  public:
   SoftWidths(const ModelShape& parent, const ElasticSpace& space, double epsilon_choice = 1e-3,
              const Shard& shard = {});
   /// Uploads masks and zeroes gradients. The result refers to buffers of this object and is valid
   /// until the next call.
-  const ActiveWidths<S>& set(const ExecutionSpace& exec, const Probabilities& pi);
+  const ActiveWidths<T>& set(const ExecutionSpace& exec, const Probabilities& pi);
   /// dL/dpi after the model's backward pass, all terms of the model (not of the budget loss); of
   /// several tensor-parallel ranks, the sum over ranks is meant. Terms that every rank holds in
   /// full (hidden, depth) are left to rank 0. Every term is rounded to a multiple of 2^-30, so that
@@ -89,7 +89,7 @@ class SoftWidths {
   const std::vector<Decision>& decisions() const { return m_decisions; }
   /// Of all masks, scales and gates, flat: sums over tokens, to be added up by those who share
   /// tokens out. The first of them are the terms that every tensor-parallel rank holds.
-  View1<S> gradients() const { return m_gradients; }
+  View1<T> gradients() const { return m_gradients; }
   index_t num_shared_gradients() const { return m_num_shared; }
 
  private:
@@ -102,8 +102,8 @@ class SoftWidths {
   void set_hidden();
   void set_layer(index_t l);
   void set_mamba(index_t l);
-  SoftMask<S> mask_at(index_t offset, const std::vector<double>& values);
-  View1<S> gradients_at(index_t offset, index_t count = 1) const;
+  SoftMask<T> mask_at(index_t offset, const std::vector<double>& values);
+  View1<T> gradients_at(index_t offset, index_t count = 1) const;
   void add_gate_gradient(index_t l, Probabilities& dpi) const;
   void add_layer_gradient(index_t l, Probabilities& dpi) const;
 
@@ -115,10 +115,10 @@ class SoftWidths {
   index_t m_hidden_decision = -1, m_depth_decision = -1;
   index_t m_hidden_offset = 0, m_norm_offset = 0, m_num_shared = 0;
   std::vector<LayerPlace> m_layers;
-  View1<S> m_values, m_gradients;  // all masks of the model, and all gradients, at the same offsets
-  HostView1<S> m_host_values, m_host_gradients;
+  View1<T> m_values, m_gradients;  // all masks of the model, and all gradients, at the same offsets
+  HostView1<T> m_host_values, m_host_gradients;
   Probabilities m_pi;  // small ones dropped, renormalised
-  ActiveWidths<S> m_active;
+  ActiveWidths<T> m_active;
 };
 
 }  // namespace elastic

@@ -66,24 +66,24 @@ Order composed(const Order& first, const Order& second) {
 
 bool is_identity(const Order& order) { return std::is_sorted(order.begin(), order.end()); }
 
-template <class S>
-void permute(const View2<S>& value, const Order& rows, const Order& columns) {
+template <class T>
+void permute(const View2<T>& value, const Order& rows, const Order& columns) {
   if (is_identity(rows) && is_identity(columns)) return;
   const auto host = Kokkos::create_mirror_view(value);
   Kokkos::deep_copy(host, value);
   const auto width = columns.size();
   const auto result =
-      permuted(std::vector<S>(host.data(), host.data() + rows.size() * width), rows, columns);
+      permuted(std::vector<T>(host.data(), host.data() + rows.size() * width), rows, columns);
   std::copy(result.begin(), result.end(), host.data());
   Kokkos::deep_copy(value, host);
 }
 
 }  // namespace
 
-template <class S>
-std::vector<S> permuted(const std::vector<S>& values, const std::vector<index_t>& rows,
+template <class T>
+std::vector<T> permuted(const std::vector<T>& values, const std::vector<index_t>& rows,
                         const std::vector<index_t>& columns) {
-  std::vector<S> result;
+  std::vector<T> result;
   result.reserve(values.size());
   for (const index_t i : rows)
     for (const index_t j : columns)
@@ -145,9 +145,9 @@ std::vector<index_t> permutation(const ModelShape& shape, const Ranking& ranking
   return order;
 }
 
-template <class S>
+template <class T>
 void apply_ranking(const ModelShape& shape, const Ranking& ranking,
-                   const ParameterStore<S>& parameters) {
+                   const ParameterStore<T>& parameters) {
   for (const auto& p : parameters) {
     const auto& info = p.info;
     const auto rows = permutation(shape, ranking, info.row_dim, info.layer, info.rows);

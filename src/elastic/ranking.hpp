@@ -2,7 +2,7 @@
 // Importance order of every elastic axis, and the permutation of the parent that makes every
 // submodel a prefix (paper.md 3).
 #pragma once
-#include "elastic/model_shape.hpp"
+#include "arch/model_shape.hpp"
 
 namespace elastic {
 
@@ -34,13 +34,13 @@ Ranking rank_parent(const ModelShape& shape, const ImportanceScores& scores, ind
 std::vector<index_t> permutation(const ModelShape& shape, const Ranking& ranking, Dim dim,
                                  index_t layer, index_t fixed_extent);
 /// Permutes all values in place: logits of the parent stay the same up to rounding.
-template <class S>
+template <class T>
 void apply_ranking(const ModelShape& shape, const Ranking& ranking,
-                   const ParameterStore<S>& parameters);
+                   const ParameterStore<T>& parameters);
 /// `values` (row-major, [rows.size(), columns.size()]) permuted: new (i, j) is old (rows[i],
 /// columns[j]).
-template <class S>
-std::vector<S> permuted(const std::vector<S>& values, const std::vector<index_t>& rows,
+template <class T>
+std::vector<T> permuted(const std::vector<T>& values, const std::vector<index_t>& rows,
                         const std::vector<index_t>& columns);
 /// The ranking that undoes `ranking` (drop_order is kept).
 Ranking inverse(const Ranking& ranking);

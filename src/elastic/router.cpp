@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/gemm.hpp"
-#include "kernels/gumbel_softmax.hpp"
-#include "kernels/leaky_relu.hpp"
+#include "kernels/products/gemm.hpp"
+#include "kernels/losses/gumbel_softmax.hpp"
+#include "kernels/rows/leaky_relu.hpp"
 
 namespace elastic {
 namespace {
@@ -17,12 +17,12 @@ constexpr double kSlope = 0.1;
 constexpr std::uint64_t kStreamBase = std::uint64_t{1}
                                       << 48;  // apart from the tensors of the model
 
-template <class S>
-void initialize(const Parameter<S>& p, double std_dev, const RandomKey& key) {
+template <class T>
+void initialize(const Parameter<T>& p, double std_dev, const RandomKey& key) {
   const auto host = Kokkos::create_mirror_view(p.value);
   for (index_t i = 0; i < p.info.rows; ++i)
     for (index_t j = 0; j < p.info.columns; ++j)
-      host(i, j) = static_cast<S>(std_dev * random_normal(key, i * p.info.columns + j));
+      host(i, j) = static_cast<T>(std_dev * random_normal(key, i * p.info.columns + j));
   Kokkos::deep_copy(p.value, host);
 }
 
@@ -38,8 +38,8 @@ RouterTemperature RouterSchedule::at(double progress) const {
           tau_start * std::pow(tau_end / tau_start, t)};
 }
 
-template <class S>
-Router<S>::Router(const std::vector<Decision>& decisions, const std::vector<double>& budgets,
+template <class T>
+Router<T>::Router(const std::vector<Decision>& decisions, const std::vector<double>& budgets,
                   const RouterConfig& config, std::uint32_t seed)
     : m_decisions(decisions), m_budgets(budgets), m_config(config), m_seed(seed) {
   ELASTIC_REQUIRE(!budgets.empty() && std::is_sorted(budgets.rbegin(), budgets.rend()),
@@ -69,13 +69,13 @@ Router<S>::Router(const std::vector<Decision>& decisions, const std::vector<doub
     initialize(m_parameters[k], config.init_std,
                {seed, RandomPurpose::initialization, kStreamBase + static_cast<std::uint64_t>(k)});
   m_buffers = Buffers(num_budgets, config.hidden_size, m_nets, m_num_outputs);
-  m_dpi = View1<S>("elastic::router_dpi", m_num_outputs);
-  m_dlogits = View1<S>("elastic::router_dlogits", m_num_outputs);
-  m_dhidden = View2<S>("elastic::router_dhidden", 1, config.hidden_size);
+  m_dpi = View1<T>("elastic::router_dpi", m_num_outputs);
+  m_dlogits = View1<T>("elastic::router_dlogits", m_num_outputs);
+  m_dhidden = View2<T>("elastic::router_dhidden", 1, config.hidden_size);
 }
 
-template <class S>
-Router<S>::Buffers::Buffers(index_t num_budgets, index_t hidden_size, const std::vector<Net>& nets,
+template <class T>
+Router<T>::Buffers::Buffers(index_t num_budgets, index_t hidden_size, const std::vector<Net>& nets,
                             index_t num_outputs)
     : input("elastic::router_input", 1, num_budgets),
       before("elastic::router_before", nets.size(), hidden_size),
@@ -83,8 +83,8 @@ Router<S>::Buffers::Buffers(index_t num_budgets, index_t hidden_size, const std:
       logits("elastic::router_logits", num_outputs),
       pi("elastic::router_pi", num_outputs) {}
 
-template <class S>
-std::vector<double> Router<S>::budget_input(double budget) const {
+template <class T>
+std::vector<double> Router<T>::budget_input(double budget) const {
   std::vector<double> u(m_budgets.size(), 0.0);
   std::size_t below = 0;  // first trained budget that is not above this one
   while (below < m_budgets.size() && m_budgets[below] > budget) ++below;
@@ -98,35 +98,35 @@ std::vector<double> Router<S>::budget_input(double budget) const {
   return u;
 }
 
-template <class S>
-View2<S> Router<S>::rows_of(const Net& net, const View1<S>& flat) const {
-  return View2<S>(flat.data() + net.offset, net.rows, net.choices);
+template <class T>
+View2<T> Router<T>::rows_of(const Net& net, const View1<T>& flat) const {
+  return View2<T>(flat.data() + net.offset, net.rows, net.choices);
 }
-template <class S>
-View2<S> Router<S>::flat_row(const Net& net, const View1<S>& flat) const {
-  return View2<S>(flat.data() + net.offset, 1, net.rows * net.choices);
+template <class T>
+View2<T> Router<T>::flat_row(const Net& net, const View1<T>& flat) const {
+  return View2<T>(flat.data() + net.offset, 1, net.rows * net.choices);
 }
 
-template <class S>
-void Router<S>::run(const ExecutionSpace& exec, double budget, const Buffers& buffers) const {
+template <class T>
+void Router<T>::run(const ExecutionSpace& exec, double budget, const Buffers& buffers) const {
   const auto u = budget_input(budget);
   const auto host = Kokkos::create_mirror_view(buffers.input);
-  for (std::size_t b = 0; b < u.size(); ++b) host(0, b) = static_cast<S>(u[b]);
+  for (std::size_t b = 0; b < u.size(); ++b) host(0, b) = static_cast<T>(u[b]);
   Kokkos::deep_copy(exec, buffers.input, host);
   for (std::size_t k = 0; k < m_nets.size(); ++k) {
     const auto& net = m_nets[k];
     const auto before = rows(buffers.before, k, k + 1), hidden = rows(buffers.hidden, k, k + 1);
-    kernels::gemm<S>(exec, Transpose::no, Transpose::yes, 1, buffers.input,
+    kernels::gemm<T>(exec, Transpose::no, Transpose::yes, 1, buffers.input,
                      m_parameters[net.input].value, 0, before);
-    kernels::leaky_relu_forward<S>(exec, before, kSlope, hidden);
-    kernels::gemm<S>(exec, Transpose::no, Transpose::yes, 1, hidden, m_parameters[net.output].value,
+    kernels::leaky_relu_forward<T>(exec, before, kSlope, hidden);
+    kernels::gemm<T>(exec, Transpose::no, Transpose::yes, 1, hidden, m_parameters[net.output].value,
                      0, flat_row(net, buffers.logits));
   }
   fence(exec, "elastic::router_run");  // `host` ends here
 }
 
-template <class S>
-kernels::GumbelSoftmaxParams Router<S>::softmax_params(const Net& net) const {
+template <class T>
+kernels::GumbelSoftmaxParams Router<T>::softmax_params(const Net& net) const {
   const std::uint64_t stream = m_stream * kNumAxes + static_cast<std::uint64_t>(net.axis);
   return {m_temperature.logit_scale,
           m_temperature.tau,
@@ -134,13 +134,13 @@ kernels::GumbelSoftmaxParams Router<S>::softmax_params(const Net& net) const {
           {m_seed, RandomPurpose::gumbel_noise, stream}};
 }
 
-template <class S>
-Probabilities Router<S>::lists(const ExecutionSpace& exec, const View1<S>& flat) const {
+template <class T>
+Probabilities Router<T>::lists(const ExecutionSpace& exec, const View1<T>& flat) const {
   const auto host = Kokkos::create_mirror_view(HostSpace(), flat);
   Kokkos::deep_copy(exec, host, flat);
   fence(exec, "elastic::router_lists");
   Probabilities result;
-  const S* next = host.data();
+  const T* next = host.data();
   for (const auto& decision : m_decisions) {
     result.emplace_back(next, next + decision.widths.size());
     next += decision.widths.size();
@@ -148,15 +148,15 @@ Probabilities Router<S>::lists(const ExecutionSpace& exec, const View1<S>& flat)
   return result;
 }
 
-template <class S>
-const Probabilities& Router<S>::forward(const ExecutionSpace& exec, double budget,
+template <class T>
+const Probabilities& Router<T>::forward(const ExecutionSpace& exec, double budget,
                                         const RouterTemperature& temperature,
                                         std::uint64_t stream) {
   m_temperature = temperature;
   m_stream = stream;
   run(exec, budget, m_buffers);
   for (const auto& net : m_nets)
-    kernels::gumbel_softmax_forward<S>(exec, rows_of(net, m_buffers.logits), softmax_params(net),
+    kernels::gumbel_softmax_forward<T>(exec, rows_of(net, m_buffers.logits), softmax_params(net),
                                        rows_of(net, m_buffers.pi));
   m_pi = lists(exec, m_buffers.pi);
   const bool hard = random_uniform({m_seed, RandomPurpose::hard_sample, stream}, 0) <
@@ -168,35 +168,35 @@ const Probabilities& Router<S>::forward(const ExecutionSpace& exec, double budge
   return m_pi;
 }
 
-template <class S>
-void Router<S>::backward(const ExecutionSpace& exec, const Probabilities& dpi) {
+template <class T>
+void Router<T>::backward(const ExecutionSpace& exec, const Probabilities& dpi) {
   ELASTIC_REQUIRE(dpi.size() == m_decisions.size(), "{} lists for {} decisions", dpi.size(),
                   m_decisions.size());
   const auto host = Kokkos::create_mirror_view(m_dpi);
   index_t next = 0;
   for (const auto& list : dpi)
-    for (const double v : list) host(next++) = static_cast<S>(v);
+    for (const double v : list) host(next++) = static_cast<T>(v);
   ELASTIC_REQUIRE(next == m_num_outputs, "{} gradients for {} choices", next, m_num_outputs);
   Kokkos::deep_copy(exec, m_dpi, host);
-  Kokkos::deep_copy(exec, m_dlogits, S(0));
+  Kokkos::deep_copy(exec, m_dlogits, T(0));
   for (std::size_t k = 0; k < m_nets.size(); ++k) {
     const auto& net = m_nets[k];
     const auto before = rows(m_buffers.before, k, k + 1), hidden = rows(m_buffers.hidden, k, k + 1);
     const auto dlogits = flat_row(net, m_dlogits);
     const auto &input = m_parameters[net.input], &output = m_parameters[net.output];
-    kernels::gumbel_softmax_backward<S>(exec, rows_of(net, m_dpi), rows_of(net, m_buffers.pi),
+    kernels::gumbel_softmax_backward<T>(exec, rows_of(net, m_dpi), rows_of(net, m_buffers.pi),
                                         softmax_params(net), rows_of(net, m_dlogits));
-    kernels::gemm<S>(exec, Transpose::yes, Transpose::no, 1, dlogits, hidden, 1, output.gradient);
-    kernels::gemm<S>(exec, Transpose::no, Transpose::no, 1, dlogits, output.value, 0, m_dhidden);
-    kernels::leaky_relu_backward<S>(exec, m_dhidden, before, kSlope, m_dhidden);
-    kernels::gemm<S>(exec, Transpose::yes, Transpose::no, 1, m_dhidden, m_buffers.input, 1,
+    kernels::gemm<T>(exec, Transpose::yes, Transpose::no, 1, dlogits, hidden, 1, output.gradient);
+    kernels::gemm<T>(exec, Transpose::no, Transpose::no, 1, dlogits, output.value, 0, m_dhidden);
+    kernels::leaky_relu_backward<T>(exec, m_dhidden, before, kSlope, m_dhidden);
+    kernels::gemm<T>(exec, Transpose::yes, Transpose::no, 1, m_dhidden, m_buffers.input, 1,
                      input.gradient);
   }
   fence(exec, "elastic::router_backward");  // `host` ends here
 }
 
-template <class S>
-Probabilities Router<S>::logits(const ExecutionSpace& exec, double budget) const {
+template <class T>
+Probabilities Router<T>::logits(const ExecutionSpace& exec, double budget) const {
   const Buffers buffers(static_cast<index_t>(m_budgets.size()), m_config.hidden_size, m_nets,
                         m_num_outputs);
   run(exec, budget, buffers);

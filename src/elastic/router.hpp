@@ -10,7 +10,7 @@
 #include "base/parameter.hpp"
 #include "base/random.hpp"
 #include "elastic/active_widths.hpp"
-#include "kernels/gumbel_softmax.hpp"
+#include "kernels/losses/gumbel_softmax.hpp"
 
 namespace elastic {
 
@@ -31,7 +31,7 @@ struct RouterSchedule {
   RouterTemperature at(double progress) const;
 };
 
-template <class S>
+template <class T>
 class Router {
  public:
   /// `budgets` falling, e.g. {1, 0.75, 0.5}: the trained ones.
@@ -50,8 +50,8 @@ class Router {
   void backward(const ExecutionSpace& exec, const Probabilities& dpi);
   /// Logits z without noise and scale, one list per decision: extraction takes their argmax.
   Probabilities logits(const ExecutionSpace& exec, double budget) const;
-  ParameterStore<S>& parameters() { return m_parameters; }
-  const ParameterStore<S>& parameters() const { return m_parameters; }
+  ParameterStore<T>& parameters() { return m_parameters; }
+  const ParameterStore<T>& parameters() const { return m_parameters; }
   const std::vector<double>& budgets() const { return m_budgets; }
 
  private:
@@ -67,14 +67,14 @@ class Router {
     Buffers() = default;
     Buffers(index_t num_budgets, index_t hidden_size, const std::vector<Net>& nets,
             index_t num_outputs);
-    View2<S> input, before, hidden;  // u [1, S]; W1 u and h, one row per net
-    View1<S> logits, pi;             // flat, decision after decision
+    View2<T> input, before, hidden;  // u [1, S]; W1 u and h, one row per net
+    View1<T> logits, pi;             // flat, decision after decision
   };
   void run(const ExecutionSpace& exec, double budget, const Buffers& buffers) const;
-  View2<S> rows_of(const Net& net, const View1<S>& flat) const;
-  View2<S> flat_row(const Net& net, const View1<S>& flat) const;
+  View2<T> rows_of(const Net& net, const View1<T>& flat) const;
+  View2<T> flat_row(const Net& net, const View1<T>& flat) const;
   kernels::GumbelSoftmaxParams softmax_params(const Net& net) const;
-  Probabilities lists(const ExecutionSpace& exec, const View1<S>& flat) const;
+  Probabilities lists(const ExecutionSpace& exec, const View1<T>& flat) const;
 
   std::vector<Decision> m_decisions;
   std::vector<double> m_budgets;
@@ -82,10 +82,10 @@ class Router {
   std::uint32_t m_seed;
   std::vector<Net> m_nets;
   index_t m_num_outputs = 0;
-  ParameterStore<S> m_parameters;
+  ParameterStore<T> m_parameters;
   Buffers m_buffers;  // of the last forward
-  View1<S> m_dpi, m_dlogits;
-  View2<S> m_dhidden;
+  View1<T> m_dpi, m_dlogits;
+  View2<T> m_dhidden;
   RouterTemperature m_temperature;
   std::uint64_t m_stream = 0;
   Probabilities m_pi;

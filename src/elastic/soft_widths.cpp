@@ -89,15 +89,15 @@ std::vector<double> drop_small(std::vector<double> pi, double epsilon) {
 }
 
 /// Norm of a soft prefix, computed over `full` channels.
-template <class S>
-NormWidths<S> soft_norm(double epsilon, index_t full, double ratio, double scale, View1<S> dscale) {
+template <class T>
+NormWidths<T> soft_norm(double epsilon, index_t full, double ratio, double scale, View1<T> dscale) {
   return {{epsilon * ratio, static_cast<double>(full), scale}, dscale};
 }
 
 }  // namespace
 
-template <class S>
-SoftWidths<S>::SoftWidths(const ModelShape& parent, const ElasticSpace& space,
+template <class T>
+SoftWidths<T>::SoftWidths(const ModelShape& parent, const ElasticSpace& space,
                           double epsilon_choice, const Shard& shard)
     : m_parent(parent),
       m_space(space),
@@ -123,15 +123,15 @@ SoftWidths<S>::SoftWidths(const ModelShape& parent, const ElasticSpace& space,
     m_layers[l].scale = reserve(local_count(layer.num_groups, shard));
   }
   const index_t total = reserve(0);
-  m_values = View1<S>("elastic::soft_values", total);
-  m_gradients = View1<S>("elastic::soft_gradients", total);
+  m_values = View1<T>("elastic::soft_values", total);
+  m_gradients = View1<T>("elastic::soft_gradients", total);
   m_host_values = Kokkos::create_mirror_view(HostSpace(), m_values);
   m_host_gradients = Kokkos::create_mirror_view(HostSpace(), m_gradients);
   assign_decisions();
 }
 
-template <class S>
-void SoftWidths<S>::assign_decisions() {
+template <class T>
+void SoftWidths<T>::assign_decisions() {
   for (std::size_t d = 0; d < m_decisions.size(); ++d) {
     const auto& decision = m_decisions[d];
     if (decision.axis == Axis::hidden) m_hidden_decision = static_cast<index_t>(d);
@@ -146,33 +146,33 @@ void SoftWidths<S>::assign_decisions() {
       m_layers[m_space.drop_order[r]].drop_rank = r;
 }
 
-template <class S>
-SoftMask<S> SoftWidths<S>::mask_at(index_t offset, const std::vector<double>& values) {
+template <class T>
+SoftMask<T> SoftWidths<T>::mask_at(index_t offset, const std::vector<double>& values) {
   for (std::size_t j = 0; j < values.size(); ++j)
-    m_host_values(offset + static_cast<index_t>(j)) = static_cast<S>(values[j]);
-  return {View1<S>(m_values.data() + offset, values.size()),
-          View1<S>(m_gradients.data() + offset, values.size())};
+    m_host_values(offset + static_cast<index_t>(j)) = static_cast<T>(values[j]);
+  return {View1<T>(m_values.data() + offset, values.size()),
+          View1<T>(m_gradients.data() + offset, values.size())};
 }
 
-template <class S>
-View1<S> SoftWidths<S>::gradients_at(index_t offset, index_t count) const {
-  return View1<S>(m_gradients.data() + offset, count);
+template <class T>
+View1<T> SoftWidths<T>::gradients_at(index_t offset, index_t count) const {
+  return View1<T>(m_gradients.data() + offset, count);
 }
 
-template <class S>
-void SoftWidths<S>::set_hidden() {
+template <class T>
+void SoftWidths<T>::set_hidden() {
   const auto hidden = mixture(m_decisions, m_pi, m_hidden_decision, m_parent.hidden_size);
   m_active.hidden = hidden.extent();
   m_active.hidden_mask = {};
   m_active.norm = {{m_parent.norm_epsilon, static_cast<double>(hidden.extent()), 1.0}, {}};
   if (hidden.hard()) return;
   m_active.hidden_mask = mask_at(m_hidden_offset, hidden.mask());
-  m_active.norm = soft_norm<S>(m_parent.norm_epsilon, m_parent.hidden_size, hidden.mean_ratio(),
+  m_active.norm = soft_norm<T>(m_parent.norm_epsilon, m_parent.hidden_size, hidden.mean_ratio(),
                                hidden.mean_root(), gradients_at(m_norm_offset));
 }
 
-template <class S>
-void SoftWidths<S>::set_mamba(index_t l) {
+template <class T>
+void SoftWidths<T>::set_mamba(index_t l) {
   const auto& shape = m_parent.layers[l];
   auto& layer = m_active.layers[l];
   const auto heads = mixture(m_decisions, m_pi, m_layers[l].width_decision, shape.width, m_shard);
@@ -189,14 +189,14 @@ void SoftWidths<S>::set_mamba(index_t l) {
     for (const double c : channel_mask) product.push_back(h * c);
   layer.inner = mask_at(m_layers[l].inner, product);
   if (!heads.hard()) layer.heads = mask_at(m_layers[l].heads, head_mask);
-  layer.gated_norm = soft_norm<S>(m_parent.norm_epsilon, shape.inner() / shape.num_groups,
+  layer.gated_norm = soft_norm<T>(m_parent.norm_epsilon, shape.inner() / shape.num_groups,
                                   heads.mean_ratio() * channels.mean_ratio(),
                                   heads.mean_root() * channels.mean_root(),
                                   gradients_at(m_layers[l].scale, groups));
 }
 
-template <class S>
-void SoftWidths<S>::set_layer(index_t l) {
+template <class T>
+void SoftWidths<T>::set_layer(index_t l) {
   const auto& shape = m_parent.layers[l];
   auto& layer = m_active.layers[l];
   layer = {};
@@ -215,12 +215,12 @@ void SoftWidths<S>::set_layer(index_t l) {
     if (drops[i] <= m_layers[l].drop_rank) gamma += pi[i];
   const bool soft = std::count(pi.begin(), pi.end(), 0.0) + 1 < static_cast<index_t>(pi.size());
   layer.active = gamma >= m_epsilon_choice && gamma > 0;
-  layer.gamma = layer.active ? static_cast<S>(gamma) : S(0);
+  layer.gamma = layer.active ? static_cast<T>(gamma) : T(0);
   if (soft && layer.active) layer.dgamma = gradients_at(m_layers[l].gamma);
 }
 
-template <class S>
-const ActiveWidths<S>& SoftWidths<S>::set(const ExecutionSpace& exec, const Probabilities& pi) {
+template <class T>
+const ActiveWidths<T>& SoftWidths<T>::set(const ExecutionSpace& exec, const Probabilities& pi) {
   ELASTIC_REQUIRE(pi.size() == m_decisions.size(), "{} lists for {} decisions", pi.size(),
                   m_decisions.size());
   m_pi.clear();
@@ -233,13 +233,13 @@ const ActiveWidths<S>& SoftWidths<S>::set(const ExecutionSpace& exec, const Prob
   set_hidden();
   for (index_t l = 0; l < m_parent.num_layers(); ++l) set_layer(l);
   Kokkos::deep_copy(exec, m_values, m_host_values);
-  Kokkos::deep_copy(exec, m_gradients, S(0));
+  Kokkos::deep_copy(exec, m_gradients, T(0));
   fence(exec, "elastic::soft_widths_set");  // the host copy is filled anew by the next call
   return m_active;
 }
 
-template <class S>
-void SoftWidths<S>::add_gate_gradient(index_t l, Probabilities& dpi) const {
+template <class T>
+void SoftWidths<T>::add_gate_gradient(index_t l, Probabilities& dpi) const {
   if (m_active.layers[l].dgamma.size() == 0) return;
   const auto& drops = m_decisions[m_depth_decision].widths;
   for (std::size_t i = 0; i < drops.size(); ++i)
@@ -247,8 +247,8 @@ void SoftWidths<S>::add_gate_gradient(index_t l, Probabilities& dpi) const {
       dpi[m_depth_decision][i] += on_grid(m_host_gradients(m_layers[l].gamma));
 }
 
-template <class S>
-void SoftWidths<S>::add_layer_gradient(index_t l, Probabilities& dpi) const {
+template <class T>
+void SoftWidths<T>::add_layer_gradient(index_t l, Probabilities& dpi) const {
   const auto& shape = m_parent.layers[l];
   const auto& place = m_layers[l];
   const auto& active = m_active.layers[l];
@@ -279,8 +279,8 @@ void SoftWidths<S>::add_layer_gradient(index_t l, Probabilities& dpi) const {
   if (!block.hard()) block.add_gradient(dblock, dblock_scale, dpi[place.channel_decision]);
 }
 
-template <class S>
-Probabilities SoftWidths<S>::gradient(const ExecutionSpace& exec) const {
+template <class T>
+Probabilities SoftWidths<T>::gradient(const ExecutionSpace& exec) const {
   Kokkos::deep_copy(exec, m_host_gradients, m_gradients);
   fence(exec, "elastic::soft_widths_gradient");
   Probabilities dpi;
@@ -288,7 +288,7 @@ Probabilities SoftWidths<S>::gradient(const ExecutionSpace& exec) const {
   const bool counts_shared = m_shard.rank == 0;
   if (counts_shared && m_active.hidden_mask.value.size() > 0) {
     const auto hidden = mixture(m_decisions, m_pi, m_hidden_decision, m_parent.hidden_size);
-    const S* begin = m_host_gradients.data() + m_hidden_offset;
+    const T* begin = m_host_gradients.data() + m_hidden_offset;
     hidden.add_gradient(std::vector<double>(begin, begin + m_active.hidden),
                         {m_host_gradients(m_norm_offset)}, dpi[m_hidden_decision]);
   }

@@ -2,7 +2,7 @@
 // A submodel is a set of widths: every elastic dimension of the ranked parent cut to a prefix, and
 // some layers dropped.
 #pragma once
-#include "elastic/model_shape.hpp"
+#include "arch/model_shape.hpp"
 
 namespace elastic {
 

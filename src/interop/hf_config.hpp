@@ -9,7 +9,7 @@
 #pragma once
 #include <string>
 
-#include "elastic/model_shape.hpp"
+#include "arch/model_shape.hpp"
 #include "interop/element_type.hpp"
 
 namespace elastic {

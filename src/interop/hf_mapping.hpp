@@ -6,7 +6,7 @@
 //
 // So ours is a sequence of whole rows and columns of theirs in another order.
 #pragma once
-#include "elastic/model_shape.hpp"
+#include "arch/model_shape.hpp"
 
 namespace elastic {
 

@@ -10,27 +10,27 @@
 
 namespace elastic {
 
-template <class S>
-void write_view(CheckpointWriter& writer, const std::string& name, const View1<S>& view,
-                StorageType stored_as = storage_type_of<std::remove_const_t<S>>(),
+template <class T>
+void write_view(CheckpointWriter& writer, const std::string& name, const View1<T>& view,
+                StorageType stored_as = storage_type_of<std::remove_const_t<T>>(),
                 const Attributes& attributes = {}) {
   const auto h_view = Kokkos::create_mirror_view_and_copy(HostSpace(), view);
   writer.vector(name, h_view.data(), static_cast<index_t>(view.extent(0)), stored_as, attributes);
 }
 /// An uninitialised matrix without gaps between its rows, to pack a prefix of a wider one.
-template <class S>
-View2<S> packed_matrix(std::size_t rows, std::size_t columns) {
-  return View2<S>(Kokkos::view_alloc(Kokkos::WithoutInitializing, "elastic::checkpoint_packed"),
+template <class T>
+View2<T> packed_matrix(std::size_t rows, std::size_t columns) {
+  return View2<T>(Kokkos::view_alloc(Kokkos::WithoutInitializing, "elastic::checkpoint_packed"),
                   rows, columns);
 }
 
-template <class S>
-void write_view(CheckpointWriter& writer, const std::string& name, const View2<S>& view,
-                StorageType stored_as = storage_type_of<std::remove_const_t<S>>(),
+template <class T>
+void write_view(CheckpointWriter& writer, const std::string& name, const View2<T>& view,
+                StorageType stored_as = storage_type_of<std::remove_const_t<T>>(),
                 const Attributes& attributes = {}) {
-  View2<const S> packed = view;
+  View2<const T> packed = view;
   if (!view.span_is_contiguous()) {
-    const auto copy = packed_matrix<std::remove_const_t<S>>(view.extent(0), view.extent(1));
+    const auto copy = packed_matrix<std::remove_const_t<T>>(view.extent(0), view.extent(1));
     Kokkos::deep_copy(copy, view);
     packed = copy;
   }
@@ -39,16 +39,16 @@ void write_view(CheckpointWriter& writer, const std::string& name, const View2<S
                 static_cast<index_t>(view.extent(1)), stored_as, attributes);
 }
 
-template <class S>
-void read_view(const CheckpointReader& reader, const std::string& name, const View1<S>& view) {
+template <class T>
+void read_view(const CheckpointReader& reader, const std::string& name, const View1<T>& view) {
   const auto h_view = Kokkos::create_mirror_view(view);
   reader.read(name, Extents::vector(static_cast<index_t>(view.extent(0))), h_view.data());
   Kokkos::deep_copy(view, h_view);
 }
-template <class S>
-void read_view(const CheckpointReader& reader, const std::string& name, const View2<S>& view) {
+template <class T>
+void read_view(const CheckpointReader& reader, const std::string& name, const View2<T>& view) {
   const auto packed =
-      view.span_is_contiguous() ? view : packed_matrix<S>(view.extent(0), view.extent(1));
+      view.span_is_contiguous() ? view : packed_matrix<T>(view.extent(0), view.extent(1));
   const auto h_view = Kokkos::create_mirror_view(packed);
   reader.read(
       name,

@@ -78,4 +78,17 @@ std::string read_file(const std::filesystem::path& path) {
   return text.str();
 }
 
+void check_target(const std::filesystem::path& out, bool force) {
+  const auto folder = out.has_parent_path() ? out.parent_path() : std::filesystem::path(".");
+  if (!std::filesystem::is_directory(folder))
+    throw InputError(
+        fmt::format("{}: the folder {} does not exist", out.string(), folder.string()));
+  if (!std::filesystem::exists(out)) return;
+  if (std::filesystem::is_directory(out))
+    throw InputError(fmt::format("{}: a folder, expected the name of a file", out.string()));
+  if (!force)
+    throw InputError(
+        fmt::format("{}: exists; choose another --out, or replace it with --force", out.string()));
+}
+
 }  // namespace elastic

@@ -26,4 +26,8 @@ void write_file_durably(const std::filesystem::path& path, const std::string& te
 /// The whole file. Throws InputError if it cannot be read.
 std::string read_file(const std::filesystem::path& path);
 
+/// Throws InputError unless `out` can be a new file: its folder is there, it is no folder, and it
+/// is not there or `force`.
+void check_target(const std::filesystem::path& out, bool force);
+
 }  // namespace elastic

@@ -7,16 +7,16 @@
 
 namespace elastic {
 
-template <class S>
-std::unique_ptr<Layer<S>> make_layer(const ModelShape& shape, index_t index,
-                                     ParameterStore<S>& store) {
+template <class T>
+std::unique_ptr<Layer<T>> make_layer(const ModelShape& shape, index_t index,
+                                     ParameterStore<T>& store) {
   switch (shape.layers[static_cast<std::size_t>(index)].kind) {
     case LayerKind::mamba:
-      return std::make_unique<MambaMixer<S>>(shape, index, store);
+      return std::make_unique<MambaMixer<T>>(shape, index, store);
     case LayerKind::attention:
-      return std::make_unique<SelfAttention<S>>(shape, index, store);
+      return std::make_unique<SelfAttention<T>>(shape, index, store);
     case LayerKind::mlp:
-      return std::make_unique<Mlp<S>>(shape, index, store);
+      return std::make_unique<Mlp<T>>(shape, index, store);
   }
   throw_contract(fmt::format("layer {} has no kind", index));
 }

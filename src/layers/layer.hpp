@@ -9,7 +9,7 @@
 
 #include "base/arena.hpp"
 #include "elastic/active_widths.hpp"
-#include "layers/spans.hpp"
+#include "parallel/spans.hpp"
 
 namespace elastic {
 
@@ -38,10 +38,10 @@ void for_each_block(const LayerContext& context, const Body& body) {
   for (index_t i = 0; i < context.num_blocks(); ++i) body(Block{i, context.num_blocks()});
 }
 /// Ends a block for these gradients.
-template <class S>
-void close_block(const LayerContext& context, std::initializer_list<View1<S>> gradients) {
+template <class T>
+void close_block(const LayerContext& context, std::initializer_list<View1<T>> gradients) {
   if (!context.sums) return;
-  if constexpr (std::is_same_v<S, float>)
+  if constexpr (std::is_same_v<T, float>)
     for (const auto& gradient : gradients) context.sums->take(gradient);
   else
     throw_contract("sums over blocks are of single precision");
@@ -56,7 +56,7 @@ View2<T> of_each_sequence(const View2<T>& all, index_t seq_length, index_t t) {
   return Kokkos::subview(by_sequence, Kokkos::ALL, Range(t * columns, (t + 1) * columns));
 }
 
-template <class S>
+template <class T>
 class Layer {
  public:
   /// Activations from forward to backward.
@@ -72,39 +72,39 @@ class Layer {
   virtual std::unique_ptr<Saved> make_saved() const = 0;
   /// Caches for sequences of at most max_length positions, from which extend may go on at any of
   /// the last `history` positions again.
-  virtual std::unique_ptr<Cache> make_cache(const LayerActive<S>& active, index_t batch,
+  virtual std::unique_ptr<Cache> make_cache(const LayerActive<T>& active, index_t batch,
                                             index_t max_length, index_t history) const = 0;
   /// The cache with which a narrower submodel goes on where `wider` is: KV caches, which hold all
   /// KV heads, are shared; states are cut to the kept heads and channels. `wider` is used up.
   virtual std::unique_ptr<Cache> narrow_cache(const LayerContext& context,
-                                              const LayerActive<S>& from, const LayerActive<S>& to,
+                                              const LayerActive<T>& from, const LayerActive<T>& to,
                                               Cache& wider) const = 0;
 
   /// [in] u [T, D] (normalised input); [out] y [T, D], saved. All memory taken from the arena
   /// belongs to `saved`.
-  virtual void forward(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
-                       View2<S> y, Saved& saved) const = 0;
+  virtual void forward(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
+                       View2<T> y, Saved& saved) const = 0;
   /// [in] dy [T, D], u, saved of the forward; [out] du [T, D]; parameter and mask gradients
   /// accumulate.
-  virtual void backward(const LayerContext& context, const LayerActive<S>& active,
-                        View2<const S> dy, View2<const S> u, const Saved& saved,
-                        View2<S> du) const = 0;
+  virtual void backward(const LayerContext& context, const LayerActive<T>& active,
+                        View2<const T> dy, View2<const T> u, const Saved& saved,
+                        View2<T> du) const = 0;
   /// The next L positions of each of B sequences (B, L of the context), the first of which is the
   /// `position`-th (from 0) of each; exact widths only (no masks), no segments. The cache is that
   /// of the positions before. [in] u [B*L, D]; [out] y [B*L, D]. One position after the other and
   /// all in one call give the same numbers (the same bits where products do not depend on the
   /// number of rows).
-  virtual void extend(const LayerContext& context, const LayerActive<S>& active, View2<const S> u,
-                      index_t position, Cache& cache, View2<S> y) const = 0;
+  virtual void extend(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
+                      index_t position, Cache& cache, View2<T> y) const = 0;
   /// The activations whose size ranks the units of the layer (paper.md 3.1): x of Mamba [T, E],
   /// heads' outputs of attention [T, A*C], first linear's output of the MLP [T, F].
-  virtual View2<const S> importance_activations(const Saved& saved) const = 0;
+  virtual View2<const T> importance_activations(const Saved& saved) const = 0;
 };
 
 /// Tensors "layers.<index>.mixer.*" declared in `store`; the layer refers to them after
 /// store.allocate().
-template <class S>
-std::unique_ptr<Layer<S>> make_layer(const ModelShape& shape, index_t index,
-                                     ParameterStore<S>& store);
+template <class T>
+std::unique_ptr<Layer<T>> make_layer(const ModelShape& shape, index_t index,
+                                     ParameterStore<T>& store);
 
 }  // namespace elastic

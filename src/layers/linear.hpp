@@ -23,18 +23,18 @@ struct Blocks {
 };
 
 /// Output rows in blocks: y [T, out.size()] = x [T, D] W[out, :D]^T.
-template <class S>
-void linear_forward(const ExecutionSpace& exec, View2<const S> x, const View2<S>& weight,
-                    Blocks out, const View2<S>& y);
+template <class T>
+void linear_forward(const ExecutionSpace& exec, View2<const T> x, const View2<T>& weight,
+                    Blocks out, const View2<T>& y);
 /// Weight gradient of the same: dW[out, :D] += dy^T x.
-template <class S>
-void linear_weight_gradient(const ExecutionSpace& exec, View2<const S> dy, View2<const S> x,
-                            const View2<S>& dweight, Blocks out);
+template <class T>
+void linear_weight_gradient(const ExecutionSpace& exec, View2<const T> dy, View2<const T> x,
+                            const View2<T>& dweight, Blocks out);
 /// Input columns in blocks (the forward pass is UnitSum::add_columns): dx [T, in.size()] = dy W;
 /// dW[:D, in] += dy^T x.
-template <class S>
-void linear_blocked_input_backward(const ExecutionSpace& exec, View2<const S> dy, View2<const S> x,
-                                   const View2<S>& weight, const View2<S>& dweight, Blocks in,
-                                   const View2<S>& dx);
+template <class T>
+void linear_blocked_input_backward(const ExecutionSpace& exec, View2<const T> dy, View2<const T> x,
+                                   const View2<T>& weight, const View2<T>& dweight, Blocks in,
+                                   const View2<T>& dx);
 
 }  // namespace elastic

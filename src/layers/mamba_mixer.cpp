@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/mamba_mixer.hpp"
 
-#include "kernels/head_channels.hpp"
+#include "kernels/products/head_channels.hpp"
 
 namespace elastic {
 namespace {
 /// A vector of n elements as a matrix of one column.
-template <class S>
-View2<S> column(const View1<S>& v) {
-  return View2<S>(v.data(), v.extent(0), 1);
+template <class T>
+View2<T> column(const View1<T>& v) {
+  return View2<T>(v.data(), v.extent(0), 1);
 }
 }  // namespace
 
-template <class S>
-MambaMixer<S>::MambaMixer(const ModelShape& shape, index_t index, ParameterStore<S>& store)
+template <class T>
+MambaMixer<T>::MambaMixer(const ModelShape& shape, index_t index, ParameterStore<T>& store)
     : m_store(store),
       m_state_dim(shape.mamba_state_dim),
       m_d_conv(shape.mamba_d_conv),
@@ -73,14 +73,14 @@ MambaMixer<S>::MambaMixer(const ModelShape& shape, index_t index, ParameterStore
                      .layer = index});
 }
 
-template <class S>
-std::unique_ptr<typename Layer<S>::Saved> MambaMixer<S>::make_saved() const {
+template <class T>
+std::unique_ptr<typename Layer<T>::Saved> MambaMixer<T>::make_saved() const {
   return std::make_unique<MambaSaved>();
 }
 
-template <class S>
-kernels::SsdShape MambaMixer<S>::scan_shape(const LayerContext& context,
-                                            const LayerActive<S>& active,
+template <class T>
+kernels::SsdShape MambaMixer<T>::scan_shape(const LayerContext& context,
+                                            const LayerActive<T>& active,
                                             const Block& block) const {
   return {.batch = context.batch / block.count,
           .seq_length = context.seq_length,
@@ -91,8 +91,8 @@ kernels::SsdShape MambaMixer<S>::scan_shape(const LayerContext& context,
           .chunk_size = m_chunk_size};
 }
 
-template <class S>
-kernels::GatedRmsNormParams MambaMixer<S>::norm_params(const LayerActive<S>& active) const {
+template <class T>
+kernels::GatedRmsNormParams MambaMixer<T>::norm_params(const LayerActive<T>& active) const {
   const auto& p = active.gated_norm.params;
   return {.head_dim = active.head_channels,
           .num_groups = m_groups,
@@ -101,15 +101,15 @@ kernels::GatedRmsNormParams MambaMixer<S>::norm_params(const LayerActive<S>& act
           .scale = p.scale};
 }
 
-template <class S>
-kernels::SsdInputs<S> MambaMixer<S>::scan_inputs(const LayerContext& context,
-                                                 const LayerActive<S>& active,
+template <class T>
+kernels::SsdInputs<T> MambaMixer<T>::scan_inputs(const LayerContext& context,
+                                                 const LayerActive<T>& active,
                                                  const MambaSaved& saved,
                                                  const Block& block) const {
   const auto heads = [&](index_t parameter) {
     return prefix(m_store[parameter].value_vector(), active.width);
   };
-  kernels::SsdInputs<S> in{.x = block.of(saved.x.convolved),
+  kernels::SsdInputs<T> in{.x = block.of(saved.x.convolved),
                            .ssm_B = block.of(saved.ssm_B.convolved),
                            .ssm_C = block.of(saved.ssm_C.convolved),
                            .dt_raw = block.of(saved.dt_raw),
@@ -123,33 +123,33 @@ kernels::SsdInputs<S> MambaMixer<S>::scan_inputs(const LayerContext& context,
   return in;
 }
 
-template <class S>
-kernels::SsdSaved<S> MambaMixer<S>::scan_saved(const kernels::SsdSaved<S>& all,
+template <class T>
+kernels::SsdSaved<T> MambaMixer<T>::scan_saved(const kernels::SsdSaved<T>& all,
                                                const Block& block) {
   return {block.of(all.dt), block.of(all.dA_cumsum), block.of(all.states),
           block.of(all.final_state)};
 }
 
-template <class S>
-kernels::ConvolutionPast<S> MambaMixer<S>::past_of(const LayerContext& context,
+template <class T>
+kernels::ConvolutionPast<T> MambaMixer<T>::past_of(const LayerContext& context,
                                                    const Signal& signal, const Block& block) const {
   if (!context.spans) return {};
   return {block.of(signal.past), block.of(context.spans->past_segment())};
 }
 
-template <class S>
-typename MambaMixer<S>::ChannelTensors MambaMixer<S>::channel_tensors(
-    const LayerContext& context, const LayerActive<S>& active) const {
+template <class T>
+typename MambaMixer<T>::ChannelTensors MambaMixer<T>::channel_tensors(
+    const LayerContext& context, const LayerActive<T>& active) const {
   const auto &weight = m_store[m_conv_x.weight], &bias = m_store[m_conv_x.bias],
              &norm = m_store[m_norm];
   const index_t channels = channels_of(active).size();
   if (active.head_channels == m_head_dim)
     return {prefix(weight.value, channels, m_d_conv), prefix(bias.value_vector(), channels),
             prefix(norm.value_vector(), channels)};
-  ChannelTensors packed = {context.arena->matrix<S>(channels, m_d_conv),
-                           context.arena->vector<S>(channels), context.arena->vector<S>(channels)};
-  const auto pack = [&](const View2<S>& full, const View2<S>& to) {
-    kernels::pack_head_channels<S>(context.exec, full, m_head_dim, active.head_channels, to);
+  ChannelTensors packed = {context.arena->matrix<T>(channels, m_d_conv),
+                           context.arena->vector<T>(channels), context.arena->vector<T>(channels)};
+  const auto pack = [&](const View2<T>& full, const View2<T>& to) {
+    kernels::pack_head_channels<T>(context.exec, full, m_head_dim, active.head_channels, to);
   };
   pack(weight.value, packed.conv_weight);
   pack(column(bias.value_vector()), column(packed.conv_bias));
@@ -157,29 +157,29 @@ typename MambaMixer<S>::ChannelTensors MambaMixer<S>::channel_tensors(
   return packed;
 }
 
-template <class S>
-typename MambaMixer<S>::ChannelTensors MambaMixer<S>::channel_gradients(
-    const LayerContext& context, const LayerActive<S>& active) const {
+template <class T>
+typename MambaMixer<T>::ChannelTensors MambaMixer<T>::channel_gradients(
+    const LayerContext& context, const LayerActive<T>& active) const {
   const index_t channels = channels_of(active).size();
   if (active.head_channels == m_head_dim)
     return {prefix(m_store[m_conv_x.weight].gradient, channels, m_d_conv),
             prefix(m_store[m_conv_x.bias].gradient_vector(), channels),
             prefix(m_store[m_norm].gradient_vector(), channels)};
-  ChannelTensors packed = {context.arena->matrix<S>(channels, m_d_conv),
-                           context.arena->vector<S>(channels), context.arena->vector<S>(channels)};
-  Kokkos::deep_copy(context.exec, packed.conv_weight, S(0));
-  Kokkos::deep_copy(context.exec, packed.conv_bias, S(0));
-  Kokkos::deep_copy(context.exec, packed.norm, S(0));
+  ChannelTensors packed = {context.arena->matrix<T>(channels, m_d_conv),
+                           context.arena->vector<T>(channels), context.arena->vector<T>(channels)};
+  Kokkos::deep_copy(context.exec, packed.conv_weight, T(0));
+  Kokkos::deep_copy(context.exec, packed.conv_bias, T(0));
+  Kokkos::deep_copy(context.exec, packed.norm, T(0));
   return packed;
 }
 
-template <class S>
-void MambaMixer<S>::return_channel_gradients(const LayerContext& context,
-                                             const LayerActive<S>& active,
+template <class T>
+void MambaMixer<T>::return_channel_gradients(const LayerContext& context,
+                                             const LayerActive<T>& active,
                                              const ChannelTensors& from) const {
   if (active.head_channels == m_head_dim) return;  // they were prefixes of the gradients themselves
-  const auto unpack = [&](const View2<S>& packed, const View2<S>& full) {
-    kernels::unpack_add_head_channels<S>(context.exec, packed, m_head_dim, active.head_channels,
+  const auto unpack = [&](const View2<T>& packed, const View2<T>& full) {
+    kernels::unpack_add_head_channels<T>(context.exec, packed, m_head_dim, active.head_channels,
                                          full);
   };
   unpack(from.conv_weight, m_store[m_conv_x.weight].gradient);
@@ -187,8 +187,8 @@ void MambaMixer<S>::return_channel_gradients(const LayerContext& context,
   unpack(column(from.norm), column(m_store[m_norm].gradient_vector()));
 }
 
-template <class S>
-View2<const S> MambaMixer<S>::importance_activations(const Saved& saved) const {
+template <class T>
+View2<const T> MambaMixer<T>::importance_activations(const Saved& saved) const {
   return static_cast<const MambaSaved&>(saved).x.projected;
 }
 

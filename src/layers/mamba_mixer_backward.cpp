@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Backward pass of the Mamba-2 mixer. Parameter gradients are summed block by block
-// (layers/blocks.hpp).
+// (parallel/blocks.hpp).
 #include "layers/mamba_mixer.hpp"
 
 namespace elastic {
 namespace {
-template <class S>
-kernels::SsdGradients<S> part_of(const kernels::SsdGradients<S>& all, const Block& block) {
+template <class T>
+kernels::SsdGradients<T> part_of(const kernels::SsdGradients<T>& all, const Block& block) {
   auto part = all;
   part.dx = block.of(all.dx);
   part.dssm_B = block.of(all.dssm_B);
@@ -17,98 +17,98 @@ kernels::SsdGradients<S> part_of(const kernels::SsdGradients<S>& all, const Bloc
 }
 }  // namespace
 
-template <class S>
-void MambaMixer<S>::backward_output(const LayerContext& context, const LayerActive<S>& active,
-                                    View2<const S> dy, const MambaSaved& saved,
-                                    const View2<S>& dscanned, const View2<S>& dz) const {
+template <class T>
+void MambaMixer<T>::backward_output(const LayerContext& context, const LayerActive<T>& active,
+                                    View2<const T> dy, const MambaSaved& saved,
+                                    const View2<T>& dscanned, const View2<T>& dz) const {
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
   const Blocks channels = channels_of(active);
   const index_t tokens = dy.extent_int(0), inner = channels.size();
-  const auto dnormed = arena.matrix<S>(tokens, inner);
+  const auto dnormed = arena.matrix<T>(tokens, inner);
   const auto workspace =
-      arena.vector<S>(kernels::gated_rmsnorm_workspace_size(tokens, inner, m_groups));
+      arena.vector<T>(kernels::gated_rmsnorm_workspace_size(tokens, inner, m_groups));
   const auto& out = m_store[m_out];
   for_each_block(context, [&](const Block& block) {
     const Arena::Scope block_scope(arena);
     const ChannelTensors gradients = channel_gradients(context, active);
-    linear_blocked_input_backward<S>(context.exec, block.of(dy), block.of(saved.normed), out.value,
+    linear_blocked_input_backward<T>(context.exec, block.of(dy), block.of(saved.normed), out.value,
                                      out.gradient, channels, block.of(dnormed));
-    kernels::gated_rmsnorm_backward<S>(context.exec, block.of(dnormed), block.of(saved.scanned),
+    kernels::gated_rmsnorm_backward<T>(context.exec, block.of(dnormed), block.of(saved.scanned),
                                        block.of(saved.z), saved.channels.norm, active.inner.value,
                                        block.of(saved.rstd), norm_params(active),
                                        block.of(dscanned), block.of(dz), gradients.norm,
                                        active.inner.gradient, active.gated_norm.dscale, workspace);
     return_channel_gradients(context, active, gradients);
-    close_block<S>(context, {out.gradient_vector(), m_store[m_norm].gradient_vector(),
+    close_block<T>(context, {out.gradient_vector(), m_store[m_norm].gradient_vector(),
                              active.inner.gradient, active.gated_norm.dscale});
   });
 }
 
-template <class S>
-void MambaMixer<S>::backward_scan(const LayerContext& context, const LayerActive<S>& active,
-                                  const View2<S>& dscanned, const MambaSaved& saved,
-                                  const kernels::SsdGradients<S>& gradients) const {
+template <class T>
+void MambaMixer<T>::backward_scan(const LayerContext& context, const LayerActive<T>& active,
+                                  const View2<T>& dscanned, const MambaSaved& saved,
+                                  const kernels::SsdGradients<T>& gradients) const {
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
   const auto shape = scan_shape(context, active, {0, context.num_blocks()});
-  const auto workspace = arena.vector<S>(context.num_blocks() * kernels::ssd_workspace_size(shape));
+  const auto workspace = arena.vector<T>(context.num_blocks() * kernels::ssd_workspace_size(shape));
   auto all = gradients;
   for_each_block(context, [&](const Block& block) {
-    kernels::ssd_backward_outputs<S>(context.exec, shape,
+    kernels::ssd_backward_outputs<T>(context.exec, shape,
                                      scan_inputs(context, active, saved, block),
                                      scan_saved(saved.scan, block), block.of(dscanned),
                                      part_of(all, block), block.of(workspace));
-    close_block<S>(context, {m_store[m_D].gradient_vector()});
+    close_block<T>(context, {m_store[m_D].gradient_vector()});
   });
   all.dfinal_state = pass_state_gradients(context, active, saved, workspace);
   for_each_block(context, [&](const Block& block) {
-    kernels::ssd_backward_states<S>(context.exec, shape, scan_inputs(context, active, saved, block),
+    kernels::ssd_backward_states<T>(context.exec, shape, scan_inputs(context, active, saved, block),
                                     scan_saved(saved.scan, block), part_of(all, block),
                                     block.of(workspace));
-    close_block<S>(context, {m_store[m_A_log].gradient_vector(),
+    close_block<T>(context, {m_store[m_A_log].gradient_vector(),
                              m_store[m_dt_bias].gradient_vector(), active.heads.gradient});
   });
 }
 
-template <class S>
-void MambaMixer<S>::prepare(const LayerContext& context, ConvolutionBackward& convolution) const {
+template <class T>
+void MambaMixer<T>::prepare(const LayerContext& context, ConvolutionBackward& convolution) const {
   Arena& arena = *context.arena;
   const Signal& signal = convolution.signal;
   const index_t tokens = signal.projected.extent_int(0), channels = signal.projected.extent_int(1);
-  convolution.dprojected = arena.matrix<S>(tokens, channels);
+  convolution.dprojected = arena.matrix<T>(tokens, channels);
   if (!context.spans) return;
-  const auto first = arena.matrix<S>(context.batch * context.spans->halo(), channels);
-  kernels::causal_conv1d_first_gradients<S>(
+  const auto first = arena.matrix<T>(context.batch * context.spans->halo(), channels);
+  kernels::causal_conv1d_first_gradients<T>(
       context.exec, convolution.dsignal, signal.projected, convolution.weight, convolution.bias,
       convolution.mask.value, context.segment, {.seq_length = context.seq_length}, first,
       past_of(context, signal));
   convolution.future = context.spans->from_behind(arena, first);
 }
 
-template <class S>
-void MambaMixer<S>::backward_convolution(const LayerContext& context,
+template <class T>
+void MambaMixer<T>::backward_convolution(const LayerContext& context,
                                          const ConvolutionBackward& convolution, const Block& block,
-                                         const View2<S>& dweight, const View1<S>& dbias) const {
+                                         const View2<T>& dweight, const View1<T>& dbias) const {
   const Arena::Scope scope(*context.arena);
   const Signal& signal = convolution.signal;
   const index_t tokens = signal.projected.extent_int(0), channels = signal.projected.extent_int(1);
   const auto workspace =
-      context.arena->vector<S>(kernels::causal_conv1d_workspace_size(tokens, channels, m_d_conv));
-  kernels::ConvolutionFuture<S> future;
+      context.arena->vector<T>(kernels::causal_conv1d_workspace_size(tokens, channels, m_d_conv));
+  kernels::ConvolutionFuture<T> future;
   if (context.spans)
     future = {block.of(convolution.future), block.of(context.spans->future_segment())};
-  kernels::causal_conv1d_backward<S>(
+  kernels::causal_conv1d_backward<T>(
       context.exec, block.of(convolution.dsignal), block.of(signal.projected), convolution.weight,
       convolution.bias, convolution.mask.value, block.of(context.segment),
       {.seq_length = context.seq_length}, block.of(convolution.dprojected), dweight, dbias,
       convolution.mask.gradient, workspace, past_of(context, signal, block), future);
 }
 
-template <class S>
-void MambaMixer<S>::backward(const LayerContext& context, const LayerActive<S>& active,
-                             View2<const S> dy, View2<const S> u, const Saved& saved_base,
-                             View2<S> du) const {
+template <class T>
+void MambaMixer<T>::backward(const LayerContext& context, const LayerActive<T>& active,
+                             View2<const T> dy, View2<const T> u, const Saved& saved_base,
+                             View2<T> du) const {
   const auto& saved = static_cast<const MambaSaved&>(saved_base);
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
@@ -119,10 +119,10 @@ void MambaMixer<S>::backward(const LayerContext& context, const LayerActive<S>& 
     return prefix(m_store[parameter].gradient_vector(), active.width);
   };
 
-  const auto dz = arena.matrix<S>(tokens, inner), dscanned = arena.matrix<S>(tokens, inner),
-             dx = arena.matrix<S>(tokens, inner);
-  const auto dB = arena.matrix<S>(tokens, state), dC = arena.matrix<S>(tokens, state);
-  const auto ddt = arena.matrix<S>(tokens, active.width);
+  const auto dz = arena.matrix<T>(tokens, inner), dscanned = arena.matrix<T>(tokens, inner),
+             dx = arena.matrix<T>(tokens, inner);
+  const auto dB = arena.matrix<T>(tokens, state), dC = arena.matrix<T>(tokens, state);
+  const auto ddt = arena.matrix<T>(tokens, active.width);
   backward_output(context, active, dy, saved, dscanned, dz);
   backward_scan(context, active, dscanned, saved,
                 {.dx = dx,
@@ -135,7 +135,7 @@ void MambaMixer<S>::backward(const LayerContext& context, const LayerActive<S>& 
                  .ddt_mask = active.heads.gradient});
 
   const auto convolution_of = [&](const Signal& signal, const Convolution& conv,
-                                  const View2<S>& dsignal) {
+                                  const View2<T>& dsignal) {
     return ConvolutionBackward{
         signal, m_store[conv.weight].value, m_store[conv.bias].value_vector(), {}, dsignal};
   };
@@ -158,8 +158,8 @@ void MambaMixer<S>::backward(const LayerContext& context, const LayerActive<S>& 
     convolution_backward(B, m_conv_B);
     convolution_backward(C, m_conv_C);
     return_channel_gradients(context, active, gradients);
-    const auto projection_backward = [&](const View2<S>& dout, index_t parameter, Blocks units) {
-      linear_weight_gradient<S>(context.exec, block.of(dout), block.of(u),
+    const auto projection_backward = [&](const View2<T>& dout, index_t parameter, Blocks units) {
+      linear_weight_gradient<T>(context.exec, block.of(dout), block.of(u),
                                 m_store[parameter].gradient, units);
     };
     projection_backward(dz, m_z, channels);
@@ -168,12 +168,12 @@ void MambaMixer<S>::backward(const LayerContext& context, const LayerActive<S>& 
     projection_backward(C.dprojected, m_C, groups);
     projection_backward(ddt, m_dt, heads);
     for (const auto& conv : {m_conv_x, m_conv_B, m_conv_C})
-      close_block<S>(context, {gradient(conv.weight), gradient(conv.bias)});
-    close_block<S>(context, {active.inner.gradient, gradient(m_z), gradient(m_x), gradient(m_B),
+      close_block<T>(context, {gradient(conv.weight), gradient(conv.bias)});
+    close_block<T>(context, {active.inner.gradient, gradient(m_z), gradient(m_x), gradient(m_B),
                              gradient(m_C), gradient(m_dt)});
   });
 
-  UnitSum<S> sum(context, m_store.shard(), du);
+  UnitSum<T> sum(context, m_store.shard(), du);
   sum.add_rows(dz, m_store[m_z].value, channels);
   sum.add_rows(x.dprojected, m_store[m_x].value, channels);
   sum.add_rows(B.dprojected, m_store[m_B].value, groups);
@@ -182,19 +182,19 @@ void MambaMixer<S>::backward(const LayerContext& context, const LayerActive<S>& 
   sum.finish();
 }
 
-#define ELASTIC_INSTANTIATE(S)                                                                     \
-  template void MambaMixer<S>::backward_output(const LayerContext&, const LayerActive<S>&,         \
-                                               View2<const S>, const MambaSaved&, const View2<S>&, \
-                                               const View2<S>&) const;                             \
-  template void MambaMixer<S>::backward_scan(const LayerContext&, const LayerActive<S>&,           \
-                                             const View2<S>&, const MambaSaved&,                   \
-                                             const kernels::SsdGradients<S>&) const;               \
-  template void MambaMixer<S>::prepare(const LayerContext&, ConvolutionBackward&) const;           \
-  template void MambaMixer<S>::backward_convolution(const LayerContext&,                           \
+#define ELASTIC_INSTANTIATE(T)                                                                     \
+  template void MambaMixer<T>::backward_output(const LayerContext&, const LayerActive<T>&,         \
+                                               View2<const T>, const MambaSaved&, const View2<T>&, \
+                                               const View2<T>&) const;                             \
+  template void MambaMixer<T>::backward_scan(const LayerContext&, const LayerActive<T>&,           \
+                                             const View2<T>&, const MambaSaved&,                   \
+                                             const kernels::SsdGradients<T>&) const;               \
+  template void MambaMixer<T>::prepare(const LayerContext&, ConvolutionBackward&) const;           \
+  template void MambaMixer<T>::backward_convolution(const LayerContext&,                           \
                                                     const ConvolutionBackward&, const Block&,      \
-                                                    const View2<S>&, const View1<S>&) const;       \
-  template void MambaMixer<S>::backward(const LayerContext&, const LayerActive<S>&,                \
-                                        View2<const S>, View2<const S>, const Saved&, View2<S>)    \
+                                                    const View2<T>&, const View1<T>&) const;       \
+  template void MambaMixer<T>::backward(const LayerContext&, const LayerActive<T>&,                \
+                                        View2<const T>, View2<const T>, const Saved&, View2<T>)    \
       const;
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)

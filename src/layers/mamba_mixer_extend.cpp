@@ -1,38 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 // Generation by the Mamba-2 mixer: products for all new positions at once, then convolution and
 // recurrence position by position.
-#include "kernels/causal_conv1d.hpp"
+#include "kernels/scan/causal_conv1d.hpp"
 #include "layers/mamba_mixer.hpp"
 
 namespace elastic {
 
-template <class S>
-std::unique_ptr<typename Layer<S>::Cache> MambaMixer<S>::make_cache(const LayerActive<S>& active,
+template <class T>
+std::unique_ptr<typename Layer<T>::Cache> MambaMixer<T>::make_cache(const LayerActive<T>& active,
                                                                     index_t batch, index_t,
                                                                     index_t history) const {
   auto cache = std::make_unique<MambaCache>();
   const index_t taps = m_d_conv - 1, state = m_groups * m_state_dim;
   for (index_t i = 0; i <= history; ++i)
     cache->states.push_back(
-        {.conv_x = View2<S>("elastic::conv_x_cache", batch, channels_of(active).size() * taps),
-         .conv_B = View2<S>("elastic::conv_B_cache", batch, state * taps),
-         .conv_C = View2<S>("elastic::conv_C_cache", batch, state * taps),
-         .ssm = View2<S>("elastic::ssm_cache", batch * active.width,
+        {.conv_x = View2<T>("elastic::conv_x_cache", batch, channels_of(active).size() * taps),
+         .conv_B = View2<T>("elastic::conv_B_cache", batch, state * taps),
+         .conv_C = View2<T>("elastic::conv_C_cache", batch, state * taps),
+         .ssm = View2<T>("elastic::ssm_cache", batch * active.width,
                          active.head_channels * m_state_dim)});
   return cache;
 }
 
-template <class S>
-std::unique_ptr<typename Layer<S>::Cache> MambaMixer<S>::narrow_cache(const LayerContext& context,
-                                                                      const LayerActive<S>& from,
-                                                                      const LayerActive<S>& to,
+template <class T>
+std::unique_ptr<typename Layer<T>::Cache> MambaMixer<T>::narrow_cache(const LayerContext& context,
+                                                                      const LayerActive<T>& from,
+                                                                      const LayerActive<T>& to,
                                                                       Cache& wider) const {
   const auto& full = static_cast<MambaCache&>(wider).states;
   auto cache = make_cache(to, context.batch, 0, static_cast<index_t>(full.size()) - 1);
   // Heads are rows, of `size` values for each channel.
-  const auto cut = [&](const View2<S>& all, const View2<S>& kept, index_t size) {
+  const auto cut = [&](const View2<T>& all, const View2<T>& kept, index_t size) {
     const index_t from_columns = from.head_channels * size, to_columns = to.head_channels * size;
-    const View2<S> from_heads(all.data(), context.batch * from.width, from_columns),
+    const View2<T> from_heads(all.data(), context.batch * from.width, from_columns),
         to_heads(kept.data(), context.batch * to.width, to_columns);
     for (index_t b = 0; b < context.batch; ++b)
       Kokkos::deep_copy(
@@ -49,29 +49,29 @@ std::unique_ptr<typename Layer<S>::Cache> MambaMixer<S>::narrow_cache(const Laye
   return cache;
 }
 
-template <class S>
-void MambaMixer<S>::clear(const ExecutionSpace& exec, const State& state) const {
+template <class T>
+void MambaMixer<T>::clear(const ExecutionSpace& exec, const State& state) const {
   for (const auto& view : {state.conv_x, state.conv_B, state.conv_C, state.ssm})
-    Kokkos::deep_copy(exec, view, S(0));
+    Kokkos::deep_copy(exec, view, T(0));
 }
 
-template <class S>
-void MambaMixer<S>::copy(const ExecutionSpace& exec, const State& from, const State& to) const {
+template <class T>
+void MambaMixer<T>::copy(const ExecutionSpace& exec, const State& from, const State& to) const {
   Kokkos::deep_copy(exec, to.conv_x, from.conv_x);
   Kokkos::deep_copy(exec, to.conv_B, from.conv_B);
   Kokkos::deep_copy(exec, to.conv_C, from.conv_C);
   Kokkos::deep_copy(exec, to.ssm, from.ssm);
 }
 
-template <class S>
-void MambaMixer<S>::advance(const LayerContext& context, const LayerActive<S>& active, index_t t,
+template <class T>
+void MambaMixer<T>::advance(const LayerContext& context, const LayerActive<T>& active, index_t t,
                             const MambaSaved& saved, const State& state) const {
-  const auto now = [&](const View2<S>& all) {
+  const auto now = [&](const View2<T>& all) {
     return of_each_sequence(all, context.seq_length, t);
   };
-  const auto convolve = [&](const Signal& signal, View2<const S> weight, View1<const S> bias,
-                            const View2<S>& last_inputs) {
-    kernels::causal_conv1d_step<S>(context.exec, now(signal.projected), weight, bias, last_inputs,
+  const auto convolve = [&](const Signal& signal, View2<const T> weight, View1<const T> bias,
+                            const View2<T>& last_inputs) {
+    kernels::causal_conv1d_step<T>(context.exec, now(signal.projected), weight, bias, last_inputs,
                                    now(signal.convolved));
   };
   convolve(saved.x, saved.channels.conv_weight, saved.channels.conv_bias, state.conv_x);
@@ -87,13 +87,13 @@ void MambaMixer<S>::advance(const LayerContext& context, const LayerActive<S>& a
   inputs.ssm_C = now(saved.ssm_C.convolved);
   inputs.dt_raw = now(saved.dt_raw);
   inputs.segment = {};
-  kernels::ssd_step<S>(context.exec, shape, inputs, state.ssm, now(saved.scanned));
+  kernels::ssd_step<T>(context.exec, shape, inputs, state.ssm, now(saved.scanned));
 }
 
-template <class S>
-void MambaMixer<S>::extend(const LayerContext& context, const LayerActive<S>& active,
-                           View2<const S> u, index_t position, Cache& cache_base,
-                           View2<S> y) const {
+template <class T>
+void MambaMixer<T>::extend(const LayerContext& context, const LayerActive<T>& active,
+                           View2<const T> u, index_t position, Cache& cache_base,
+                           View2<T> y) const {
   auto& cache = static_cast<MambaCache&>(cache_base);
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
@@ -101,29 +101,29 @@ void MambaMixer<S>::extend(const LayerContext& context, const LayerActive<S>& ac
   MambaSaved saved;
   project(context, active, u, saved);
   for (Signal* signal : {&saved.x, &saved.ssm_B, &saved.ssm_C})
-    signal->convolved = arena.matrix<S>(tokens, signal->projected.extent_int(1));
-  saved.scanned = arena.matrix<S>(tokens, channels);
+    signal->convolved = arena.matrix<T>(tokens, signal->projected.extent_int(1));
+  saved.scanned = arena.matrix<T>(tokens, channels);
   if (position == 0) clear(context.exec, cache.before(0));
   for (index_t t = 0; t < context.seq_length; ++t) {
     State& next = cache.before(position + t + 1);
     if (cache.states.size() > 1) copy(context.exec, cache.before(position + t), next);
     advance(context, active, t, saved, next);
   }
-  saved.normed = arena.matrix<S>(tokens, channels);
-  saved.rstd = arena.matrix<S>(tokens, m_groups);
-  kernels::gated_rmsnorm_forward<S>(context.exec, saved.scanned, saved.z, saved.channels.norm, {},
+  saved.normed = arena.matrix<T>(tokens, channels);
+  saved.rstd = arena.matrix<T>(tokens, m_groups);
+  kernels::gated_rmsnorm_forward<T>(context.exec, saved.scanned, saved.z, saved.channels.norm, {},
                                     norm_params(active), saved.normed, saved.rstd);
-  linear_of_units<S>(context, m_store.shard(), saved.normed, m_store[m_out].value,
+  linear_of_units<T>(context, m_store.shard(), saved.normed, m_store[m_out].value,
                      channels_of(active), y);
 }
 
-#define ELASTIC_INSTANTIATE(S)                                                                    \
-  template std::unique_ptr<Layer<S>::Cache> MambaMixer<S>::make_cache(                            \
-      const LayerActive<S>&, index_t, index_t, index_t) const;                                    \
-  template std::unique_ptr<Layer<S>::Cache> MambaMixer<S>::narrow_cache(                          \
-      const LayerContext&, const LayerActive<S>&, const LayerActive<S>&, Cache&) const;           \
-  template void MambaMixer<S>::extend(const LayerContext&, const LayerActive<S>&, View2<const S>, \
-                                      index_t, Cache&, View2<S>) const;
+#define ELASTIC_INSTANTIATE(T)                                                                    \
+  template std::unique_ptr<Layer<T>::Cache> MambaMixer<T>::make_cache(                            \
+      const LayerActive<T>&, index_t, index_t, index_t) const;                                    \
+  template std::unique_ptr<Layer<T>::Cache> MambaMixer<T>::narrow_cache(                          \
+      const LayerContext&, const LayerActive<T>&, const LayerActive<T>&, Cache&) const;           \
+  template void MambaMixer<T>::extend(const LayerContext&, const LayerActive<T>&, View2<const T>, \
+                                      index_t, Cache&, View2<T>) const;
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

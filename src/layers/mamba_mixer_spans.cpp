@@ -6,11 +6,11 @@
 namespace elastic {
 using kernels::Direction;
 
-template <class S>
-void MambaMixer<S>::pass_states(const LayerContext& context, const LayerActive<S>& active,
+template <class T>
+void MambaMixer<T>::pass_states(const LayerContext& context, const LayerActive<T>& active,
                                 const MambaSaved& saved) const {
   const auto pass = [&](const Block& block) {
-    kernels::ssd_forward_passing<S>(context.exec, scan_shape(context, active, block),
+    kernels::ssd_forward_passing<T>(context.exec, scan_shape(context, active, block),
                                     scan_inputs(context, active, saved, block),
                                     scan_saved(saved.scan, block));
   };
@@ -21,27 +21,27 @@ void MambaMixer<S>::pass_states(const LayerContext& context, const LayerActive<S
   {
     const Arena::Scope scope(*context.arena);
     const index_t states = saved.incoming.extent_int(0);
-    const auto total = context.arena->matrix<S>(states, saved.incoming.extent_int(1));
-    const auto decay = context.arena->vector<S>(states);
-    kernels::ssd_forward_total<S>(context.exec, scan_shape(context, active),
+    const auto total = context.arena->matrix<T>(states, saved.incoming.extent_int(1));
+    const auto decay = context.arena->vector<T>(states);
+    kernels::ssd_forward_total<T>(context.exec, scan_shape(context, active),
                                   scan_inputs(context, active, saved), saved.scan, total, decay);
     context.spans->carry(*context.arena, Direction::forward, total, decay, saved.incoming);
   }
   pass({});
 }
 
-template <class S>
-View2<S> MambaMixer<S>::pass_state_gradients(const LayerContext& context,
-                                             const LayerActive<S>& active, const MambaSaved& saved,
-                                             const View1<S>& workspace) const {
+template <class T>
+View2<T> MambaMixer<T>::pass_state_gradients(const LayerContext& context,
+                                             const LayerActive<T>& active, const MambaSaved& saved,
+                                             const View1<T>& workspace) const {
   Arena& arena = *context.arena;
-  View2<S> dfinal, dincoming;
+  View2<T> dfinal, dincoming;
   // Workspaces are those of the blocks, which are spans where these are passed one by one.
   const auto pass = [&](const Block& block) {
-    kernels::SsdGradients<S> gradients;
+    kernels::SsdGradients<T> gradients;
     gradients.dfinal_state = block.of(dfinal);
     gradients.dincoming_state = block.of(dincoming);
-    kernels::ssd_backward_passing<S>(context.exec, scan_shape(context, active, block),
+    kernels::ssd_backward_passing<T>(context.exec, scan_shape(context, active, block),
                                      scan_inputs(context, active, saved, block),
                                      scan_saved(saved.scan, block), gradients, block.of(workspace));
   };
@@ -50,15 +50,15 @@ View2<S> MambaMixer<S>::pass_state_gradients(const LayerContext& context,
     return dfinal;
   }
   const index_t states = saved.incoming.extent_int(0), size = saved.incoming.extent_int(1);
-  dfinal = arena.matrix<S>(states, size);
+  dfinal = arena.matrix<T>(states, size);
   const Arena::Scope scope(arena);
-  dincoming = arena.matrix<S>(states, size);
+  dincoming = arena.matrix<T>(states, size);
   if (context.spans->dealing().in_turn) {
     context.spans->carry_in_turn(Direction::backward, dfinal, dincoming, pass);
     return dfinal;
   }
-  const auto decay = arena.vector<S>(states);
-  kernels::ssd_backward_total<S>(context.exec, scan_shape(context, active),
+  const auto decay = arena.vector<T>(states);
+  kernels::ssd_backward_total<T>(context.exec, scan_shape(context, active),
                                  scan_inputs(context, active, saved), saved.scan, workspace,
                                  dincoming, decay);
   context.spans->carry(arena, Direction::backward, dincoming, decay, dfinal);
@@ -67,11 +67,11 @@ View2<S> MambaMixer<S>::pass_state_gradients(const LayerContext& context,
   return dfinal;
 }
 
-#define ELASTIC_INSTANTIATE(S)                                                         \
-  template void MambaMixer<S>::pass_states(const LayerContext&, const LayerActive<S>&, \
+#define ELASTIC_INSTANTIATE(T)                                                         \
+  template void MambaMixer<T>::pass_states(const LayerContext&, const LayerActive<T>&, \
                                            const MambaSaved&) const;                   \
-  template View2<S> MambaMixer<S>::pass_state_gradients(                               \
-      const LayerContext&, const LayerActive<S>&, const MambaSaved&, const View1<S>&) const;
+  template View2<T> MambaMixer<T>::pass_state_gradients(                               \
+      const LayerContext&, const LayerActive<T>&, const MambaSaved&, const View1<T>&) const;
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

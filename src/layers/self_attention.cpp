@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/self_attention.hpp"
 
-#include "kernels/column_scale.hpp"
+#include "kernels/rows/column_scale.hpp"
 #include "layers/unit_sum.hpp"
 
 namespace elastic {
 
-template <class S>
-SelfAttention<S>::SelfAttention(const ModelShape& shape, index_t index, ParameterStore<S>& store)
+template <class T>
+SelfAttention<T>::SelfAttention(const ModelShape& shape, index_t index, ParameterStore<T>& store)
     : m_store(store) {
   const LayerShape& layer = shape.layers[static_cast<std::size_t>(index)];
   const std::string name = fmt::format("layers.{}.mixer.", index);
@@ -35,31 +35,31 @@ SelfAttention<S>::SelfAttention(const ModelShape& shape, index_t index, Paramete
                    .layer = index});
 }
 
-template <class S>
-std::unique_ptr<typename Layer<S>::Saved> SelfAttention<S>::make_saved() const {
+template <class T>
+std::unique_ptr<typename Layer<T>::Saved> SelfAttention<T>::make_saved() const {
   return std::make_unique<AttentionSaved>();
 }
-template <class S>
-std::unique_ptr<typename Layer<S>::Cache> SelfAttention<S>::make_cache(const LayerActive<S>&,
+template <class T>
+std::unique_ptr<typename Layer<T>::Cache> SelfAttention<T>::make_cache(const LayerActive<T>&,
                                                                        index_t batch,
                                                                        index_t max_length,
                                                                        index_t) const {
   auto cache = std::make_unique<KvCache>();
-  cache->k = View2<S>("elastic::k_cache", batch * max_length, m_groups * m_channels);
-  cache->v = View2<S>("elastic::v_cache", batch * max_length, m_groups * m_channels);
+  cache->k = View2<T>("elastic::k_cache", batch * max_length, m_groups * m_channels);
+  cache->v = View2<T>("elastic::v_cache", batch * max_length, m_groups * m_channels);
   cache->max_length = max_length;
   return cache;
 }
-template <class S>
-std::unique_ptr<typename Layer<S>::Cache> SelfAttention<S>::narrow_cache(const LayerContext&,
-                                                                         const LayerActive<S>&,
-                                                                         const LayerActive<S>&,
+template <class T>
+std::unique_ptr<typename Layer<T>::Cache> SelfAttention<T>::narrow_cache(const LayerContext&,
+                                                                         const LayerActive<T>&,
+                                                                         const LayerActive<T>&,
                                                                          Cache& wider) const {
   return std::make_unique<KvCache>(static_cast<KvCache&>(wider));  // the same Views
 }
-template <class S>
-kernels::AttentionShape SelfAttention<S>::shape_of(const LayerContext& context,
-                                                   const LayerActive<S>& active,
+template <class T>
+kernels::AttentionShape SelfAttention<T>::shape_of(const LayerContext& context,
+                                                   const LayerActive<T>& active,
                                                    index_t span) const {
   kernels::AttentionShape shape{.batch = context.batch,
                                 .seq_length = context.seq_length,
@@ -75,11 +75,11 @@ kernels::AttentionShape SelfAttention<S>::shape_of(const LayerContext& context,
   return shape;
 }
 
-template <class S>
-void SelfAttention<S>::attend(const LayerContext& context, const LayerActive<S>& active,
+template <class T>
+void SelfAttention<T>::attend(const LayerContext& context, const LayerActive<T>& active,
                               const AttentionSaved& saved) const {
   if (!context.spans)
-    return kernels::attention_forward<S>(context.exec, shape_of(context, active), saved.q, saved.k,
+    return kernels::attention_forward<T>(context.exec, shape_of(context, active), saved.q, saved.k,
                                          saved.v, context.segment, saved.heads, saved.lse);
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
@@ -87,33 +87,33 @@ void SelfAttention<S>::attend(const LayerContext& context, const LayerActive<S>&
   const auto k = spans.whole(arena, saved.k), v = spans.whole(arena, saved.v);
   for (index_t i = 0; i < spans.num_here(); ++i) {
     const Block span{i, spans.num_here()};
-    kernels::attention_forward<S>(context.exec, shape_of(context, active, i), span.of(saved.q), k,
+    kernels::attention_forward<T>(context.exec, shape_of(context, active, i), span.of(saved.q), k,
                                   v, spans.whole_segment(), span.of(saved.heads),
                                   span.of(saved.lse));
   }
 }
 
-template <class S>
-void SelfAttention<S>::attend_backward(const LayerContext& context, const LayerActive<S>& active,
-                                       View2<const S> dheads, const AttentionSaved& saved,
-                                       const View2<S>& dq, const View2<S>& dk,
-                                       const View2<S>& dv) const {
+template <class T>
+void SelfAttention<T>::attend_backward(const LayerContext& context, const LayerActive<T>& active,
+                                       View2<const T> dheads, const AttentionSaved& saved,
+                                       const View2<T>& dq, const View2<T>& dk,
+                                       const View2<T>& dv) const {
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
   const auto workspace =
-      arena.vector<S>(kernels::attention_workspace_size(shape_of(context, active)));
+      arena.vector<T>(kernels::attention_workspace_size(shape_of(context, active)));
   if (!context.spans)
-    return kernels::attention_backward<S>(context.exec, shape_of(context, active), dheads, saved.q,
+    return kernels::attention_backward<T>(context.exec, shape_of(context, active), dheads, saved.q,
                                           saved.k, saved.v, saved.heads, saved.lse, context.segment,
                                           dq, dk, dv, workspace);
   const Spans& spans = *context.spans;
   const auto k = spans.whole(arena, saved.k), v = spans.whole(arena, saved.v);
-  std::vector<View2<S>> dk_parts, dv_parts;  // by the queries of each span
+  std::vector<View2<T>> dk_parts, dv_parts;  // by the queries of each span
   for (index_t i = 0; i < spans.num_here(); ++i) {
     const Block span{i, spans.num_here()};
-    dk_parts.push_back(arena.matrix<S>(k.extent_int(0), k.extent_int(1)));
-    dv_parts.push_back(arena.matrix<S>(v.extent_int(0), v.extent_int(1)));
-    kernels::attention_backward<S>(context.exec, shape_of(context, active, i), span.of(dheads),
+    dk_parts.push_back(arena.matrix<T>(k.extent_int(0), k.extent_int(1)));
+    dv_parts.push_back(arena.matrix<T>(v.extent_int(0), v.extent_int(1)));
+    kernels::attention_backward<T>(context.exec, shape_of(context, active, i), span.of(dheads),
                                    span.of(saved.q), k, v, span.of(saved.heads), span.of(saved.lse),
                                    spans.whole_segment(), span.of(dq), dk_parts.back(),
                                    dv_parts.back(), workspace);
@@ -122,113 +122,113 @@ void SelfAttention<S>::attend_backward(const LayerContext& context, const LayerA
   spans.sum_parts(arena, dv_parts, dv);
 }
 
-template <class S>
-void SelfAttention<S>::forward(const LayerContext& context, const LayerActive<S>& active,
-                               View2<const S> u, View2<S> y, Saved& saved_base) const {
+template <class T>
+void SelfAttention<T>::forward(const LayerContext& context, const LayerActive<T>& active,
+                               View2<const T> u, View2<T> y, Saved& saved_base) const {
   auto& saved = static_cast<AttentionSaved&>(saved_base);
   Arena& arena = *context.arena;
   const index_t tokens = u.extent_int(0), inner = active.width * m_channels,
                 kv = m_groups * m_channels;
-  saved.q = arena.matrix<S>(tokens, inner);
-  saved.k = arena.matrix<S>(tokens, kv);
-  saved.v = arena.matrix<S>(tokens, kv);
-  saved.heads = arena.matrix<S>(tokens, inner);
-  saved.lse = arena.matrix<S>(tokens, active.width);
-  linear_forward<S>(context.exec, u, m_store[m_q].value, Blocks::prefix(inner), saved.q);
-  linear_forward<S>(context.exec, u, m_store[m_k].value, Blocks::prefix(kv), saved.k);
-  linear_forward<S>(context.exec, u, m_store[m_v].value, Blocks::prefix(kv), saved.v);
+  saved.q = arena.matrix<T>(tokens, inner);
+  saved.k = arena.matrix<T>(tokens, kv);
+  saved.v = arena.matrix<T>(tokens, kv);
+  saved.heads = arena.matrix<T>(tokens, inner);
+  saved.lse = arena.matrix<T>(tokens, active.width);
+  linear_forward<T>(context.exec, u, m_store[m_q].value, Blocks::prefix(inner), saved.q);
+  linear_forward<T>(context.exec, u, m_store[m_k].value, Blocks::prefix(kv), saved.k);
+  linear_forward<T>(context.exec, u, m_store[m_v].value, Blocks::prefix(kv), saved.v);
   attend(context, active, saved);
   saved.masked = saved.heads;
   if (active.inner.value.size() > 0) {
-    saved.masked = arena.matrix<S>(tokens, inner);
-    kernels::column_scale_forward<S>(context.exec, saved.heads, active.inner.value, m_channels,
+    saved.masked = arena.matrix<T>(tokens, inner);
+    kernels::column_scale_forward<T>(context.exec, saved.heads, active.inner.value, m_channels,
                                      saved.masked);
   }
-  linear_of_units<S>(context, m_store.shard(), saved.masked, m_store[m_o].value,
+  linear_of_units<T>(context, m_store.shard(), saved.masked, m_store[m_o].value,
                      Blocks::units(active.width, m_channels), y);
 }
 
-template <class S>
-void SelfAttention<S>::backward(const LayerContext& context, const LayerActive<S>& active,
-                                View2<const S> dy, View2<const S> u, const Saved& saved_base,
-                                View2<S> du) const {
+template <class T>
+void SelfAttention<T>::backward(const LayerContext& context, const LayerActive<T>& active,
+                                View2<const T> dy, View2<const T> u, const Saved& saved_base,
+                                View2<T> du) const {
   const auto& saved = static_cast<const AttentionSaved&>(saved_base);
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
   const index_t tokens = u.extent_int(0), inner = active.width * m_channels,
                 kv = m_groups * m_channels;
-  const auto dheads = arena.matrix<S>(tokens, inner), dq = arena.matrix<S>(tokens, inner);
-  const auto dk = arena.matrix<S>(tokens, kv), dv = arena.matrix<S>(tokens, kv);
+  const auto dheads = arena.matrix<T>(tokens, inner), dq = arena.matrix<T>(tokens, inner);
+  const auto dk = arena.matrix<T>(tokens, kv), dv = arena.matrix<T>(tokens, kv);
 
   const auto &q = m_store[m_q], &k = m_store[m_k], &v = m_store[m_v], &o = m_store[m_o];
   for_each_block(context, [&](const Block& block) {
     const auto dheads_ = block.of(dheads);
-    linear_blocked_input_backward<S>(context.exec, block.of(dy), block.of(saved.masked), o.value,
+    linear_blocked_input_backward<T>(context.exec, block.of(dy), block.of(saved.masked), o.value,
                                      o.gradient, Blocks::prefix(inner), dheads_);
     if (active.inner.gradient.size() > 0)
-      kernels::column_scale_backward<S>(context.exec, dheads_, block.of(saved.heads),
+      kernels::column_scale_backward<T>(context.exec, dheads_, block.of(saved.heads),
                                         active.inner.value, m_channels, dheads_,
                                         active.inner.gradient);
     else if (active.inner.value.size() > 0)  // a mask whose gradient nobody wants
-      kernels::column_scale_forward<S>(context.exec, dheads_, active.inner.value, m_channels,
+      kernels::column_scale_forward<T>(context.exec, dheads_, active.inner.value, m_channels,
                                        dheads_);
-    close_block<S>(context, {o.gradient_vector(), active.inner.gradient});
+    close_block<T>(context, {o.gradient_vector(), active.inner.gradient});
   });
   attend_backward(context, active, dheads, saved, dq, dk, dv);
   const auto units = [&](index_t heads) { return Blocks::units(heads, m_channels); };
   for_each_block(context, [&](const Block& block) {
-    const auto weight_gradient = [&](const View2<S>& dout, const Parameter<S>& weight,
+    const auto weight_gradient = [&](const View2<T>& dout, const Parameter<T>& weight,
                                      index_t heads) {
-      linear_weight_gradient<S>(context.exec, block.of(dout), block.of(u), weight.gradient,
+      linear_weight_gradient<T>(context.exec, block.of(dout), block.of(u), weight.gradient,
                                 units(heads));
     };
     weight_gradient(dq, q, active.width);
     weight_gradient(dk, k, m_groups);
     weight_gradient(dv, v, m_groups);
-    close_block<S>(context, {q.gradient_vector(), k.gradient_vector(), v.gradient_vector()});
+    close_block<T>(context, {q.gradient_vector(), k.gradient_vector(), v.gradient_vector()});
   });
-  UnitSum<S> sum(context, m_store.shard(), du);
+  UnitSum<T> sum(context, m_store.shard(), du);
   sum.add_rows(dq, q.value, units(active.width));
   sum.add_rows(dk, k.value, units(m_groups));
   sum.add_rows(dv, v.value, units(m_groups));
   sum.finish();
 }
 
-template <class S>
-void SelfAttention<S>::extend(const LayerContext& context, const LayerActive<S>& active,
-                              View2<const S> u, index_t position, Cache& cache_base,
-                              View2<S> y) const {
+template <class T>
+void SelfAttention<T>::extend(const LayerContext& context, const LayerActive<T>& active,
+                              View2<const T> u, index_t position, Cache& cache_base,
+                              View2<T> y) const {
   auto& cache = static_cast<KvCache&>(cache_base);
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
   const index_t length = context.seq_length, inner = active.width * m_channels,
                 kv = m_groups * m_channels;
-  const auto q = arena.matrix<S>(context.num_tokens(), inner),
-             heads = arena.matrix<S>(context.num_tokens(), inner);
-  const auto append = [&](index_t parameter, const View2<S>& all) {
-    const auto newest = arena.matrix<S>(context.num_tokens(), kv);
-    linear_forward<S>(context.exec, u, m_store[parameter].value, Blocks::prefix(kv), newest);
-    const View2<S> from(newest.data(), context.batch, length * kv),
+  const auto q = arena.matrix<T>(context.num_tokens(), inner),
+             heads = arena.matrix<T>(context.num_tokens(), inner);
+  const auto append = [&](index_t parameter, const View2<T>& all) {
+    const auto newest = arena.matrix<T>(context.num_tokens(), kv);
+    linear_forward<T>(context.exec, u, m_store[parameter].value, Blocks::prefix(kv), newest);
+    const View2<T> from(newest.data(), context.batch, length * kv),
         to(all.data(), context.batch, cache.max_length * kv);
     Kokkos::deep_copy(
         context.exec,
         Kokkos::subview(to, Kokkos::ALL, Range(position * kv, (position + length) * kv)), from);
   };
-  linear_forward<S>(context.exec, u, m_store[m_q].value, Blocks::prefix(inner), q);
+  linear_forward<T>(context.exec, u, m_store[m_q].value, Blocks::prefix(inner), q);
   append(m_k, cache.k);
   append(m_v, cache.v);
   auto shape = shape_of(context, active);
   shape.seq_length = cache.max_length;
   for (index_t t = 0; t < length; ++t)
-    kernels::attention_step<S>(context.exec, shape, position + t + 1,
+    kernels::attention_step<T>(context.exec, shape, position + t + 1,
                                of_each_sequence(q, length, t), cache.k, cache.v,
                                of_each_sequence(heads, length, t));
-  linear_of_units<S>(context, m_store.shard(), heads, m_store[m_o].value,
+  linear_of_units<T>(context, m_store.shard(), heads, m_store[m_o].value,
                      Blocks::units(active.width, m_channels), y);
 }
 
-template <class S>
-View2<const S> SelfAttention<S>::importance_activations(const Saved& saved) const {
+template <class T>
+View2<const T> SelfAttention<T>::importance_activations(const Saved& saved) const {
   return static_cast<const AttentionSaved&>(saved).heads;
 }
 

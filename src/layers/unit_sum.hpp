@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A sum over units that are dealt out to tensor-parallel ranks: heads, groups, neurons, words.
 //
-//   UnitSum<S> y(context, store.shard(), out);       // out [T, D]: this rank's part of the sum
+//   UnitSum<T> y(context, store.shard(), out);       // out [T, D]: this rank's part of the sum
 //   y.add_columns(x, weight, units);                 // += x W[:D, units]^T
 //   y.finish();
 //
@@ -12,39 +12,39 @@
 #pragma once
 #include "base/shard.hpp"
 #include "layers/layer.hpp"
-#include "kernels/gemm.hpp"
+#include "kernels/products/gemm.hpp"
 #include "layers/linear.hpp"
 
 namespace elastic {
 
-template <class S>
+template <class T>
 class UnitSum {
  public:
   /// Partial sums are taken from the arena and belong to the caller's scope.
-  UnitSum(const LayerContext& context, const Shard& shard, const View2<S>& out);
+  UnitSum(const LayerContext& context, const Shard& shard, const View2<T>& out);
   /// += x [T, units.size()] W[:D, units]^T
-  void add_columns(View2<const S> x, const View2<S>& weight, Blocks units);
+  void add_columns(View2<const T> x, const View2<T>& weight, Blocks units);
   /// += dy [T, units.size()] W[units, :D]
-  void add_rows(View2<const S> dy, const View2<S>& weight, Blocks units);
+  void add_rows(View2<const T> dy, const View2<T>& weight, Blocks units);
   /// Puts the sum into `out`.
   void finish();
 
  private:
-  void add(kernels::Transpose transpose_b, View2<const S> a, const View2<S>& b, Blocks units);
-  void add_classes(kernels::Transpose transpose_b, View2<const S> a, const View2<S>& b,
+  void add(kernels::Transpose transpose_b, View2<const T> a, const View2<T>& b, Blocks units);
+  void add_classes(kernels::Transpose transpose_b, View2<const T> a, const View2<T>& b,
                    const Blocks& units);
 
   const LayerContext& m_context;
-  std::vector<View2<S>> m_parts;  // one per class; the first is `out`
+  std::vector<View2<T>> m_parts;  // one per class; the first is `out`
   bool m_empty = true;
 };
 
 /// y [T, D] = x [T, units.size()] W[:D, units]^T: this rank's part.
-template <class S>
-void linear_of_units(const LayerContext& context, const Shard& shard, View2<const S> x,
-                     const View2<S>& weight, Blocks units, const View2<S>& y) {
+template <class T>
+void linear_of_units(const LayerContext& context, const Shard& shard, View2<const T> x,
+                     const View2<T>& weight, Blocks units, const View2<T>& y) {
   const Arena::Scope scope(*context.arena);
-  UnitSum<S> sum(context, shard, y);
+  UnitSum<T> sum(context, shard, y);
   sum.add_columns(x, weight, units);
   sum.finish();
 }

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
-#include "kernels/argmax.hpp"
-#include "kernels/embedding.hpp"
-#include "kernels/rmsnorm.hpp"
+#include "kernels/rows/argmax.hpp"
+#include "kernels/rows/embedding.hpp"
+#include "kernels/rows/rmsnorm.hpp"
 
 namespace elastic {
 namespace {
@@ -22,9 +22,9 @@ std::vector<token_t> columns_of(const std::vector<token_t>& tokens, index_t batc
 }
 }  // namespace
 
-template <class S>
-bool fits_into(const ActiveWidths<S>& inner, const ActiveWidths<S>& outer) {
-  const auto layer_fits = [](const LayerActive<S>& a, const LayerActive<S>& b) {
+template <class T>
+bool fits_into(const ActiveWidths<T>& inner, const ActiveWidths<T>& outer) {
+  const auto layer_fits = [](const LayerActive<T>& a, const LayerActive<T>& b) {
     return !a.active || (b.active && a.width <= b.width && a.head_channels <= b.head_channels);
   };
   return inner.hidden <= outer.hidden &&
@@ -32,9 +32,9 @@ bool fits_into(const ActiveWidths<S>& inner, const ActiveWidths<S>& outer) {
                     outer.layers.end(), layer_fits);
 }
 
-template <class S>
-Decoder<S>::Decoder(const ExecutionSpace& exec, Arena& arena, const LanguageModel<S>& model,
-                    const ActiveWidths<S>& widths, index_t batch, index_t max_length,
+template <class T>
+Decoder<T>::Decoder(const ExecutionSpace& exec, Arena& arena, const LanguageModel<T>& model,
+                    const ActiveWidths<T>& widths, index_t batch, index_t max_length,
                     index_t history)
     : m_arena(arena),
       m_model(model),
@@ -50,8 +50,8 @@ Decoder<S>::Decoder(const ExecutionSpace& exec, Arena& arena, const LanguageMode
   }
 }
 
-template <class S>
-Decoder<S>::Decoder(Decoder&& wider, const ActiveWidths<S>& narrower)
+template <class T>
+Decoder<T>::Decoder(Decoder&& wider, const ActiveWidths<T>& narrower)
     : m_arena(wider.m_arena),
       m_model(wider.m_model),
       m_widths(narrower),
@@ -70,18 +70,18 @@ Decoder<S>::Decoder(Decoder&& wider, const ActiveWidths<S>& narrower)
                            : nullptr);
 }
 
-template <class S>
-View2<S> Decoder<S>::extend(const std::vector<token_t>& tokens, index_t begin, index_t end) {
+template <class T>
+View2<T> Decoder<T>::extend(const std::vector<token_t>& tokens, index_t begin, index_t end) {
   const index_t count = end - begin, width = m_widths.hidden;
   ELASTIC_REQUIRE(m_position + count <= m_max_length, "{} positions after {} of {}", count,
                   m_position, m_max_length);
   m_context.seq_length = count;
-  const auto stream = m_arena.matrix<S>(m_context.num_tokens(), width);
+  const auto stream = m_arena.matrix<T>(m_context.num_tokens(), width);
   const auto piece = columns_of(tokens, m_context.batch, begin, end);
   const auto ids = m_arena.vector<token_t>(m_context.num_tokens());
   Kokkos::deep_copy(m_context.exec, ids, HostView1<const token_t>(piece.data(), piece.size()));
   fence(m_context.exec, "elastic::decoder_tokens");  // `piece` ends here
-  kernels::embedding_forward<S>(
+  kernels::embedding_forward<T>(
       m_context.exec, ids, prefix(m_model.word_embeddings().value, m_model.num_my_words(), width),
       stream, m_model.shard());
   m_model.parallel().sum_all(stream);
@@ -91,24 +91,24 @@ View2<S> Decoder<S>::extend(const std::vector<token_t>& tokens, index_t begin, i
   return stream;
 }
 
-template <class S>
-View2<const S> Decoder<S>::logits(const View2<S>& stream) {
+template <class T>
+View2<const T> Decoder<T>::logits(const View2<T>& stream) {
   const Arena::Scope scope(m_arena);
   const index_t count = stream.extent_int(0), width = m_widths.hidden,
                 vocab = m_model.shape().vocab_size;
-  const auto normed = m_arena.matrix<S>(count, width);
-  const auto rstd = m_arena.vector<S>(count);
-  kernels::rmsnorm_forward<S>(m_context.exec, stream,
+  const auto normed = m_arena.matrix<T>(count, width);
+  const auto rstd = m_arena.vector<T>(count);
+  kernels::rmsnorm_forward<T>(m_context.exec, stream,
                               prefix(m_model.final_norm().value_vector(), width), {},
                               m_widths.norm.params, normed, rstd);
-  if (m_logits.extent_int(0) < count) m_logits = View2<S>("elastic::decoder_logits", count, vocab);
+  if (m_logits.extent_int(0) < count) m_logits = View2<T>("elastic::decoder_logits", count, vocab);
   const auto result = rows(m_logits, 0, count);
   m_model.all_logits(m_context.exec, m_arena, normed, result);
   return result;
 }
 
-template <class S>
-View2<const S> Decoder<S>::read(const std::vector<token_t>& tokens) {
+template <class T>
+View2<const T> Decoder<T>::read(const std::vector<token_t>& tokens) {
   const index_t batch = m_context.batch, length = static_cast<index_t>(tokens.size()) / batch;
   ELASTIC_REQUIRE(length > 0 && length * batch == static_cast<index_t>(tokens.size()),
                   "{} tokens for {} sequences", tokens.size(), batch);
@@ -118,40 +118,40 @@ View2<const S> Decoder<S>::read(const std::vector<token_t>& tokens) {
     const index_t end = std::min(length, begin + step);
     const auto stream = extend(tokens, begin, end);
     if (end < length) continue;
-    const auto last = m_arena.matrix<S>(batch, m_widths.hidden);
+    const auto last = m_arena.matrix<T>(batch, m_widths.hidden);
     Kokkos::deep_copy(m_context.exec, last, of_each_sequence(stream, end - begin, end - begin - 1));
     return logits(last);
   }
 }
 
-template <class S>
-View2<const S> Decoder<S>::read_each(const std::vector<token_t>& tokens) {
+template <class T>
+View2<const T> Decoder<T>::read_each(const std::vector<token_t>& tokens) {
   const Arena::Scope scope(m_arena);
   return logits(extend(tokens, 0, static_cast<index_t>(tokens.size()) / m_context.batch));
 }
 
-template <class S>
-void Decoder<S>::rewind(index_t position) {
+template <class T>
+void Decoder<T>::rewind(index_t position) {
   ELASTIC_REQUIRE(m_oldest <= position && position <= m_position,
                   "cannot go to position {} from {} with a history of {}", position, m_position,
                   m_history);
   m_position = position;
 }
 
-template <class S>
-std::vector<token_t> most_likely(const ExecutionSpace& exec, View2<const S> logits) {
+template <class T>
+std::vector<token_t> most_likely(const ExecutionSpace& exec, View2<const T> logits) {
   const View1<token_t> tokens("elastic::most_likely", logits.extent(0));
-  kernels::argmax_rows<S>(exec, logits, tokens);
+  kernels::argmax_rows<T>(exec, logits, tokens);
   std::vector<token_t> result(logits.extent(0));
   Kokkos::deep_copy(exec, HostView1<token_t>(result.data(), result.size()), tokens);
   fence(exec, "elastic::most_likely");
   return result;
 }
 
-#define ELASTIC_INSTANTIATE(S)                                                \
-  template bool fits_into<S>(const ActiveWidths<S>&, const ActiveWidths<S>&); \
-  template class Decoder<S>;                                                  \
-  template std::vector<token_t> most_likely<S>(const ExecutionSpace&, View2<const S>);
+#define ELASTIC_INSTANTIATE(T)                                                \
+  template bool fits_into<T>(const ActiveWidths<T>&, const ActiveWidths<T>&); \
+  template class Decoder<T>;                                                  \
+  template std::vector<token_t> most_likely<T>(const ExecutionSpace&, View2<const T>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -10,26 +10,26 @@
 namespace elastic {
 
 /// True if every width of `inner` fits into `outer`, so that caches of `outer` can be cut to it.
-template <class S>
-bool fits_into(const ActiveWidths<S>& inner, const ActiveWidths<S>& outer);
+template <class T>
+bool fits_into(const ActiveWidths<T>& inner, const ActiveWidths<T>& outer);
 
-template <class S>
+template <class T>
 class Decoder {
  public:
   /// `widths`: exact (no masks). `history`: positions that can be taken back. Refers to `arena` and
   /// `model`.
-  Decoder(const ExecutionSpace& exec, Arena& arena, const LanguageModel<S>& model,
-          const ActiveWidths<S>& widths, index_t batch, index_t max_length, index_t history = 0);
+  Decoder(const ExecutionSpace& exec, Arena& arena, const LanguageModel<T>& model,
+          const ActiveWidths<T>& widths, index_t batch, index_t max_length, index_t history = 0);
   /// Goes on where `wider` is with a submodel that fits into it, from the same caches: what they
   /// hold was computed with the wider widths. KV caches are shared, states are cut to the kept
   /// heads and channels.
-  Decoder(Decoder&& wider, const ActiveWidths<S>& narrower);
+  Decoder(Decoder&& wider, const ActiveWidths<T>& narrower);
 
   /// Reads k more tokens of each of B sequences, [B*k], sequence by sequence. Returns the logits of
   /// what follows the last one, [B, V]; valid until the next read.
-  View2<const S> read(const std::vector<token_t>& tokens);
+  View2<const T> read(const std::vector<token_t>& tokens);
   /// The same with the logits of what follows each one, [B*k, V].
-  View2<const S> read_each(const std::vector<token_t>& tokens);
+  View2<const T> read_each(const std::vector<token_t>& tokens);
   /// Goes back so that the next token read is the `position`-th (from 0); at most `history`
   /// positions.
   void rewind(index_t position);
@@ -39,21 +39,21 @@ class Decoder {
  private:
   /// Residual stream after tokens [begin, end) of each of the B sequences in `tokens`, in the
   /// arena: [B * (end - begin), D].
-  View2<S> extend(const std::vector<token_t>& tokens, index_t begin, index_t end);
-  View2<const S> logits(const View2<S>& stream);
+  View2<T> extend(const std::vector<token_t>& tokens, index_t begin, index_t end);
+  View2<const T> logits(const View2<T>& stream);
 
   Arena& m_arena;
-  const LanguageModel<S>& m_model;
-  ActiveWidths<S> m_widths;
+  const LanguageModel<T>& m_model;
+  ActiveWidths<T> m_widths;
   LayerContext m_context;
   index_t m_max_length, m_history;
   index_t m_position = 0, m_oldest = 0;  // next position; the first that rewind can reach
-  StackCaches<S> m_caches;
-  View2<S> m_logits;  // grows
+  StackCaches<T> m_caches;
+  View2<T> m_logits;  // grows
 };
 
 /// The most likely token of each row of logits, on the host.
-template <class S>
-std::vector<token_t> most_likely(const ExecutionSpace& exec, View2<const S> logits);
+template <class T>
+std::vector<token_t> most_likely(const ExecutionSpace& exec, View2<const T> logits);
 
 }  // namespace elastic

@@ -66,21 +66,21 @@ void check_prompts(const Sequences& prompts, index_t max_length) {
   }
 }
 
-template <class S>
-Sequences generate(const ExecutionSpace& exec, Arena& arena, const LanguageModel<S>& model,
-                   const ActiveWidths<S>& widths, const Sequences& prompts,
-                   const GenerationConfig& config, const std::vector<BudgetSwitch<S>>& switches) {
+template <class T>
+Sequences generate(const ExecutionSpace& exec, Arena& arena, const LanguageModel<T>& model,
+                   const ActiveWidths<T>& widths, const Sequences& prompts,
+                   const GenerationConfig& config, const std::vector<BudgetSwitch<T>>& switches) {
   check_prompts(prompts, config.max_length);
   check_sampling(config.sampling);
   ELASTIC_REQUIRE(switches.empty() || prompts.size() == 1, "{} prompts with budget switches",
                   prompts.size());
   if (prompts.empty()) return {};
-  const auto make_decoder = [&](const ActiveWidths<S>& chosen) {
-    return Decoder<S>(exec, arena, model, chosen, static_cast<index_t>(prompts.size()),
+  const auto make_decoder = [&](const ActiveWidths<T>& chosen) {
+    return Decoder<T>(exec, arena, model, chosen, static_cast<index_t>(prompts.size()),
                       config.max_length);
   };
-  std::optional<Decoder<S>> decoder(make_decoder(widths));
-  const ActiveWidths<S>* current = &widths;
+  std::optional<Decoder<T>> decoder(make_decoder(widths));
+  const ActiveWidths<T>* current = &widths;
   auto next_switch = switches.begin();
   Continuations sequences(prompts, config.stop);
 
@@ -88,13 +88,13 @@ Sequences generate(const ExecutionSpace& exec, Arena& arena, const LanguageModel
   auto logits = decoder->read(heads_of(prompts, common));
   for (index_t position = common;; ++position) {
     auto tokens = sequences.take(
-        choose_tokens<S>(exec, logits, config.sampling, config.first_sequence, position), position);
+        choose_tokens<T>(exec, logits, config.sampling, config.first_sequence, position), position);
     if (sequences.all_done() || position + 1 == config.max_length) return sequences.outputs();
     const auto generated = static_cast<index_t>(sequences.outputs()[0].size());
     if (next_switch != switches.end() && generated == next_switch->after) {
       const auto& chosen = (next_switch++)->widths;
       if (fits_into(chosen, *current)) {
-        Decoder<S> narrower(std::move(*decoder), chosen);
+        Decoder<T> narrower(std::move(*decoder), chosen);
         decoder.emplace(std::move(narrower));
       } else {
         decoder.emplace(make_decoder(chosen));
@@ -107,10 +107,10 @@ Sequences generate(const ExecutionSpace& exec, Arena& arena, const LanguageModel
   }
 }
 
-#define ELASTIC_INSTANTIATE(S)                                                           \
-  template Sequences generate<S>(const ExecutionSpace&, Arena&, const LanguageModel<S>&, \
-                                 const ActiveWidths<S>&, const Sequences&,               \
-                                 const GenerationConfig&, const std::vector<BudgetSwitch<S>>&);
+#define ELASTIC_INSTANTIATE(T)                                                           \
+  template Sequences generate<T>(const ExecutionSpace&, Arena&, const LanguageModel<T>&, \
+                                 const ActiveWidths<T>&, const Sequences&,               \
+                                 const GenerationConfig&, const std::vector<BudgetSwitch<T>>&);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -21,31 +21,31 @@ struct GenerationConfig {
 /// fits into the current one (decoder.hpp: fits_into) shares its caches, which is free of cost: it
 /// remembers what the wider one computed. Any other one reads the text so far, and gives exactly
 /// what it would give on that text.
-template <class S>
+template <class T>
 struct BudgetSwitch {
   index_t after = 1;
-  ActiveWidths<S> widths;
+  ActiveWidths<T> widths;
 };
 
 /// Continuations (without the prompts, without `stop`) of each prompt by a submodel of exact
 /// widths. `switches`: in rising order, for one prompt. Throws InputError for an empty prompt or
 /// one that is not shorter than max_length.
-template <class S>
+template <class T>
 std::vector<std::vector<token_t>> generate(const ExecutionSpace& exec, Arena& arena,
-                                           const LanguageModel<S>& model,
-                                           const ActiveWidths<S>& widths,
+                                           const LanguageModel<T>& model,
+                                           const ActiveWidths<T>& widths,
                                            const std::vector<std::vector<token_t>>& prompts,
                                            const GenerationConfig& config,
-                                           const std::vector<BudgetSwitch<S>>& switches = {});
+                                           const std::vector<BudgetSwitch<T>>& switches = {});
 /// The most likely continuations, whatever config.sampling says.
-template <class S>
+template <class T>
 std::vector<std::vector<token_t>> generate_greedy(const ExecutionSpace& exec, Arena& arena,
-                                                  const LanguageModel<S>& model,
-                                                  const ActiveWidths<S>& widths,
+                                                  const LanguageModel<T>& model,
+                                                  const ActiveWidths<T>& widths,
                                                   const std::vector<std::vector<token_t>>& prompts,
                                                   GenerationConfig config) {
   config.sampling = {};
-  return generate<S>(exec, arena, model, widths, prompts, config);
+  return generate<T>(exec, arena, model, widths, prompts, config);
 }
 /// Throws InputError for an empty prompt or one that is not shorter than max_length.
 void check_prompts(const std::vector<std::vector<token_t>>& prompts, index_t max_length);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/hybrid_stack.hpp"
 
-#include "kernels/residual_add.hpp"
+#include "kernels/rows/residual_add.hpp"
 
 namespace elastic {
 
-template <class S>
-HybridStack<S>::HybridStack(const ModelShape& shape, const TensorParallel& parallel,
-                            ParameterStore<S>& store)
+template <class T>
+HybridStack<T>::HybridStack(const ModelShape& shape, const TensorParallel& parallel,
+                            ParameterStore<T>& store)
     : m_parallel(parallel), m_store(store) {
   for (index_t l = 0; l < shape.num_layers(); ++l) {
     m_norms.push_back(store.add({.name = fmt::format("layers.{}.norm.weight", l),
@@ -17,93 +17,93 @@ HybridStack<S>::HybridStack(const ModelShape& shape, const TensorParallel& paral
                                  .layer = l,
                                  .weight_decay = false,
                                  .vector = true}));
-    m_layers.push_back(make_layer<S>(shape, l, store));
+    m_layers.push_back(make_layer<T>(shape, l, store));
   }
 }
 
-template <class S>
-std::vector<StackEntry<S>> HybridStack<S>::make_entries() const {
-  std::vector<StackEntry<S>> entries(m_layers.size());
+template <class T>
+std::vector<StackEntry<T>> HybridStack<T>::make_entries() const {
+  std::vector<StackEntry<T>> entries(m_layers.size());
   for (std::size_t l = 0; l < entries.size(); ++l) entries[l].saved = m_layers[l]->make_saved();
   return entries;
 }
 
-template <class S>
-void HybridStack<S>::forward_layer(const LayerContext& context, const ActiveWidths<S>& widths,
-                                   std::size_t l, StackEntry<S>& entry) const {
+template <class T>
+void HybridStack<T>::forward_layer(const LayerContext& context, const ActiveWidths<T>& widths,
+                                   std::size_t l, StackEntry<T>& entry) const {
   Arena& arena = *context.arena;
   const index_t tokens = entry.input.extent_int(0);
-  entry.normed = arena.matrix<S>(tokens, widths.hidden);
-  const auto partial = arena.matrix<S>(context.num_tokens(), widths.hidden);
-  entry.rstd = arena.vector<S>(tokens);
+  entry.normed = arena.matrix<T>(tokens, widths.hidden);
+  const auto partial = arena.matrix<T>(context.num_tokens(), widths.hidden);
+  entry.rstd = arena.vector<T>(tokens);
   const auto weight = prefix(m_store[m_norms[l]].value_vector(), widths.hidden);
-  kernels::rmsnorm_forward<S>(context.exec, entry.input, weight, widths.hidden_mask.value,
+  kernels::rmsnorm_forward<T>(context.exec, entry.input, weight, widths.hidden_mask.value,
                               widths.norm.params, entry.normed, entry.rstd);
   entry.mixed = m_parallel.gather(arena, entry.normed, context.num_tokens());
   m_layers[l]->forward(context, widths.layers[l], entry.mixed, partial, *entry.saved);
   entry.output = m_parallel.sum(arena, partial);
 }
 
-template <class S>
-void HybridStack<S>::forward(const LayerContext& context, const ActiveWidths<S>& widths, Keep keep,
-                             const View2<S>& h, std::vector<StackEntry<S>>& entries,
-                             const StackObserver<S>& observer) const {
+template <class T>
+void HybridStack<T>::forward(const LayerContext& context, const ActiveWidths<T>& widths, Keep keep,
+                             const View2<T>& h, std::vector<StackEntry<T>>& entries,
+                             const StackObserver<T>& observer) const {
   for (std::size_t l = 0; l < m_layers.size(); ++l) {
     const auto& active = widths.layers[l];
     if (!active.active) continue;
     auto& entry = entries[l];
     entry.input = h;
     if (keep != Keep::nothing) {
-      entry.input = context.arena->matrix<S>(h.extent_int(0), widths.hidden);
+      entry.input = context.arena->matrix<T>(h.extent_int(0), widths.hidden);
       Kokkos::deep_copy(context.exec, entry.input, h);
     }
     const auto mark = context.arena->mark();
     forward_layer(context, widths, l, entry);
     if (observer) observer(static_cast<index_t>(l), entry);
-    kernels::residual_add_forward<S>(context.exec, entry.output, widths.hidden_mask.value,
+    kernels::residual_add_forward<T>(context.exec, entry.output, widths.hidden_mask.value,
                                      active.gamma, h);
     if (keep != Keep::everything) context.arena->release(mark);
   }
 }
 
-template <class S>
-void HybridStack<S>::backward_layer(const LayerContext& context, const ActiveWidths<S>& widths,
-                                    std::size_t l, const StackEntry<S>& entry,
-                                    const View2<S>& dh) const {
+template <class T>
+void HybridStack<T>::backward_layer(const LayerContext& context, const ActiveWidths<T>& widths,
+                                    std::size_t l, const StackEntry<T>& entry,
+                                    const View2<T>& dh) const {
   Arena& arena = *context.arena;
   const auto& active = widths.layers[l];
   const index_t tokens = dh.extent_int(0);
-  const auto doutput = arena.matrix<S>(tokens, widths.hidden),
-             dmixed = arena.matrix<S>(context.num_tokens(), widths.hidden);
+  const auto doutput = arena.matrix<T>(tokens, widths.hidden),
+             dmixed = arena.matrix<T>(context.num_tokens(), widths.hidden);
   const auto blocks = m_parallel.my_blocks(context.num_tokens(), context.num_blocks());
   for (const Range& block : blocks) {
-    const auto rows_of = [&](const View2<S>& all) { return rows(all, block.first, block.second); };
-    kernels::residual_add_backward<S>(context.exec, rows_of(dh), rows_of(entry.output),
+    const auto rows_of = [&](const View2<T>& all) { return rows(all, block.first, block.second); };
+    kernels::residual_add_backward<T>(context.exec, rows_of(dh), rows_of(entry.output),
                                       widths.hidden_mask.value, active.gamma, rows_of(doutput),
                                       widths.hidden_mask.gradient, active.dgamma);
-    close_block<S>(context, {widths.hidden_mask.gradient, active.dgamma});
+    close_block<T>(context, {widths.hidden_mask.gradient, active.dgamma});
   }
   m_layers[l]->backward(context, active, m_parallel.gather(arena, doutput, context.num_tokens()),
                         entry.mixed, *entry.saved, dmixed);
   const auto dnormed = m_parallel.sum(arena, dmixed);
   const auto& norm = m_store[m_norms[l]];
-  const auto workspace = arena.vector<S>(kernels::rmsnorm_workspace_size(tokens, widths.hidden));
+  const auto workspace = arena.vector<T>(kernels::rmsnorm_workspace_size(tokens, widths.hidden));
   for (const Range& block : blocks) {
-    const auto rows_of = [&](const View2<S>& all) { return rows(all, block.first, block.second); };
-    kernels::rmsnorm_backward<S>(context.exec, rows_of(dnormed), rows_of(entry.input),
+    const auto rows_of = [&](const View2<T>& all) { return rows(all, block.first, block.second); };
+    kernels::rmsnorm_backward<T>(context.exec, rows_of(dnormed), rows_of(entry.input),
                                  prefix(norm.value_vector(), widths.hidden),
                                  widths.hidden_mask.value, Kokkos::subview(entry.rstd, block),
                                  widths.norm.params, rows_of(dh),
                                  prefix(norm.gradient_vector(), widths.hidden),
                                  widths.hidden_mask.gradient, widths.norm.dscale, workspace);
-    close_block<S>(context,
+    close_block<T>(context,
                    {norm.gradient_vector(), widths.hidden_mask.gradient, widths.norm.dscale});
   }
 }
 
-template <class S>
-void HybridStack<S>::backward(const LayerContext& context, const ActiveWidths<S>& widths, Keep keep,
-                              const View2<S>& dh, std::vector<StackEntry<S>>& entries,
+template <class T>
+void HybridStack<T>::backward(const LayerContext& context, const ActiveWidths<T>& widths, Keep keep,
+                              const View2<T>& dh, std::vector<StackEntry<T>>& entries,
                               const GradientsComplete& complete) const {
   ELASTIC_REQUIRE(keep != Keep::nothing, "backward needs a forward pass that kept its activations");
   for (std::size_t l = m_layers.size(); l-- > 0;) {
@@ -115,22 +115,22 @@ void HybridStack<S>::backward(const LayerContext& context, const ActiveWidths<S>
   }
 }
 
-template <class S>
-void HybridStack<S>::extend(const LayerContext& context, const ActiveWidths<S>& widths,
-                            index_t position, const View2<S>& h, StackCaches<S>& caches) const {
+template <class T>
+void HybridStack<T>::extend(const LayerContext& context, const ActiveWidths<T>& widths,
+                            index_t position, const View2<T>& h, StackCaches<T>& caches) const {
   const Arena::Scope scope(*context.arena);
   const index_t tokens = context.num_tokens();
-  const auto normed = context.arena->matrix<S>(tokens, widths.hidden),
-             output = context.arena->matrix<S>(tokens, widths.hidden);
-  const auto rstd = context.arena->vector<S>(tokens);
+  const auto normed = context.arena->matrix<T>(tokens, widths.hidden),
+             output = context.arena->matrix<T>(tokens, widths.hidden);
+  const auto rstd = context.arena->vector<T>(tokens);
   for (std::size_t l = 0; l < m_layers.size(); ++l) {
     const auto& active = widths.layers[l];
     if (!active.active) continue;
-    kernels::rmsnorm_forward<S>(context.exec, h,
+    kernels::rmsnorm_forward<T>(context.exec, h,
                                 prefix(m_store[m_norms[l]].value_vector(), widths.hidden), {},
                                 widths.norm.params, normed, rstd);
     m_layers[l]->extend(context, active, normed, position, *caches[l], output);
-    kernels::residual_add_forward<S>(context.exec, m_parallel.sum_all(output), {}, active.gamma, h);
+    kernels::residual_add_forward<T>(context.exec, m_parallel.sum_all(output), {}, active.gamma, h);
   }
 }
 

@@ -5,7 +5,7 @@
 #include <functional>
 
 #include "layers/layer.hpp"
-#include "model/tensor_parallel.hpp"
+#include "parallel/tensor_parallel.hpp"
 
 namespace elastic {
 
@@ -18,60 +18,60 @@ enum class Keep {
 
 /// What one layer kept; Views lie in the arena. T' = this rank's tokens of the residual stream (T
 /// without sequence parallelism).
-template <class S>
+template <class T>
 struct StackEntry {
-  View2<S> input;   ///< [T', D] residual stream before the layer
-  View2<S> normed;  ///< [T', D]
-  View1<S> rstd;    ///< [T']
-  View2<S> mixed;   ///< [T, D] normed, of all tokens: what the mixer reads
-  View2<S> output;  ///< [T', D] of the mixer
-  std::unique_ptr<typename Layer<S>::Saved> saved;
+  View2<T> input;   ///< [T', D] residual stream before the layer
+  View2<T> normed;  ///< [T', D]
+  View1<T> rstd;    ///< [T']
+  View2<T> mixed;   ///< [T, D] normed, of all tokens: what the mixer reads
+  View2<T> output;  ///< [T', D] of the mixer
+  std::unique_ptr<typename Layer<T>::Saved> saved;
 };
 
 /// Called after each active layer of a forward pass that keeps everything (importance scores).
-template <class S>
-using StackObserver = std::function<void(index_t layer, const StackEntry<S>& entry)>;
+template <class T>
+using StackObserver = std::function<void(index_t layer, const StackEntry<T>& entry)>;
 
 /// Called in a backward pass with the offset in the flat buffer from which on gradients will not
 /// change any more.
 using GradientsComplete = std::function<void(index_t offset)>;
 
 /// One per layer; null where a layer is dropped.
-template <class S>
-using StackCaches = std::vector<std::unique_ptr<typename Layer<S>::Cache>>;
+template <class T>
+using StackCaches = std::vector<std::unique_ptr<typename Layer<T>::Cache>>;
 
-template <class S>
+template <class T>
 class HybridStack {
  public:
   /// Declares "layers.<l>.norm.weight" and the mixers' tensors in `store`, whose shard is that of
   /// `parallel`.
-  HybridStack(const ModelShape& shape, const TensorParallel& parallel, ParameterStore<S>& store);
+  HybridStack(const ModelShape& shape, const TensorParallel& parallel, ParameterStore<T>& store);
 
-  std::vector<StackEntry<S>> make_entries() const;
+  std::vector<StackEntry<T>> make_entries() const;
   /// [in, out] h [T', D]: residual stream, embeddings in, last layer's sum out.
-  void forward(const LayerContext& context, const ActiveWidths<S>& widths, Keep keep,
-               const View2<S>& h, std::vector<StackEntry<S>>& entries,
-               const StackObserver<S>& observer = {}) const;
+  void forward(const LayerContext& context, const ActiveWidths<T>& widths, Keep keep,
+               const View2<T>& h, std::vector<StackEntry<T>>& entries,
+               const StackObserver<T>& observer = {}) const;
   /// [in, out] dh [T', D]. `keep` as in the forward (inputs or everything).
-  void backward(const LayerContext& context, const ActiveWidths<S>& widths, Keep keep,
-                const View2<S>& dh, std::vector<StackEntry<S>>& entries,
+  void backward(const LayerContext& context, const ActiveWidths<T>& widths, Keep keep,
+                const View2<T>& dh, std::vector<StackEntry<T>>& entries,
                 const GradientsComplete& complete = {}) const;
   /// The next L positions of each of B sequences from `position` on (layers/layer.hpp); h [B*L, D],
   /// all tokens on every rank.
-  void extend(const LayerContext& context, const ActiveWidths<S>& widths, index_t position,
-              const View2<S>& h, StackCaches<S>& caches) const;
-  const Layer<S>& layer(index_t l) const { return *m_layers[static_cast<std::size_t>(l)]; }
+  void extend(const LayerContext& context, const ActiveWidths<T>& widths, index_t position,
+              const View2<T>& h, StackCaches<T>& caches) const;
+  const Layer<T>& layer(index_t l) const { return *m_layers[static_cast<std::size_t>(l)]; }
   index_t num_layers() const { return static_cast<index_t>(m_layers.size()); }
 
  private:
-  void forward_layer(const LayerContext& context, const ActiveWidths<S>& widths, std::size_t l,
-                     StackEntry<S>& entry) const;
-  void backward_layer(const LayerContext& context, const ActiveWidths<S>& widths, std::size_t l,
-                      const StackEntry<S>& entry, const View2<S>& dh) const;
+  void forward_layer(const LayerContext& context, const ActiveWidths<T>& widths, std::size_t l,
+                     StackEntry<T>& entry) const;
+  void backward_layer(const LayerContext& context, const ActiveWidths<T>& widths, std::size_t l,
+                      const StackEntry<T>& entry, const View2<T>& dh) const;
 
   TensorParallel m_parallel;
-  const ParameterStore<S>& m_store;
-  std::vector<std::unique_ptr<Layer<S>>> m_layers;
+  const ParameterStore<T>& m_store;
+  std::vector<std::unique_ptr<Layer<T>>> m_layers;
   std::vector<index_t> m_norms;
 };
 

@@ -11,16 +11,16 @@ namespace elastic {
 namespace {
 
 /// Matrices, which are nearly all there is: N(0, (std * scale)^2) on the device.
-template <class S>
+template <class T>
 void fill_normal(const RandomKey& key, double std, double scale, const GlobalPosition& position,
-                 const View1<S>& values) {
+                 const View1<T>& values) {
   Kokkos::parallel_for(
       "elastic::initialize",
       Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>(
           0, static_cast<index_t>(values.extent(0))),
       KOKKOS_LAMBDA(const index_t i) {
         const auto number = static_cast<std::uint64_t>(position(i));
-        values(i) = static_cast<S>(std * random_normal(key, number) * scale);
+        values(i) = static_cast<T>(std * random_normal(key, number) * scale);
       });
 }
 
@@ -41,21 +41,21 @@ bool is_small(const ParameterInfo& info) {
   return info.vector || info.name.find("conv1d") != std::string::npos;
 }
 
-template <class S>
+template <class T>
 void fill_small(const std::string& name, const RandomKey& key, double conv_bound,
-                const GlobalPosition& position, const View1<S>& values) {
+                const GlobalPosition& position, const View1<T>& values) {
   const auto h_values = Kokkos::create_mirror_view(values);
   for (std::size_t i = 0; i < values.extent(0); ++i) {
     const auto number = static_cast<std::uint64_t>(position(static_cast<index_t>(i)));
-    h_values(i) = static_cast<S>(small_value(name, key, number, conv_bound));
+    h_values(i) = static_cast<T>(small_value(name, key, number, conv_bound));
   }
   Kokkos::deep_copy(values, h_values);
 }
 
 }  // namespace
 
-template <class S>
-void initialize(LanguageModel<S>& model, double std, std::uint32_t seed) {
+template <class T>
+void initialize(LanguageModel<T>& model, double std, std::uint32_t seed) {
   const double residual_scale =
       1 / std::sqrt(2.0 * static_cast<double>(model.shape().num_layers()));
   const double conv_bound = 1 / std::sqrt(static_cast<double>(model.shape().mamba_d_conv));
@@ -64,12 +64,12 @@ void initialize(LanguageModel<S>& model, double std, std::uint32_t seed) {
     const RandomKey key{seed, RandomPurpose::initialization, XXH3_64bits(name.data(), name.size())};
     const GlobalPosition position = model.parameters().global_position(parameter);
     if (is_small(parameter.info)) {
-      fill_small<S>(name, key, conv_bound, position, parameter.value_vector());
+      fill_small<T>(name, key, conv_bound, position, parameter.value_vector());
       continue;
     }
     const bool writes_residual =
         name.ends_with("out_proj") || name.ends_with("o_proj") || name.ends_with("down_proj");
-    fill_normal<S>(key, std, writes_residual ? residual_scale : 1, position,
+    fill_normal<T>(key, std, writes_residual ? residual_scale : 1, position,
                    parameter.value_vector());
   }
 }

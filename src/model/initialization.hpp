@@ -11,7 +11,7 @@
 
 namespace elastic {
 
-template <class S>
-void initialize(LanguageModel<S>& model, double std, std::uint32_t seed);
+template <class T>
+void initialize(LanguageModel<T>& model, double std, std::uint32_t seed);
 
 }  // namespace elastic

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/language_model.hpp"
 
-#include "kernels/embedding.hpp"
-#include "kernels/gemm.hpp"
-#include "kernels/interleave_columns.hpp"
+#include "kernels/rows/embedding.hpp"
+#include "kernels/products/gemm.hpp"
+#include "kernels/products/interleave_columns.hpp"
 
 namespace elastic {
 namespace {
-template <class S>
-index_t add_vocabulary_tensor(ParameterStore<S>& store, const char* name, const ModelShape& shape) {
+template <class T>
+index_t add_vocabulary_tensor(ParameterStore<T>& store, const char* name, const ModelShape& shape) {
   return store.add({.name = name,
                     .rows = shape.vocab_size,
                     .columns = shape.hidden_size,
@@ -17,8 +17,8 @@ index_t add_vocabulary_tensor(ParameterStore<S>& store, const char* name, const 
 }
 }  // namespace
 
-template <class S>
-LanguageModel<S>::LanguageModel(const ModelShape& shape, bool frozen,
+template <class T>
+LanguageModel<T>::LanguageModel(const ModelShape& shape, bool frozen,
                                 const TensorParallel& parallel)
     : m_shape(shape),
       m_parallel(parallel),
@@ -35,87 +35,87 @@ LanguageModel<S>::LanguageModel(const ModelShape& shape, bool frozen,
   m_store.allocate(!frozen);
 }
 
-template <class S>
-ForwardPass<S> LanguageModel<S>::make_pass(Keep keep) const {
-  ForwardPass<S> pass;
+template <class T>
+ForwardPass<T> LanguageModel<T>::make_pass(Keep keep) const {
+  ForwardPass<T> pass;
   pass.keep = keep;
   pass.entries = m_stack.make_entries();
   return pass;
 }
 
-template <class S>
-void LanguageModel<S>::forward(const LayerContext& context, const ActiveWidths<S>& widths,
-                               View1<const token_t> tokens, ForwardPass<S>& pass,
-                               const StackObserver<S>& observer) const {
+template <class T>
+void LanguageModel<T>::forward(const LayerContext& context, const ActiveWidths<T>& widths,
+                               View1<const token_t> tokens, ForwardPass<T>& pass,
+                               const StackObserver<T>& observer) const {
   Arena& arena = *context.arena;
   const index_t num_tokens = context.num_tokens(), width = widths.hidden;
-  const auto partial = arena.matrix<S>(num_tokens, width);
-  kernels::embedding_forward<S>(context.exec, tokens,
+  const auto partial = arena.matrix<T>(num_tokens, width);
+  kernels::embedding_forward<T>(context.exec, tokens,
                                 prefix(word_embeddings().value, num_my_words(), width), partial,
                                 shard());
   pass.stream = m_parallel.sum(arena, partial);
   const index_t num_mine = pass.stream.extent_int(0);
-  const auto normed = arena.matrix<S>(num_mine, width);
-  pass.rstd = arena.vector<S>(num_mine);
+  const auto normed = arena.matrix<T>(num_mine, width);
+  pass.rstd = arena.vector<T>(num_mine);
   m_stack.forward(context, widths, pass.keep, pass.stream, pass.entries, observer);
-  kernels::rmsnorm_forward<S>(context.exec, pass.stream, prefix(final_norm().value_vector(), width),
+  kernels::rmsnorm_forward<T>(context.exec, pass.stream, prefix(final_norm().value_vector(), width),
                               widths.hidden_mask.value, widths.norm.params, normed, pass.rstd);
   pass.hidden = m_parallel.gather(arena, normed, num_tokens);
 }
 
-template <class S>
-void LanguageModel<S>::backward(const LayerContext& context, const ActiveWidths<S>& widths,
-                                View1<const token_t> tokens, ForwardPass<S>& pass,
-                                const View2<S>& dhidden, const GradientsComplete& complete) const {
+template <class T>
+void LanguageModel<T>::backward(const LayerContext& context, const ActiveWidths<T>& widths,
+                                View1<const token_t> tokens, ForwardPass<T>& pass,
+                                const View2<T>& dhidden, const GradientsComplete& complete) const {
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
   const index_t num_mine = pass.stream.extent_int(0), width = widths.hidden;
-  const auto dstream = arena.matrix<S>(num_mine, width);
-  const auto workspace = arena.vector<S>(kernels::rmsnorm_workspace_size(num_mine, width));
-  Kokkos::deep_copy(context.exec, dstream, S(0));
+  const auto dstream = arena.matrix<T>(num_mine, width);
+  const auto workspace = arena.vector<T>(kernels::rmsnorm_workspace_size(num_mine, width));
+  Kokkos::deep_copy(context.exec, dstream, T(0));
   const auto dnormed = m_parallel.sum(arena, dhidden);
   for (const Range& block : m_parallel.my_blocks(context.num_tokens(), context.num_blocks())) {
-    const auto rows_of = [&](const View2<S>& all) { return rows(all, block.first, block.second); };
-    kernels::rmsnorm_backward<S>(context.exec, rows_of(dnormed), rows_of(pass.stream),
+    const auto rows_of = [&](const View2<T>& all) { return rows(all, block.first, block.second); };
+    kernels::rmsnorm_backward<T>(context.exec, rows_of(dnormed), rows_of(pass.stream),
                                  prefix(final_norm().value_vector(), width),
                                  widths.hidden_mask.value, Kokkos::subview(pass.rstd, block),
                                  widths.norm.params, rows_of(dstream),
                                  prefix(final_norm().gradient_vector(), width),
                                  widths.hidden_mask.gradient, widths.norm.dscale, workspace);
-    close_block<S>(
+    close_block<T>(
         context, {final_norm().gradient_vector(), widths.hidden_mask.gradient, widths.norm.dscale});
   }
   m_stack.backward(context, widths, pass.keep, dstream, pass.entries, complete);
   const auto dembedded = m_parallel.gather(arena, dstream, context.num_tokens());
   for_each_block(context, [&](const Block& block) {
-    kernels::embedding_backward<S>(context.exec, block.of(tokens), block.of(dembedded),
+    kernels::embedding_backward<T>(context.exec, block.of(tokens), block.of(dembedded),
                                    prefix(word_embeddings().gradient, num_my_words(), width),
                                    shard());
-    close_block<S>(context, {word_embeddings().gradient_vector()});
+    close_block<T>(context, {word_embeddings().gradient_vector()});
   });
 }
 
-template <class S>
-void LanguageModel<S>::logits(const ExecutionSpace& exec, View2<const S> hidden,
-                              const View2<S>& out) const {
+template <class T>
+void LanguageModel<T>::logits(const ExecutionSpace& exec, View2<const T> hidden,
+                              const View2<T>& out) const {
   const index_t width = hidden.extent_int(1);
-  kernels::gemm<S>(exec, kernels::Transpose::no, kernels::Transpose::yes, 1, hidden,
+  kernels::gemm<T>(exec, kernels::Transpose::no, kernels::Transpose::yes, 1, hidden,
                    prefix(output_layer().value, num_my_words(), width), 0, out);
 }
 
-template <class S>
-void LanguageModel<S>::all_logits(const ExecutionSpace& exec, Arena& arena, View2<const S> hidden,
-                                  const View2<S>& out) const {
+template <class T>
+void LanguageModel<T>::all_logits(const ExecutionSpace& exec, Arena& arena, View2<const T> hidden,
+                                  const View2<T>& out) const {
   if (!m_parallel.group()) return logits(exec, hidden, out);
   const Arena::Scope scope(arena);
   const index_t count = hidden.extent_int(0), ranks = shard().size;
   // Ranks may differ by one word: every rank sends as many columns as the first has.
   const index_t words = local_count(m_shape.vocab_size, {0, static_cast<int>(ranks)});
-  const auto mine = arena.matrix<S>(count, words);
-  const auto all = arena.matrix<S>(ranks * count, words);
+  const auto mine = arena.matrix<T>(count, words);
+  const auto all = arena.matrix<T>(ranks * count, words);
   logits(exec, hidden, prefix(mine, count, num_my_words()));
   m_parallel.gather_equal(mine, all);
-  kernels::interleave_columns<S>(exec, all, ranks, out);
+  kernels::interleave_columns<T>(exec, all, ranks, out);
 }
 
 template class LanguageModel<float>;

@@ -7,16 +7,16 @@
 namespace elastic {
 
 /// Activations of one pass through one model.
-template <class S>
+template <class T>
 struct ForwardPass {
   Keep keep = Keep::nothing;
-  View2<S> stream;  ///< [T', D] residual stream after the last layer, this rank's tokens
-  View2<S> hidden;  ///< [T, D] after the final norm: what the output layer reads
-  View1<S> rstd;    ///< [T']
-  std::vector<StackEntry<S>> entries;
+  View2<T> stream;  ///< [T', D] residual stream after the last layer, this rank's tokens
+  View2<T> hidden;  ///< [T, D] after the final norm: what the output layer reads
+  View1<T> rstd;    ///< [T']
+  std::vector<StackEntry<T>> entries;
 };
 
-template <class S>
+template <class T>
 class LanguageModel {
  public:
   /// All values zero; see initialization.hpp. A frozen model has no gradients. Of several
@@ -29,42 +29,42 @@ class LanguageModel {
   const ModelShape& shape() const { return m_shape; }  ///< of the whole model
   const TensorParallel& parallel() const { return m_parallel; }
   Shard shard() const { return m_parallel.shard(); }
-  ParameterStore<S>& parameters() { return m_store; }
-  const ParameterStore<S>& parameters() const { return m_store; }
+  ParameterStore<T>& parameters() { return m_store; }
+  const ParameterStore<T>& parameters() const { return m_store; }
   /// [V', D]: this rank's words
-  const Parameter<S>& word_embeddings() const { return m_store[m_embeddings]; }
-  const Parameter<S>& output_layer() const { return m_store[m_output]; }    ///< [V', D]
+  const Parameter<T>& word_embeddings() const { return m_store[m_embeddings]; }
+  const Parameter<T>& output_layer() const { return m_store[m_output]; }    ///< [V', D]
   index_t num_my_words() const { return output_layer().rows; }              ///< V'
-  const Parameter<S>& final_norm() const { return m_store[m_final_norm]; }  ///< [D]
-  const HybridStack<S>& stack() const { return m_stack; }
-  ForwardPass<S> make_pass(Keep keep) const;
+  const Parameter<T>& final_norm() const { return m_store[m_final_norm]; }  ///< [D]
+  const HybridStack<T>& stack() const { return m_stack; }
+  ForwardPass<T> make_pass(Keep keep) const;
   /// Exact widths of a submodel, or of the whole model, on this rank.
-  ActiveWidths<S> widths(const SubmodelSpec& spec) const {
-    return prefix_widths<S>(m_shape, spec, shard());
+  ActiveWidths<T> widths(const SubmodelSpec& spec) const {
+    return prefix_widths<T>(m_shape, spec, shard());
   }
-  ActiveWidths<S> full_widths() const { return widths(full_spec(m_shape)); }
+  ActiveWidths<T> full_widths() const { return widths(full_spec(m_shape)); }
 
   /// [in] tokens [T]; fills `pass`.
-  void forward(const LayerContext& context, const ActiveWidths<S>& widths,
-               View1<const token_t> tokens, ForwardPass<S>& pass,
-               const StackObserver<S>& observer = {}) const;
+  void forward(const LayerContext& context, const ActiveWidths<T>& widths,
+               View1<const token_t> tokens, ForwardPass<T>& pass,
+               const StackObserver<T>& observer = {}) const;
   /// [in, out] dhidden [T, D]: gradient by pass.hidden, this rank's part of a sum over the
   /// tensor-parallel ranks; changed. Parameter, mask and scale gradients accumulate.
-  void backward(const LayerContext& context, const ActiveWidths<S>& widths,
-                View1<const token_t> tokens, ForwardPass<S>& pass, const View2<S>& dhidden,
+  void backward(const LayerContext& context, const ActiveWidths<T>& widths,
+                View1<const token_t> tokens, ForwardPass<T>& pass, const View2<T>& dhidden,
                 const GradientsComplete& complete = {}) const;
   /// Logits of some rows of `hidden` and this rank's words: [t, V'] = hidden W_output^T.
-  void logits(const ExecutionSpace& exec, View2<const S> hidden, const View2<S>& out) const;
+  void logits(const ExecutionSpace& exec, View2<const T> hidden, const View2<T>& out) const;
   /// Logits of all words, [t, V], on every rank.
-  void all_logits(const ExecutionSpace& exec, Arena& arena, View2<const S> hidden,
-                  const View2<S>& out) const;
+  void all_logits(const ExecutionSpace& exec, Arena& arena, View2<const T> hidden,
+                  const View2<T>& out) const;
 
  private:
   ModelShape m_shape;
   TensorParallel m_parallel;
-  ParameterStore<S> m_store;
+  ParameterStore<T> m_store;
   index_t m_embeddings;
-  HybridStack<S> m_stack;
+  HybridStack<T> m_stack;
   index_t m_final_norm, m_output;
 };
 

@@ -16,34 +16,34 @@ struct LossConfig {
   index_t tokens_per_chunk = 1024;  ///< rows of logits that exist at a time
 };
 /// Sums over the tokens of a micro-batch of weight * loss, on the host. Where gradients are summed
-/// over blocks (layers/blocks.hpp), the sum of each block is rounded to a multiple of 2^-30.
+/// over blocks (parallel/blocks.hpp), the sum of each block is rounded to a multiple of 2^-30.
 struct LossSums {
   double cross_entropy = 0;  ///< nats; 0 if neither wanted nor weighted
   double kl = 0;
 };
-template <class S>
+template <class T>
 struct LossTargets {
   View1<const token_t> targets;  ///< [T]
   View1<const float> weight;     ///< [T]
 };
 /// The teacher's part: its output layer and its final hidden states [T, D_teacher].
-template <class S>
+template <class T>
 struct TeacherStates {
-  const LanguageModel<S>* model = nullptr;
-  View2<const S> hidden;
+  const LanguageModel<T>* model = nullptr;
+  View2<const T> hidden;
 };
 
 /// Both losses of a pass without gradient (evaluation); teacher optional.
-template <class S>
-LossSums evaluate_losses(const LayerContext& context, const LanguageModel<S>& model,
-                         View2<const S> hidden, const LossTargets<S>& targets,
-                         const TeacherStates<S>& teacher, const LossConfig& config);
+template <class T>
+LossSums evaluate_losses(const LayerContext& context, const LanguageModel<T>& model,
+                         View2<const T> hidden, const LossTargets<T>& targets,
+                         const TeacherStates<T>& teacher, const LossConfig& config);
 /// Losses with a non-zero weight, their gradient by `hidden` (overwritten) times `factor`, and by
 /// the output layer (accumulated).
-template <class S>
-LossSums differentiate_losses(const LayerContext& context, const LanguageModel<S>& model,
-                              View2<const S> hidden, const LossTargets<S>& targets,
-                              const TeacherStates<S>& teacher, const LossConfig& config,
-                              double factor, const View2<S>& dhidden);
+template <class T>
+LossSums differentiate_losses(const LayerContext& context, const LanguageModel<T>& model,
+                              View2<const T> hidden, const LossTargets<T>& targets,
+                              const TeacherStates<T>& teacher, const LossConfig& config,
+                              double factor, const View2<T>& dhidden);
 
 }  // namespace elastic

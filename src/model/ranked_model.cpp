@@ -2,24 +2,24 @@
 #include "model/ranked_model.hpp"
 
 #include "comm/collectives.hpp"
-#include "comm/whole_tensors.hpp"
+#include "parallel/whole_tensors.hpp"
 
 namespace elastic {
 
-template <class S>
-void apply_ranking_to_model(const Ranking& ranking, LanguageModel<S>& model) {
+template <class T>
+void apply_ranking_to_model(const Ranking& ranking, LanguageModel<T>& model) {
   const Communicator* group = model.parallel().group();
-  if (!group) return apply_ranking<S>(model.shape(), ranking, model.parameters());
+  if (!group) return apply_ranking<T>(model.shape(), ranking, model.parameters());
   for (const auto& p : model.parameters()) {
     const auto& info = p.info;
     const DealtMatrix dealt{info.rows, info.columns, info.row_unit, info.column_unit};
-    auto whole = gather_shards<S>(*group, dealt, p.value);
+    auto whole = gather_shards<T>(*group, dealt, p.value);
     const auto rows = permutation(model.shape(), ranking, info.row_dim, info.layer, info.rows);
     const auto columns =
         permutation(model.shape(), ranking, info.column_dim, info.layer, info.columns);
-    if (group->is_root()) whole = permuted<S>(whole, rows, columns);
+    if (group->is_root()) whole = permuted<T>(whole, rows, columns);
     broadcast(*group, whole);
-    take_shard<S>(whole.data(), dealt, model.shard(), p.value);
+    take_shard<T>(whole.data(), dealt, model.shard(), p.value);
   }
 }
 

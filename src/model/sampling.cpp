@@ -17,8 +17,8 @@ struct Candidates {
   std::vector<token_t> tokens;
   std::vector<double> weights;
 };
-template <class S>
-Candidates candidates_of(std::span<const S> logits, double temperature) {
+template <class T>
+Candidates candidates_of(std::span<const T> logits, double temperature) {
   Candidates result;
   result.tokens.resize(logits.size());
   std::iota(result.tokens.begin(), result.tokens.end(), 0);
@@ -52,8 +52,8 @@ void check_sampling(const SamplingConfig& config) {
     throw InputError(fmt::format("top-p {}: expected a number in (0, 1]", config.top_p));
 }
 
-template <class S>
-token_t sample_token(std::span<const S> logits, const SamplingConfig& config, double uniform) {
+template <class T>
+token_t sample_token(std::span<const T> logits, const SamplingConfig& config, double uniform) {
   for (std::size_t v = 0; v < logits.size(); ++v)
     if (!std::isfinite(logits[v]))
       throw NumericsError(fmt::format("the logit of token {} is {}", v, logits[v]));
@@ -70,25 +70,25 @@ token_t sample_token(std::span<const S> logits, const SamplingConfig& config, do
   return candidates.tokens[static_cast<std::size_t>(kept - 1)];
 }
 
-template <class S>
-std::vector<token_t> choose_tokens(const ExecutionSpace& exec, View2<const S> logits,
+template <class T>
+std::vector<token_t> choose_tokens(const ExecutionSpace& exec, View2<const T> logits,
                                    const SamplingConfig& config, index_t first_sequence,
                                    index_t position) {
-  if (config.temperature == 0) return most_likely<S>(exec, logits);
+  if (config.temperature == 0) return most_likely<T>(exec, logits);
   const auto h_logits = Kokkos::create_mirror_view_and_copy(HostSpace(), logits);
   std::vector<token_t> result;
   for (index_t b = 0; b < logits.extent_int(0); ++b) {
     const RandomKey key{config.seed, RandomPurpose::sampling,
                         static_cast<std::uint64_t>(first_sequence + b)};
-    result.push_back(sample_token<S>({&h_logits(b, 0), h_logits.extent(1)}, config,
+    result.push_back(sample_token<T>({&h_logits(b, 0), h_logits.extent(1)}, config,
                                      random_uniform(key, static_cast<std::uint64_t>(position))));
   }
   return result;
 }
 
-#define ELASTIC_INSTANTIATE(S)                                                          \
-  template token_t sample_token<S>(std::span<const S>, const SamplingConfig&, double);  \
-  template std::vector<token_t> choose_tokens<S>(const ExecutionSpace&, View2<const S>, \
+#define ELASTIC_INSTANTIATE(T)                                                          \
+  template token_t sample_token<T>(std::span<const T>, const SamplingConfig&, double);  \
+  template std::vector<token_t> choose_tokens<T>(const ExecutionSpace&, View2<const T>, \
                                                  const SamplingConfig&, index_t, index_t);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)

@@ -24,12 +24,12 @@ void check_sampling(const SamplingConfig& config);
 
 /// The token of one row of logits for `uniform` in (0, 1), which is not read at temperature 0.
 /// Throws NumericsError if logits are not finite.
-template <class S>
-token_t sample_token(std::span<const S> logits, const SamplingConfig& config, double uniform);
+template <class T>
+token_t sample_token(std::span<const T> logits, const SamplingConfig& config, double uniform);
 
 /// Tokens for rows [B, V] of logits: the `position`-th of sequences first_sequence + b.
-template <class S>
-std::vector<token_t> choose_tokens(const ExecutionSpace& exec, View2<const S> logits,
+template <class T>
+std::vector<token_t> choose_tokens(const ExecutionSpace& exec, View2<const T> logits,
                                    const SamplingConfig& config, index_t first_sequence,
                                    index_t position);
 

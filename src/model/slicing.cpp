@@ -33,11 +33,11 @@ std::string sliced_name(const ParameterInfo& info, const SubmodelSpec& spec) {
   return fmt::format("layers.{}.{}", place - kept.begin(), info.name.substr(old_prefix.size()));
 }
 
-template <class S>
-std::unique_ptr<LanguageModel<S>> slice_model(const LanguageModel<S>& parent,
+template <class T>
+std::unique_ptr<LanguageModel<T>> slice_model(const LanguageModel<T>& parent,
                                               const SubmodelSpec& spec, bool frozen) {
   check_spec(parent.shape(), spec);
-  auto sliced = std::make_unique<LanguageModel<S>>(sliced_shape(parent.shape(), spec), frozen,
+  auto sliced = std::make_unique<LanguageModel<T>>(sliced_shape(parent.shape(), spec), frozen,
                                                    parent.parallel());
   const auto h_values = Kokkos::create_mirror_view(sliced->parameters().values());
   const auto h_parent = Kokkos::create_mirror_view(parent.parameters().values());

@@ -16,8 +16,8 @@ std::string sliced_name(const ParameterInfo& info, const SubmodelSpec& spec);
 
 /// Values of the submodel `spec` of `parent`, as a frozen or trainable model of shape
 /// sliced_shape(parent, spec).
-template <class S>
-std::unique_ptr<LanguageModel<S>> slice_model(const LanguageModel<S>& parent,
+template <class T>
+std::unique_ptr<LanguageModel<T>> slice_model(const LanguageModel<T>& parent,
                                               const SubmodelSpec& spec, bool frozen = true);
 
 }  // namespace elastic

@@ -12,31 +12,31 @@ std::vector<token_t> part(const std::vector<token_t>& text, index_t begin, std::
 }
 
 /// Appends `count` tokens, the most likely ones for `draft`, to `text`.
-template <class S>
-void draft_tokens(const ExecutionSpace& exec, Decoder<S>& draft, index_t count,
+template <class T>
+void draft_tokens(const ExecutionSpace& exec, Decoder<T>& draft, index_t count,
                   std::vector<token_t>& text) {
   for (index_t i = 0; i < count; ++i) {
     const auto logits = draft.read(part(text, draft.position(), text.size()));
-    text.push_back(most_likely<S>(exec, logits)[0]);
+    text.push_back(most_likely<T>(exec, logits)[0]);
   }
 }
 
 }  // namespace
 
-template <class S>
+template <class T>
 SpeculativeResult generate_speculative(const ExecutionSpace& exec, Arena& arena,
-                                       const LanguageModel<S>& model, const ActiveWidths<S>& widths,
-                                       const ActiveWidths<S>& draft_widths,
+                                       const LanguageModel<T>& model, const ActiveWidths<T>& widths,
+                                       const ActiveWidths<T>& draft_widths,
                                        const std::vector<token_t>& prompt,
                                        const SpeculativeConfig& config) {
   check_prompts({prompt}, config.max_length);
   ELASTIC_REQUIRE(config.draft_length >= 1, "drafts of {} tokens", config.draft_length);
   const index_t k = config.draft_length;
-  Decoder<S> parent(exec, arena, model, widths, 1, config.max_length, k),
+  Decoder<T> parent(exec, arena, model, widths, 1, config.max_length, k),
       draft(exec, arena, model, draft_widths, 1, config.max_length, k);
   SpeculativeResult result;
   std::vector<token_t> text = prompt;
-  text.push_back(most_likely<S>(exec, parent.read(prompt))[0]);
+  text.push_back(most_likely<T>(exec, parent.read(prompt))[0]);
 
   // The parent has read all but the last token of the text; the draft some more or less.
   std::size_t checked = prompt.size();  // tokens of the text in which no stop token is
@@ -53,7 +53,7 @@ SpeculativeResult generate_speculative(const ExecutionSpace& exec, Arena& arena,
     const index_t count = std::min(k, config.max_length - known - 1);
     draft_tokens(exec, draft, count, text);
     const auto choices =
-        most_likely<S>(exec, parent.read_each(part(text, parent.position(), text.size())));
+        most_likely<T>(exec, parent.read_each(part(text, parent.position(), text.size())));
     index_t agreed = 0;
     while (agreed < count && text[static_cast<std::size_t>(known + agreed)] ==
                                  choices[static_cast<std::size_t>(agreed)])
@@ -68,10 +68,10 @@ SpeculativeResult generate_speculative(const ExecutionSpace& exec, Arena& arena,
   }
 }
 
-#define ELASTIC_INSTANTIATE(S)                                                        \
-  template SpeculativeResult generate_speculative<S>(                                 \
-      const ExecutionSpace&, Arena&, const LanguageModel<S>&, const ActiveWidths<S>&, \
-      const ActiveWidths<S>&, const std::vector<token_t>&, const SpeculativeConfig&);
+#define ELASTIC_INSTANTIATE(T)                                                        \
+  template SpeculativeResult generate_speculative<T>(                                 \
+      const ExecutionSpace&, Arena&, const LanguageModel<T>&, const ActiveWidths<T>&, \
+      const ActiveWidths<T>&, const std::vector<token_t>&, const SpeculativeConfig&);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

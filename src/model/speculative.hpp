@@ -5,7 +5,7 @@
 // besides those of the model; each of the two has caches of its own.
 //
 // The output is that of greedy decoding by the model, token for token: the logits of a position
-// have the same bits in a block as alone where the products of a few rows do (kernels/gemm.hpp: on
+// have the same bits in a block as alone where the products of a few rows do (kernels/products/gemm.hpp: on
 // hosts, and everywhere in deterministic mode); else it is so except where two tokens are equally
 // likely up to rounding.
 #pragma once
@@ -27,10 +27,10 @@ struct SpeculativeResult {
 
 /// Continuation of one prompt by `widths`, drafted by `draft`; exact widths both. Throws InputError
 /// for an empty prompt or one that is not shorter than max_length.
-template <class S>
+template <class T>
 SpeculativeResult generate_speculative(const ExecutionSpace& exec, Arena& arena,
-                                       const LanguageModel<S>& model, const ActiveWidths<S>& widths,
-                                       const ActiveWidths<S>& draft,
+                                       const LanguageModel<T>& model, const ActiveWidths<T>& widths,
+                                       const ActiveWidths<T>& draft,
                                        const std::vector<token_t>& prompt,
                                        const SpeculativeConfig& config);
 

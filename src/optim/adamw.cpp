@@ -2,18 +2,18 @@
 // Groups the owned elements into segments of equal decay and calls the kernel on each.
 #include "optim/adamw.hpp"
 
-#include "comm/whole_tensors.hpp"
-#include "kernels/adamw_step.hpp"
+#include "parallel/whole_tensors.hpp"
+#include "kernels/update/adamw_step.hpp"
 #include "optim/flat_slices.hpp"
 
 namespace elastic {
 
-template <class S>
-AdamW<S>::AdamW(const ParameterStore<S>& parameters)
+template <class T>
+AdamW<T>::AdamW(const ParameterStore<T>& parameters)
     : AdamW(parameters, {Range(0, parameters.num_elements())}) {}
 
-template <class S>
-AdamW<S>::AdamW(const ParameterStore<S>& parameters, const std::vector<Range>& owned)
+template <class T>
+AdamW<T>::AdamW(const ParameterStore<T>& parameters, const std::vector<Range>& owned)
     : m_parameters(parameters),
       m_owned(owned),
       m_first("elastic::adamw_first_moments", total_length(owned)),
@@ -29,7 +29,7 @@ AdamW<S>::AdamW(const ParameterStore<S>& parameters, const std::vector<Range>& o
     end_before = range.second;
   }
   index_t moment_begin = 0;
-  for_each_piece(parameters, owned, [&](const Parameter<S>& p, index_t begin, index_t end) {
+  for_each_piece(parameters, owned, [&](const Parameter<T>& p, index_t begin, index_t end) {
     const bool joins = !m_segments.empty() && m_segments.back().end == begin &&
                        m_segments.back().weight_decay == p.info.weight_decay;
     if (joins)
@@ -40,12 +40,12 @@ AdamW<S>::AdamW(const ParameterStore<S>& parameters, const std::vector<Range>& o
   });
 }
 
-template <class S>
-void AdamW<S>::step(const ExecutionSpace& exec, const AdamWConfig& config, double learning_rate,
+template <class T>
+void AdamW<T>::step(const ExecutionSpace& exec, const AdamWConfig& config, double learning_rate,
                     index_t step_number, double grad_scale) {
   ELASTIC_REQUIRE(step_number >= 1, "steps count from 1, got {}", step_number);
   for (const auto& segment : m_segments) {
-    const auto part = [&](const View1<S>& flat, index_t begin) {
+    const auto part = [&](const View1<T>& flat, index_t begin) {
       return Kokkos::subview(flat, Range(begin, begin + segment.end - segment.begin));
     };
     const kernels::AdamWParams params = {
@@ -56,22 +56,22 @@ void AdamW<S>::step(const ExecutionSpace& exec, const AdamWConfig& config, doubl
         .weight_decay = segment.weight_decay ? config.weight_decay : 0,
         .step = step_number,
         .grad_scale = grad_scale};
-    kernels::adamw_step<S>(exec, part(m_parameters.gradients(), segment.begin), params,
+    kernels::adamw_step<T>(exec, part(m_parameters.gradients(), segment.begin), params,
                            part(m_parameters.values(), segment.begin),
                            part(m_first, segment.moment_begin),
                            part(m_second, segment.moment_begin));
   }
 }
 
-template <class S>
-const Parameter<S>& AdamW<S>::tensor(const std::string& name) const {
-  const Parameter<S>* p = m_parameters.find(name);
+template <class T>
+const Parameter<T>& AdamW<T>::tensor(const std::string& name) const {
+  const Parameter<T>* p = m_parameters.find(name);
   ELASTIC_REQUIRE(p != nullptr, "no parameter {}", name);
   return *p;
 }
 
-template <class S>
-auto AdamW<S>::pieces_of(const Parameter<S>& parameter) const -> std::vector<Piece> {
+template <class T>
+auto AdamW<T>::pieces_of(const Parameter<T>& parameter) const -> std::vector<Piece> {
   const index_t tensor_begin = parameter.offset, tensor_end = tensor_begin + parameter.size();
   std::vector<Piece> pieces;
   index_t moment_begin = 0;
@@ -84,41 +84,41 @@ auto AdamW<S>::pieces_of(const Parameter<S>& parameter) const -> std::vector<Pie
   return pieces;
 }
 
-template <class S>
-View2<S> AdamW<S>::moment(Moment which, const std::string& name) const {
+template <class T>
+View2<T> AdamW<T>::moment(Moment which, const std::string& name) const {
   const auto& p = tensor(name);
-  if (p.size() == 0) return View2<S>(nullptr, p.rows, p.columns);
+  if (p.size() == 0) return View2<T>(nullptr, p.rows, p.columns);
   const auto pieces = pieces_of(p);
   ELASTIC_REQUIRE(pieces.size() == 1 && pieces[0].end - pieces[0].begin == p.size(),
                   "parameter {} is not owned as a whole", name);
-  return View2<S>(moments(which).data() + pieces[0].moment_begin, p.rows, p.columns);
+  return View2<T>(moments(which).data() + pieces[0].moment_begin, p.rows, p.columns);
 }
 
-template <class S>
-std::vector<S> AdamW<S>::gather_moment(const Communicator& comm, Moment which,
+template <class T>
+std::vector<T> AdamW<T>::gather_moment(const Communicator& comm, Moment which,
                                        const std::string& name) const {
   const auto& p = tensor(name);
   std::vector<Range> ranges;
-  std::vector<S> mine;
+  std::vector<T> mine;
   for (const auto& piece : pieces_of(p)) {
     const index_t length = piece.end - piece.begin;
     ranges.emplace_back(piece.begin - p.offset, piece.end - p.offset);
     mine.resize(mine.size() + static_cast<std::size_t>(length));
     Kokkos::deep_copy(
-        HostView1<S>(mine.data() + mine.size() - length, length),
+        HostView1<T>(mine.data() + mine.size() - length, length),
         Kokkos::subview(moments(which), Range(piece.moment_begin, piece.moment_begin + length)));
   }
-  return gather_ranges<S>(comm, p.size(), ranges, mine.data());
+  return gather_ranges<T>(comm, p.size(), ranges, mine.data());
 }
 
-template <class S>
-void AdamW<S>::set_moment(Moment which, const std::string& name, const S* values) const {
+template <class T>
+void AdamW<T>::set_moment(Moment which, const std::string& name, const T* values) const {
   const auto& p = tensor(name);
   for (const auto& piece : pieces_of(p)) {
     const index_t length = piece.end - piece.begin;
     Kokkos::deep_copy(
         Kokkos::subview(moments(which), Range(piece.moment_begin, piece.moment_begin + length)),
-        HostView1<const S>(values + (piece.begin - p.offset), length));
+        HostView1<const T>(values + (piece.begin - p.offset), length));
   }
 }
 

@@ -20,18 +20,18 @@ struct AdamWConfig {
 
 enum class Moment { first, second };
 
-/// Equation: kernels/adamw_step.hpp. One instance per store; neighbouring elements of equal decay
+/// Equation: kernels/update/adamw_step.hpp. One instance per store; neighbouring elements of equal decay
 /// are one kernel call.
-template <class S>
+template <class T>
 class AdamW {
  public:
   /// Moments start at zero. The store must be allocated with gradients; its Views are shared, not
   /// copied. Throws ContractError otherwise.
-  explicit AdamW(const ParameterStore<S>& parameters);
+  explicit AdamW(const ParameterStore<T>& parameters);
   /// Only for the elements in `owned` (ranges of the flat buffers, rising; FlatSlices::of): moments
   /// exist for them alone, step() changes no other values. An element gets the same bits as in the
   /// whole.
-  AdamW(const ParameterStore<S>& parameters, const std::vector<Range>& owned);
+  AdamW(const ParameterStore<T>& parameters, const std::vector<Range>& owned);
 
   /// Updates the owned values from gradient * grad_scale. `step_number` counts from 1 and drives
   /// the bias correction. Gradients are left as they are.
@@ -40,20 +40,20 @@ class AdamW {
 
   const std::vector<Range>& owned() const { return m_owned; }
   /// m and v of the owned elements, flat, in the order of the store.
-  View1<S> first_moments() const { return m_first; }
-  View1<S> second_moments() const { return m_second; }
+  View1<T> first_moments() const { return m_first; }
+  View1<T> second_moments() const { return m_second; }
 
   /// Moments of one tensor that is owned as a whole, [rows, columns], to read or to restore. Throw
   /// ContractError for an unknown name or a tensor of which others own a part.
-  View2<S> first_moment(const std::string& name) const { return moment(Moment::first, name); }
-  View2<S> second_moment(const std::string& name) const { return moment(Moment::second, name); }
+  View2<T> first_moment(const std::string& name) const { return moment(Moment::first, name); }
+  View2<T> second_moment(const std::string& name) const { return moment(Moment::second, name); }
 
   /// Collective over the ranks that share the elements of the store among them. One tensor's
   /// moments (this tensor-parallel rank's rows * columns) on rank 0, on the host; empty elsewhere.
-  std::vector<S> gather_moment(const Communicator& comm, Moment which,
+  std::vector<T> gather_moment(const Communicator& comm, Moment which,
                                const std::string& name) const;
   /// Takes the owned elements from one tensor's moments [rows * columns] on the host; local.
-  void set_moment(Moment which, const std::string& name, const S* values) const;
+  void set_moment(Moment which, const std::string& name, const T* values) const;
 
   /// Kernel calls of one step.
   index_t num_segments() const { return static_cast<index_t>(m_segments.size()); }
@@ -68,17 +68,17 @@ class AdamW {
   struct Piece {
     index_t begin, end, moment_begin;
   };
-  const Parameter<S>& tensor(const std::string& name) const;
-  std::vector<Piece> pieces_of(const Parameter<S>& parameter) const;
-  View2<S> moment(Moment which, const std::string& name) const;
-  const View1<S>& moments(Moment which) const {
+  const Parameter<T>& tensor(const std::string& name) const;
+  std::vector<Piece> pieces_of(const Parameter<T>& parameter) const;
+  View2<T> moment(Moment which, const std::string& name) const;
+  const View1<T>& moments(Moment which) const {
     return which == Moment::first ? m_first : m_second;
   }
 
-  ParameterStore<S> m_parameters;
+  ParameterStore<T> m_parameters;
   std::vector<Range> m_owned;
   std::vector<Segment> m_segments;
-  View1<S> m_first, m_second;
+  View1<T> m_first, m_second;
 };
 
 }  // namespace elastic

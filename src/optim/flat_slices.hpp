@@ -45,8 +45,8 @@ index_t total_length(const std::vector<Range>& ranges);
 
 /// body(parameter, begin, end) for every piece [begin, end) of the flat buffers that lies in one
 /// tensor and one of `ranges` (rising), in order.
-template <class S, class Body>
-void for_each_piece(const ParameterStore<S>& store, const std::vector<Range>& ranges,
+template <class T, class Body>
+void for_each_piece(const ParameterStore<T>& store, const std::vector<Range>& ranges,
                     const Body& body) {
   auto range = ranges.begin();
   for (const auto& parameter : store) {
@@ -57,6 +57,12 @@ void for_each_piece(const ParameterStore<S>& store, const std::vector<Range>& ra
       if (first < last) body(parameter, first, last);
     }
   }
+}
+
+/// Which elements of a store's optimizer state each of `replicas` ranks owns.
+FlatSlices optimizer_slices(index_t num_elements, int replicas);
+inline FlatSlices optimizer_slices(const ParameterStore<float>& store, int replicas) {
+  return optimizer_slices(store.num_elements(), replicas);
 }
 
 }  // namespace elastic

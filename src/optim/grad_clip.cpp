@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "comm/collectives.hpp"
-#include "kernels/global_norm.hpp"
+#include "kernels/update/global_norm.hpp"
 #include "optim/flat_slices.hpp"
 
 namespace elastic {
@@ -14,12 +14,12 @@ namespace elastic {
 namespace {
 
 /// Independent of how elements are spread over ranks and buffers.
-template <class S>
+template <class T>
 double fixed_squares(const ExecutionSpace& exec, const Communicator& comm,
-                     const std::vector<View1<const S>>& gradients) {
-  const double largest = all_reduce_max(comm, kernels::largest_square<S>(exec, gradients));
+                     const std::vector<View1<const T>>& gradients) {
+  const double largest = all_reduce_max(comm, kernels::largest_square<T>(exec, gradients));
   if (!std::isfinite(largest)) return std::numeric_limits<double>::quiet_NaN();
-  auto squares = kernels::sum_of_squares_fixed<S>(exec, gradients, largest);
+  auto squares = kernels::sum_of_squares_fixed<T>(exec, gradients, largest);
   index_t sums[] = {squares.high, squares.low, squares.count};
   all_reduce_sum(comm, sums, 3);
   return kernels::FixedSquares{.high = sums[0], .low = sums[1], .count = sums[2]}.value(largest);
@@ -36,46 +36,46 @@ GradientClip clip_by_norm(double squares, double max_norm, double factor) {
   return result;
 }
 
-template <class S>
+template <class T>
 GradientClip clip_gradients(const ExecutionSpace& exec,
-                            const std::vector<View1<const S>>& gradients, double max_norm,
+                            const std::vector<View1<const T>>& gradients, double max_norm,
                             double factor) {
-  return clip_by_norm(kernels::sum_of_squares<S>(exec, gradients), max_norm, factor);
+  return clip_by_norm(kernels::sum_of_squares<T>(exec, gradients), max_norm, factor);
 }
 
-template <class S>
+template <class T>
 GradientClip clip_gradients(const ExecutionSpace& exec, const Communicator& comm,
-                            const std::vector<View1<const S>>& gradients, double max_norm,
+                            const std::vector<View1<const T>>& gradients, double max_norm,
                             double factor) {
   const double squares = comm.deterministic()
-                             ? fixed_squares<S>(exec, comm, gradients)
-                             : all_reduce_sum(comm, kernels::sum_of_squares<S>(exec, gradients));
+                             ? fixed_squares<T>(exec, comm, gradients)
+                             : all_reduce_sum(comm, kernels::sum_of_squares<T>(exec, gradients));
   return clip_by_norm(squares, max_norm, factor);
 }
 
-template <class S>
-std::vector<View1<const S>> counted_gradients(const ParameterStore<S>& parameters,
+template <class T>
+std::vector<View1<const T>> counted_gradients(const ParameterStore<T>& parameters,
                                               const std::vector<Range>& owned,
                                               bool count_replicated) {
   std::vector<Range> counted;
-  for_each_piece(parameters, owned, [&](const Parameter<S>& p, index_t begin, index_t end) {
+  for_each_piece(parameters, owned, [&](const Parameter<T>& p, index_t begin, index_t end) {
     if (!p.info.sharded() && !count_replicated) return;
     if (!counted.empty() && counted.back().second == begin)
       counted.back().second = end;
     else
       counted.emplace_back(begin, end);
   });
-  std::vector<View1<const S>> views;
+  std::vector<View1<const T>> views;
   for (const auto& range : counted) views.push_back(Kokkos::subview(parameters.gradients(), range));
   return views;
 }
 
-#define ELASTIC_INSTANTIATE(S)                                                                 \
-  template GradientClip clip_gradients<S>(const ExecutionSpace&,                               \
-                                          const std::vector<View1<const S>>&, double, double); \
-  template GradientClip clip_gradients<S>(const ExecutionSpace&, const Communicator&,          \
-                                          const std::vector<View1<const S>>&, double, double); \
-  template std::vector<View1<const S>> counted_gradients<S>(const ParameterStore<S>&,          \
+#define ELASTIC_INSTANTIATE(T)                                                                 \
+  template GradientClip clip_gradients<T>(const ExecutionSpace&,                               \
+                                          const std::vector<View1<const T>>&, double, double); \
+  template GradientClip clip_gradients<T>(const ExecutionSpace&, const Communicator&,          \
+                                          const std::vector<View1<const T>>&, double, double); \
+  template std::vector<View1<const T>> counted_gradients<T>(const ParameterStore<T>&,          \
                                                             const std::vector<Range>&, bool);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)

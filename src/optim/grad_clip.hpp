@@ -4,7 +4,7 @@
 //
 //   auto counted = counted_gradients(model, optimizer.owned(), tensor.rank() == 0);
 //   if (world.is_root()) counted.push_back(router.gradients());
-//   const auto clip = clip_gradients<S>(exec, world, counted, 1.0);
+//   const auto clip = clip_gradients<T>(exec, world, counted, 1.0);
 //   if (!clip.finite()) ...;
 #pragma once
 #include <cmath>
@@ -30,25 +30,25 @@ GradientClip clip_by_norm(double squares, double max_norm, double factor = 1);
 /// norm = sqrt(sum over buffers and elements (factor g)^2);  scale = factor * min(1, max_norm /
 /// (norm + 1e-6)) (PyTorch's clip_grad_norm_). max_norm = 0 does not clip. `factor` turns sums into
 /// means (1 / tokens). The norm is that of this rank's buffers. Waits for exec.
-template <class S>
+template <class T>
 GradientClip clip_gradients(const ExecutionSpace& exec,
-                            const std::vector<View1<const S>>& gradients, double max_norm,
+                            const std::vector<View1<const T>>& gradients, double max_norm,
                             double factor = 1);
 
 /// The same over all ranks of `comm`, collective: each passes the elements that nobody else passes.
 /// On a deterministic communicator squares are added as integers (kernels::FixedSquares): the
 /// result has the same bits however the elements are spread over ranks and buffers. At most 2^35
 /// elements then.
-template <class S>
+template <class T>
 GradientClip clip_gradients(const ExecutionSpace& exec, const Communicator& comm,
-                            const std::vector<View1<const S>>& gradients, double max_norm,
+                            const std::vector<View1<const T>>& gradients, double max_norm,
                             double factor = 1);
 
 /// Gradients in `owned` (ranges of the flat buffer, rising) that this rank adds to the joint norm:
 /// all of tensors that are dealt out to tensor-parallel ranks; those that each of these ranks holds
 /// only if `count_replicated`, which must be true on one of them.
-template <class S>
-std::vector<View1<const S>> counted_gradients(const ParameterStore<S>& parameters,
+template <class T>
+std::vector<View1<const T>> counted_gradients(const ParameterStore<T>& parameters,
                                               const std::vector<Range>& owned,
                                               bool count_replicated);
 

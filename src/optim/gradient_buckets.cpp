@@ -143,11 +143,11 @@ void GradientBuckets<T>::finish() {
   m_complete_from = m_slices.count();
 }
 
-template <class S>
-void gather_slices(const Communicator& comm, const FlatSlices& slices, const View1<S>& flat) {
+template <class T>
+void gather_slices(const Communicator& comm, const FlatSlices& slices, const View1<T>& flat) {
   require_shape("gather_slices", "flat", flat, slices.count());
   for (index_t k = 0; k < slices.num_buckets(); ++k)
-    all_gather_in_place<S>(comm, slices.offsets(k), Kokkos::subview(flat, slices.bucket(k)));
+    all_gather_in_place<T>(comm, slices.offsets(k), Kokkos::subview(flat, slices.bucket(k)));
 }
 
 template class GradientBuckets<float>;

@@ -64,7 +64,7 @@ class GradientBuckets {
 };
 
 /// Collective. Every slice of `flat` from its owner to all ranks.
-template <class S>
-void gather_slices(const Communicator& comm, const FlatSlices& slices, const View1<S>& flat);
+template <class T>
+void gather_slices(const Communicator& comm, const FlatSlices& slices, const View1<T>& flat);
 
 }  // namespace elastic

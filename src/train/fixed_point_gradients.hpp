@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Deterministic mode: gradients that were summed in fp32 over one block of tokens
-// (layers/blocks.hpp), rounded to multiples of 2^-40 and added as integers
-// (kernels/fixed_point.hpp). Neither the order of the blocks nor how they are dealt out to ranks
+// (parallel/blocks.hpp), rounded to multiples of 2^-40 and added as integers
+// (kernels/update/fixed_point.hpp). Neither the order of the blocks nor how they are dealt out to ranks
 // changes a bit.
 #pragma once
-#include "kernels/fixed_point.hpp"
-#include "layers/blocks.hpp"
+#include "kernels/update/fixed_point.hpp"
+#include "parallel/blocks.hpp"
 
 namespace elastic {
 
@@ -13,7 +13,7 @@ namespace elastic {
 class FixedPointGradients {
  public:
   /// `overflow` [1] becomes 1 if a sum leaves its range or a term is not finite; `limit`: see
-  /// kernels/fixed_point.hpp.
+  /// kernels/update/fixed_point.hpp.
   FixedPointGradients(const View1<float>& gradients, double limit, const View1<index_t>& overflow);
   /// Gradients and sums start at zero.
   void begin();

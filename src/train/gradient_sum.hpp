@@ -12,7 +12,7 @@
 #pragma once
 #include <optional>
 
-#include "comm/process_grid.hpp"
+#include "parallel/process_grid.hpp"
 #include "optim/gradient_buckets.hpp"
 #include "train/fixed_point_gradients.hpp"
 

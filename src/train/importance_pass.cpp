@@ -8,10 +8,10 @@
 #include "base/region.hpp"
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
-#include "comm/whole_tensors.hpp"
-#include "kernels/activation_score.hpp"
-#include "kernels/global_norm.hpp"
-#include "kernels/logit_difference.hpp"
+#include "parallel/whole_tensors.hpp"
+#include "kernels/rows/activation_score.hpp"
+#include "kernels/update/global_norm.hpp"
+#include "kernels/rows/logit_difference.hpp"
 
 namespace elastic {
 namespace {

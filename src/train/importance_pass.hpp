@@ -6,7 +6,7 @@
 //   layers depth: s_j = sum (logits_full - logits_without_j)^2 / sum logits_full^2, greedily:
 //   remove the least, score the rest again
 #pragma once
-#include "comm/process_grid.hpp"
+#include "parallel/process_grid.hpp"
 #include "elastic/ranking.hpp"
 #include "train/token_sources.hpp"
 

@@ -6,7 +6,7 @@
 
 #include "data/token_source.hpp"
 #include "model/losses.hpp"
-#include "train/run_config.hpp"
+#include "config/run_config.hpp"
 
 namespace elastic {
 

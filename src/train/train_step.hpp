@@ -4,15 +4,15 @@
 // Micro-batch m of a step (m = 0, 1, ... over all replicas) goes to data-parallel rank m %
 // replicas; data, budgets and router noise depend on m only, so that the loss does not depend on
 // the number of ranks. In deterministic mode a micro-batch is one sequence, so that its size in the
-// deck does not matter either, and it is cut into the same spans (layers/spans.hpp) for any number
+// deck does not matter either, and it is cut into the same spans (parallel/spans.hpp) for any number
 // of ranks. The ranks of a context-parallel group hold spans of the same sequences.
 #pragma once
-#include "comm/process_grid.hpp"
-#include "train/curriculum.hpp"
+#include "parallel/process_grid.hpp"
+#include "config/curriculum.hpp"
 #include "train/gradient_sum.hpp"
 #include "train/token_sources.hpp"
 #include "train/train_sums.hpp"
-#include "train/train_state.hpp"
+#include "state/train_state.hpp"
 
 namespace elastic {
 

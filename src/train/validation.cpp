@@ -8,7 +8,7 @@
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
 #include "data/character_vocabulary.hpp"
-#include "kernels/logit_difference.hpp"
+#include "kernels/rows/logit_difference.hpp"
 #include "model/generation.hpp"
 
 namespace elastic {

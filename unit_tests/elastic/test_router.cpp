@@ -20,9 +20,9 @@ std::vector<Decision> decisions(bool per_layer) {
   return list_decisions(small_shape(), small_space(per_layer));
 }
 
-template <class S = double>
-Router<S> make_router(bool per_layer = true, double hard = 0, std::uint32_t seed = 5) {
-  return Router<S>(decisions(per_layer), {1, 0.75, 0.5},
+template <class T = double>
+Router<T> make_router(bool per_layer = true, double hard = 0, std::uint32_t seed = 5) {
+  return Router<T>(decisions(per_layer), {1, 0.75, 0.5},
                    {.hidden_size = 16, .init_std = 0.5, .hard_sample_probability = hard}, seed);
 }
 

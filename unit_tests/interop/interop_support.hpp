@@ -31,17 +31,17 @@ inline std::map<std::string, std::string> tensors_of(const fs::path& folder) {
 }
 
 /// Numbers of a tensor in float.
-template <class S>
-std::vector<S> numbers(const fs::path& path, const std::string& name) {
+template <class T>
+std::vector<T> numbers(const fs::path& path, const std::string& name) {
   const SafetensorsReader file(path);
   const auto& entry = file.at(name);
   std::vector<char> bytes(entry.bytes());
   file.read(entry, 0, bytes.size(), bytes.data());
   const std::size_t count = bytes.size() / size_of(entry.type);
-  std::vector<S> result(count);
+  std::vector<T> result(count);
   if (entry.type == ElementType::i64) {
     const auto* values = reinterpret_cast<const std::int64_t*>(bytes.data());
-    std::transform(values, values + count, result.begin(), [](auto x) { return S(x); });
+    std::transform(values, values + count, result.begin(), [](auto x) { return T(x); });
   } else {
     std::vector<float> values(count);
     convert_elements(entry.type, bytes.data(), count, ElementType::f32, values.data());
@@ -62,16 +62,16 @@ inline CheckpointReader import_to(const fs::path& path, const fs::path& hf) {
 }
 inline ModelShape shape_of(const fs::path& hf) { return open_hf_folder(hf).config.shape; }
 
-template <class S>
-void load(const CheckpointReader& reader, const ParameterStore<S>& store) {
-  for (const auto& p : store) assign(p.value, reader.read<S>("model/" + p.info.name));
+template <class T>
+void load(const CheckpointReader& reader, const ParameterStore<T>& store) {
+  for (const auto& p : store) assign(p.value, reader.read<T>("model/" + p.info.name));
 }
 
 /// The model of a folder on the tokens of a fixture.
-template <class S>
-struct HfProblem : ModelProblem<S> {
+template <class T>
+struct HfProblem : ModelProblem<T> {
   HfProblem(const CheckpointReader& reader, const ModelShape& shape, const std::string& fixture)
-      : ModelProblem<S>(shape, 2, {13}), expected(hf_fixture(fixture) / "expected.safetensors") {
+      : ModelProblem<T>(shape, 2, {13}), expected(hf_fixture(fixture) / "expected.safetensors") {
     load(reader, this->model.parameters());
     this->tokens = to_device(numbers<token_t>(expected, "tokens"));
     this->targets = to_device(numbers<token_t>(expected, "targets"));
@@ -81,8 +81,8 @@ struct HfProblem : ModelProblem<S> {
 };
 
 /// The largest difference.
-template <class S>
-double distance(const std::vector<S>& a, const std::vector<S>& b) {
+template <class T>
+double distance(const std::vector<T>& a, const std::vector<T>& b) {
   EXPECT_EQ(a.size(), b.size());
   double largest = 0;
   for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i)

@@ -4,7 +4,7 @@
 #pragma once
 #include <cmath>
 
-#include "kernels/gemm.hpp"
+#include "kernels/products/gemm.hpp"
 #include "layers/layer.hpp"
 #include "unit_tests/layers/parameters_for_tests.hpp"
 #include "unit_tests/support/gradient.hpp"
@@ -40,14 +40,14 @@ inline SubmodelSpec narrow_spec(const ModelShape& shape) {
 }
 
 /// Loss <c, layer(u)> on B = 2 sequences of L = 11, two documents each with `segments`.
-template <class S>
+template <class T>
 struct LayerProblem {
   LayerProblem(const ModelShape& model_shape, index_t hidden, bool segments)
       : shape(model_shape),
-        layer(make_layer<S>(shape, 0, store)),
-        u(random_matrix<S>(kTokens, hidden, 31)),
+        layer(make_layer<T>(shape, 0, store)),
+        u(random_matrix<T>(kTokens, hidden, 31)),
         y("elastic::test::y", kTokens, hidden),
-        c(random_matrix<S>(kTokens, hidden, 32)),
+        c(random_matrix<T>(kTokens, hidden, 32)),
         du("elastic::test::du", kTokens, hidden) {
     store.allocate(true);
     randomize(store, 33);
@@ -57,13 +57,13 @@ struct LayerProblem {
     if (segments) context.segment = to_device(segment);
   }
 
-  double loss(const LayerActive<S>& active) {
+  double loss(const LayerActive<T>& active) {
     const Arena::Scope scope(arena);
     const auto saved = layer->make_saved();
     layer->forward(context, active, u, y, *saved);
     return dot(y, c);
   }
-  void differentiate(const LayerActive<S>& active) {
+  void differentiate(const LayerActive<T>& active) {
     const Arena::Scope scope(arena);
     const auto saved = layer->make_saved();
     zero_gradients(store);
@@ -73,11 +73,11 @@ struct LayerProblem {
 
   static constexpr index_t kTokens = 22;
   ModelShape shape;
-  ParameterStore<S> store;
-  std::unique_ptr<Layer<S>> layer;
+  ParameterStore<T> store;
+  std::unique_ptr<Layer<T>> layer;
   Arena arena;
   LayerContext context;
-  View2<S> u, y, c, du;
+  View2<T> u, y, c, du;
 };
 
 /// Random masks and norm scale on the extents of `active`, as the router would set them.
@@ -134,37 +134,37 @@ inline void check_all_gradients(const std::string& kind) {
 }
 
 /// Gradients of the parent on the submodel are those of the sliced model; elsewhere zero.
-template <class S>
+template <class T>
 void expect_sliced_gradients(const ModelShape& parent, const SubmodelSpec& spec,
-                             const ParameterStore<S>& full, const ParameterStore<S>& sliced,
+                             const ParameterStore<T>& full, const ParameterStore<T>& sliced,
                              double tolerance) {
   for (index_t i = 0; i < full.size(); ++i) {
     const auto parts = partition(parent, spec, full[i].info, full[i].gradient);
     EXPECT_TRUE(near(parts.kept, to_host(sliced[i].gradient), tolerance)) << full[i].info.name;
-    for (const S g : parts.left) ASSERT_EQ(g, S(0)) << full[i].info.name;
+    for (const T g : parts.left) ASSERT_EQ(g, T(0)) << full[i].info.name;
   }
 }
 
 /// The three ways to compute a submodel of one layer.
-template <class S>
+template <class T>
 void check_three_ways(const ModelShape& shape, const SubmodelSpec& spec, bool segments) {
   SCOPED_TRACE(describe(shape, spec));
   const index_t hidden = spec.hidden_size;
-  LayerProblem<S> masked(shape, shape.hidden_size, segments), prefixed(shape, hidden, segments),
+  LayerProblem<T> masked(shape, shape.hidden_size, segments), prefixed(shape, hidden, segments),
       sliced(sliced_shape(shape, spec), hidden, segments);
   for (const auto& [full, part] : {std::pair{masked.u, prefixed.u}, {masked.c, prefixed.c}}) {
-    Kokkos::deep_copy(full, S(0));  // as the hidden mask leaves it
+    Kokkos::deep_copy(full, T(0));  // as the hidden mask leaves it
     Kokkos::deep_copy(prefix(full, 22, hidden), part);
   }
   for (index_t i = 0; i < sliced.store.size(); ++i)
     assign(sliced.store[i].value,
            partition(shape, spec, prefixed.store[i].info, prefixed.store[i].value).kept);
   const auto own = full_spec(sliced.shape);
-  masked.differentiate(masked_widths<S>(shape, spec).layers[0]);
-  prefixed.differentiate(prefix_widths<S>(shape, spec).layers[0]);
-  sliced.differentiate(prefix_widths<S>(sliced.shape, own).layers[0]);
+  masked.differentiate(masked_widths<T>(shape, spec).layers[0]);
+  prefixed.differentiate(prefix_widths<T>(shape, spec).layers[0]);
+  sliced.differentiate(prefix_widths<T>(sliced.shape, own).layers[0]);
 
-  const double tol = tolerance<S>(200);
+  const double tol = tolerance<T>(200);
   EXPECT_TRUE(near(prefixed.y, sliced.y, tol));
   EXPECT_TRUE(near(prefix(masked.y, 22, hidden), sliced.y, tol));
   EXPECT_TRUE(near(prefixed.du, sliced.du, tol));
@@ -176,27 +176,27 @@ void check_three_ways(const ModelShape& shape, const SubmodelSpec& spec, bool se
   EXPECT_TRUE(bitwise_equal(prefixed.du, sliced.du));
 }
 
-template <class S>
+template <class T>
 void check_random_submodels(const std::string& kind) {
   for (std::uint64_t seed = 0; seed < 12; ++seed) {
     Draw draw(seed);
     const auto shape = one_layer(kind);
     kernels::set_deterministic_gemm(seed % 2 == 0);
-    check_three_ways<S>(shape, random_spec(draw, shape), seed % 3 == 0);
+    check_three_ways<T>(shape, random_spec(draw, shape), seed % 3 == 0);
   }
   kernels::set_deterministic_gemm(false);
 }
 
 /// Blocks of positions, one after the other from `cache` on; row b*11 + t of the result is position
 /// t of sequence b.
-template <class S>
-View2<S> extend_in_blocks(LayerProblem<S>& problem, const LayerActive<S>& active,
-                          typename Layer<S>::Cache& cache, const std::vector<index_t>& blocks,
+template <class T>
+View2<T> extend_in_blocks(LayerProblem<T>& problem, const LayerActive<T>& active,
+                          typename Layer<T>::Cache& cache, const std::vector<index_t>& blocks,
                           index_t position = 0) {
   const auto hidden = static_cast<index_t>(problem.u.extent(1));
-  const View2<S> result("elastic::test::extended", 22, hidden);
+  const View2<T> result("elastic::test::extended", 22, hidden);
   for (const index_t length : blocks) {
-    const View2<S> u("elastic::test::u_block", 2 * length, hidden),
+    const View2<T> u("elastic::test::u_block", 2 * length, hidden),
         y("elastic::test::y_block", 2 * length, hidden);
     const auto each = [&](const auto& action) {
       for (index_t b = 0; b < 2; ++b)
@@ -222,18 +222,18 @@ inline const std::vector<std::vector<index_t>> kBlocks = {
 
 /// Positions in blocks of any size give the rows of the whole sequence, and the same bits as one by
 /// one.
-template <class S>
+template <class T>
 void check_extends(const ModelShape& shape, const SubmodelSpec& spec) {
   SCOPED_TRACE(describe(shape, spec));
-  LayerProblem<S> problem(shape, spec.hidden_size, false);
-  const auto active = prefix_widths<S>(shape, spec).layers[0];
+  LayerProblem<T> problem(shape, spec.hidden_size, false);
+  const auto active = prefix_widths<T>(shape, spec).layers[0];
   problem.loss(active);
-  std::vector<S> one_by_one;
+  std::vector<T> one_by_one;
   for (const index_t history : {0, 3})
     for (const auto& blocks : kBlocks) {
       const auto cache = problem.layer->make_cache(active, 2, 13, history);
       const auto y = to_host(extend_in_blocks(problem, active, *cache, blocks));
-      EXPECT_TRUE(near(y, to_host(problem.y), tolerance<S>(200))) << blocks.size() << " blocks";
+      EXPECT_TRUE(near(y, to_host(problem.y), tolerance<T>(200))) << blocks.size() << " blocks";
       if (one_by_one.empty()) one_by_one = y;
       // More rows, and devices, take another route of gemm.
       if (blocks[0] <= 4 && std::is_same_v<MemorySpace, HostSpace>) {
@@ -243,11 +243,11 @@ void check_extends(const ModelShape& shape, const SubmodelSpec& spec) {
 }
 
 /// After a detour from position 5 on, the last positions again: as if there had been none.
-template <class S>
+template <class T>
 void check_history(const ModelShape& shape, const SubmodelSpec& spec) {
-  LayerProblem<S> problem(shape, spec.hidden_size, false), detour(shape, spec.hidden_size, false);
-  assign(detour.u, random_values<S>(22 * spec.hidden_size, 77));
-  const auto active = prefix_widths<S>(shape, spec).layers[0];
+  LayerProblem<T> problem(shape, spec.hidden_size, false), detour(shape, spec.hidden_size, false);
+  assign(detour.u, random_values<T>(22 * spec.hidden_size, 77));
+  const auto active = prefix_widths<T>(shape, spec).layers[0];
   for (const index_t length : {1, 2, 4}) {
     const auto cache = problem.layer->make_cache(active, 2, 11, 4);
     const auto straight = problem.layer->make_cache(active, 2, 11, 0);
@@ -264,12 +264,12 @@ void check_history(const ModelShape& shape, const SubmodelSpec& spec) {
 
 /// A narrower layer that reads the same input: what it remembers is part of what the wider one
 /// remembers.
-template <class S>
+template <class T>
 void check_narrowing(const ModelShape& shape, SubmodelSpec spec) {
   spec.hidden_size = shape.hidden_size;
-  LayerProblem<S> problem(shape, spec.hidden_size, false);
-  const auto from = prefix_widths<S>(shape, full_spec(shape)).layers[0],
-             to = prefix_widths<S>(shape, spec).layers[0];
+  LayerProblem<T> problem(shape, spec.hidden_size, false);
+  const auto from = prefix_widths<T>(shape, full_spec(shape)).layers[0],
+             to = prefix_widths<T>(shape, spec).layers[0];
   for (const index_t history : {0, 2}) {
     const auto own = problem.layer->make_cache(to, 2, 11, history);
     const auto expected = extend_in_blocks(problem, to, *own, {5, 1, 5});
@@ -279,17 +279,17 @@ void check_narrowing(const ModelShape& shape, SubmodelSpec spec) {
     const auto y = extend_in_blocks(problem, to, *narrow, {5}, 6);
     for (const index_t b : {0, 1})
       EXPECT_TRUE(near(rows(y, b * 11 + 6, b * 11 + 11), rows(expected, b * 11 + 6, b * 11 + 11),
-                       tolerance<S>(50)));
+                       tolerance<T>(50)));
   }
 }
 
-template <class S>
+template <class T>
 void check_all_extends(const std::string& kind) {
   const auto shape = one_layer(kind);
   for (const auto& spec : {full_spec(shape), narrow_spec(shape)}) {
-    check_extends<S>(shape, spec);
-    check_history<S>(shape, spec);
-    check_narrowing<S>(shape, spec);
+    check_extends<T>(shape, spec);
+    check_history<T>(shape, spec);
+    check_narrowing<T>(shape, spec);
   }
 }
 

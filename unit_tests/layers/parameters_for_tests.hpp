@@ -8,47 +8,47 @@
 namespace elastic::test {
 
 /// This rank's part of a whole tensor.
-template <class S, class T>
-std::vector<S> part_of_whole(const ParameterStore<S>& store, const Parameter<S>& p,
-                             const std::vector<T>& whole) {
+template <class T, class U>
+std::vector<T> part_of_whole(const ParameterStore<T>& store, const Parameter<T>& p,
+                             const std::vector<U>& whole) {
   const GlobalPosition position = store.global_position(p);
-  std::vector<S> part(static_cast<std::size_t>(p.size()));
-  for (index_t i = 0; i < p.size(); ++i) part[i] = static_cast<S>(whole[position(i)]);
+  std::vector<T> part(static_cast<std::size_t>(p.size()));
+  for (index_t i = 0; i < p.size(); ++i) part[i] = static_cast<T>(whole[position(i)]);
   return part;
 }
 
 /// Uniform numbers in (-size, size); norm weights around 1. The same on any number of ranks.
-template <class S>
-void randomize(const ParameterStore<S>& store, std::uint32_t seed, double size = 0.7) {
+template <class T>
+void randomize(const ParameterStore<T>& store, std::uint32_t seed, double size = 0.7) {
   for (const auto& p : store) {
     const bool norm = p.info.name.ends_with("norm.weight");
-    const auto whole = random_values<S>(p.info.rows * p.info.columns, seed++, norm ? 0.5 : -size,
+    const auto whole = random_values<T>(p.info.rows * p.info.columns, seed++, norm ? 0.5 : -size,
                                         norm ? 1.5 : size);
     assign(p.value, part_of_whole(store, p, whole));
   }
 }
 
-template <class S>
-void zero_gradients(const ParameterStore<S>& store) {
-  Kokkos::deep_copy(store.gradients(), S(0));
+template <class T>
+void zero_gradients(const ParameterStore<T>& store) {
+  Kokkos::deep_copy(store.gradients(), T(0));
 }
 
 /// Elements of a parent's tensor (its values or gradient) that the submodel keeps and, in order,
 /// those it does not.
-template <class S>
+template <class T>
 struct Partition {
-  std::vector<S> kept, left;
+  std::vector<T> kept, left;
 };
-template <class S>
-Partition<S> partition(const ModelShape& parent, const SubmodelSpec& spec,
-                       const ParameterInfo& info, const View2<S>& tensor) {
+template <class T>
+Partition<T> partition(const ModelShape& parent, const SubmodelSpec& spec,
+                       const ParameterInfo& info, const View2<T>& tensor) {
   const auto rows = kept_indices(parent, spec, info.row_dim, info.layer, info.rows);
   const auto columns = kept_indices(parent, spec, info.column_dim, info.layer, info.columns);
   std::vector<bool> row_kept(info.rows), column_kept(info.columns);
   for (const index_t r : rows) row_kept[r] = true;
   for (const index_t c : columns) column_kept[c] = true;
   const auto values = to_host(tensor);
-  Partition<S> result;
+  Partition<T> result;
   for (index_t r = 0; r < info.rows; ++r)
     for (index_t c = 0; c < info.columns; ++c)
       (row_kept[r] && column_kept[c] ? result.kept : result.left)
@@ -57,18 +57,18 @@ Partition<S> partition(const ModelShape& parent, const SubmodelSpec& spec,
 }
 
 /// Everything outside the submodel becomes NaN: whoever reads it is found out.
-template <class S>
+template <class T>
 void poison_the_rest(const ModelShape& parent, const SubmodelSpec& spec,
-                     const ParameterStore<S>& store) {
+                     const ParameterStore<T>& store) {
   for (const auto& p : store) {
     const auto& info = p.info;
-    View2<S> marks("elastic::test::marks", info.rows, info.columns);
-    std::vector<S> numbers(marks.size());
-    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<S>(i);
+    View2<T> marks("elastic::test::marks", info.rows, info.columns);
+    std::vector<T> numbers(marks.size());
+    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<T>(i);
     assign(marks, numbers);
     auto values = to_host(p.value);
-    for (const S i : partition(parent, spec, info, marks).left)
-      values[static_cast<std::size_t>(i)] = std::numeric_limits<S>::quiet_NaN();
+    for (const T i : partition(parent, spec, info, marks).left)
+      values[static_cast<std::size_t>(i)] = std::numeric_limits<T>::quiet_NaN();
     assign(p.value, values);
   }
 }

@@ -33,19 +33,19 @@ LayerContext context_of(Arena& arena) {
   return {.exec = {}, .arena = &arena, .batch = 1, .seq_length = kTokens, .segment = {}};
 }
 
-template <class S>
+template <class T>
 void check_output_blocks(Blocks blocks) {
   const index_t ld = kOther + 2, n = blocks.size();
-  const auto all = random_matrix<S>(kBlock * kUnits, ld, 1);
-  const View2<S> dall("elastic::test::dweight", kBlock * kUnits, ld);
-  const auto x = random_matrix<S>(kTokens, kOther, 2), dy = random_matrix<S>(kTokens, n, 3);
-  const View2<S> y("elastic::test::y", kTokens, n), dx("elastic::test::dx", kTokens, kOther);
+  const auto all = random_matrix<T>(kBlock * kUnits, ld, 1);
+  const View2<T> dall("elastic::test::dweight", kBlock * kUnits, ld);
+  const auto x = random_matrix<T>(kTokens, kOther, 2), dy = random_matrix<T>(kTokens, n, 3);
+  const View2<T> y("elastic::test::y", kTokens, n), dx("elastic::test::dx", kTokens, kOther);
   const auto h_w = to_double(all), h_x = to_double(x), h_dy = to_double(dy);
-  linear_forward<S>({}, x, all, blocks, y);
-  linear_weight_gradient<S>({}, dy, x, dall, blocks);
+  linear_forward<T>({}, x, all, blocks, y);
+  linear_weight_gradient<T>({}, dy, x, dall, blocks);
   Arena arena;
   const auto context = context_of(arena);
-  UnitSum<S> sum(context, {}, dx);
+  UnitSum<T> sum(context, {}, dx);
   for (int twice = 0; twice < 2; ++twice) sum.add_rows(dy, all, blocks);
   sum.finish();
 
@@ -55,28 +55,28 @@ void check_output_blocks(Blocks blocks) {
   const auto at_dy = [&](index_t t, index_t r) { return h_dy[t * n + r]; };
   EXPECT_TRUE(
       near(y, product(kTokens, n, kOther, at_x, [&](index_t k, index_t j) { return at_w(j, k); }),
-           tolerance<S>(kOther)));
+           tolerance<T>(kOther)));
   auto expected = product(kTokens, kOther, n, at_dy, at_w);
   for (double& value : expected) value *= 2;
-  EXPECT_TRUE(near(dx, expected, tolerance<S>(2 * n)));
+  EXPECT_TRUE(near(dx, expected, tolerance<T>(2 * n)));
   const auto dw = product(
       n, kOther, kTokens, [&](index_t i, index_t k) { return at_dy(k, i); }, at_x);
   std::vector<double> dw_all(kBlock * kUnits * ld);
   for (index_t r = 0; r < n; ++r)
     for (index_t c = 0; c < kOther; ++c) dw_all[rows[r] * ld + c] = dw[r * kOther + c];
-  EXPECT_TRUE(near(dall, dw_all, tolerance<S>(kTokens)));
+  EXPECT_TRUE(near(dall, dw_all, tolerance<T>(kTokens)));
 }
 
-template <class S>
+template <class T>
 void check_input_blocks(Blocks blocks) {
   const index_t ld = kBlock * kUnits, n = blocks.size();
-  const auto all = random_matrix<S>(kOther + 1, ld, 1);
-  const View2<S> dall("elastic::test::dweight", kOther + 1, ld);
-  const auto x = random_matrix<S>(kTokens, n, 2), dy = random_matrix<S>(kTokens, kOther, 3);
-  const View2<S> y("elastic::test::y", kTokens, kOther), dx("elastic::test::dx", kTokens, n);
+  const auto all = random_matrix<T>(kOther + 1, ld, 1);
+  const View2<T> dall("elastic::test::dweight", kOther + 1, ld);
+  const auto x = random_matrix<T>(kTokens, n, 2), dy = random_matrix<T>(kTokens, kOther, 3);
+  const View2<T> y("elastic::test::y", kTokens, kOther), dx("elastic::test::dx", kTokens, n);
   Arena arena;
-  linear_of_units<S>(context_of(arena), {}, x, all, blocks, y);
-  linear_blocked_input_backward<S>({}, dy, x, all, dall, blocks, dx);
+  linear_of_units<T>(context_of(arena), {}, x, all, blocks, y);
+  linear_blocked_input_backward<T>({}, dy, x, all, dall, blocks, dx);
 
   const auto h_w = to_double(all), h_x = to_double(x), h_dy = to_double(dy);
   const auto columns = indices(blocks);
@@ -85,24 +85,24 @@ void check_input_blocks(Blocks blocks) {
   const auto at_dy = [&](index_t t, index_t r) { return h_dy[t * kOther + r]; };
   EXPECT_TRUE(
       near(y, product(kTokens, kOther, n, at_x, [&](index_t k, index_t j) { return at_w(j, k); }),
-           tolerance<S>(n)));
-  EXPECT_TRUE(near(dx, product(kTokens, n, kOther, at_dy, at_w), tolerance<S>(kOther)));
+           tolerance<T>(n)));
+  EXPECT_TRUE(near(dx, product(kTokens, n, kOther, at_dy, at_w), tolerance<T>(kOther)));
   const auto dw = product(
       kOther, n, kTokens, [&](index_t i, index_t k) { return at_dy(k, i); }, at_x);
   std::vector<double> dw_all((kOther + 1) * ld);
   for (index_t r = 0; r < kOther; ++r)
     for (index_t c = 0; c < n; ++c) dw_all[r * ld + columns[c]] = dw[r * n + c];
-  EXPECT_TRUE(near(dall, dw_all, tolerance<S>(kTokens)));
+  EXPECT_TRUE(near(dall, dw_all, tolerance<T>(kTokens)));
 }
 
-template <class S>
+template <class T>
 void check_blocks() {
   for (const Blocks& blocks :
        {Blocks::prefix(7), Blocks{3, kBlock, 2}, Blocks{4, kBlock, kBlock}, Blocks{1, kBlock, 1}}) {
     for (const bool deterministic : {false, true}) {
       kernels::set_deterministic_gemm(deterministic);
-      check_output_blocks<S>(blocks);
-      check_input_blocks<S>(blocks);
+      check_output_blocks<T>(blocks);
+      check_input_blocks<T>(blocks);
     }
     kernels::set_deterministic_gemm(false);
   }
@@ -122,23 +122,23 @@ TEST(Linear, WholeBlocksAreMerged) {
 }
 
 /// Columns (rows) of the units of one rank, below each other.
-template <class S>
-View2<S> dealt_columns(const View2<S>& all, index_t unit, const Shard& shard) {
+template <class T>
+View2<T> dealt_columns(const View2<T>& all, index_t unit, const Shard& shard) {
   const index_t rows = all.extent_int(0), columns = all.extent_int(1),
                 mine = local_count(columns / unit, shard) * unit;
   const auto h_all = to_host(all);
-  std::vector<S> part;
+  std::vector<T> part;
   for (index_t i = 0; i < rows; ++i)
     for (index_t j = 0; j < mine; ++j)
       part.push_back(h_all[i * columns + global_index(j, unit, shard)]);
   return to_device(part, rows, mine);
 }
-template <class S>
-View2<S> dealt_rows(const View2<S>& all, index_t unit, const Shard& shard) {
+template <class T>
+View2<T> dealt_rows(const View2<T>& all, index_t unit, const Shard& shard) {
   const index_t columns = all.extent_int(1),
                 mine = local_count(all.extent_int(0) / unit, shard) * unit;
   const auto h_all = to_host(all);
-  std::vector<S> part;
+  std::vector<T> part;
   for (index_t i = 0; i < mine; ++i)
     for (index_t j = 0; j < columns; ++j)
       part.push_back(h_all[global_index(i, unit, shard) * columns + j]);
@@ -146,31 +146,31 @@ View2<S> dealt_rows(const View2<S>& all, index_t unit, const Shard& shard) {
 }
 
 /// The parts of `ranks` ranks, added up as ranks would: distance ranks/2, ..., 1.
-template <class S>
-std::vector<S> sum_over_ranks(std::vector<std::vector<S>> parts) {
+template <class T>
+std::vector<T> sum_over_ranks(std::vector<std::vector<T>> parts) {
   for (std::size_t half = parts.size() / 2; half > 0; half /= 2)
     for (std::size_t r = 0; r < half; ++r)
       for (std::size_t i = 0; i < parts[r].size(); ++i) parts[r][i] += parts[r + half][i];
   return parts[0];
 }
 
-template <class S>
+template <class T>
 void check_sums_of_ranks(index_t units, index_t unit, index_t active) {
   SCOPED_TRACE(fmt::format("{} units of {} of {}", units, active, unit));
-  const auto x = random_matrix<S>(kTokens, units * active, 1);
-  const auto by_columns = random_matrix<S>(kOther, units * unit, 2),
-             by_rows = random_matrix<S>(units * unit, kOther, 3);
-  std::vector<S> expected;
+  const auto x = random_matrix<T>(kTokens, units * active, 1);
+  const auto by_columns = random_matrix<T>(kOther, units * unit, 2),
+             by_rows = random_matrix<T>(units * unit, kOther, 3);
+  std::vector<T> expected;
   for (const int ranks : {1, 2, 4, 8}) {
-    std::vector<std::vector<S>> parts;
+    std::vector<std::vector<T>> parts;
     for (int r = 0; r < ranks; ++r) {
       Arena arena;
       const auto context = context_of(arena);
       const Shard shard{r, ranks};
-      const View2<S> y("elastic::test::y", kTokens, kOther);
+      const View2<T> y("elastic::test::y", kTokens, kOther);
       const Blocks mine{local_count(units, shard), unit, active};
       const auto my_x = dealt_columns(x, active, shard);
-      UnitSum<S> sum(context, shard, y);
+      UnitSum<T> sum(context, shard, y);
       sum.add_columns(my_x, dealt_columns(by_columns, unit, shard), mine);
       sum.add_rows(my_x, dealt_rows(by_rows, unit, shard), mine);
       sum.finish();

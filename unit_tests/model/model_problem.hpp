@@ -41,7 +41,7 @@ double gradient_error(const Loss& loss, const V& x, const V& gradient) {
   return directional_error(loss, x, gradient, 99, 1e-5);
 }
 
-template <class S>
+template <class T>
 struct ModelProblem {
   /// Rows of the given documents; one document means no segments.
   ModelProblem(const ModelShape& shape, index_t batch, const std::vector<index_t>& documents,
@@ -64,56 +64,56 @@ struct ModelProblem {
   void add_teacher() {
     auto shape = make_shape("-", 9, {}, {}, {LayerKind::mlp, 6});
     shape.vocab_size = model.shape().vocab_size;
-    teacher_model = std::make_unique<LanguageModel<S>>(shape, true, model.parallel());
+    teacher_model = std::make_unique<LanguageModel<T>>(shape, true, model.parallel());
     randomize(teacher_model->parameters(), 55, 0.8);
-    teacher_hidden = random_matrix<S>(context.num_tokens(), 9, 56);
+    teacher_hidden = random_matrix<T>(context.num_tokens(), 9, 56);
     config = {.cross_entropy_weight = 0.7, .distillation_weight = 0.4, .temperature = 1.5};
   }
-  TeacherStates<S> teacher() const { return {teacher_model.get(), teacher_hidden}; }
+  TeacherStates<T> teacher() const { return {teacher_model.get(), teacher_hidden}; }
 
   /// [T, V] on the host.
-  std::vector<S> logits(const ActiveWidths<S>& widths) {
+  std::vector<T> logits(const ActiveWidths<T>& widths) {
     const Arena::Scope scope(arena);
     auto pass = model.make_pass(Keep::nothing);
     model.forward(context, widths, tokens, pass);
-    const auto out = arena.template matrix<S>(context.num_tokens(), model.shape().vocab_size);
+    const auto out = arena.template matrix<T>(context.num_tokens(), model.shape().vocab_size);
     model.all_logits(context.exec, arena, pass.hidden, out);
     return to_host(out);
   }
-  LossSums evaluate(const ActiveWidths<S>& widths) {
+  LossSums evaluate(const ActiveWidths<T>& widths) {
     const Arena::Scope scope(arena);
     auto pass = model.make_pass(Keep::nothing);
     model.forward(context, widths, tokens, pass);
-    return evaluate_losses<S>(context, model, pass.hidden, {targets, weight}, teacher(), config);
+    return evaluate_losses<T>(context, model, pass.hidden, {targets, weight}, teacher(), config);
   }
   /// The weighted sum whose gradient differentiate() computes.
-  double loss(const ActiveWidths<S>& widths) {
+  double loss(const ActiveWidths<T>& widths) {
     const auto sums = evaluate(widths);
     return config.cross_entropy_weight * sums.cross_entropy + config.distillation_weight * sums.kl;
   }
   /// One step without the optimizer: gradients start at zero.
-  LossSums differentiate(const ActiveWidths<S>& widths, Keep keep = Keep::everything,
+  LossSums differentiate(const ActiveWidths<T>& widths, Keep keep = Keep::everything,
                          double factor = 1) {
     const Arena::Scope scope(arena);
     zero_gradients(model.parameters());
     auto pass = model.make_pass(keep);
     model.forward(context, widths, tokens, pass);
-    const auto dhidden = arena.template matrix<S>(context.num_tokens(), widths.hidden);
-    const auto sums = differentiate_losses<S>(context, model, pass.hidden, {targets, weight},
+    const auto dhidden = arena.template matrix<T>(context.num_tokens(), widths.hidden);
+    const auto sums = differentiate_losses<T>(context, model, pass.hidden, {targets, weight},
                                               teacher(), config, factor, dhidden);
     model.backward(context, widths, tokens, pass, dhidden);
     return sums;
   }
-  ActiveWidths<S> full_widths() const { return model.full_widths(); }
+  ActiveWidths<T> full_widths() const { return model.full_widths(); }
 
-  LanguageModel<S> model;
+  LanguageModel<T> model;
   Arena arena;
   LayerContext context;
   View1<token_t> tokens, targets;
   View1<float> weight;
   LossConfig config;
-  std::unique_ptr<LanguageModel<S>> teacher_model;
-  View2<S> teacher_hidden;
+  std::unique_ptr<LanguageModel<T>> teacher_model;
+  View2<T> teacher_hidden;
 };
 
 /// Every width of small_parent() cut, the second layer dropped.

@@ -18,27 +18,27 @@ std::vector<token_t> piece(const std::vector<token_t>& tokens, index_t length, i
   return result;
 }
 /// Rows b * length + t of [2 * length, V], t in [begin, end).
-template <class S>
-std::vector<S> rows_of(const std::vector<S>& logits, index_t length, index_t begin, index_t end,
+template <class T>
+std::vector<T> rows_of(const std::vector<T>& logits, index_t length, index_t begin, index_t end,
                        index_t vocab) {
-  std::vector<S> result;
+  std::vector<T> result;
   for (index_t b = 0; b < 2; ++b)
     result.insert(result.end(), logits.begin() + (b * length + begin) * vocab,
                   logits.begin() + (b * length + end) * vocab);
   return result;
 }
 
-template <class S>
+template <class T>
 void check_pieces(const ModelShape& shape, const SubmodelSpec& spec) {
   SCOPED_TRACE(describe(shape, spec));
   const index_t length = 14, vocab = shape.vocab_size;
-  ModelProblem<S> problem(shape, 2, {length});
-  const auto widths = prefix_widths<S>(shape, spec);
+  ModelProblem<T> problem(shape, 2, {length});
+  const auto widths = prefix_widths<T>(shape, spec);
   const auto expected = problem.logits(widths);
   const auto tokens = to_host(problem.tokens);
-  const double tol = tolerance<S>(4000);
+  const double tol = tolerance<T>(4000);
   for (const index_t step : {1, 3, 14}) {
-    Decoder<S> each({}, problem.arena, problem.model, widths, 2, length),
+    Decoder<T> each({}, problem.arena, problem.model, widths, 2, length),
         last({}, problem.arena, problem.model, widths, 2, length);
     for (index_t begin = 0; begin < length; begin += step) {
       const index_t end = std::min(length, begin + step);
@@ -99,19 +99,19 @@ class Allocations {
   }
 };
 
-template <class S>
-void check_cache_bytes(const LanguageModel<S>& model, const SubmodelSpec& spec, index_t batch,
+template <class T>
+void check_cache_bytes(const LanguageModel<T>& model, const SubmodelSpec& spec, index_t batch,
                        index_t length) {
   const ModelShape& shape = model.shape();
-  const CostConfig config{BudgetKind::memory, batch, length, 1, sizeof(S)};
+  const CostConfig config{BudgetKind::memory, batch, length, 1, sizeof(T)};
   const auto widths = expected_widths(spec);
   const double formula =
       kv_cache_bytes(shape, widths, config) + ssm_cache_bytes(shape, widths, config);
   Arena arena;
   const Allocations allocations;
-  const Decoder<S> decoder({}, arena, model, prefix_widths<S>(shape, spec), batch, length);
+  const Decoder<T> decoder({}, arena, model, prefix_widths<T>(shape, spec), batch, length);
   // Kokkos rounds each array up to a multiple of 8 bytes.
-  const double rounding = static_cast<double>(8 - sizeof(S)) * Allocations::count();
+  const double rounding = static_cast<double>(8 - sizeof(T)) * Allocations::count();
   EXPECT_GE(Allocations::bytes(), formula) << describe(shape, spec);
   EXPECT_LE(Allocations::bytes(), formula + rounding) << describe(shape, spec);
 }

@@ -14,13 +14,13 @@ using Prompts = std::vector<std::vector<token_t>>;
 const Prompts kPrompts = {{3, 1, 4, 1, 5, 9, 2}, {26}, {5, 35, 8}, {9, 7, 9, 3, 2, 3, 8, 4, 6}};
 
 /// One token at a time, the whole sequence anew for each.
-template <class S>
-std::vector<token_t> slow_continuation(const LanguageModel<S>& model, const ActiveWidths<S>& widths,
+template <class T>
+std::vector<token_t> slow_continuation(const LanguageModel<T>& model, const ActiveWidths<T>& widths,
                                        std::vector<token_t> sequence,
                                        const GenerationConfig& config) {
   const std::size_t start = sequence.size();
   while (static_cast<index_t>(sequence.size()) < config.max_length) {
-    ModelProblem<S> problem(model.shape(), 1, {static_cast<index_t>(sequence.size())});
+    ModelProblem<T> problem(model.shape(), 1, {static_cast<index_t>(sequence.size())});
     Kokkos::deep_copy(problem.model.parameters().values(), model.parameters().values());
     assign(problem.tokens, sequence);
     const auto logits = problem.logits(widths);
@@ -32,15 +32,15 @@ std::vector<token_t> slow_continuation(const LanguageModel<S>& model, const Acti
   return {sequence.begin() + start, sequence.end()};
 }
 
-template <class S>
+template <class T>
 void check_generation(const SubmodelSpec& spec, token_t stop) {
   const auto shape = small_parent();
-  LanguageModel<S> model(shape, true);
+  LanguageModel<T> model(shape, true);
   randomize(model.parameters(), 71, 0.6);
-  const auto widths = prefix_widths<S>(shape, spec);
+  const auto widths = prefix_widths<T>(shape, spec);
   const GenerationConfig config{.max_length = 16, .stop = stop};
   Arena arena;
-  const auto outputs = generate_greedy<S>({}, arena, model, widths, kPrompts, config);
+  const auto outputs = generate_greedy<T>({}, arena, model, widths, kPrompts, config);
   ASSERT_EQ(outputs.size(), kPrompts.size());
   for (std::size_t i = 0; i < outputs.size(); ++i)
     EXPECT_EQ(outputs[i], slow_continuation(model, widths, kPrompts[i], config)) << "prompt " << i;

@@ -19,8 +19,8 @@ ModelShape wide_shape(const std::string& pattern) {
   return shape;
 }
 
-template <class S>
-std::vector<double> values(const LanguageModel<S>& model, const std::string& name) {
+template <class T>
+std::vector<double> values(const LanguageModel<T>& model, const std::string& name) {
   return to_double(model.parameters().find(name)->value);
 }
 

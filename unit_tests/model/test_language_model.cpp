@@ -9,25 +9,25 @@ namespace elastic::test {
 namespace {
 
 /// Rows [begin, end) of [T, V].
-template <class S>
-std::vector<S> logit_rows(const std::vector<S>& logits, index_t vocab, index_t begin, index_t end) {
+template <class T>
+std::vector<T> logit_rows(const std::vector<T>& logits, index_t vocab, index_t begin, index_t end) {
   return {logits.begin() + begin * vocab, logits.begin() + end * vocab};
 }
 
-template <class S>
+template <class T>
 void check_packing() {
   const std::vector<index_t> documents = {4, 1, 8};
-  ModelProblem<S> packed(small_parent(), 2, documents);
+  ModelProblem<T> packed(small_parent(), 2, documents);
   const auto widths = packed.full_widths();
   const auto logits = packed.logits(widths);
   const auto tokens = to_host(packed.tokens);
   index_t begin = 0;
   for (index_t b = 0; b < 2; ++b)
     for (const index_t length : documents) {
-      ModelProblem<S> alone(small_parent(), 1, {length});
+      ModelProblem<T> alone(small_parent(), 1, {length});
       assign(alone.tokens, {tokens.begin() + begin, tokens.begin() + begin + length});
       EXPECT_TRUE(near(alone.logits(widths), logit_rows(logits, 50, begin, begin + length),
-                       tolerance<S>(300)))
+                       tolerance<T>(300)))
           << "document of " << length << " in row " << b;
       begin += length;
     }
@@ -38,9 +38,9 @@ TEST(LanguageModel, PackedRowsAreSeparateDocuments) {
   check_packing<double>();
 }
 
-template <class S>
+template <class T>
 void check_isolation() {
-  ModelProblem<S> problem(small_parent(), 2, {5, 8});
+  ModelProblem<T> problem(small_parent(), 2, {5, 8});
   const auto widths = problem.full_widths();
   const auto before = problem.logits(widths);
   auto tokens = to_host(problem.tokens);
@@ -72,9 +72,9 @@ TEST(LanguageModel, ChunkSizeChangesRoundingOnly) {
   }
 }
 
-template <class S>
-void check_recomputation(const ActiveWidths<S>& widths) {
-  ModelProblem<S> problem;
+template <class T>
+void check_recomputation(const ActiveWidths<T>& widths) {
+  ModelProblem<T> problem;
   problem.differentiate(widths, Keep::everything);
   const auto kept = to_host(problem.model.parameters().gradients());
   problem.differentiate(widths, Keep::inputs);

@@ -38,14 +38,14 @@ TEST(Losses, ByTheirEquations) {
   EXPECT_NEAR(sums.kl, expected.kl, 1e-12 * expected.kl);
 }
 
-template <class S>
+template <class T>
 void check_chunks() {
-  ModelProblem<S> problem;
+  ModelProblem<T> problem;
   problem.add_teacher();
   const auto widths = problem.full_widths();
   const auto sums = problem.differentiate(widths);
   const auto gradients = to_host(problem.model.parameters().gradients());
-  const double tol = tolerance<S>(200);
+  const double tol = tolerance<T>(200);
   for (const index_t size : {1, 3, 13, 25, 26}) {
     problem.config.tokens_per_chunk = size;
     const auto evaluated = problem.evaluate(widths), other = problem.differentiate(widths);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The whole model against a plain PyTorch implementation (fixtures/make_model_fixtures.py): logits,
 // losses and the gradient of every tensor, two documents in each row.
-#include "model/hybrid_pattern.hpp"
+#include "arch/hybrid_pattern.hpp"
 #include "unit_tests/model/model_problem.hpp"
 #include "unit_tests/support/fixture.hpp"
 
@@ -30,19 +30,19 @@ ModelShape fixture_shape(const std::string& pattern, index_t hidden, index_t chu
   return elastic::make_shape(config);
 }
 
-template <class S>
-void load(const ParameterStore<S>& store, const std::string& group) {
+template <class T>
+void load(const ParameterStore<T>& store, const std::string& group) {
   for (const auto& p : store) {
-    const auto values = to_host(fixture().matrix<S>(group + "/" + p.info.name));
+    const auto values = to_host(fixture().matrix<T>(group + "/" + p.info.name));
     ASSERT_EQ(values.size(), p.value.size()) << p.info.name;
     assign(p.value, values);
   }
 }
 
-template <class S>
-struct FixtureProblem : ModelProblem<S> {
+template <class T>
+struct FixtureProblem : ModelProblem<T> {
   explicit FixtureProblem(index_t chunk)
-      : ModelProblem<S>(fixture_shape("M-M*-", 6, chunk), 2, {4, 6}) {
+      : ModelProblem<T>(fixture_shape("M-M*-", 6, chunk), 2, {4, 6}) {
     load(this->model.parameters(), "student");
     this->context.segment = fixture().tokens("segment");
     this->tokens = fixture().tokens("tokens");
@@ -51,27 +51,27 @@ struct FixtureProblem : ModelProblem<S> {
   }
   /// The teacher's states from a pass of our own through it.
   void load_teacher() {
-    this->teacher_model = std::make_unique<LanguageModel<S>>(fixture_shape("-", 8, 64), true);
+    this->teacher_model = std::make_unique<LanguageModel<T>>(fixture_shape("-", 8, 64), true);
     load(this->teacher_model->parameters(), "teacher");
     const auto& shape = this->teacher_model->shape();
     auto pass = this->teacher_model->make_pass(Keep::nothing);
-    this->teacher_model->forward(this->context, prefix_widths<S>(shape, full_spec(shape)),
+    this->teacher_model->forward(this->context, prefix_widths<T>(shape, full_spec(shape)),
                                  this->tokens, pass);
     this->teacher_hidden = clone(pass.hidden);
   }
   void expect_gradients(const std::string& group, double tol) {
     for (const auto& p : this->model.parameters())
-      EXPECT_TRUE(near(p.gradient, to_host(fixture().vector<S>(group + "/" + p.info.name)), tol))
+      EXPECT_TRUE(near(p.gradient, to_host(fixture().vector<T>(group + "/" + p.info.name)), tol))
           << p.info.name;
   }
 };
 
-template <class S>
+template <class T>
 void check_model(index_t chunk) {
-  const double tol = tolerance<S>(400);
-  FixtureProblem<S> problem(chunk);
+  const double tol = tolerance<T>(400);
+  FixtureProblem<T> problem(chunk);
   const auto widths = problem.full_widths();
-  EXPECT_TRUE(near(problem.logits(widths), fixture().matrix<S>("logits"), tol));
+  EXPECT_TRUE(near(problem.logits(widths), fixture().matrix<T>("logits"), tol));
 
   const double ce = fixture().scalar("cross_entropy"), kl = fixture().scalar("kl");
   EXPECT_NEAR(problem.differentiate(widths).cross_entropy, ce, tol * ce);

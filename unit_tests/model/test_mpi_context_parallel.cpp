@@ -5,9 +5,9 @@
 #include <gtest/gtest.h>
 
 #include "comm/collectives.hpp"
-#include "comm/process_grid.hpp"
-#include "kernels/fixed_point.hpp"
-#include "kernels/gemm.hpp"
+#include "parallel/process_grid.hpp"
+#include "kernels/update/fixed_point.hpp"
+#include "kernels/products/gemm.hpp"
 #include "unit_tests/model/wide_model.hpp"
 
 namespace elastic::test {
@@ -65,7 +65,7 @@ class IntegerSums final : public BlockSums {
 };
 
 /// A problem on this rank's spans.
-template <class S>
+template <class T>
 struct Spanned {
   Spanned(const Communicator& group, bool fixed, const TensorParallel& parallel, index_t batch_,
           const std::vector<index_t>& documents)
@@ -97,10 +97,10 @@ struct Spanned {
 
   Spans spans;
   index_t batch;
-  ModelProblem<S> problem;
+  ModelProblem<T> problem;
 };
 
-template <class S>
+template <class T>
 class ContextParallelPair {
  public:
   ContextParallelPair(const Layout& layout, bool deterministic, index_t batch,
@@ -119,10 +119,10 @@ class ContextParallelPair {
   ~ContextParallelPair() { kernels::set_deterministic_gemm(false); }
 
   /// What the ranks are compared with: the same spans on this one, or whole sequences.
-  ModelProblem<S>& expected() { return deterministic ? alone.problem : whole; }
+  ModelProblem<T>& expected() { return deterministic ? alone.problem : whole; }
   bool sequence_parallel() const { return together.problem.model.parallel().sequence_parallel(); }
 
-  void expect_close(const View2<S>& actual, const std::vector<S>& reference, double tol,
+  void expect_close(const View2<T>& actual, const std::vector<T>& reference, double tol,
                     const std::string& what) const {
     if (deterministic) {
       EXPECT_TRUE(bitwise_equal(actual, reference)) << what;
@@ -143,9 +143,9 @@ class ContextParallelPair {
                  together.spans.rows_here(reference, together.batch), tol, "logits");
   }
   /// Losses and gradients; masks' are left in the buffers of the widths.
-  void check_gradients(const ActiveWidths<S>& widths, const ActiveWidths<S>& own, double tol,
-                       Keep keep = Keep::everything, const SoftWidths<S>* masks = nullptr,
-                       const SoftWidths<S>* own_masks = nullptr) {
+  void check_gradients(const ActiveWidths<T>& widths, const ActiveWidths<T>& own, double tol,
+                       Keep keep = Keep::everything, const SoftWidths<T>* masks = nullptr,
+                       const SoftWidths<T>* own_masks = nullptr) {
     LossSums sums = differentiate(together.problem, grid.context, widths, keep, masks);
     const LossSums reference = differentiate(expected(), self, own, keep, own_masks);
     expect_close(all_reduce_sum(grid.context, sums.cross_entropy), reference.cross_entropy, tol);
@@ -162,8 +162,8 @@ class ContextParallelPair {
   bool deterministic;
   ProcessGrid grid;
   Communicator self;
-  Spanned<S> together, alone;
-  ModelProblem<S> whole;
+  Spanned<T> together, alone;
+  ModelProblem<T> whole;
 
  private:
   static Communicator world(bool deterministic) {
@@ -171,9 +171,9 @@ class ContextParallelPair {
     all.set_deterministic(deterministic);
     return all;
   }
-  LossSums differentiate(ModelProblem<S>& problem, const Communicator& group,
-                         const ActiveWidths<S>& widths, Keep keep, const SoftWidths<S>* masks) {
-    if constexpr (std::is_same_v<S, float>) {
+  LossSums differentiate(ModelProblem<T>& problem, const Communicator& group,
+                         const ActiveWidths<T>& widths, Keep keep, const SoftWidths<T>* masks) {
+    if constexpr (std::is_same_v<T, float>) {
       if (deterministic) {
         std::vector<View1<float>> buffers{problem.model.parameters().gradients()};
         if (masks) buffers.push_back(masks->gradients());
@@ -191,13 +191,13 @@ class ContextParallelPair {
   }
 };
 
-template <class S>
+template <class T>
 void check_submodels(bool deterministic, index_t batch) {
-  const double tol = 20 * tolerance<S>(500);
+  const double tol = 20 * tolerance<T>(500);
   for (const auto& layout : layouts())
     for (const auto& documents : kDocuments) {
       if (deterministic && layout.sequence_parallel) continue;
-      ContextParallelPair<S> pair(layout, deterministic, batch, documents);
+      ContextParallelPair<T> pair(layout, deterministic, batch, documents);
       for (const auto& spec : {full_spec(wide_parent()), narrow_spec_of_wide()})
         for (const Keep keep : {Keep::everything, Keep::inputs}) {
           SCOPED_TRACE(fmt::format("{}, tensor {}, {} documents{}", describe(wide_parent(), spec),
@@ -215,13 +215,13 @@ TEST(ContextParallel, SubmodelsEqualThoseOfWholeSequences) {
 }
 TEST(ContextParallel, DeterministicModeGivesTheBitsOfOneRank) { check_submodels<float>(true, 1); }
 
-template <class S>
+template <class T>
 void check_choices(bool deterministic, double tol) {
   for (const auto& layout : layouts()) {
     if (deterministic && layout.sequence_parallel) continue;
-    ContextParallelPair<S> pair(layout, deterministic, 1, kDocuments[1]);
+    ContextParallelPair<T> pair(layout, deterministic, 1, kDocuments[1]);
     const auto& model = pair.together.problem.model;
-    SoftWidths<S> together(wide_parent(), wide_space(), 1e-3, model.shard()),
+    SoftWidths<T> together(wide_parent(), wide_space(), 1e-3, model.shard()),
         alone(wide_parent(), wide_space());
     const Probabilities pi = random_probabilities(together.decisions());
     pair.check_gradients(together.set({}, pi), alone.set({}, pi), tol, Keep::everything, &together,

@@ -4,14 +4,14 @@
 #include <gtest/gtest.h>
 
 #include "comm/collectives.hpp"
-#include "kernels/gemm.hpp"
+#include "kernels/products/gemm.hpp"
 #include "unit_tests/model/wide_model.hpp"
 
 namespace elastic::test {
 namespace {
 
 /// The same problem on all ranks together and on this rank alone.
-template <class S>
+template <class T>
 class Pair {
  public:
   Pair(bool deterministic, bool sequence_parallel, bool teacher)
@@ -23,14 +23,14 @@ class Pair {
           parallel ? TensorParallel(m_group, sequence_parallel) : TensorParallel();
       auto& problem = parallel ? together : alone;
       problem =
-          std::make_unique<ModelProblem<S>>(wide_parent(), 1, std::vector<index_t>{6, 11}, how);
+          std::make_unique<ModelProblem<T>>(wide_parent(), 1, std::vector<index_t>{6, 11}, how);
       problem->config.tokens_per_chunk = 7;
       if (teacher) problem->add_teacher();
     }
   }
   ~Pair() { kernels::set_deterministic_gemm(false); }
 
-  void expect_close(const View2<S>& actual, const std::vector<S>& expected, double tol,
+  void expect_close(const View2<T>& actual, const std::vector<T>& expected, double tol,
                     const std::string& what) const {
     if (m_deterministic) {
       EXPECT_TRUE(bitwise_equal(actual, expected)) << what;
@@ -50,21 +50,21 @@ class Pair {
   }
   const Communicator& group() const { return m_group; }
 
-  std::unique_ptr<ModelProblem<S>> together, alone;
+  std::unique_ptr<ModelProblem<T>> together, alone;
 
  private:
   bool m_deterministic;
   Communicator m_group;
 };
 
-template <class S>
+template <class T>
 void check_spec(const SubmodelSpec& spec, bool deterministic, bool sequence_parallel, Keep keep) {
   SCOPED_TRACE(fmt::format("{}{}{}", describe(wide_parent(), spec),
                            deterministic ? ", deterministic" : "",
                            sequence_parallel ? ", sequence parallel" : ""));
-  Pair<S> pair(deterministic, sequence_parallel, true);
+  Pair<T> pair(deterministic, sequence_parallel, true);
   const auto widths = pair.together->model.widths(spec), own = pair.alone->model.widths(spec);
-  const double tol = 20 * tolerance<S>(500);
+  const double tol = 20 * tolerance<T>(500);
   pair.expect_close(to_device(pair.together->logits(widths), 17, 51), pair.alone->logits(own), tol,
                     "logits");
   const LossSums sums = pair.together->differentiate(widths, keep),
@@ -89,11 +89,11 @@ TEST(TensorParallel, DeterministicModeGivesTheBitsOfOneRank) {
       check_spec<float>(spec, true, false, keep);
 }
 
-template <class S>
+template <class T>
 void check_choices(bool deterministic, bool sequence_parallel, double tol) {
-  Pair<S> pair(deterministic, sequence_parallel, true);
+  Pair<T> pair(deterministic, sequence_parallel, true);
   const auto space = wide_space();
-  SoftWidths<S> together(wide_parent(), space, 1e-3, pair.together->model.shard()),
+  SoftWidths<T> together(wide_parent(), space, 1e-3, pair.together->model.shard()),
       alone(wide_parent(), space);
   const Probabilities pi = random_probabilities(together.decisions());
   pair.together->differentiate(together.set({}, pi));

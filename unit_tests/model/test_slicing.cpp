@@ -4,7 +4,7 @@
 #include "model/slicing.hpp"
 
 #include "elastic/cost_model.hpp"
-#include "kernels/gemm.hpp"
+#include "kernels/products/gemm.hpp"
 #include "unit_tests/model/model_problem.hpp"
 
 namespace elastic::test {
@@ -16,28 +16,28 @@ class DeterministicProducts {
   ~DeterministicProducts() { kernels::set_deterministic_gemm(false); }
 };
 
-template <class S>
-ModelProblem<S> make_problem(const ModelShape& shape) {
-  return ModelProblem<S>(shape, 2, {5, 1, 6});
+template <class T>
+ModelProblem<T> make_problem(const ModelShape& shape) {
+  return ModelProblem<T>(shape, 2, {5, 1, 6});
 }
 
 /// The same problem for the submodel as a model of its own.
-template <class S>
-struct SlicedProblem : ModelProblem<S> {
-  SlicedProblem(const LanguageModel<S>& parent, const SubmodelSpec& spec)
-      : ModelProblem<S>(sliced_shape(parent.shape(), spec), 2, {5, 1, 6}) {
+template <class T>
+struct SlicedProblem : ModelProblem<T> {
+  SlicedProblem(const LanguageModel<T>& parent, const SubmodelSpec& spec)
+      : ModelProblem<T>(sliced_shape(parent.shape(), spec), 2, {5, 1, 6}) {
     const auto sliced = slice_model(parent, spec);
     Kokkos::deep_copy(this->model.parameters().values(), sliced->parameters().values());
   }
 };
 
 /// Gradients on the submodel are those of the sliced model; elsewhere zero.
-template <class S>
-void expect_sliced_gradients(const LanguageModel<S>& parent, const SubmodelSpec& spec,
-                             const LanguageModel<S>& sliced, double tol, bool bitwise) {
+template <class T>
+void expect_sliced_gradients(const LanguageModel<T>& parent, const SubmodelSpec& spec,
+                             const LanguageModel<T>& sliced, double tol, bool bitwise) {
   for (const auto& p : parent.parameters()) {
     const auto parts = partition(parent.shape(), spec, p.info, p.gradient);
-    for (const S g : parts.left) ASSERT_EQ(g, S(0)) << p.info.name;
+    for (const T g : parts.left) ASSERT_EQ(g, T(0)) << p.info.name;
     const auto name = sliced_name(p.info, spec);
     if (name.empty()) continue;
     const auto expected = to_host(sliced.parameters().find(name)->gradient);
@@ -46,14 +46,14 @@ void expect_sliced_gradients(const LanguageModel<S>& parent, const SubmodelSpec&
   }
 }
 
-template <class S>
+template <class T>
 void check_three_ways(const ModelShape& shape, const SubmodelSpec& spec, bool bitwise) {
   SCOPED_TRACE(shape.pattern() + ": " + describe(shape, spec));
-  auto problem = make_problem<S>(shape);
-  SlicedProblem<S> sliced(problem.model, spec);
-  const auto prefixed = prefix_widths<S>(shape, spec), masked = masked_widths<S>(shape, spec),
+  auto problem = make_problem<T>(shape);
+  SlicedProblem<T> sliced(problem.model, spec);
+  const auto prefixed = prefix_widths<T>(shape, spec), masked = masked_widths<T>(shape, spec),
              own = sliced.full_widths();
-  const double tol = tolerance<S>(500);
+  const double tol = tolerance<T>(500);
 
   const auto expected = sliced.logits(own);
   EXPECT_TRUE(near(problem.logits(masked), expected, tol));
@@ -69,12 +69,12 @@ void check_three_ways(const ModelShape& shape, const SubmodelSpec& spec, bool bi
   expect_sliced_gradients(problem.model, spec, sliced.model, tol, bitwise);
 }
 
-template <class S>
+template <class T>
 void check_random_submodels() {
   for (std::uint64_t seed = 0; seed < 25; ++seed) {
     Draw draw(300 + seed);
     const auto shape = random_parent(draw);
-    check_three_ways<S>(shape, random_spec(draw, shape), false);
+    check_three_ways<T>(shape, random_spec(draw, shape), false);
   }
 }
 
@@ -153,7 +153,7 @@ TEST(Slicing, SpecsThatDoNotFitAreRefused) {
   EXPECT_THROW(slice_model(parent, spec), InputError);
 }
 
-template <class S>
+template <class T>
 void check_ranking(std::uint64_t seed) {
   Draw draw(seed);
   const auto shape = random_parent(draw);
@@ -163,14 +163,14 @@ void check_ranking(std::uint64_t seed) {
     auto& list = scores.layers.emplace_back();
     for (index_t i = 0; i < layer.inner(); ++i) list.push_back(draw.uniform());
   }
-  auto problem = make_problem<S>(shape);
+  auto problem = make_problem<T>(shape);
   const auto before = problem.logits(problem.full_widths());
   const auto values = to_host(problem.model.parameters().values());
   const auto ranking = rank_parent(shape, scores, 2);
   apply_ranking(shape, ranking, problem.model.parameters());
   EXPECT_FALSE(bitwise_equal(problem.model.parameters().values(), to_device(values)))
       << "nothing moved";
-  EXPECT_TRUE(near(problem.logits(problem.full_widths()), before, tolerance<S>(300)))
+  EXPECT_TRUE(near(problem.logits(problem.full_widths()), before, tolerance<T>(300)))
       << shape.pattern();
   apply_ranking(shape, inverse(ranking), problem.model.parameters());
   EXPECT_TRUE(bitwise_equal(problem.model.parameters().values(), to_device(values)));

@@ -7,16 +7,16 @@
 namespace elastic::test {
 namespace {
 
-template <class S>
-void check_speculation(const LanguageModel<S>& model, const SubmodelSpec& spec,
+template <class T>
+void check_speculation(const LanguageModel<T>& model, const SubmodelSpec& spec,
                        const SubmodelSpec& draft_spec, Draw& draw) {
   const auto& shape = model.shape();
-  const auto widths = prefix_widths<S>(shape, spec), draft = prefix_widths<S>(shape, draft_spec);
+  const auto widths = prefix_widths<T>(shape, spec), draft = prefix_widths<T>(shape, draft_spec);
   Arena arena;
   std::vector<token_t> prompt(static_cast<std::size_t>(draw.between(1, 30)));
   for (auto& token : prompt) token = static_cast<token_t>(draw.between(0, shape.vocab_size - 1));
   GenerationConfig config{.max_length = static_cast<index_t>(prompt.size()) + draw.between(1, 40)};
-  auto expected = generate<S>({}, arena, model, widths, {prompt}, config)[0];
+  auto expected = generate<T>({}, arena, model, widths, {prompt}, config)[0];
   if (draw.uniform() < 0.5) {  // end where the text has some token
     config.stop = expected[static_cast<std::size_t>(
         draw.between(0, static_cast<index_t>(expected.size()) - 1))];
@@ -24,7 +24,7 @@ void check_speculation(const LanguageModel<S>& model, const SubmodelSpec& spec,
         std::find(expected.begin(), expected.end(), config.stop) - expected.begin()));
   }
   for (const index_t length : {1, 2, 3, 5, 11}) {
-    const auto result = generate_speculative<S>(
+    const auto result = generate_speculative<T>(
         {}, arena, model, widths, draft, prompt,
         {.max_length = config.max_length, .stop = config.stop, .draft_length = length});
     EXPECT_EQ(result.tokens, expected) << "drafts of " << length;
@@ -40,12 +40,12 @@ void check_speculation(const LanguageModel<S>& model, const SubmodelSpec& spec,
   }
 }
 
-template <class S>
+template <class T>
 void check_random_models() {
   for (std::uint64_t seed = 0; seed < 12; ++seed) {
     Draw draw(300 + seed);
     const auto shape = random_parent(draw);
-    LanguageModel<S> model(shape, true);
+    LanguageModel<T> model(shape, true);
     randomize(model.parameters(), static_cast<std::uint32_t>(80 + seed), 0.6);
     const auto parent = full_spec(shape), spec = random_spec(draw, shape);
     SCOPED_TRACE(describe(shape, spec));

@@ -7,7 +7,7 @@ namespace elastic::test {
 namespace {
 
 /// Allocations of Kokkos while one of these lives, but for the few partial sums of a reduction to
-/// the host (kernels/global_norm).
+/// the host (kernels/update/global_norm).
 class AllocationCount {
  public:
   AllocationCount() {

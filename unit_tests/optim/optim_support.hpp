@@ -8,9 +8,9 @@
 namespace elastic::test {
 
 /// Tensors with and without decay; one of them empty.
-template <class S>
-ParameterStore<S> mixed_store() {
-  ParameterStore<S> store;
+template <class T>
+ParameterStore<T> mixed_store() {
+  ParameterStore<T> store;
   store.add({.name = "embedding", .rows = 11, .columns = 5, .layer = -1});
   store.add({.name = "norm", .columns = 7, .layer = 0, .weight_decay = false, .vector = true});
   store.add({.name = "up", .rows = 9, .columns = 7, .layer = 0});

@@ -11,9 +11,9 @@ namespace elastic {
 namespace {
 
 /// The tensors of optim.h5, in its order: decay changes between neighbours except norm and bias.
-template <class S>
-ParameterStore<S> example_store(bool with_gradients = true) {
-  ParameterStore<S> store;
+template <class T>
+ParameterStore<T> example_store(bool with_gradients = true) {
+  ParameterStore<T> store;
   store.add({.name = "matrix", .rows = 3, .columns = 5});
   store.add({.name = "norm", .columns = 7, .weight_decay = false, .vector = true});
   store.add({.name = "bias", .columns = 2, .weight_decay = false, .vector = true});
@@ -23,53 +23,53 @@ ParameterStore<S> example_store(bool with_gradients = true) {
 }
 
 /// Row `i` of a matrix as a vector.
-template <class S>
-View1<S> row(const View2<S>& a, index_t i) {
-  return View1<S>(a.data() + i * leading_dimension(a), a.extent(1));
+template <class T>
+View1<T> row(const View2<T>& a, index_t i) {
+  return View1<T>(a.data() + i * leading_dimension(a), a.extent(1));
 }
 
-template <class S>
+template <class T>
 struct AdamWTest : testing::Test {};
 using Scalars = testing::Types<float, double>;
 TYPED_TEST_SUITE(AdamWTest, Scalars);
 
 TYPED_TEST(AdamWTest, GivesTheNumbersOfPyTorch) {
-  using S = TypeParam;
+  using T = TypeParam;
   const test::Fixture fixture("optim.h5");
   const auto rates = test::to_host(fixture.vector<double>("learning_rates"));
-  const auto gradients = fixture.matrix<S>("gradients"), values = fixture.matrix<S>("values");
+  const auto gradients = fixture.matrix<T>("gradients"), values = fixture.matrix<T>("values");
   const auto norms = test::to_host(fixture.vector<double>("norms"));
   const ExecutionSpace exec;
 
-  const auto store = example_store<S>();
-  Kokkos::deep_copy(store.values(), fixture.vector<S>("initial"));
-  AdamW<S> optimizer(store);
+  const auto store = example_store<T>();
+  Kokkos::deep_copy(store.values(), fixture.vector<T>("initial"));
+  AdamW<T> optimizer(store);
   for (std::size_t i = 0; i < rates.size(); ++i) {
     Kokkos::deep_copy(store.gradients(), row(gradients, i));
-    const auto clip = clip_gradients<S>(exec, {store.gradients()}, 1.0);
-    EXPECT_NEAR(clip.norm, norms[i], test::tolerance<S>(32) * norms[i]);
+    const auto clip = clip_gradients<T>(exec, {store.gradients()}, 1.0);
+    EXPECT_NEAR(clip.norm, norms[i], test::tolerance<T>(32) * norms[i]);
     optimizer.step(exec, {.weight_decay = 0.1}, rates[i], i + 1, clip.scale);
-    EXPECT_TRUE(test::near(store.values(), row(values, i), test::tolerance<S>(1)));
+    EXPECT_TRUE(test::near(store.values(), row(values, i), test::tolerance<T>(1)));
   }
   EXPECT_TRUE(
-      test::near(optimizer.first_moments(), fixture.vector<S>("exp_avg"), test::tolerance<S>(1)));
-  EXPECT_TRUE(test::near(optimizer.second_moments(), fixture.vector<S>("exp_avg_sq"),
-                         test::tolerance<S>(1)));
+      test::near(optimizer.first_moments(), fixture.vector<T>("exp_avg"), test::tolerance<T>(1)));
+  EXPECT_TRUE(test::near(optimizer.second_moments(), fixture.vector<T>("exp_avg_sq"),
+                         test::tolerance<T>(1)));
 }
 
 TYPED_TEST(AdamWTest, EqualsAPlainLoop) {
-  using S = TypeParam;
-  const auto store = example_store<S>();
+  using T = TypeParam;
+  const auto store = example_store<T>();
   const index_t n = store.num_elements();
-  Kokkos::deep_copy(store.values(), test::random_vector<S>(n, 1));
-  AdamW<S> optimizer(store);
+  Kokkos::deep_copy(store.values(), test::random_vector<T>(n, 1));
+  AdamW<T> optimizer(store);
   const AdamWConfig config{.beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-3, .weight_decay = 0.3};
   const double lr = 0.05, grad_scale = 0.25;
 
   auto w = test::to_double(store.values());
   std::vector<double> m(n, 0), v(n, 0);
   for (index_t t = 1; t <= 4; ++t) {
-    const auto g = test::random_values<S>(n, 10 + t);
+    const auto g = test::random_values<T>(n, 10 + t);
     test::assign(store.gradients(), g);
     optimizer.step(ExecutionSpace(), config, lr, t, grad_scale);
     for (index_t i = 0; i < n; ++i) {
@@ -82,7 +82,7 @@ TYPED_TEST(AdamWTest, EqualsAPlainLoop) {
     }
     EXPECT_TRUE(test::bitwise_equal(store.gradients(), test::to_device(g)));
   }
-  EXPECT_TRUE(test::near(store.values(), w, test::tolerance<S>(1)));
+  EXPECT_TRUE(test::near(store.values(), w, test::tolerance<T>(1)));
 }
 
 TEST(AdamW, DecaysOnlyTensorsThatWantIt) {

@@ -13,53 +13,53 @@ namespace {
 using test::mixed_store;
 using test::on_groups;
 
-template <class S>
+template <class T>
 class ShardedAdamW : public testing::Test {};
 using Scalars = testing::Types<float, double>;
 TYPED_TEST_SUITE(ShardedAdamW, Scalars);
 
 const AdamWConfig config{.beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-6, .weight_decay = 0.3};
 
-template <class S>
-void set_gradients(const Communicator& comm, index_t step, const ParameterStore<S>& store) {
+template <class T>
+void set_gradients(const Communicator& comm, index_t step, const ParameterStore<T>& store) {
   test::assign(store.gradients(),
-               test::random_values<S>(store.num_elements(), 10 * step + comm.rank()));
+               test::random_values<T>(store.num_elements(), 10 * step + comm.rank()));
 }
 
 /// One step as every rank does it for itself.
-template <class S>
-void whole_step(const Communicator& comm, index_t step, const ParameterStore<S>& store,
-                AdamW<S>& optimizer) {
+template <class T>
+void whole_step(const Communicator& comm, index_t step, const ParameterStore<T>& store,
+                AdamW<T>& optimizer) {
   set_gradients(comm, step, store);
   all_reduce_sum(comm, store.gradients());
-  const std::vector<View1<const S>> mine{store.gradients()};
-  const auto clip = clip_gradients<S>(
-      ExecutionSpace(), comm, comm.is_root() ? mine : std::vector<View1<const S>>{}, 0.5, 0.1);
+  const std::vector<View1<const T>> mine{store.gradients()};
+  const auto clip = clip_gradients<T>(
+      ExecutionSpace(), comm, comm.is_root() ? mine : std::vector<View1<const T>>{}, 0.5, 0.1);
   optimizer.step(ExecutionSpace(), config, 0.05, step, clip.scale);
 }
 /// One step of the sharded optimizer.
-template <class S>
+template <class T>
 void sharded_step(const Communicator& comm, const FlatSlices& slices, index_t step,
-                  const ParameterStore<S>& store, AdamW<S>& optimizer) {
+                  const ParameterStore<T>& store, AdamW<T>& optimizer) {
   set_gradients(comm, step, store);
-  GradientBuckets<S> buckets(comm, slices, store.gradients());
+  GradientBuckets<T> buckets(comm, slices, store.gradients());
   buckets.finish();
-  const auto clip = clip_gradients<S>(ExecutionSpace(), comm,
+  const auto clip = clip_gradients<T>(ExecutionSpace(), comm,
                                       counted_gradients(store, optimizer.owned(), true), 0.5, 0.1);
   optimizer.step(ExecutionSpace(), config, 0.05, step, clip.scale);
-  gather_slices<S>(comm, slices, store.values());
+  gather_slices<T>(comm, slices, store.values());
 }
 
 TYPED_TEST(ShardedAdamW, GivesTheBitsOfTheWhole) {
-  using S = TypeParam;
+  using T = TypeParam;
   for (const index_t bucket : {3, 50, 1000})
     on_groups(true, [&](const Communicator& group) {
-      const auto whole = mixed_store<S>(), sharded = mixed_store<S>();
+      const auto whole = mixed_store<T>(), sharded = mixed_store<T>();
       const index_t n = whole.num_elements();
       for (const auto& store : {whole, sharded})
-        test::assign(store.values(), test::random_values<S>(n, 1));
+        test::assign(store.values(), test::random_values<T>(n, 1));
       const FlatSlices slices(n, group.size(), bucket);
-      AdamW<S> reference(whole), optimizer(sharded, slices.of(group.rank()));
+      AdamW<T> reference(whole), optimizer(sharded, slices.of(group.rank()));
       EXPECT_EQ(optimizer.first_moments().extent(0), total_length(slices.of(group.rank())));
       EXPECT_LE(static_cast<index_t>(optimizer.second_moments().extent(0)),
                 n / group.size() + slices.num_buckets());
@@ -81,7 +81,7 @@ TYPED_TEST(ShardedAdamW, GivesTheBitsOfTheWhole) {
 }
 
 TYPED_TEST(ShardedAdamW, ContinuesOnAnotherNumberOfRanks) {
-  using S = TypeParam;
+  using T = TypeParam;
   auto world = Communicator::world();
   world.set_deterministic(true);
   const auto self = [] {
@@ -91,14 +91,14 @@ TYPED_TEST(ShardedAdamW, ContinuesOnAnotherNumberOfRanks) {
   }();
   // Two steps on one rank each, alike on all; then one on all ranks and one on one, equal
   // gradients.
-  const auto one = mixed_store<S>(), all = mixed_store<S>();
+  const auto one = mixed_store<T>(), all = mixed_store<T>();
   const index_t n = one.num_elements();
-  test::assign(one.values(), test::random_values<S>(n, 1));
-  AdamW<S> before(one);
+  test::assign(one.values(), test::random_values<T>(n, 1));
+  AdamW<T> before(one);
   for (const index_t step : {1, 2}) whole_step(self, step, one, before);
   Kokkos::deep_copy(all.values(), one.values());
   const FlatSlices slices(n, world.size(), 40);
-  AdamW<S> after(all, slices.of(world.rank()));
+  AdamW<T> after(all, slices.of(world.rank()));
   for (const auto& p : one)
     for (const Moment which : {Moment::first, Moment::second}) {
       const auto moment = before.gather_moment(self, which, p.info.name);
@@ -106,10 +106,10 @@ TYPED_TEST(ShardedAdamW, ContinuesOnAnotherNumberOfRanks) {
       after.set_moment(which, p.info.name, moment.data());
     }
   for (const auto& store : {one, all})
-    test::assign(store.gradients(), test::random_values<S>(n, 77));
+    test::assign(store.gradients(), test::random_values<T>(n, 77));
   before.step(ExecutionSpace(), config, 0.05, 3);
   after.step(ExecutionSpace(), config, 0.05, 3);
-  gather_slices<S>(world, slices, all.values());
+  gather_slices<T>(world, slices, all.values());
   EXPECT_TRUE(test::bitwise_equal(all.values(), one.values()));
 }
 

@@ -47,19 +47,19 @@ class Layering(TreeTest):
         super().setUp()
         self.write("src/base/types.hpp", "")
         self.write("src/base/version.hpp.in", "")
-        self.write("src/train/run.hpp", "")
-        self.write("src/kernels/gemm.hpp", '#include "base/types.hpp"\n#include "base/version.hpp"\n#include <dnnl.h>\n')
-        self.write("src/main.cpp", '#include "train/run.hpp"\n')
+        self.write("src/run/run.hpp", "")
+        self.write("src/kernels/products/gemm.hpp", '#include "base/types.hpp"\n#include "base/version.hpp"\n#include <dnnl.h>\n')
+        self.write("src/main.cpp", '#include "run/run.hpp"\n')
 
     def test_the_good_tree_passes(self):
         self.assertEqual(self.problems(layering), "")
 
     def test_upward_include(self):
-        self.write("src/kernels/bad.cpp", '\n#include "train/run.hpp"\n')
+        self.write("src/kernels/bad.cpp", '\n#include "run/run.hpp"\n')
         self.assertIn("src/kernels/bad.cpp:2: src/kernels may include base, not train", self.problems(layering))
 
     def test_comment_is_no_include(self):
-        self.write("src/kernels/good.cpp", '// #include "train/run.hpp"\n/*\n#include "train/run.hpp"\n*/\n')
+        self.write("src/kernels/good.cpp", '// #include "run/run.hpp"\n/*\n#include "run/run.hpp"\n*/\n')
         self.assertEqual(self.problems(layering), "")
 
     def test_include_without_folder_or_file(self):

@@ -2,7 +2,7 @@
 // Reference numbers written by unit_tests/fixtures/make_*_fixtures.py: float64 (or integer)
 // datasets of an HDF5 file.
 //
-//   Fixture f("ssd.h5");   auto x = f.matrix<S>("x");   auto ids = f.tokens("ids");
+//   Fixture f("ssd.h5");   auto x = f.matrix<T>("x");   auto ids = f.tokens("ids");
 #pragma once
 #include <string>
 
@@ -17,17 +17,17 @@ class Fixture {
   explicit Fixture(const std::string& name);
 
   /// Any rank, flattened to [product of the leading extents, last extent].
-  template <class S>
-  View2<S> matrix(const std::string& dataset) const {
+  template <class T>
+  View2<T> matrix(const std::string& dataset) const {
     const Data data = read(dataset);
-    return to_device(std::vector<S>(data.values.begin(), data.values.end()), data.rows,
+    return to_device(std::vector<T>(data.values.begin(), data.values.end()), data.rows,
                      data.columns);
   }
   /// Any rank, flattened.
-  template <class S>
-  View1<S> vector(const std::string& dataset) const {
+  template <class T>
+  View1<T> vector(const std::string& dataset) const {
     const Data data = read(dataset);
-    return to_device(std::vector<S>(data.values.begin(), data.values.end()));
+    return to_device(std::vector<T>(data.values.begin(), data.values.end()));
   }
   View1<token_t> tokens(const std::string& dataset) const { return vector<token_t>(dataset); }
   /// A dataset of one element.

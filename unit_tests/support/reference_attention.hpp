@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention as its definition says, in double, with the whole L x L matrix of one head in memory.
 #pragma once
-#include "kernels/attention.hpp"
+#include "kernels/attention/attention.hpp"
 #include "unit_tests/support/views.hpp"
 
 namespace elastic::test {
@@ -17,11 +17,11 @@ struct ReferenceAttention {
   std::vector<double> dq{}, dk{}, dv{};  ///< set by backward()
 
   void forward() {
-    const index_t T = shape.batch * shape.seq_length, A = shape.num_heads, C = shape.head_dim;
-    out.assign(T * A * C, 0);
-    lse.assign(T * A, 0);
+    const index_t tokens = shape.batch * shape.seq_length, A = shape.num_heads, C = shape.head_dim;
+    out.assign(tokens * A * C, 0);
+    lse.assign(tokens * A, 0);
     for (index_t a = 0; a < A; ++a)
-      for (index_t t = 0; t < T; ++t) {
+      for (index_t t = 0; t < tokens; ++t) {
         double sum = 0;
         for (index_t j = first(t); j <= t; ++j) sum += visible(t, j) ? std::exp(score(t, j, a)) : 0;
         lse[t * A + a] = std::log(sum);
@@ -32,13 +32,13 @@ struct ReferenceAttention {
   }
 
   void backward(const std::vector<double>& dout) {
-    const index_t T = shape.batch * shape.seq_length, A = shape.num_heads, C = shape.head_dim;
+    const index_t tokens = shape.batch * shape.seq_length, A = shape.num_heads, C = shape.head_dim;
     dq.assign(q.size(), 0);
     dk.assign(k.size(), 0);
     dv.assign(v.size(), 0);
     const double scale = 1 / std::sqrt(static_cast<double>(C));
     for (index_t a = 0; a < A; ++a)
-      for (index_t t = 0; t < T; ++t) {
+      for (index_t t = 0; t < tokens; ++t) {
         double mean = 0;  // sum_j p_tj dp_tj
         for (index_t c = 0; c < C; ++c) mean += dout[q_at(t, a) + c] * out[q_at(t, a) + c];
         for (index_t j = first(t); j <= t; ++j) {

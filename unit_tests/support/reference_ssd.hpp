@@ -6,11 +6,11 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/ssd_shape.hpp"
+#include "kernels/scan/ssd_shape.hpp"
 
 namespace elastic::test {
 
-/// Arguments as flat row-major arrays, shapes as in kernels/ssd.hpp; dt_mask and segment may be
+/// Arguments as flat row-major arrays, shapes as in kernels/scan/ssd.hpp; dt_mask and segment may be
 /// empty.
 struct ReferenceSsdInputs {
   std::vector<double> x, ssm_B, ssm_C, dt_raw, A_log, dt_bias, ssm_D, dt_mask;
@@ -51,7 +51,7 @@ inline std::vector<double> reference_ssd(const kernels::SsdShape& s, const Refer
   return y;
 }
 
-/// The equation of kernels/causal_conv1d.hpp; mask and segment may be empty.
+/// The equation of kernels/scan/causal_conv1d.hpp; mask and segment may be empty.
 inline std::vector<double> reference_causal_conv1d(index_t length, index_t channels, index_t width,
                                                    const std::vector<double>& u,
                                                    const std::vector<double>& weight,

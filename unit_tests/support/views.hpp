@@ -2,8 +2,8 @@
 // Random Views, copies to the host and back, and comparisons that tell what differs. All work on
 // device Views too.
 //
-//   auto x = random_matrix<S>(T, D, seed);   auto wide = strided_random_matrix<S>(T, D, D + 3,
-//   seed); EXPECT_TRUE(near(y, expected, tolerance<S>(D)));   EXPECT_TRUE(bitwise_equal(y, again));
+//   auto x = random_matrix<T>(T, D, seed);   auto wide = strided_random_matrix<T>(T, D, D + 3,
+//   seed); EXPECT_TRUE(near(y, expected, tolerance<T>(D)));   EXPECT_TRUE(bitwise_equal(y, again));
 #pragma once
 #include <gtest/gtest.h>
 
@@ -73,31 +73,31 @@ std::vector<double> to_double(const V& view) {
 }
 
 /// Uniform numbers in (low, high), a function of seed and index only.
-template <class S>
-std::vector<S> random_values(index_t n, std::uint32_t seed, double low = -1, double high = 1) {
-  std::vector<S> values(static_cast<std::size_t>(n));
+template <class T>
+std::vector<T> random_values(index_t n, std::uint32_t seed, double low = -1, double high = 1) {
+  std::vector<T> values(static_cast<std::size_t>(n));
   for (index_t i = 0; i < n; ++i)
-    values[i] = static_cast<S>(low + (high - low) * random_uniform({seed, RandomPurpose::test}, i));
+    values[i] = static_cast<T>(low + (high - low) * random_uniform({seed, RandomPurpose::test}, i));
   return values;
 }
-template <class S>
-View1<S> random_vector(index_t n, std::uint32_t seed, double low = -1, double high = 1) {
-  return to_device(random_values<S>(n, seed, low, high));
+template <class T>
+View1<T> random_vector(index_t n, std::uint32_t seed, double low = -1, double high = 1) {
+  return to_device(random_values<T>(n, seed, low, high));
 }
-template <class S>
-View2<S> random_matrix(index_t rows, index_t columns, std::uint32_t seed, double low = -1,
+template <class T>
+View2<T> random_matrix(index_t rows, index_t columns, std::uint32_t seed, double low = -1,
                        double high = 1) {
-  return to_device(random_values<S>(rows * columns, seed, low, high), rows, columns);
+  return to_device(random_values<T>(rows * columns, seed, low, high), rows, columns);
 }
 /// The first `columns` of a matrix with `leading_dimension` columns; same values as random_matrix
 /// of the same seed. The columns outside are NaN, so that a kernel that reads them is found out.
-template <class S>
-View2<S> strided_random_matrix(index_t rows, index_t columns, index_t leading_dimension,
+template <class T>
+View2<T> strided_random_matrix(index_t rows, index_t columns, index_t leading_dimension,
                                std::uint32_t seed) {
-  const View2<S> parent("elastic::test::parent", rows, leading_dimension);
-  Kokkos::deep_copy(parent, std::numeric_limits<S>::quiet_NaN());
+  const View2<T> parent("elastic::test::parent", rows, leading_dimension);
+  Kokkos::deep_copy(parent, std::numeric_limits<T>::quiet_NaN());
   const auto result = prefix(parent, rows, columns);
-  assign(result, random_values<S>(rows * columns, seed));
+  assign(result, random_values<T>(rows * columns, seed));
   return result;
 }
 /// Compact device copy.

@@ -4,7 +4,7 @@
 #pragma once
 #include <functional>
 
-#include "train/state_checkpoint.hpp"
+#include "state/state_checkpoint.hpp"
 #include "unit_tests/io/io_support.hpp"
 #include "unit_tests/layers/parameters_for_tests.hpp"
 

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/curriculum.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+namespace elastic {
+
+LrSchedule Stage::schedule(double peak) const {
+  return {.kind = config.decay,
+          .peak = peak,
+          .warmup_steps = std::min(config.warmup_steps, steps),
+          .final_fraction = config.final_fraction,
+          .total_steps = steps,
+          .decay_fraction = config.decay_fraction};
+}
+
+const Stage& Curriculum::stage_of(index_t step) const {
+  for (const auto& stage : stages)
+    if (step <= stage.last_step()) return stage;
+  throw_contract(fmt::format("step {} lies behind the plan of {} steps", step, total_steps));
+}
+
+index_t Curriculum::tokens_after(index_t step) const {
+  index_t tokens = 0;
+  for (const auto& stage : stages)
+    tokens +=
+        std::clamp<index_t>(step - stage.first_step, 0, stage.steps) * stage.tokens_per_step();
+  return tokens;
+}
+
+double Curriculum::router_progress(index_t step) const {
+  const double last = static_cast<double>(std::max<index_t>(1, elastic_steps() - 1));
+  return std::clamp(static_cast<double>(step - elastic_begin - 1) / last, 0.0, 1.0);
+}
+
+Curriculum make_curriculum(const RunConfig& config) {
+  Curriculum plan;
+  const auto add = [&](const StageConfig& stage, bool elastic) {
+    plan.stages.push_back({.config = stage,
+                           .elastic = elastic,
+                           .first_step = plan.total_steps,
+                           .steps = stage.num_steps(),
+                           .stream = plan.stages.size() + 1});
+    plan.total_steps += stage.num_steps();
+  };
+  if (config.job.has(Phase::pretrain)) add(config.pretrain, false);
+  plan.elastic_begin = plan.total_steps;
+  if (config.job.has(Phase::elastic))
+    for (const auto& stage : config.stages) add(stage, true);
+  return plan;
+}
+
+bool changes_model(const Curriculum& curriculum) {
+  return std::any_of(curriculum.stages.begin(), curriculum.stages.end(),
+                     [](const Stage& stage) { return stage.config.learning_rate > 0; });
+}
+
+std::string describe(const Curriculum& curriculum, const RunConfig& config) {
+  std::string text =
+      "plan     stage       steps      tokens  seq_length  batch   learning rate  budgets\n";
+  for (const auto& stage : curriculum.stages) {
+    std::string budgets = "parent";
+    if (stage.elastic) {
+      std::vector<double> p = stage.config.budget_probability;
+      if (p.empty()) p.assign(config.elastic.budgets.size(), 1);
+      const double sum = std::accumulate(p.begin(), p.end(), 0.0);
+      budgets.clear();
+      for (std::size_t i = 0; i < p.size(); ++i)
+        budgets +=
+            fmt::format("{}{} x {:.2f}", i ? ", " : "", config.elastic.budget_name(i), p[i] / sum);
+    }
+    text += fmt::format("         {:<10} {:>6} {:>11} {:>11} {:>6} {:>15}  {}\n", stage.config.name,
+                        stage.steps, stage.steps * stage.tokens_per_step(), stage.config.seq_length,
+                        stage.config.global_batch_size, stage.config.learning_rate, budgets);
+  }
+  return text + fmt::format("         in all     {:>6} {:>11}", curriculum.total_steps,
+                            curriculum.tokens_after(curriculum.total_steps));
+}
+
+}  // namespace elastic

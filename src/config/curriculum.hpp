@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// The plan of a run: pretraining of the parent and the elastic stages, one after another on one
+// count of steps.
+#pragma once
+#include "config/run_config.hpp"
+
+namespace elastic {
+
+struct Stage {
+  StageConfig config;
+  bool elastic = false;
+  index_t first_step = 0;  ///< steps of the plan before this stage
+  index_t steps = 0;
+  std::uint64_t stream = 0;  ///< of its data: no two stages see the same samples
+  index_t last_step() const { return first_step + steps; }
+  index_t tokens_per_step() const { return config.global_batch_size * config.seq_length; }
+  /// Peak rates with the stage's schedule at local step 1, 2, ...
+  double learning_rate(index_t local_step) const {
+    return schedule(config.learning_rate).at(local_step);
+  }
+  double router_learning_rate(index_t local_step) const {
+    return schedule(config.router_learning_rate).at(local_step);
+  }
+
+ private:
+  LrSchedule schedule(double peak) const;
+};
+
+struct Curriculum {
+  std::vector<Stage> stages;
+  index_t total_steps = 0;
+  index_t elastic_begin = 0;  ///< steps before the first elastic stage
+  index_t elastic_steps() const { return total_steps - elastic_begin; }
+  /// The stage that step number `step` (counted from 1) belongs to.
+  const Stage& stage_of(index_t step) const;
+  /// Tokens seen after `step` steps.
+  index_t tokens_after(index_t step) const;
+  /// Progress of the router's schedules at elastic step s (1 ... elastic_steps): 0 at the first, 1
+  /// at the last.
+  double router_progress(index_t step) const;
+};
+
+Curriculum make_curriculum(const RunConfig& config);
+/// False if the learning rate of the model is 0 in every stage: then nothing needs its moments.
+bool changes_model(const Curriculum& curriculum);
+/// The plan as lines for people: stages, steps, tokens, lengths, budget probabilities, rates.
+std::string describe(const Curriculum& curriculum, const RunConfig& config);
+
+}  // namespace elastic

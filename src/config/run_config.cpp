@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/run_config.hpp"
+
+#include <numeric>
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "data/character_vocabulary.hpp"
+#include "deck/reference.hpp"
+#include "deck/resolve.hpp"
+#include "config/run_config_schema.hpp"
+#include "config/wall_time_text.hpp"
+
+namespace elastic {
+namespace {
+
+/// Runs a check of a lower layer and files what it throws under a key of the deck.
+template <class Check>
+void report_failure(DeckReport& report, const char* block, const char* key, const Check& check) {
+  try {
+    check();
+  } catch (const InputError& error) {
+    report.add(block, key, error.what());
+  }
+}
+
+void check_stage(DeckReport& report, const std::string& block, const StageConfig& stage,
+                 const RunConfig& config, bool elastic) {
+  if ((stage.steps > 0) == (stage.tokens > 0))
+    report.add(block, "steps", "give either steps or tokens, greater than 0");
+  if (stage.global_batch_size % config.parallel.micro_batch_size != 0)
+    report.add(block, "global_batch_size",
+               fmt::format("must be a multiple of <parallel>/micro_batch_size = {}",
+                           config.parallel.micro_batch_size));
+  const std::size_t budgets = config.elastic.budgets.size();
+  if (elastic && !stage.budget_probability.empty()) {
+    if (stage.budget_probability.size() != budgets)
+      report.add(block, "budget_probability",
+                 fmt::format("expected {} values, one per budget", budgets));
+    else if (std::all_of(stage.budget_probability.begin(), stage.budget_probability.end(),
+                         [](double p) { return p == 0; }))
+      report.add(block, "budget_probability", "expected at least one value greater than 0");
+  }
+  if (elastic && stage.budgets_per_micro_batch > static_cast<index_t>(budgets))
+    report.add(block, "budgets_per_micro_batch", fmt::format("there are only {} budgets", budgets));
+}
+
+/// Sequences are cut into equal spans, in which a convolution sees no further than the neighbour.
+void check_spans(DeckReport& report, const std::string& block, const StageConfig& stage,
+                 const RunConfig& config) {
+  const index_t ranks = config.parallel.context_parallel_size, halo = config.model.mamba_d_conv - 1;
+  const bool deterministic = config.job.deterministic;
+  if (!deterministic && ranks == 1) return;
+  const index_t spans = deterministic ? sum_classes : 2 * ranks,
+                least = spans * std::max<index_t>(halo, 1);
+  if (stage.seq_length % spans == 0 && stage.seq_length >= least) return;
+  const index_t nearest = std::max(least, (stage.seq_length + spans / 2) / spans * spans);
+  report.add(block, "seq_length",
+             fmt::format("expected a multiple of {}, at least {}, since {}; the nearest is {}",
+                         spans, least,
+                         deterministic ? "<job>/deterministic cuts sequences into 8 spans"
+                                       : "<parallel>/context_parallel_size cuts sequences into "
+                                         "two spans for each rank",
+                         nearest));
+}
+
+/// Tokens that a source can draw; 0: as many as the deck says.
+index_t vocabulary_of(SourceKind source) {
+  switch (source) {
+    case SourceKind::reasoning:
+      return CharacterVocabulary::size;
+    case SourceKind::text:
+      return TextSource::vocabulary;
+    case SourceKind::indexed:
+      return 0;
+  }
+  return 0;
+}
+
+void check_data(DeckReport& report, const DataConfig& data) {
+  if (data.source != SourceKind::reasoning && data.train.empty())
+    report.add("data", "train", "expected at least one file for source = text or indexed");
+  if (data.source == SourceKind::indexed && data.vocab_size == 0)
+    report.add("data", "vocab_size", "expected the vocabulary of the .bin/.idx files");
+  if (data.vocab_size > 0 && data.vocab_size < vocabulary_of(data.source))
+    report.add("data", "vocab_size",
+               fmt::format("expected 0 or at least {}, the vocabulary of this source",
+                           vocabulary_of(data.source)));
+  if (!data.weights.empty() && data.weights.size() != data.train.size())
+    report.add("data", "weights",
+               fmt::format("expected {} values, one per file of train", data.train.size()));
+}
+
+/// Submodels are files of the run folder.
+bool is_file_name(const std::string& name) {
+  const std::string allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+  return !name.empty() && name.front() != '.' &&
+         name.find_first_not_of(allowed) == std::string::npos;
+}
+
+void check_elastic(DeckReport& report, const ElasticConfig& elastic) {
+  const auto& budgets = elastic.budgets;
+  if (budgets.empty()) report.add("elastic", "budgets", "expected at least one budget");
+  for (std::size_t i = 1; i < budgets.size(); ++i)
+    if (budgets[i] >= budgets[i - 1]) {
+      report.add("elastic", "budgets", "expected the largest budget first, falling");
+      break;
+    }
+  if (!elastic.budget_names.empty() && elastic.budget_names.size() != budgets.size())
+    report.add("elastic", "budget_names",
+               fmt::format("expected {} names, one per budget", budgets.size()));
+  const auto& names = elastic.budget_names;
+  if (!std::all_of(names.begin(), names.end(), is_file_name))
+    report.add("elastic", "budget_names",
+               "expected letters, digits, '_', '-' and '.' (not as first): they name files");
+  if (std::set<std::string>(names.begin(), names.end()).size() != names.size())
+    report.add("elastic", "budget_names", "expected different names");
+}
+
+void check_phases(DeckReport& report, const RunConfig& config) {
+  const JobConfig& job = config.job;
+  std::vector<int> order;
+  for (const auto& name : job.phases)
+    for (const Phase p : {Phase::pretrain, Phase::rank, Phase::elastic, Phase::slice,
+                          Phase::evaluate, Phase::report})
+      if (name == phase_name(p)) order.push_back(static_cast<int>(p));
+  if (order.size() != job.phases.size()) return;  // already reported
+  if (!std::is_sorted(order.begin(), order.end(), std::less_equal<>()))
+    report.add(
+        "job", "phases",
+        "expected the order pretrain, rank, elastic, slice, evaluate, report, each at most once");
+  if (job.has(Phase::pretrain) != job.parent.empty())
+    report.add("job", "parent",
+               job.has(Phase::pretrain)
+                   ? "give either a parent or the phase pretrain, not both"
+                   : "expected a checkpoint, since the phase pretrain is not listed");
+  if (job.has(Phase::elastic) && config.stages.empty())
+    report.add("job", "phases", "the phase elastic needs at least one block <stage1>");
+}
+
+void check_parallel(DeckReport& report, const RunConfig& config) {
+  const index_t size = config.parallel.tensor_parallel_size;
+  const auto check = [&](const char* what, index_t groups, LayerKind kind) {
+    const bool used =
+        config.model.hybrid_layer_pattern.find(static_cast<char>(kind)) != std::string::npos;
+    if (used && groups % size != 0)
+      report.add("parallel", "tensor_parallel_size",
+                 fmt::format("must divide {} = {}; the nearest valid size is {}", what, groups,
+                             std::gcd(groups, size)));
+  };
+  if (config.job.deterministic && sum_classes % config.parallel.context_parallel_size != 0)
+    report.add("parallel", "context_parallel_size",
+               "expected 1, 2, 4 or 8 with <job>/deterministic = true");
+  check("<mamba>/num_groups", config.model.mamba_num_groups, LayerKind::mamba);
+  check("<attention>/num_query_groups", config.model.num_query_groups, LayerKind::attention);
+  if (config.job.deterministic && sum_classes % size != 0)
+    report.add("parallel", "tensor_parallel_size",
+               "expected 1, 2, 4 or 8 with <job>/deterministic = true");
+  if (config.job.deterministic && config.parallel.sequence_parallel &&
+      sum_classes % (size * config.parallel.context_parallel_size) != 0)
+    report.add("parallel", "sequence_parallel",
+               "expected tensor_parallel_size * context_parallel_size = 1, 2, 4 or 8 with "
+               "<job>/deterministic = true, where sequences have 8 spans");
+  if (config.parallel.sequence_parallel && size == 1)
+    report.add("parallel", "sequence_parallel",
+               "shares tokens out among the ranks of tensor_parallel_size, which is 1");
+}
+
+void check_all(DeckReport& report, const RunConfig& config) {
+  check_phases(report, config);
+  if (!config.job.walltime.empty())
+    report_failure(report, "job", "walltime", [&] { parse_wall_time(config.job.walltime); });
+  check_data(report, config.data);
+  check_elastic(report, config.elastic);
+  if (config.job.has(Phase::pretrain)) {
+    check_stage(report, "pretrain", config.pretrain, config, false);
+    check_spans(report, "pretrain", config.pretrain, config);
+  }
+  for (const auto& stage : config.stages) {
+    check_stage(report, stage.name, stage, config, true);
+    check_spans(report, stage.name, stage, config);
+  }
+  const ModelConfig& m = config.model;
+  if (m.mamba_num_heads % m.mamba_num_groups != 0)
+    report.add("mamba", "num_groups", fmt::format("must divide num_heads = {}", m.mamba_num_heads));
+  if (m.num_attention_heads % m.num_query_groups != 0)
+    report.add("attention", "num_query_groups",
+               fmt::format("must divide num_heads = {}", m.num_attention_heads));
+  check_parallel(report, config);
+  if (!report.empty()) return;  // what follows builds on sound values
+  report_failure(report, "model", "hybrid_layer_pattern", [&] { parent_shape(config); });
+  if (report.empty())
+    report_failure(report, "elastic", "", [&] { elastic_space(config, parent_shape(config)); });
+}
+}  // namespace
+
+ParallelSizes parallel_sizes(const RunConfig& config) {
+  return {.tensor = static_cast<int>(config.parallel.tensor_parallel_size),
+          .context = static_cast<int>(config.parallel.context_parallel_size)};
+}
+
+const char* phase_name(Phase phase) {
+  switch (phase) {
+    case Phase::pretrain:
+      return "pretrain";
+    case Phase::rank:
+      return "rank";
+    case Phase::elastic:
+      return "elastic";
+    case Phase::slice:
+      return "slice";
+    case Phase::evaluate:
+      return "evaluate";
+    case Phase::report:
+      return "report";
+  }
+  return "";
+}
+
+bool JobConfig::has(Phase phase) const {
+  return std::find(phases.begin(), phases.end(), phase_name(phase)) != phases.end();
+}
+
+index_t StageConfig::num_steps() const {
+  if (steps > 0) return steps;
+  return static_cast<index_t>(
+      std::ceil(tokens / static_cast<double>(global_batch_size * seq_length)));
+}
+
+std::string ElasticConfig::budget_name(std::size_t i) const {
+  return budget_names.empty() ? fmt::format("{}", budgets[i]) : budget_names[i];
+}
+
+ResolvedDeck read_run_config(const std::string& text, const std::string& file,
+                             const std::vector<std::string>& overrides) {
+  const Deck deck(text, file, overrides);
+  ResolvedDeck resolved;
+  resolved.file = file;
+  const auto names = deck.numbered_blocks("stage");
+  resolved.config.stages.resize(names.size());
+  for (std::size_t i = 0; i < names.size(); ++i) resolved.config.stages[i].name = names[i];
+  resolved.config.pretrain.name = "pretrain";
+  Schema schema;
+  bind_run_config(schema, resolved.config, names);
+  DeckReport report = resolve(deck, schema);
+  check_all(report, resolved.config);
+  report.throw_if_any();
+  resolved.text = resolved_text(schema);
+  resolved.hash = resolved_hash(schema);
+  return resolved;
+}
+
+std::string run_config_reference(bool markdown, const std::string& block) {
+  RunConfig config;
+  config.stages.resize(1);
+  Schema schema;
+  bind_run_config(schema, config, {"stage1"});
+  return markdown ? reference_markdown(schema) : reference_text(schema, block);
+}
+
+ModelShape parent_shape(const RunConfig& config) {
+  ModelConfig model = config.model;
+  model.vocab_size =
+      config.data.vocab_size > 0 ? config.data.vocab_size : vocabulary_of(config.data.source);
+  return make_shape(model);
+}
+
+ElasticSpace elastic_space(const RunConfig& config, const ModelShape& parent) {
+  const ElasticConfig& e = config.elastic;
+  ElasticSpace space = rigid_space(parent);
+  const auto set = [&](AxisChoices& axis, const std::vector<index_t>& widths, const char* name) {
+    if (!widths.empty()) axis.widths = widths;
+    axis.per_layer = std::find(e.per_layer.begin(), e.per_layer.end(), name) != e.per_layer.end();
+  };
+  set(space.hidden, e.hidden_size, "hidden_size");
+  set(space.mamba_heads, e.mamba_num_heads, "mamba_num_heads");
+  set(space.mamba_head_channels, e.mamba_head_dim, "mamba_head_dim");
+  set(space.attention_heads, e.num_attention_heads, "num_attention_heads");
+  set(space.ffn, e.ffn_hidden_size, "ffn_hidden_size");
+  set(space.depth, e.drop_layers, "drop_layers");
+  for (index_t l = parent.num_layers(); l-- > 0;) space.drop_order.push_back(l);
+  check_space(parent, space);
+  return space;
+}
+
+}  // namespace elastic

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything a deck can say. Defaults are the initialisers here; unit, range and the sentence of
+// each key are in run_config.cpp, from which doc/input_reference.md is generated.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "parallel/process_grid.hpp"
+#include "data/reasoning_problems.hpp"
+#include "data/text_source.hpp"
+#include "elastic/budget_loss.hpp"
+#include "elastic/router.hpp"
+#include "arch/hybrid_pattern.hpp"
+#include "optim/adamw.hpp"
+#include "optim/lr_schedule.hpp"
+
+namespace elastic {
+
+enum class Phase { pretrain, rank, elastic, slice, evaluate, report };
+const char* phase_name(Phase phase);
+
+struct JobConfig {
+  std::string name = "run";
+  std::string folder;  // empty: runs/NAME
+  index_t seed = 1234;
+  bool deterministic = false;
+  std::vector<std::string> phases = {"pretrain", "rank", "elastic", "slice", "evaluate", "report"};
+  std::string parent;           // checkpoint that the parent is read from instead of pretraining
+  index_t stop_after_step = 0;  // 0: run to the end
+  std::string walltime;         // Slurm's formats; empty: what Slurm says, if it runs the job
+  std::string run_folder() const { return folder.empty() ? "runs/" + name : folder; }
+  bool has(Phase phase) const;
+};
+
+enum class SourceKind { reasoning, text, indexed };
+struct DataConfig {
+  SourceKind source = SourceKind::reasoning;
+  std::vector<std::string> train;  // files or prefixes
+  std::vector<double> weights;     // blend of `train`; empty: equal
+  std::vector<std::string> families = {"addition", "subtraction", "comparison", "assignment"};
+  ReasoningConfig reasoning;  // sizes; families are those above
+  double validation_fraction = 0.1;
+  index_t vocab_size = 0;  // 0: that of the source
+};
+
+/// One part of the training plan: the pretraining of the parent, or an elastic stage.
+struct StageConfig {
+  std::string name;
+  index_t steps = 0;  // one of steps and tokens is given
+  double tokens = 0;
+  index_t seq_length = 256;
+  index_t global_batch_size = 16;  // sequences per step
+  double learning_rate = 1e-3, router_learning_rate = 1e-2;
+  index_t warmup_steps = 60;
+  LrKind decay = LrKind::cosine;
+  double final_fraction = 0.1, decay_fraction = 0.2;
+  std::vector<double> budget_probability;  // empty: uniform
+  index_t budgets_per_micro_batch = 1;
+  index_t num_steps() const;
+};
+
+struct RankConfig {
+  index_t samples = 64;  // sequences
+  index_t seq_length = 256;
+};
+
+struct ElasticConfig {
+  std::vector<double> budgets = {1.0, 0.75, 0.5};
+  std::vector<std::string> budget_names;  // empty: the budgets as text
+  BudgetLossConfig loss;
+  double weight = 1;  // lambda of the budget loss
+  std::vector<index_t> hidden_size, mamba_num_heads, mamba_head_dim, num_attention_heads,
+      ffn_hidden_size;
+  std::vector<index_t> drop_layers;
+  std::vector<std::string> per_layer;  // axes whose layers choose for themselves
+  double choice_epsilon = 1e-3;
+  std::string budget_name(std::size_t i) const;
+};
+
+struct RouterRunConfig {
+  RouterConfig net;
+  RouterSchedule schedule;
+};
+
+struct DistillConfig {
+  double temperature = 1, distillation_weight = 1, cross_entropy_weight = 0;
+};
+
+struct ParallelConfig {
+  index_t tensor_parallel_size = 1, context_parallel_size = 1;
+  bool sequence_parallel = false;
+  index_t micro_batch_size = 8;  // sequences per forward pass
+  bool recompute = false;
+  index_t logit_chunk_tokens = 1024;
+};
+
+struct OptimizerConfig {
+  AdamWConfig adamw;
+  double clip_grad_norm = 1;
+};
+
+struct EvaluateConfig {
+  index_t every_steps = 100;          // 0: only at the end of a stage
+  index_t samples = 32;               // held-out sequences
+  index_t problems = 256;             // held-out problems answered at the end; reasoning data only
+  std::vector<double> extra_budgets;  // untrained budgets by interpolation
+};
+
+struct CheckpointConfig {
+  bool save = true;
+  index_t every_steps = 200, keep = 2;
+};
+
+struct OutputConfig {
+  index_t every_steps = 10;  // rows of history.csv
+};
+
+/// What making the smaller models one by one would take: inputs of the plan (--check) only.
+struct ComparisonConfig {
+  double pretrain_tokens = 0;                              // per smaller model
+  double exploratory_tokens = 0, distillation_tokens = 0;  // per smaller model, to prune and distil
+  std::vector<double> separate_parameters;  // of models that one elastic model stands in for
+};
+
+struct RunConfig {
+  JobConfig job;
+  ModelConfig model;
+  double init_std = 0.02;
+  DataConfig data;
+  StageConfig pretrain;
+  RankConfig rank;
+  ElasticConfig elastic;
+  RouterRunConfig router;
+  DistillConfig distill;
+  std::vector<StageConfig> stages;  // <stage1>, <stage2>, ...
+  OptimizerConfig optimizer;
+  ParallelConfig parallel;
+  EvaluateConfig evaluate;
+  CheckpointConfig checkpoint;
+  OutputConfig output;
+  ComparisonConfig comparison;
+};
+
+/// A deck with all its values.
+struct ResolvedDeck {
+  RunConfig config;
+  std::string text;  ///< the resolved deck: a valid deck with every key
+  std::uint64_t hash = 0;
+  std::string file;
+};
+
+/// Throws one InputError that lists every mistake of the deck (deck/report.hpp), contradictions
+/// between keys included.
+ResolvedDeck read_run_config(const std::string& text, const std::string& file,
+                             const std::vector<std::string>& overrides);
+/// The reference of all keys: for people (`block`: only this one) or as Markdown.
+std::string run_config_reference(bool markdown, const std::string& block = "");
+
+/// The parent's shape and the elastic space of a deck (drop_order is filled by the rank phase;
+/// here: the last layers first). Throw InputError.
+ModelShape parent_shape(const RunConfig& config);
+ElasticSpace elastic_space(const RunConfig& config, const ModelShape& parent);
+/// The ranks that share one model.
+ParallelSizes parallel_sizes(const RunConfig& config);
+
+}  // namespace elastic

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// The binding of every deck key to its member of RunConfig: unit, range and one sentence each.
+#pragma once
+#include "deck/schema.hpp"
+#include "config/run_config.hpp"
+
+namespace elastic {
+
+/// `stages`: names of the stage blocks to bind, one per element of config.stages.
+void bind_run_config(Schema& schema, RunConfig& config, const std::vector<std::string>& stages);
+
+}  // namespace elastic

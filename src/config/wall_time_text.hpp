@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// Times in the formats of Slurm.
+#pragma once
+#include <string>
+
+namespace elastic {
+
+/// Seconds of a time in Slurm's formats: MM, MM:SS, HH:MM:SS, D-HH, D-HH:MM, D-HH:MM:SS. Throws
+/// InputError.
+double parse_wall_time(const std::string& text);
+
+}  // namespace elastic

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Causal grouped-query attention without positions; memory linear in the sequence (tiles, online
+// softmax).
+//
+//   s_ij = scale q_i . k_j   for j <= i in the same segment,   out_i = sum_j softmax_j(s_ij) v_j,
+//   lse_i = log sum_j exp(s_ij)
+//
+// Query head a reads KV head a % R (heads are stored rank-major across KV groups). Dao et al. 2022,
+// 2023 (FlashAttention).
+//
+// The queries may be a span of longer sequences whose keys and values are all there: query i of the
+// span stands at position q_begin + i. out, lse and dq have the bits of the whole sequence; dk and
+// dv are the span's part of the sum over queries.
+#pragma once
+#include "base/types.hpp"
+
+namespace elastic::kernels {
+
+struct AttentionShape {
+  index_t batch = 0;       ///< B
+  index_t seq_length = 0;  ///< L, queries of a sequence
+  index_t num_heads = 0;   ///< A, multiple of R
+  index_t num_groups = 0;  ///< R
+  index_t head_dim = 0;    ///< C; scale = 1/sqrt(C)
+  index_t q_begin = 0;     ///< position of the first query
+  index_t kv_length = 0;   ///< L', keys of a sequence, at least q_begin + L; 0: L
+
+  KOKKOS_INLINE_FUNCTION index_t num_keys() const {
+    return kv_length == 0 ? seq_length : kv_length;
+  }
+};
+
+/// [in] q [B*L, A*C], k, v [B*L', R*C], segment [B*L'] or empty; [out] out [B*L, A*C], lse [B*L, A]
+/// (saved for backward).
+template <class T>
+void attention_forward(const ExecutionSpace& exec, const AttentionShape& shape, In2<T> q, In2<T> k,
+                       In2<T> v, In1<token_t> segment, InOut2<T> out, InOut2<T> lse);
+/// Recomputes the probabilities from lse. [in] dout [B*L, A*C] and all of the forward; [out] dq
+/// [B*L, A*C], dk, dv [B*L', R*C]. workspace: attention_workspace_size(shape) elements.
+template <class T>
+void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape, In2<T> dout,
+                        In2<T> q, In2<T> k, In2<T> v, In2<T> out, In2<T> lse, In1<token_t> segment,
+                        InOut2<T> dq, InOut2<T> dk, InOut2<T> dv, InOut1<T> workspace);
+index_t attention_workspace_size(const AttentionShape& shape);
+/// One new position of each of B sequences against a cache. [in] q [B, A*C], k_cache, v_cache
+/// [B*max_length, R*C], of which the first `length` rows of each sequence count (the new position
+/// is the last of them); [out] out [B, A*C]. shape.seq_length = max_length.
+template <class T>
+void attention_step(const ExecutionSpace& exec, const AttentionShape& shape, index_t length,
+                    In2<T> q, In2<T> k_cache, In2<T> v_cache, InOut2<T> out);
+
+}  // namespace elastic::kernels

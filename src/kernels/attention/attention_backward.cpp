@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+// Backward attention: one team per (sequence, head) goes over its key tiles and, inside, over the
+// query tiles that see them; no element is written by two teams, so that no atomics are needed.
+//
+//   p = exp(scale q k^T - lse),  delta_i = dout_i . out_i,  ds = p (dout v^T - delta)
+//   dv = p^T dout,  dk = scale ds^T q,  dq = scale ds k
+//
+// dk and dv of each head go to the workspace and are then summed over the heads of a KV group.
+#include "base/region.hpp"
+#include "kernels/attention/attention_tiles.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+/// Scratch of one team. Rows past the end of the sequence are never read as terms of a sum.
+template <class T>
+struct BackwardScratch {
+  T *k, *k_transposed, *v_transposed, *q, *dout, *p, *ds, *dk, *dv;
+  T *lse, *delta;
+  token_t *q_segment, *k_segment;
+
+  KOKKOS_INLINE_FUNCTION BackwardScratch(ScratchCarver& carver, index_t head_dim) {
+    const index_t tile = attention_tile, area = tile * padded(head_dim);
+    k = carver.take<T>(area);             // [key, C]
+    k_transposed = carver.take<T>(area);  // [C, key]
+    v_transposed = carver.take<T>(area);  // [C, key]
+    q = carver.take<T>(area);             // [query, C]
+    dout = carver.take<T>(area);          // [query, C]
+    p = carver.take<T>(tile * tile);      // [query, key]
+    ds = carver.take<T>(tile * tile);     // [query, key]
+    dk = carver.take<T>(area);            // [key, C]
+    dv = carver.take<T>(area);            // [key, C]
+    lse = carver.take<T>(tile);
+    delta = carver.take<T>(tile);
+    q_segment = carver.take<token_t>(tile);
+    k_segment = carver.take<token_t>(tile);
+  }
+};
+
+/// A pair of tiles: the first query in its span and the first key, and how many there are.
+struct TilePair {
+  index_t query, queries, key, keys;
+  index_t offset;  ///< distance from the position of the first key to that of the first query
+};
+/// The largest multiple of `lanes` that is not above n.
+KOKKOS_INLINE_FUNCTION index_t floor_to_lanes(index_t n) {
+  return n >= 0 ? n / lanes * lanes : -((-n + lanes - 1) / lanes * lanes);
+}
+
+template <class T>
+struct BackwardTeam {
+  AttentionShape shape;
+  View2<const T> dout, q, k, v, out, lse;
+  View1<const token_t> segment;
+  View2<T> dq;
+  View2<T> dk_heads, dv_heads;  ///< [B*L', A*C]
+  View2<T> deltas;              ///< [A, B*L]
+  TeamScratch memory;
+
+  KOKKOS_INLINE_FUNCTION void operator()(const Team& team) const {
+    const index_t L = shape.seq_length, C = shape.head_dim;
+    const index_t head_index = team.league_rank() % shape.num_heads;
+    const AttentionHead head(shape, segment, team.league_rank() / shape.num_heads, head_index);
+    ScratchCarver carver = memory.carver(team);
+    const BackwardScratch<T> scratch(carver, C);
+    const index_t row = head.first_key, all_keys = shape.num_keys();
+    prepare(team, head, head_index);
+    for (index_t key = 0; key < all_keys; key += attention_tile) {
+      const index_t keys = math::min(attention_tile, all_keys - key);
+      const T *const k0 = &k(row + key, head.kv_column), *const v0 = &v(row + key, head.kv_column);
+      pack(team, scratch.k, k0, leading_dimension(k), keys, C);
+      pack_transposed(team, scratch.k_transposed, attention_tile, k0, leading_dimension(k), keys,
+                      C);
+      pack_transposed(team, scratch.v_transposed, attention_tile, v0, leading_dimension(v), keys,
+                      C);
+      head.load_segments(team, key, keys, scratch.k_segment);
+      for_each_row(team, attention_tile * padded(C), [&](index_t i) {
+        scratch.dk[i] = 0;
+        scratch.dv[i] = 0;
+      });
+      const index_t first = math::max(index_t(0), key - shape.q_begin);
+      for (index_t query = first / attention_tile * attention_tile; query < L;
+           query += attention_tile) {
+        const index_t position = shape.q_begin + query;
+        if (!head.interact(position, key + keys - 1)) break;
+        const TilePair pair{query, math::min(attention_tile, L - query), key, keys, position - key};
+        load_queries(team, scratch, head, head_index, pair);
+        probabilities(team, scratch, pair);
+        add_key_gradients(team, scratch, pair);
+        add_query_gradients(team, scratch, head, pair);
+      }
+      for_each_row(team, keys, [&](index_t j) {
+        T* const dk_row = &dk_heads(row + key + j, head.q_column);
+        T* const dv_row = &dv_heads(row + key + j, head.q_column);
+        ELASTIC_SIMD
+        for (index_t c = 0; c < C; ++c) {
+          dk_row[c] = scratch.dk[j * padded(C) + c];
+          dv_row[c] = scratch.dv[j * padded(C) + c];
+        }
+      });
+    }
+  }
+
+  /// delta_i = dout_i . out_i and dq = 0 for all positions.
+  KOKKOS_INLINE_FUNCTION void prepare(const Team& team, const AttentionHead& head,
+                                      index_t head_index) const {
+    const index_t C = shape.head_dim;
+    for_each_row(team, shape.seq_length, [&](index_t i) {
+      const index_t row = head.first_query + i;
+      const T *const d = &dout(row, head.q_column), *const o = &out(row, head.q_column);
+      T* const dq_row = &dq(row, head.q_column);
+      T sum = 0;
+      ELASTIC_SIMD_SUM(sum)
+      for (index_t c = 0; c < C; ++c) sum += d[c] * o[c];
+      ELASTIC_SIMD
+      for (index_t c = 0; c < C; ++c) dq_row[c] = 0;
+      deltas(head_index, row) = sum;
+    });
+  }
+  KOKKOS_INLINE_FUNCTION void load_queries(const Team& team, const BackwardScratch<T>& scratch,
+                                           const AttentionHead& head, index_t head_index,
+                                           const TilePair& pair) const {
+    const index_t row = head.first_query + pair.query;
+    pack(team, scratch.q, &q(row, head.q_column), leading_dimension(q), pair.queries,
+         shape.head_dim);
+    pack(team, scratch.dout, &dout(row, head.q_column), leading_dimension(dout), pair.queries,
+         shape.head_dim);
+    head.load_segments(team, shape.q_begin + pair.query, pair.queries, scratch.q_segment);
+    for_each_row(team, pair.queries, [&](index_t i) {
+      scratch.lse[i] = lse(row + i, head_index);
+      scratch.delta[i] = deltas(head_index, row + i);
+    });
+  }
+  /// p [query, key] and ds = scale p (dout v^T - delta); 0 where not visible.
+  KOKKOS_INLINE_FUNCTION void probabilities(const Team& team, const BackwardScratch<T>& scratch,
+                                            const TilePair& pair) const {
+    const index_t C = shape.head_dim, ld = padded(C);
+    const T scale = attention_scale<T>(shape);
+    for_each_tile(team, pair.queries, attention_tile, [&](index_t i0, index_t j0) {
+      const index_t offset = pair.offset + i0 - j0;
+      if (i0 + tile_rows <= floor_to_lanes(j0 - pair.offset)) return;
+      Tile<T> s, dp;
+      multiply_rows(s, scratch.q + i0 * ld, ld, scratch.k_transposed + j0, attention_tile, C);
+      multiply_rows(dp, scratch.dout + i0 * ld, ld, scratch.v_transposed + j0, attention_tile, C);
+      for (index_t i = 0; i < tile_rows; ++i) {
+        const token_t q_segment = scratch.q_segment[i0 + i],
+                      last = static_cast<token_t>(offset + i);
+        const token_t* const k_segment = scratch.k_segment + j0;
+        const T lse_i = scratch.lse[i0 + i], delta_i = scratch.delta[i0 + i];
+        T* const p = scratch.p + (i0 + i) * attention_tile + j0;
+        T* const ds = scratch.ds + (i0 + i) * attention_tile + j0;
+        ELASTIC_SIMD
+        for (index_t j = 0; j < lanes; ++j) {
+          const T x = scale * s.value[i][j] - lse_i;
+          const bool visible = (static_cast<token_t>(j) <= last) & (k_segment[j] == q_segment);
+          const bool counts = visible & !(x < smallest_score<T>);
+          const T e = vector_exp(x);
+          p[j] = counts ? e : T(0);
+          ds[j] = counts ? scale * e * (dp.value[i][j] - delta_i) : T(0);
+        }
+      }
+    });
+  }
+  /// dv += p^T dout, dk += ds^T q; queries ahead of all keys of a block are left out.
+  KOKKOS_INLINE_FUNCTION void add_key_gradients(const Team& team, const BackwardScratch<T>& scratch,
+                                                const TilePair& pair) const {
+    const index_t C = shape.head_dim, ld = padded(C);
+    for_each_tile(team, pair.keys, C, [&](index_t j, index_t c) {
+      const index_t first = math::max(index_t(0), floor_to_lanes(j - pair.offset));
+      Tile<T> tile;
+      load(tile, scratch.dv + j * ld + c, ld);
+      tile.multiply_add(scratch.p + j, attention_tile, scratch.dout + c, ld, first, pair.queries);
+      tile.store(scratch.dv + j * ld + c, ld, tile_rows, lanes);
+      load(tile, scratch.dk + j * ld + c, ld);
+      tile.multiply_add(scratch.ds + j, attention_tile, scratch.q + c, ld, first, pair.queries);
+      tile.store(scratch.dk + j * ld + c, ld, tile_rows, lanes);
+    });
+  }
+  /// dq += ds k; keys behind all queries of a block are left out.
+  KOKKOS_INLINE_FUNCTION void add_query_gradients(const Team& team,
+                                                  const BackwardScratch<T>& scratch,
+                                                  const AttentionHead& head,
+                                                  const TilePair& pair) const {
+    const index_t C = shape.head_dim, ld = padded(C);
+    for_each_tile(team, pair.queries, C, [&](index_t i, index_t c) {
+      const index_t end = math::min(pair.keys, i + tile_rows + pair.offset);
+      Tile<T> tile;
+      multiply_rows(tile, scratch.ds + i * attention_tile, attention_tile, scratch.k + c, ld, end);
+      tile.add_to(&dq(head.first_query + pair.query + i, head.q_column + c), leading_dimension(dq),
+                  pair.queries - i, C - c);
+    });
+  }
+};
+
+/// target [T, R*C] = sum over the A/R blocks of R*C columns of heads [T, A*C], in order.
+template <class T>
+void sum_heads(const ExecutionSpace& exec, View2<const T> heads, View2<T> target) {
+  const auto columns = static_cast<index_t>(target.extent(1));
+  const auto blocks = static_cast<index_t>(heads.extent(1)) / columns;
+  Kokkos::parallel_for(
+      "elastic::attention_sum_heads",
+      Kokkos::RangePolicy<ExecutionSpace>(exec, 0, target.extent(0)),
+      KOKKOS_LAMBDA(const index_t t) {
+        T* const to = &target(t, 0);
+        const T* const from = &heads(t, 0);
+        ELASTIC_SIMD
+        for (index_t c = 0; c < columns; ++c) to[c] = from[c];
+        for (index_t block = 1; block < blocks; ++block) {
+          const T* const more = from + block * columns;
+          ELASTIC_SIMD
+          for (index_t c = 0; c < columns; ++c) to[c] += more[c];
+        }
+      });
+}
+
+}  // namespace
+
+index_t attention_workspace_size(const AttentionShape& shape) {
+  return shape.batch * shape.num_heads * (2 * shape.num_keys() * shape.head_dim + shape.seq_length);
+}
+
+template <class T>
+void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape, In2<T> dout,
+                        In2<T> q, In2<T> k, In2<T> v, In2<T> out, In2<T> lse, In1<token_t> segment,
+                        InOut2<T> dq, InOut2<T> dk, InOut2<T> dv, InOut1<T> workspace) {
+  constexpr auto name = "attention_backward";
+  const index_t tokens = shape.batch * shape.seq_length, A = shape.num_heads, C = shape.head_dim;
+  const index_t keys = shape.batch * shape.num_keys();
+  require_attention_shapes(name, shape, tokens, q, k, v, out);
+  require_attention_shapes(name, shape, tokens, dq, dk, dv, dout);
+  require_shape(name, "lse", lse, tokens, A);
+  require_shape_or_empty(name, "segment", segment, keys);
+  ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= attention_workspace_size(shape),
+                  "{}: workspace has {} elements, needs {}", name, workspace.extent(0),
+                  attention_workspace_size(shape));
+  if (tokens == 0 || A == 0) return;
+  T* const base = workspace.data();
+  const View2<T> dk_heads(base, keys, A * C), dv_heads(base + keys * A * C, keys, A * C);
+  const View2<T> deltas(base + 2 * keys * A * C, A, tokens);
+  ScratchCarver counter(nullptr);
+  [[maybe_unused]] const BackwardScratch<T> layout(counter, C);
+  const BackwardTeam<T> body{shape,
+                             dout,
+                             q,
+                             k,
+                             v,
+                             out,
+                             lse,
+                             segment,
+                             dq,
+                             dk_heads,
+                             dv_heads,
+                             deltas,
+                             TeamScratch(counter.bytes())};
+  Kokkos::parallel_for("elastic::attention_backward", body.memory.policy(exec, shape.batch * A),
+                       body);
+  sum_heads<T>(exec, dk_heads, dk);
+  sum_heads<T>(exec, dv_heads, dv);
+  add_flops(10 * attention_pairs(shape));
+}
+
+#define ELASTIC_INSTANTIATE(T)                                                              \
+  template void attention_backward<T>(const ExecutionSpace&, const AttentionShape&, In2<T>, \
+                                      In2<T>, In2<T>, In2<T>, In2<T>, In2<T>, In1<token_t>, \
+                                      InOut2<T>, InOut2<T>, InOut2<T>, InOut1<T>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+
+}  // namespace elastic::kernels

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// Forward attention: one team per (sequence, head, query tile) runs over the key tiles with an
+// online softmax. Scores are kept transposed, [key, query], so that maxima and sums over keys are
+// vector operations over queries and the probabilities are k-major for the product with v.
+#include "base/region.hpp"
+#include "kernels/attention/attention_tiles.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+/// Scratch of one team.
+template <class T>
+struct ForwardScratch {
+  T *q_transposed, *k, *v, *scores, *sum;
+  T *maximum, *total, *correction;
+  token_t *q_segment, *k_segment;
+
+  KOKKOS_INLINE_FUNCTION ForwardScratch(ScratchCarver& carver, index_t head_dim) {
+    const index_t C = padded(head_dim), tile = attention_tile;
+    q_transposed = carver.take<T>(head_dim * tile);  // [C, query]
+    k = carver.take<T>(tile * C);                    // [key, C]
+    v = carver.take<T>(tile * C);                    // [key, C]
+    scores = carver.take<T>(tile * tile);            // [key, query]
+    sum = carver.take<T>(tile * C);                  // [query, C] unnormalised output
+    maximum = carver.take<T>(tile);
+    total = carver.take<T>(tile);
+    correction = carver.take<T>(tile);
+    q_segment = carver.take<token_t>(tile);
+    k_segment = carver.take<token_t>(tile);
+  }
+};
+
+template <class T>
+struct ForwardTeam {
+  AttentionShape shape;
+  View2<const T> q, k, v;
+  View1<const token_t> segment;
+  View2<T> out, lse;
+  TeamScratch memory;
+
+  KOKKOS_INLINE_FUNCTION index_t query_tiles() const {
+    return (shape.seq_length + attention_tile - 1) / attention_tile;
+  }
+
+  KOKKOS_INLINE_FUNCTION void operator()(const Team& team) const {
+    const index_t L = shape.seq_length, C = shape.head_dim, tiles = query_tiles();
+    const index_t rank = team.league_rank(), head_index = rank / tiles % shape.num_heads;
+    const AttentionHead head(shape, segment, rank / tiles / shape.num_heads, head_index);
+    const index_t first = rank % tiles * attention_tile,
+                  queries = math::min(attention_tile, L - first);
+    const index_t begin = shape.q_begin + first;  // position of the tile
+    ScratchCarver carver = memory.carver(team);
+    const ForwardScratch<T> scratch(carver, C);
+
+    const index_t row = head.first_query + first;
+    pack_transposed(team, scratch.q_transposed, attention_tile, &q(row, head.q_column),
+                    leading_dimension(q), queries, C);
+    head.load_segments(team, begin, queries, scratch.q_segment);
+    clear(team, scratch);
+    for (index_t key = 0; key < begin + queries; key += attention_tile) {
+      const index_t keys = math::min(attention_tile, shape.num_keys() - key);
+      if (!head.interact(begin, key + keys - 1)) continue;
+      pack(team, scratch.k, &k(head.first_key + key, head.kv_column), leading_dimension(k), keys,
+           C);
+      pack(team, scratch.v, &v(head.first_key + key, head.kv_column), leading_dimension(v), keys,
+           C);
+      head.load_segments(team, key, keys, scratch.k_segment);
+      score(team, scratch, begin - key, keys);
+      soften(team, scratch, begin - key, keys);
+      add_values(team, scratch, begin - key, keys);
+    }
+    write(team, scratch, row, head, head_index, queries);
+  }
+
+  KOKKOS_INLINE_FUNCTION void clear(const Team& team, const ForwardScratch<T>& scratch) const {
+    const index_t columns = padded(shape.head_dim);
+    for_each_row(team, attention_tile, [&](index_t i) {
+      scratch.maximum[i] = no_score<T>;
+      scratch.total[i] = 0;
+      ELASTIC_SIMD
+      for (index_t c = 0; c < columns; ++c) scratch.sum[i * columns + c] = 0;
+    });
+  }
+  /// scores[j, i] = k_j . q_i; blocks of keys behind all queries of a block are left out. `offset`
+  /// is the distance from the first key to the first query of the tile.
+  KOKKOS_INLINE_FUNCTION void score(const Team& team, const ForwardScratch<T>& scratch,
+                                    index_t offset, index_t keys) const {
+    const index_t C = shape.head_dim, ld = padded(C);
+    for_each_tile(team, keys, attention_tile, [&](index_t j, index_t i) {
+      if (j > i + lanes - 1 + offset) return;
+      Tile<T> tile;
+      multiply_rows(tile, scratch.k + j * ld, ld, scratch.q_transposed + i, attention_tile, C);
+      tile.store(scratch.scores + j * attention_tile + i, attention_tile, tile_rows, lanes);
+    });
+  }
+  /// Online softmax: scores become exp(scale s - maximum), 0 where not visible.
+  KOKKOS_INLINE_FUNCTION void soften(const Team& team, const ForwardScratch<T>& scratch,
+                                     index_t offset, index_t keys) const {
+    constexpr index_t width = on_host ? lanes : 1;
+    const T scale = attention_scale<T>(shape);
+    for_each_row(team, attention_tile / width, [&](index_t block) {
+      const index_t i0 = block * width;
+      const auto first = static_cast<token_t>(i0 + offset);
+      const token_t* const q_segment = scratch.q_segment + i0;
+      const index_t end = math::min(keys, i0 / lanes * lanes + lanes + offset);
+      T maximum[width], sum[width];
+      ELASTIC_SIMD
+      for (index_t i = 0; i < width; ++i) {
+        maximum[i] = scratch.maximum[i0 + i];
+        sum[i] = 0;
+      }
+      for (index_t j = 0; j < end; ++j) {
+        const T* const s = scratch.scores + j * attention_tile + i0;
+        const token_t k_segment = scratch.k_segment[j], last = static_cast<token_t>(j) - first;
+        ELASTIC_SIMD
+        for (index_t i = 0; i < width; ++i) {
+          const bool visible = (static_cast<token_t>(i) >= last) & (q_segment[i] == k_segment);
+          const T x = visible ? scale * s[i] : no_score<T>;
+          maximum[i] = maximum[i] < x ? x : maximum[i];
+        }
+      }
+      for (index_t j = 0; j < end; ++j) {
+        T* const s = scratch.scores + j * attention_tile + i0;
+        const token_t k_segment = scratch.k_segment[j], last = static_cast<token_t>(j) - first;
+        ELASTIC_SIMD
+        for (index_t i = 0; i < width; ++i) {
+          const bool visible = (static_cast<token_t>(i) >= last) & (q_segment[i] == k_segment);
+          const T x = scale * s[i] - maximum[i], p = vector_exp(x);
+          s[i] = !visible | (x < smallest_score<T>) ? T(0) : p;
+          sum[i] += s[i];
+        }
+      }
+      ELASTIC_SIMD
+      for (index_t i = 0; i < width; ++i) {
+        const T correction = vector_exp(scratch.maximum[i0 + i] - maximum[i]);
+        scratch.correction[i0 + i] = correction;
+        scratch.total[i0 + i] = scratch.total[i0 + i] * correction + sum[i];
+        scratch.maximum[i0 + i] = maximum[i];
+      }
+    });
+  }
+  /// sum[i, :] = correction_i sum[i, :] + sum_j p[j, i] v[j, :]
+  KOKKOS_INLINE_FUNCTION void add_values(const Team& team, const ForwardScratch<T>& scratch,
+                                         index_t offset, index_t keys) const {
+    const index_t ld = padded(shape.head_dim);
+    for_each_tile(team, attention_tile, shape.head_dim, [&](index_t i, index_t c) {
+      T* const sum = scratch.sum + i * ld + c;
+      Tile<T> tile;
+      load(tile, sum, ld);
+      tile.scale_rows(scratch.correction + i);
+      tile.multiply_add(scratch.scores + i, attention_tile, scratch.v + c, ld, 0,
+                        math::min(keys, i + tile_rows + offset));
+      tile.store(sum, ld, tile_rows, lanes);
+    });
+  }
+  KOKKOS_INLINE_FUNCTION void write(const Team& team, const ForwardScratch<T>& scratch, index_t row,
+                                    const AttentionHead& head, index_t head_index,
+                                    index_t queries) const {
+    const index_t C = shape.head_dim, ld = padded(C);
+    for_each_row(team, queries, [&](index_t i) {
+      const T inverse = T(1) / scratch.total[i];
+      const T* const sum = scratch.sum + i * ld;
+      T* const o = &out(row + i, head.q_column);
+      ELASTIC_SIMD
+      for (index_t c = 0; c < C; ++c) o[c] = inverse * sum[c];
+      lse(row + i, head_index) = scratch.maximum[i] + math::log(scratch.total[i]);
+    });
+  }
+};
+
+}  // namespace
+
+template <class T>
+void attention_forward(const ExecutionSpace& exec, const AttentionShape& shape, In2<T> q, In2<T> k,
+                       In2<T> v, In1<token_t> segment, InOut2<T> out, InOut2<T> lse) {
+  const index_t tokens = shape.batch * shape.seq_length;
+  require_attention_shapes("attention_forward", shape, tokens, q, k, v, out);
+  require_shape("attention_forward", "lse", lse, tokens, shape.num_heads);
+  require_shape_or_empty("attention_forward", "segment", segment, shape.batch * shape.num_keys());
+  if (tokens == 0 || shape.num_heads == 0) return;
+  ScratchCarver counter(nullptr);
+  [[maybe_unused]] const ForwardScratch<T> layout(counter, shape.head_dim);
+  const ForwardTeam<T> body{shape, q, k, v, segment, out, lse, TeamScratch(counter.bytes())};
+  const index_t teams = shape.batch * shape.num_heads * body.query_tiles();
+  Kokkos::parallel_for("elastic::attention_forward", body.memory.policy(exec, teams), body);
+  add_flops(4 * attention_pairs(shape));
+}
+
+#define ELASTIC_INSTANTIATE(T)                                                                     \
+  template void attention_forward<T>(const ExecutionSpace&, const AttentionShape&, In2<T>, In2<T>, \
+                                     In2<T>, In1<token_t>, InOut2<T>, InOut2<T>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+
+}  // namespace elastic::kernels

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// Forward KL of a chunk of logits: both softmaxes, loss and gradient of a row while it is in cache,
+// or one after the other.
+#include "kernels/losses/kl_divergence.hpp"
+
+#include "kernels/losses/row_softmax.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+/// Of a row: maxima of teacher and student, and the sums of e^a, e^b, e^a (a - b).
+template <class T>
+struct RowMaxima {
+  T teacher, student;
+};
+template <class T>
+struct RowSums {
+  T teacher, student, difference;
+};
+
+template <class T>
+KOKKOS_INLINE_FUNCTION RowMaxima<T> maxima_of_row(const RowTeam& team, const T* s_p, const T* s_q,
+                                                  index_t columns) {
+  return {row_maximum(team, s_p, columns), row_maximum(team, s_q, columns)};
+}
+
+template <class T>
+KOKKOS_INLINE_FUNCTION RowSums<T> sum_row(const RowTeam& team, const T* s_p, const T* s_q,
+                                          index_t columns, const RowMaxima<T>& maxima, T scale,
+                                          index_t chains) {
+  const ColumnSums<T, 3> sums(team, chains);
+  sums.add_up(
+      team, columns,
+      [=](T* sum, bool counts, T z_p, T z_q) {
+        const T a = (z_p - maxima.teacher) * scale, b = (z_q - maxima.student) * scale;
+        const T p = vector_exp(a), q = vector_exp(b), difference = p * (a - b);
+        sum[0] += counts ? p : T(0);
+        sum[most_chains] += counts ? q : T(0);
+        sum[2 * most_chains] += counts ? difference : T(0);
+      },
+      s_p, s_q);
+  return {sums[0], sums[1], sums[2]};
+}
+
+/// Loss and gradient of rows, once the sums of all ranks are known.
+template <class T>
+struct Finish {
+  View2<const T> teacher;
+  View1<const float> weight;
+  T scale;  ///< 1 / temperature
+  bool gradient;
+  T factor;
+  View2<T> student;
+  View1<T> row_loss;
+
+  KOKKOS_INLINE_FUNCTION void operator()(const RowTeam& team, index_t t, const RowMaxima<T>& maxima,
+                                         const RowSums<T>& sums) const {
+    const T w = weight(t), step = factor * w * scale;
+    const RowSoftmax<T> p{scale, maxima.teacher, math::log(sums.teacher)},
+        q{scale, maxima.student, math::log(sums.student)};
+    Kokkos::single(Kokkos::PerTeam(team), [&]() {
+      row_loss(t) = w * (sums.difference / sums.teacher - (p.log_sum - q.log_sum));
+    });
+    if (!gradient) return;
+    T* const s_q = row_of(student, t);
+    transform_columns(
+        team, static_cast<index_t>(student.extent(1)),
+        [=](T z_p, T z_q) { return step * (q.probability(z_q) - p.probability(z_p)); }, s_q,
+        row_of(teacher, t), static_cast<const T*>(s_q));
+  }
+  /// Of a row that does not count.
+  KOKKOS_INLINE_FUNCTION void clear(const RowTeam& team, index_t t) const {
+    Kokkos::single(Kokkos::PerTeam(team), [&]() { row_loss(t) = 0; });
+    if (gradient) zero_row(team, row_of(student, t), static_cast<index_t>(student.extent(1)));
+  }
+};
+
+template <class T>
+Finish<T> checked_finish(const char* function, const View2<const T>& teacher,
+                         const View1<const float>& weight, double temperature, bool gradient,
+                         T factor, const View2<T>& student, const View1<T>& row_loss) {
+  const auto tokens = static_cast<index_t>(student.extent(0));
+  require_shape(function, "teacher", teacher, tokens, static_cast<index_t>(student.extent(1)));
+  require_shape(function, "weight", weight, tokens);
+  require_shape(function, "row_loss", row_loss, tokens);
+  ELASTIC_REQUIRE(temperature > 0, "{}: temperature {}", function, temperature);
+  return {teacher, weight, static_cast<T>(1 / temperature), gradient, factor, student, row_loss};
+}
+}  // namespace
+
+template <class T>
+void kl_divergence(const ExecutionSpace& exec, In2<T> teacher, In1<float> weight,
+                   double temperature, bool gradient, std::type_identity_t<T> factor,
+                   InOut2<T> student, InOut1<T> row_loss) {
+  const auto tokens = static_cast<index_t>(student.extent(0)),
+             V = static_cast<index_t>(student.extent(1));
+  const auto finish = checked_finish<T>("kl_divergence", teacher, weight, temperature, gradient,
+                                        factor, student, row_loss);
+  if (tokens == 0) return;
+  const index_t chains = num_chains({});
+  Kokkos::parallel_for(
+      "elastic::kl_divergence", row_policy<T>(exec, tokens, 3), KOKKOS_LAMBDA(const RowTeam& team) {
+        const index_t t = team.league_rank();
+        if (weight(t) == 0) return finish.clear(team, t);
+        const T *const s_p = row_of(teacher, t), *const s_q = row_of(student, t);
+        const auto maxima = maxima_of_row(team, s_p, s_q, V);
+        finish(team, t, maxima, sum_row<T>(team, s_p, s_q, V, maxima, finish.scale, chains));
+      });
+}
+
+template <class T>
+void kl_divergence_maxima(const ExecutionSpace& exec, In2<T> teacher, In1<float> weight,
+                          In2<T> student, InOut2<T> maxima) {
+  const auto tokens = static_cast<index_t>(student.extent(0)),
+             V = static_cast<index_t>(student.extent(1));
+  const char* name = "kl_divergence_maxima";
+  require_shape(name, "teacher", teacher, tokens, V);
+  require_shape(name, "weight", weight, tokens);
+  require_shape(name, "maxima", maxima, tokens, 2);
+  if (tokens == 0) return;
+  Kokkos::parallel_for(
+      "elastic::kl_divergence_maxima", row_policy<T>(exec, tokens, 0),
+      KOKKOS_LAMBDA(const RowTeam& team) {
+        const index_t t = team.league_rank();
+        RowMaxima<T> row = {0, 0};
+        if (weight(t) != 0) row = maxima_of_row(team, row_of(teacher, t), row_of(student, t), V);
+        Kokkos::single(Kokkos::PerTeam(team), [&]() {
+          maxima(t, 0) = row.teacher;
+          maxima(t, 1) = row.student;
+        });
+      });
+}
+
+template <class T>
+void kl_divergence_sums(const ExecutionSpace& exec, In2<T> teacher, In1<float> weight,
+                        const Shard& shard, double temperature, In2<T> student, In2<T> maxima,
+                        InOut2<T> sums) {
+  const auto tokens = static_cast<index_t>(student.extent(0)),
+             V = static_cast<index_t>(student.extent(1));
+  const char* name = "kl_divergence_sums";
+  require_shape(name, "teacher", teacher, tokens, V);
+  require_shape(name, "weight", weight, tokens);
+  require_shape(name, "maxima", maxima, tokens, 2);
+  require_shape(name, "sums", sums, tokens, 3);
+  ELASTIC_REQUIRE(temperature > 0, "{}: temperature {}", name, temperature);
+  if (tokens == 0) return;
+  const index_t chains = num_chains(shard);
+  const T scale = static_cast<T>(1 / temperature);
+  Kokkos::parallel_for(
+      "elastic::kl_divergence_sums", row_policy<T>(exec, tokens, 3),
+      KOKKOS_LAMBDA(const RowTeam& team) {
+        const index_t t = team.league_rank();
+        RowSums<T> row = {0, 0, 0};
+        if (weight(t) != 0)
+          row = sum_row<T>(team, row_of(teacher, t), row_of(student, t), V,
+                           {maxima(t, 0), maxima(t, 1)}, scale, chains);
+        Kokkos::single(Kokkos::PerTeam(team), [&]() {
+          sums(t, 0) = row.teacher;
+          sums(t, 1) = row.student;
+          sums(t, 2) = row.difference;
+        });
+      });
+}
+
+template <class T>
+void kl_divergence_finish(const ExecutionSpace& exec, In2<T> teacher, In1<float> weight,
+                          double temperature, In2<T> maxima, In2<T> sums, bool gradient,
+                          std::type_identity_t<T> factor, InOut2<T> student, InOut1<T> row_loss) {
+  const char* name = "kl_divergence_finish";
+  const auto tokens = static_cast<index_t>(student.extent(0));
+  const auto finish =
+      checked_finish<T>(name, teacher, weight, temperature, gradient, factor, student, row_loss);
+  require_shape(name, "maxima", maxima, tokens, 2);
+  require_shape(name, "sums", sums, tokens, 3);
+  if (tokens == 0) return;
+  Kokkos::parallel_for(
+      "elastic::kl_divergence_finish", row_policy<T>(exec, tokens, 0),
+      KOKKOS_LAMBDA(const RowTeam& team) {
+        const index_t t = team.league_rank();
+        if (weight(t) == 0) return finish.clear(team, t);
+        finish(team, t, {maxima(t, 0), maxima(t, 1)}, {sums(t, 0), sums(t, 1), sums(t, 2)});
+      });
+}
+
+#define ELASTIC_INSTANTIATE(T)                                                                     \
+  template void kl_divergence<T>(const ExecutionSpace&, In2<T>, In1<float>, double, bool,          \
+                                 std::type_identity_t<T>, InOut2<T>, InOut1<T>);                   \
+  template void kl_divergence_maxima<T>(const ExecutionSpace&, In2<T>, In1<float>, In2<T>,         \
+                                        InOut2<T>);                                                \
+  template void kl_divergence_sums<T>(const ExecutionSpace&, In2<T>, In1<float>, const Shard&,     \
+                                      double, In2<T>, In2<T>, InOut2<T>);                          \
+  template void kl_divergence_finish<T>(const ExecutionSpace&, In2<T>, In1<float>, double, In2<T>, \
+                                        In2<T>, bool, std::type_identity_t<T>, InOut2<T>,          \
+                                        InOut1<T>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
+
+}  // namespace elastic::kernels

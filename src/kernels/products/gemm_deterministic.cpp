@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// On a host: register tiles of 12 rows by two AVX-512 vectors, over panels of B packed to the width
+// of the tile and padded with zeros. Edges are computed by the same code on padded tiles, so that
+// all elements round alike. The sum starts from beta c and alpha is folded into the panel: a
+// product over K and two products over its halves, the second added to the first, give the same
+// bits.
+#include "kernels/products/gemm_deterministic.hpp"
+
+#include "kernels/rows/row_loops.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+constexpr index_t tile_rows = 12;
+template <class T>
+constexpr index_t tile_columns = 128 / sizeof(T);
+constexpr index_t block_rows = 8 * tile_rows;  ///< rows that share a packed panel
+constexpr index_t block_depth = 256;           ///< rows of a packed panel: 32 KiB
+
+/// sum[r, j] += sum_k a_r[k * step] panel[k, j]
+template <class T>
+void multiply_tile(const T* const* a, index_t step, const T* panel, index_t depth, T* sum) {
+  constexpr index_t width = tile_columns<T>;
+  T tile[tile_rows][width];
+  for (index_t r = 0; r < tile_rows; ++r)
+    for (index_t j = 0; j < width; ++j) tile[r][j] = sum[r * width + j];
+  for (index_t k = 0; k < depth; ++k)
+    for (index_t r = 0; r < tile_rows; ++r) {
+      const T a_rk = a[r][k * step];
+      ELASTIC_SIMD
+      for (index_t j = 0; j < width; ++j) tile[r][j] += a_rk * panel[k * width + j];
+    }
+  for (index_t r = 0; r < tile_rows; ++r)
+    for (index_t j = 0; j < width; ++j) sum[r * width + j] = tile[r][j];
+}
+
+/// panel[k, j] = alpha b(k, j) for `depth` rows; zero past `columns`.
+template <class T>
+void pack_panel(const StridedMatrix<T>& b, T alpha, index_t depth, index_t columns, T* panel) {
+  constexpr index_t width = tile_columns<T>;
+  for (index_t k = 0; k < depth; ++k) {
+    const T* row = &b(k, 0);
+    T* packed = panel + k * width;
+    if (columns == width && b.column_stride == 1) {
+      ELASTIC_SIMD
+      for (index_t j = 0; j < width; ++j) packed[j] = alpha * row[j];
+    } else {
+      for (index_t j = 0; j < columns; ++j) packed[j] = alpha * row[j * b.column_stride];
+      for (index_t j = columns; j < width; ++j) packed[j] = T(0);
+    }
+  }
+}
+
+/// sum[i, j] = beta c[i, j], zero past the edges: what the products are added to.
+template <class T>
+void start_sums(T beta, index_t rows, index_t columns, const T* c, index_t ldc, T* sum) {
+  if (beta == T(0)) return;
+  for (index_t i = 0; i < rows; ++i)
+    for (index_t j = 0; j < columns; ++j) sum[i * tile_columns<T> + j] = beta * c[i * ldc + j];
+}
+
+/// c [rows, columns] of one work item; rows <= block_rows, columns <= tile_columns.
+template <class T>
+void multiply_block(index_t depth, T alpha, const StridedMatrix<T>& a, const StridedMatrix<T>& b,
+                    T beta, index_t rows, index_t columns, T* c, index_t ldc) {
+  constexpr index_t width = tile_columns<T>;
+  alignas(64) T panel[block_depth * width];
+  alignas(64) T sum[block_rows * width] = {};
+  start_sums(beta, rows, columns, c, ldc, sum);
+  for (index_t k0 = 0; k0 < depth; k0 += block_depth) {
+    const index_t k_count = math::min(block_depth, depth - k0);
+    pack_panel<T>({&b(k0, 0), b.row_stride, b.column_stride}, alpha, k_count, columns, panel);
+    for (index_t i0 = 0; i0 < rows; i0 += tile_rows) {
+      const T* a_rows[tile_rows];
+      for (index_t r = 0; r < tile_rows; ++r)
+        a_rows[r] = &a(math::min(i0 + r, rows - 1), k0);  // spare rows are discarded
+      multiply_tile(a_rows, a.column_stride, panel, k_count, sum + i0 * width);
+    }
+  }
+  for (index_t i = 0; i < rows; ++i)
+    for (index_t j = 0; j < columns; ++j) c[i * ldc + j] = sum[i * width + j];
+}
+
+template <class T>
+void product_on_host(const ExecutionSpace& exec, index_t depth, T alpha, const StridedMatrix<T>& a,
+                     const StridedMatrix<T>& b, T beta, const View2<T>& c) {
+  constexpr index_t width = tile_columns<T>;
+  const auto rows = static_cast<index_t>(c.extent(0)), columns = static_cast<index_t>(c.extent(1));
+  const index_t blocks_down = (rows + block_rows - 1) / block_rows,
+                blocks_across = (columns + width - 1) / width;
+  const index_t ldc = leading_dimension(c);
+  Kokkos::parallel_for(
+      "elastic::gemm_deterministic", LinearPolicy(exec, 0, blocks_down * blocks_across),
+      [=](const index_t block) {
+        const index_t i = block % blocks_down * block_rows, j = block / blocks_down * width;
+        multiply_block<T>(depth, alpha, {&a(i, 0), a.row_stride, a.column_stride},
+                          {&b(0, j), b.row_stride, b.column_stride}, beta,
+                          math::min(block_rows, rows - i), math::min(width, columns - j),
+                          c.data() + i * ldc + j, ldc);
+      });
+}
+
+/// One thread for each element.
+template <class T>
+void product_on_device(const ExecutionSpace& exec, index_t depth, T alpha,
+                       const StridedMatrix<T>& a, const StridedMatrix<T>& b, T beta,
+                       const View2<T>& c) {
+  const auto columns = static_cast<index_t>(c.extent(1));
+  Kokkos::parallel_for(
+      "elastic::gemm_deterministic",
+      LinearPolicy(exec, 0, static_cast<index_t>(c.extent(0)) * columns),
+      KOKKOS_LAMBDA(const index_t element) {
+        const index_t i = element / columns, j = element % columns;
+        T sum = beta == T(0) ? T(0) : beta * c(i, j);
+        for (index_t k = 0; k < depth; ++k) sum += a(i, k) * (alpha * b(k, j));
+        c(i, j) = sum;
+      });
+}
+
+}  // namespace
+
+template <class T>
+void deterministic_product(const ExecutionSpace& exec, index_t depth, std::type_identity_t<T> alpha,
+                           StridedMatrix<T> a, StridedMatrix<T> b, std::type_identity_t<T> beta,
+                           const View2<T>& c) {
+  if constexpr (host_loops)
+    product_on_host<T>(exec, depth, alpha, a, b, beta, c);
+  else
+    product_on_device<T>(exec, depth, alpha, a, b, beta, c);
+}
+
+template void deterministic_product<float>(const ExecutionSpace&, index_t, float,
+                                           StridedMatrix<float>, StridedMatrix<float>, float,
+                                           const View2<float>&);
+template void deterministic_product<double>(const ExecutionSpace&, index_t, double,
+                                            StridedMatrix<double>, StridedMatrix<double>, double,
+                                            const View2<double>&);
+
+}  // namespace elastic::kernels

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/products/head_channels.hpp"
+
+#include "kernels/rows/row_loops.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+/// Checks both shapes; returns the number of packed rows.
+template <class Full, class Packed>
+index_t checked_rows(const char* function, const Full& full, const Packed& packed, index_t head_dim,
+                     index_t active) {
+  const auto rows = static_cast<index_t>(packed.extent(0));
+  ELASTIC_REQUIRE(0 < active && active <= head_dim && rows % active == 0,
+                  "{}: {} rows, {} of {} channels", function, rows, active, head_dim);
+  ELASTIC_REQUIRE(static_cast<index_t>(full.extent(0)) >= rows / active * head_dim &&
+                      full.extent(1) == packed.extent(1),
+                  "{}: full is [{}, {}], packed [{}, {}]", function, full.extent(0), full.extent(1),
+                  rows, packed.extent(1));
+  return rows;
+}
+
+}  // namespace
+
+template <class T>
+void pack_head_channels(const ExecutionSpace& exec, In2<T> full, index_t head_dim,
+                        index_t active_head_dim, InOut2<T> packed) {
+  const index_t rows = checked_rows("pack_head_channels", full, packed, head_dim, active_head_dim);
+  for_row_pieces(
+      exec, "elastic::pack_head_channels", rows, static_cast<index_t>(packed.extent(1)),
+      KOKKOS_LAMBDA(const index_t row, const index_t begin, const index_t end) {
+        const T* from = &full(row / active_head_dim * head_dim + row % active_head_dim, 0);
+        T* to = &packed(row, 0);
+        ELASTIC_SIMD
+        for (index_t j = begin; j < end; ++j) to[j] = from[j];
+      });
+}
+
+template <class T>
+void unpack_add_head_channels(const ExecutionSpace& exec, In2<T> packed, index_t head_dim,
+                              index_t active_head_dim, InOut2<T> full) {
+  const index_t rows =
+      checked_rows("unpack_add_head_channels", full, packed, head_dim, active_head_dim);
+  for_row_pieces(
+      exec, "elastic::unpack_add_head_channels", rows, static_cast<index_t>(packed.extent(1)),
+      KOKKOS_LAMBDA(const index_t row, const index_t begin, const index_t end) {
+        const T* from = &packed(row, 0);
+        T* to = &full(row / active_head_dim * head_dim + row % active_head_dim, 0);
+        ELASTIC_SIMD
+        for (index_t j = begin; j < end; ++j) to[j] += from[j];
+      });
+}
+
+template void pack_head_channels<float>(const ExecutionSpace&, In2<float>, index_t, index_t,
+                                        InOut2<float>);
+template void pack_head_channels<double>(const ExecutionSpace&, In2<double>, index_t, index_t,
+                                         InOut2<double>);
+template void unpack_add_head_channels<float>(const ExecutionSpace&, In2<float>, index_t, index_t,
+                                              InOut2<float>);
+template void unpack_add_head_channels<double>(const ExecutionSpace&, In2<double>, index_t, index_t,
+                                               InOut2<double>);
+
+}  // namespace elastic::kernels

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/rows/gated_rmsnorm.hpp"
+
+#include "kernels/rows/norm_factor.hpp"
+#include "kernels/rows/norm_gradients.hpp"
+#include "kernels/rows/vector_exp.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+/// Extents and factors of one norm.
+template <class T>
+struct Shape {
+  index_t width, head_dim, num_heads, num_groups;
+  T inverse_width, scale;  ///< of the backward
+  NormFactor norm;
+
+  Shape(const char* function, index_t width_, const GatedRmsNormParams& params)
+      : width(width_),
+        head_dim(params.head_dim),
+        num_heads(params.head_dim > 0 ? width_ / params.head_dim : 0),
+        num_groups(params.num_groups),
+        inverse_width(static_cast<T>(1 / params.mean_width)),
+        scale(static_cast<T>(params.scale)),
+        norm(norm_factor(params)) {
+    ELASTIC_REQUIRE(head_dim > 0 && num_groups > 0 && num_heads * head_dim == width &&
+                        num_heads % num_groups == 0,
+                    "{}: {} channels, heads of {}, {} groups", function, width, head_dim,
+                    num_groups);
+    ELASTIC_REQUIRE(params.mean_width > 0, "{}: mean_width is {}", function, params.mean_width);
+  }
+  /// Sum of term(e) over the channels of a group, head by head.
+  template <class F>
+  KOKKOS_INLINE_FUNCTION T group_sum(index_t group, const F& term) const {
+    T sum = 0;
+    for (index_t h = group; h < num_heads; h += num_groups) {
+      const index_t first = h * head_dim;
+      sum += lane_sum<T>(head_dim, [=](index_t p) { return term(first + p); });
+    }
+    return sum;
+  }
+};
+
+template <class T, class M>
+KOKKOS_INLINE_FUNCTION void forward_row(const Shape<T>& shape, const T* y, const T* z, const T* w,
+                                        const M& m, T* out, T* rstd) {
+  ELASTIC_SIMD
+  for (index_t e = 0; e < shape.width; ++e) {
+    const T u = m(e) * z[e];
+    out[e] = y[e] * (u * vector_sigmoid(u));
+  }
+  for (index_t group = 0; group < shape.num_groups; ++group) {
+    const T squares = shape.group_sum(group, [=](index_t e) { return out[e] * out[e]; });
+    const double r = shape.norm.rstd(static_cast<double>(squares));
+    const T factor = static_cast<T>(shape.norm.scale * r);
+    rstd[group] = static_cast<T>(r);
+    for (index_t h = group; h < shape.num_heads; h += shape.num_groups) {
+      ELASTIC_SIMD
+      for (index_t e = h * shape.head_dim; e < (h + 1) * shape.head_dim; ++e)
+        out[e] = factor * out[e] * w[e];
+    }
+  }
+}
+
+/// Until the last loop dz holds the sigmoid of u = m z and dy holds silu(u).
+template <class T, class M>
+KOKKOS_INLINE_FUNCTION void backward_row(const Shape<T>& shape, const T* dout, const T* y,
+                                         const T* z, const T* w, const M& m, const T* rstd, T* dy,
+                                         T* dz, const NormGradients<T>& sums) {
+  ELASTIC_SIMD
+  for (index_t e = 0; e < shape.width; ++e) {
+    const T u = m(e) * z[e];
+    dz[e] = vector_sigmoid(u);
+    dy[e] = u * dz[e];
+  }
+  for (index_t group = 0; group < shape.num_groups; ++group) {
+    const T dot =
+        shape.group_sum(group, [=](index_t e) { return dout[e] * w[e] * (y[e] * dy[e]); });
+    const T r = rstd[group], factor = shape.scale * r,
+            back = factor * r * r * shape.inverse_width * dot;
+    sums.scale[group] += r * dot;
+    for (index_t h = group; h < shape.num_heads; h += shape.num_groups) {
+      ELASTIC_SIMD
+      for (index_t e = h * shape.head_dim; e < (h + 1) * shape.head_dim; ++e) {
+        const T sigmoid = dz[e], silu = dy[e], gated = y[e] * silu;
+        const T dgated = factor * (dout[e] * w[e]) - back * gated;
+        const T du = dgated * y[e] * (sigmoid + silu * (T(1) - sigmoid));
+        dy[e] = dgated * silu;
+        dz[e] = m(e) * du;
+        sums.mask[e] += z[e] * du;
+        sums.weight[e] += factor * gated * dout[e];
+      }
+    }
+  }
+}
+
+}  // namespace
+
+index_t gated_rmsnorm_workspace_size(index_t tokens, index_t width, index_t groups) {
+  return norm_gradients_size(tokens, width, groups);
+}
+
+template <class T>
+void gated_rmsnorm_forward(const ExecutionSpace& exec, In2<T> y, In2<T> z, In1<T> weight,
+                           In1<T> mask, const GatedRmsNormParams& params, InOut2<T> out,
+                           InOut2<T> rstd) {
+  const auto tokens = static_cast<index_t>(y.extent(0)), width = static_cast<index_t>(y.extent(1));
+  require_shape("gated_rmsnorm_forward", "z", z, tokens, width);
+  require_shape("gated_rmsnorm_forward", "weight", weight, width);
+  require_shape_or_empty("gated_rmsnorm_forward", "mask", mask, width);
+  require_shape("gated_rmsnorm_forward", "out", out, tokens, width);
+  require_shape("gated_rmsnorm_forward", "rstd", rstd, tokens, params.num_groups);
+  const Shape<T> shape("gated_rmsnorm_forward", width, params);
+  Kokkos::parallel_for(
+      "elastic::gated_rmsnorm_forward", LinearPolicy(exec, 0, tokens),
+      KOKKOS_LAMBDA(const index_t t) {
+        with_mask<T>(mask, [&](const auto& m) {
+          forward_row(shape, &y(t, 0), &z(t, 0), weight.data(), m, &out(t, 0), &rstd(t, 0));
+        });
+      });
+}
+
+template <class T>
+void gated_rmsnorm_backward(const ExecutionSpace& exec, In2<T> dout, In2<T> y, In2<T> z,
+                            In1<T> weight, In1<T> mask, In2<T> rstd,
+                            const GatedRmsNormParams& params, InOut2<T> dy, InOut2<T> dz,
+                            InOut1<T> dweight, InOut1<T> dmask, InOut1<T> dscale,
+                            InOut1<T> workspace) {
+  const auto tokens = static_cast<index_t>(y.extent(0)), width = static_cast<index_t>(y.extent(1));
+  require_shape("gated_rmsnorm_backward", "dout", dout, tokens, width);
+  require_shape("gated_rmsnorm_backward", "z", z, tokens, width);
+  require_shape("gated_rmsnorm_backward", "weight", weight, width);
+  require_shape_or_empty("gated_rmsnorm_backward", "mask", mask, width);
+  require_shape("gated_rmsnorm_backward", "rstd", rstd, tokens, params.num_groups);
+  require_shape("gated_rmsnorm_backward", "dy", dy, tokens, width);
+  require_shape("gated_rmsnorm_backward", "dz", dz, tokens, width);
+  require_shape_or_empty("gated_rmsnorm_backward", "dweight", dweight, width);
+  require_shape_or_empty("gated_rmsnorm_backward", "dmask", dmask, width);
+  require_shape_or_empty("gated_rmsnorm_backward", "dscale", dscale, params.num_groups);
+  const index_t needed = gated_rmsnorm_workspace_size(tokens, width, params.num_groups),
+                blocks = num_row_blocks(tokens);
+  ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= needed,
+                  "gated_rmsnorm_backward: workspace of {} needs {}", workspace.extent(0), needed);
+  const Shape<T> shape("gated_rmsnorm_backward", width, params);
+  Kokkos::parallel_for(
+      "elastic::gated_rmsnorm_backward", LinearPolicy(exec, 0, blocks),
+      KOKKOS_LAMBDA(const index_t block) {
+        const NormGradients<T> sums(workspace.data(), block, width, shape.num_groups);
+        sums.clear();
+        const index_t end = math::min(tokens, (block + 1) * rows_per_block);
+        for (index_t t = block * rows_per_block; t < end; ++t)
+          with_mask<T>(mask, [&](const auto& m) {
+            backward_row(shape, &dout(t, 0), &y(t, 0), &z(t, 0), weight.data(), m, &rstd(t, 0),
+                         &dy(t, 0), &dz(t, 0), sums);
+          });
+      });
+  add_norm_gradients<T>(exec, workspace, blocks, width, dweight, dmask, dscale, params.num_groups);
+}
+
+#define ELASTIC_INSTANTIATE(T)                                                                   \
+  template void gated_rmsnorm_forward<T>(const ExecutionSpace&, In2<T>, In2<T>, In1<T>, In1<T>,  \
+                                         const GatedRmsNormParams&, InOut2<T>, InOut2<T>);       \
+  template void gated_rmsnorm_backward<T>(const ExecutionSpace&, In2<T>, In2<T>, In2<T>, In1<T>, \
+                                          In1<T>, In2<T>, const GatedRmsNormParams&, InOut2<T>,  \
+                                          InOut2<T>, InOut1<T>, InOut1<T>, InOut1<T>, InOut1<T>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+
+}  // namespace elastic::kernels

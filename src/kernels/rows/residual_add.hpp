@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// Joins a layer's output to the residual stream: h += gamma * m (.) y, with depth gate gamma and hidden mask m.
+#pragma once
+#include "base/types.hpp"
+
+namespace elastic::kernels {
+
+/// [in] y [T, D], mask [D] or empty, gamma; [in, out] h [T, D].
+template <class T>
+void residual_add_forward(const ExecutionSpace& exec, In2<T> y, In1<T> mask,
+                          std::type_identity_t<T> gamma, InOut2<T> h);
+/// dy = gamma m (.) dh;  dmask_j += gamma sum_t dh y;  dgamma += sum dh (m (.) y).
+/// [in] dh, y [T, D]; [out] dy [T, D], may be the same View as y; [in, out] dmask [D] += or empty, dgamma [1] += or empty.
+template <class T>
+void residual_add_backward(const ExecutionSpace& exec, In2<T> dh, In2<T> y, In1<T> mask,
+                           std::type_identity_t<T> gamma, InOut2<T> dy, InOut1<T> dmask,
+                           InOut1<T> dgamma);
+
+}  // namespace elastic::kernels

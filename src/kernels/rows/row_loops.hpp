@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// How the kernels that go over the rows or columns of a matrix share out their work: long
+// vectorised runs on a host, single neighbouring elements on a device. All sums have an order that
+// does not depend on the number of threads.
+#pragma once
+#include "base/shapes.hpp"
+
+namespace elastic::kernels {
+
+/// Whether kernels run on the processor itself.
+inline constexpr bool host_loops =
+    std::is_same_v<ExecutionSpace, Kokkos::DefaultHostExecutionSpace>;
+/// The longest run of columns one work item handles: stays in the first cache.
+inline constexpr index_t longest_piece = host_loops ? 1024 : 1;
+/// Rows whose contributions to a sum over tokens are added up first.
+inline constexpr index_t rows_per_block = 64;
+
+inline index_t num_row_blocks(index_t rows) { return (rows + rows_per_block - 1) / rows_per_block; }
+
+using LinearPolicy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>;
+
+/// body(i, begin, end) for columns [begin, end) of row i, everything once: whole rows on a host.
+template <class F>
+void for_row_pieces(const ExecutionSpace& exec, const char* label, index_t rows, index_t columns,
+                    const F& body) {
+  const index_t length = host_loops ? math::max<index_t>(columns, 1) : 1;
+  const index_t pieces = (columns + length - 1) / length;
+  Kokkos::parallel_for(
+      label, LinearPolicy(exec, 0, rows * pieces), KOKKOS_LAMBDA(const index_t piece) {
+        const index_t begin = piece % pieces * length;
+        body(piece / pieces, begin, math::min(columns, begin + length));
+      });
+}
+
+/// body(begin, end) for disjoint runs of [0, count): few and long on a host, one element each on a
+/// device.
+template <class F>
+void for_column_pieces(const ExecutionSpace& exec, const char* label, index_t count,
+                       const F& body) {
+  const index_t share = (count + exec.concurrency() - 1) / exec.concurrency();
+  const index_t length = math::min<index_t>((share + 15) / 16 * 16, longest_piece);
+  if (count == 0) return;
+  Kokkos::parallel_for(
+      label, LinearPolicy(exec, 0, (count + length - 1) / length),
+      KOKKOS_LAMBDA(const index_t piece) {
+        body(piece * length, math::min(count, (piece + 1) * length));
+      });
+}
+
+/// sum[0] += all others, as a tree; unrolled by recursion.
+template <index_t count, class T>
+KOKKOS_INLINE_FUNCTION void fold_lanes(T* sum) {
+  if constexpr (count > 1) {
+    ELASTIC_SIMD
+    for (index_t lane = 0; lane < count / 2; ++lane) sum[lane] += sum[lane + count / 2];
+    fold_lanes<count / 2>(sum);
+  }
+}
+
+/// sum_{j < n} term(j). Term j belongs to lane j % 32 and lanes are combined in a tree, so that
+/// terms which are exactly zero and stand at the end change no bit: the sum over a masked row
+/// equals the sum over its prefix.
+template <class T, class F>
+KOKKOS_INLINE_FUNCTION T lane_sum(index_t n, const F& term) {
+  constexpr index_t lanes = 32;
+  T sum[lanes] = {};
+  const index_t whole = n / lanes * lanes;
+  for (index_t j = 0; j < whole; j += lanes) {
+    ELASTIC_SIMD
+    for (index_t lane = 0; lane < lanes; ++lane) sum[lane] += term(j + lane);
+  }
+  for (index_t j = whole; j < n; ++j) sum[j - whole] += term(j);
+  fold_lanes<lanes>(sum);
+  return sum[0];
+}
+
+/// Factors of columns: mask_j, or one.
+template <class T>
+struct ColumnMask {
+  const T* mask;
+  KOKKOS_INLINE_FUNCTION T operator()(index_t j) const { return mask[j]; }
+};
+template <class T>
+struct NoMask {
+  KOKKOS_INLINE_FUNCTION T operator()(index_t) const { return T(1); }
+};
+/// Calls body(m) with the factors m of a mask that may be absent, so that loops inside carry no
+/// condition.
+template <class T, class F>
+KOKKOS_INLINE_FUNCTION void with_mask(const View1<const T>& mask, const F& body) {
+  if (mask.extent(0) != 0)
+    body(ColumnMask<T>{mask.data()});
+  else
+    body(NoMask<T>{});
+}
+
+/// total_j += sum_b partial[b * stride + j] for j < columns, over blocks b in rising order.
+template <class T>
+void add_block_sums(const ExecutionSpace& exec, const T* partial, index_t blocks, index_t stride,
+                    const View1<T>& total) {
+  for_column_pieces(
+      exec, "elastic::add_block_sums", static_cast<index_t>(total.extent(0)),
+      KOKKOS_LAMBDA(const index_t begin, const index_t end) {
+        T* out = total.data();
+        for (index_t b = 0; b < blocks; ++b) {
+          const T* row = partial + b * stride;
+          ELASTIC_SIMD
+          for (index_t j = begin; j < end; ++j) out[j] += row[j];
+        }
+      });
+}
+
+}  // namespace elastic::kernels

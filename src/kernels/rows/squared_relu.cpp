@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/rows/squared_relu.hpp"
+
+#include "kernels/rows/row_loops.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+/// dmask_f += sum_t 2 relu(m x) x dy: pieces of columns walk all tokens in order.
+template <class T>
+void add_mask_gradient(const ExecutionSpace& exec, const View2<const T>& dy,
+                       const View2<const T>& x, const View1<const T>& mask, const View1<T>& dmask) {
+  const auto tokens = static_cast<index_t>(x.extent(0));
+  for_column_pieces(
+      exec, "elastic::squared_relu_backward_mask", static_cast<index_t>(dmask.extent(0)),
+      KOKKOS_LAMBDA(const index_t begin, const index_t end) {
+        with_mask<T>(mask, [&](const auto& m) {
+          T* sum = dmask.data();
+          for (index_t t = 0; t < tokens; ++t) {
+            const T *x_t = &x(t, 0), *dy_t = &dy(t, 0);
+            ELASTIC_SIMD
+            for (index_t f = begin; f < end; ++f)
+              sum[f] += T(2) * math::max(m(f) * x_t[f], T(0)) * x_t[f] * dy_t[f];
+          }
+        });
+      });
+}
+
+}  // namespace
+
+template <class T>
+void squared_relu_forward(const ExecutionSpace& exec, In2<T> x, In1<T> mask, InOut2<T> y) {
+  const auto tokens = static_cast<index_t>(x.extent(0)), width = static_cast<index_t>(x.extent(1));
+  require_shape_or_empty("squared_relu_forward", "mask", mask, width);
+  require_shape("squared_relu_forward", "y", y, tokens, width);
+  for_row_pieces(
+      exec, "elastic::squared_relu_forward", tokens, width,
+      KOKKOS_LAMBDA(const index_t t, const index_t begin, const index_t end) {
+        with_mask<T>(mask, [&](const auto& m) {
+          const T* x_t = &x(t, 0);
+          T* y_t = &y(t, 0);
+          ELASTIC_SIMD
+          for (index_t f = begin; f < end; ++f) {
+            const T r = math::max(m(f) * x_t[f], T(0));
+            y_t[f] = r * r;
+          }
+        });
+      });
+}
+
+template <class T>
+void squared_relu_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, In1<T> mask,
+                           InOut2<T> dx, InOut1<T> dmask) {
+  const auto tokens = static_cast<index_t>(x.extent(0)), width = static_cast<index_t>(x.extent(1));
+  require_shape("squared_relu_backward", "dy", dy, tokens, width);
+  require_shape_or_empty("squared_relu_backward", "mask", mask, width);
+  require_shape("squared_relu_backward", "dx", dx, tokens, width);
+  require_shape_or_empty("squared_relu_backward", "dmask", dmask, width);
+  add_mask_gradient<T>(exec, dy, x, mask, dmask);  // first, because dx may overwrite dy
+  for_row_pieces(
+      exec, "elastic::squared_relu_backward", tokens, width,
+      KOKKOS_LAMBDA(const index_t t, const index_t begin, const index_t end) {
+        with_mask<T>(mask, [&](const auto& m) {
+          const T *x_t = &x(t, 0), *dy_t = &dy(t, 0);
+          T* dx_t = &dx(t, 0);
+          ELASTIC_SIMD
+          for (index_t f = begin; f < end; ++f)
+            dx_t[f] = T(2) * m(f) * math::max(m(f) * x_t[f], T(0)) * dy_t[f];
+        });
+      });
+}
+
+template void squared_relu_forward<float>(const ExecutionSpace&, In2<float>, In1<float>,
+                                          InOut2<float>);
+template void squared_relu_forward<double>(const ExecutionSpace&, In2<double>, In1<double>,
+                                           InOut2<double>);
+template void squared_relu_backward<float>(const ExecutionSpace&, In2<float>, In2<float>,
+                                           In1<float>, InOut2<float>, InOut1<float>);
+template void squared_relu_backward<double>(const ExecutionSpace&, In2<double>, In2<double>,
+                                            In1<double>, InOut2<double>, InOut1<double>);
+
+}  // namespace elastic::kernels

@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: Apache-2.0
+// One work item owns some rows of one sequence and `width_of_block` channels; it keeps their taps
+// (and, going backward, the last gradients of v) in local arrays and walks down the rows. Parameter
+// gradients: partial sums per block of rows, then their sum in rising order.
+#include "kernels/scan/causal_conv1d.hpp"
+
+#include "base/region.hpp"
+#include "kernels/rows/row_loops.hpp"
+#include "kernels/rows/vector_exp.hpp"
+
+namespace elastic::kernels {
+namespace {
+constexpr index_t max_width = 8;
+constexpr index_t channels_of_block = std::is_same_v<MemorySpace, HostSpace> ? 128 : 1;
+
+/// The inputs that rows see: those of their sequence in u, before these those of the past.
+template <class T>
+struct Signal {
+  View2<const T> u;
+  View1<const token_t> segment;
+  index_t length;  ///< L
+  View2<const T> past;
+  View1<const token_t> past_segment;
+  index_t past_length;  ///< n
+
+  Signal(const View2<const T>& u_, const View1<const token_t>& segment_, index_t length_,
+         const ConvolutionPast<T>& before)
+      : u(u_),
+        segment(segment_),
+        length(length_),
+        past(before.u),
+        past_segment(before.segment),
+        past_length(static_cast<index_t>(before.u.extent(0)) * length_ /
+                    math::max<index_t>(1, static_cast<index_t>(u_.extent(0)))) {}
+
+  /// Row of the past that lies `back` positions before row t, which is at `position` < back.
+  KOKKOS_INLINE_FUNCTION index_t past_row(index_t t, index_t position, index_t back) const {
+    return (t / length + 1) * past_length + position - back;
+  }
+  /// Number of positions before row t, at most `most`, that it sees.
+  KOKKOS_INLINE_FUNCTION index_t reach(index_t t, index_t most) const {
+    const index_t position = t % length, inside = math::min(most, position),
+                  all = math::min(most, position + past_length);
+    if (segment.extent(0) == 0) return all;
+    for (index_t s = 1; s <= inside; ++s)
+      if (segment(t - s) != segment(t)) return s - 1;
+    for (index_t s = inside + 1; s <= all; ++s)
+      if (past_segment(past_row(t, position, s)) != segment(t)) return s - 1;
+    return all;
+  }
+  /// `row`, which points into row t of u, moved `back` <= reach positions back.
+  KOKKOS_INLINE_FUNCTION const T* before(const T* row, index_t t, index_t back) const {
+    if (past_length == 0 || back <= t % length) return row - back * leading_dimension(u);
+    return &past(past_row(t, t % length, back), row - &u(t, 0));
+  }
+};
+
+/// What a work item knows: its rows, its channels, their masked taps.
+template <class T>
+struct Block {
+  index_t begin, end;      ///< rows in [T, *]; may cross from one sequence to the next
+  index_t channel, count;  ///< first channel, number of channels
+  T taps[max_width][channels_of_block], bias[channels_of_block], mask[channels_of_block];
+
+  KOKKOS_INLINE_FUNCTION Block(index_t item, index_t tokens, index_t rows,
+                               const View2<const T>& weight, const View1<const T>& b,
+                               const View1<const T>& m) {
+    const index_t channels = static_cast<index_t>(weight.extent(0)),
+                  width = static_cast<index_t>(weight.extent(1));
+    const index_t across = (channels + channels_of_block - 1) / channels_of_block;
+    begin = item / across * rows;
+    end = math::min(begin + rows, tokens);
+    channel = item % across * channels_of_block;
+    count = math::min(channels_of_block, channels - channel);
+    for (index_t c = 0; c < channels_of_block; ++c) {
+      mask[c] = c >= count ? T(0) : m.extent(0) == 0 ? T(1) : m(channel + c);
+      bias[c] = c < count ? b(channel + c) : T(0);
+      for (index_t j = 0; j < width; ++j) taps[j][c] = c < count ? weight(channel + c, j) : T(0);
+    }
+  }
+  /// sum_j w_j u_{t-W+1+j} without masks.
+  KOKKOS_INLINE_FUNCTION void convolve(const Signal<T>& in, index_t t, index_t width, index_t back,
+                                       T* sum) const {
+    for (index_t c = 0; c < channels_of_block; ++c) sum[c] = T(0);
+    const T* const last = &in.u(t, channel);
+    for (index_t j = width - 1 - back; j < width; ++j) {
+      const T* row = in.before(last, t, width - 1 - j);
+      if (count == channels_of_block) {
+        ELASTIC_SIMD
+        for (index_t c = 0; c < channels_of_block; ++c) sum[c] += taps[j][c] * row[c];
+      } else {
+        for (index_t c = 0; c < count; ++c) sum[c] += taps[j][c] * row[c];
+      }
+    }
+  }
+  /// dv = dout silu'(v) of one row, from the sum of convolve().
+  KOKKOS_INLINE_FUNCTION void gradient_of_v(const T* dout_row, const T* sum, T* dv) const {
+    T upstream[channels_of_block] = {};
+    for (index_t c = 0; c < count; ++c) upstream[c] = dout_row[c];
+    ELASTIC_SIMD
+    for (index_t c = 0; c < channels_of_block; ++c) {
+      const T m = mask[c], v = m * (bias[c] + m * sum[c]), sigmoid = vector_sigmoid(v);
+      dv[c] = upstream[c] * sigmoid * (T(1) + v * (T(1) - sigmoid));
+    }
+  }
+};
+
+index_t num_items(index_t tokens, index_t channels) {
+  return num_row_blocks(tokens) * ((channels + channels_of_block - 1) / channels_of_block);
+}
+
+template <class T>
+void require_conv(const char* function, const View2<const T>& u, const View2<const T>& weight,
+                  const View1<const T>& bias, const View1<const T>& mask,
+                  const View1<const token_t>& segment, index_t length) {
+  const auto tokens = static_cast<index_t>(u.extent(0)),
+             channels = static_cast<index_t>(u.extent(1));
+  const auto width = static_cast<index_t>(weight.extent(1));
+  ELASTIC_REQUIRE(length > 0 && tokens % length == 0,
+                  "{}: {} rows are no multiple of seq_length {}", function, tokens, length);
+  ELASTIC_REQUIRE(1 <= width && width <= max_width, "{}: width {} is not in [1, {}]", function,
+                  width, max_width);
+  require_shape(function, "weight", weight, channels, width);
+  require_shape(function, "bias", bias, channels);
+  require_shape_or_empty(function, "mask", mask, channels);
+  require_shape_or_empty(function, "segment", segment, tokens);
+}
+/// The rows before or after spans: n <= W-1 of each of the B sequences, or none.
+template <class T>
+void require_edge(const char* function, const char* argument, const View2<const T>& rows,
+                  const View1<const token_t>& row_segment, const View2<const T>& u,
+                  const View2<const T>& weight, const View1<const token_t>& segment,
+                  index_t length) {
+  const auto count = static_cast<index_t>(rows.extent(0));
+  if (count == 0) return;
+  const index_t batch = static_cast<index_t>(u.extent(0)) / length;
+  ELASTIC_REQUIRE(
+      batch > 0 && count % batch == 0 && count / batch < static_cast<index_t>(weight.extent(1)),
+      "{}: {} rows of {} for {} sequences", function, count, argument, batch);
+  require_shape(function, argument, rows, count, static_cast<index_t>(u.extent(1)));
+  require_shape(function, "segment of an edge", row_segment, segment.extent(0) == 0 ? 0 : count);
+}
+
+/// The rows of partial sums: W of dweight, then dbias, then dmask, each `channels` wide.
+template <class T>
+struct Backward {
+  Signal<T> in;
+  View2<const T> dout, weight;
+  View1<const T> bias, mask;
+  ConvolutionFuture<T> future;
+  index_t future_length;  ///< n
+  View2<T> du, partial;   // partial [row blocks * (W + 2), channels]
+
+  KOKKOS_FUNCTION void operator()(const index_t item) const {
+    const index_t tokens = static_cast<index_t>(in.u.extent(0)),
+                  width = static_cast<index_t>(weight.extent(1));
+    const Block<T> block(item, tokens, rows_per_block, weight, bias, mask);
+    const index_t count = block.count;
+    T dv[max_width][channels_of_block] = {};  // of the last W rows, row t in slot t % W
+    T dtaps[max_width][channels_of_block] = {}, dbias[channels_of_block] = {},
+      dmask[channels_of_block] = {};
+    index_t reach[max_width] = {};  // inside the span
+    const index_t stop = math::min(block.end + width - 1, tokens);
+    for (index_t t = block.begin; t < block.end + width - 1; ++t) {
+      const index_t slot = t % width;
+      if (t < stop) {
+        const index_t back = in.reach(t, width - 1);
+        reach[slot] = math::min(back, t % in.length);
+        T sum[channels_of_block];
+        block.convolve(in, t, width, back, sum);
+        block.gradient_of_v(&dout(t, block.channel), sum, dv[slot]);
+        if (t < block.end) add_parameters(block, t, back, sum, dv[slot], dtaps, dbias, dmask);
+      } else {
+        reach[slot] = -1;
+      }
+      const index_t done = t - width + 1;  // all rows that see it are known
+      if (done < block.begin || done >= block.end) continue;
+      T sum[channels_of_block] = {};
+      for (index_t s = 0; s < width; ++s) {
+        const index_t from = (done + s) % width;
+        if (reach[from] < s) continue;
+        ELASTIC_SIMD
+        for (index_t c = 0; c < channels_of_block; ++c)
+          sum[c] += block.taps[width - 1 - s][c] * dv[from][c];
+      }
+      add_future(block, done, sum);
+      T* target = &du(done, block.channel);
+      for (index_t c = 0; c < count; ++c) target[c] = block.mask[c] * block.mask[c] * sum[c];
+    }
+    const index_t across =
+        (static_cast<index_t>(weight.extent(0)) + channels_of_block - 1) / channels_of_block;
+    const index_t first = item / across * (width + 2);
+    for (index_t c = 0; c < count; ++c) {
+      const T m = block.mask[c];
+      for (index_t j = 0; j < width; ++j)
+        partial(first + j, block.channel + c) = m * m * dtaps[j][c];
+      partial(first + width, block.channel + c) = m * dbias[c];
+      partial(first + width + 1, block.channel + c) = dmask[c];
+    }
+  }
+
+ private:
+  /// What row `done` gets from the rows after its span, in the order of a whole sequence.
+  KOKKOS_INLINE_FUNCTION void add_future(const Block<T>& block, index_t done, T* sum) const {
+    const index_t width = static_cast<index_t>(weight.extent(1)),
+                  left = in.length - done % in.length;  // rows of the span from `done` on
+    if (future_length == 0 || left >= width) return;
+    const index_t first = done / in.length * future_length;
+    if (in.segment.extent(0) != 0)
+      for (index_t t = done + 1; t < done + left; ++t)
+        if (in.segment(t) != in.segment(done)) return;
+    for (index_t s = left; s < math::min(width, left + future_length); ++s) {
+      const index_t row = first + s - left;
+      if (in.segment.extent(0) != 0 && future.segment(row) != in.segment(done)) return;
+      const T* dv = &future.dv(row, block.channel);
+      for (index_t c = 0; c < block.count; ++c) sum[c] += block.taps[width - 1 - s][c] * dv[c];
+    }
+  }
+  /// A row's part of the parameter gradients.
+  KOKKOS_INLINE_FUNCTION void add_parameters(const Block<T>& block, index_t t, index_t back,
+                                             const T* sum, const T* dv,
+                                             T (*dtaps)[channels_of_block], T* dbias,
+                                             T* dmask) const {
+    const index_t width = static_cast<index_t>(weight.extent(1)), count = block.count;
+    ELASTIC_SIMD
+    for (index_t c = 0; c < channels_of_block; ++c) {
+      dbias[c] += dv[c];
+      dmask[c] += dv[c] * (block.bias[c] + T(2) * block.mask[c] * sum[c]);
+    }
+    const T* const last = &in.u(t, block.channel);
+    for (index_t j = width - 1 - back; j < width; ++j) {
+      const T* row = in.before(last, t, width - 1 - j);
+      if (count == channels_of_block) {
+        ELASTIC_SIMD
+        for (index_t c = 0; c < channels_of_block; ++c) dtaps[j][c] += dv[c] * row[c];
+      } else {
+        for (index_t c = 0; c < count; ++c) dtaps[j][c] += dv[c] * row[c];
+      }
+    }
+  }
+};
+}  // namespace
+
+template <class T>
+void causal_conv1d_forward(const ExecutionSpace& exec, In2<T> u, In2<T> weight, In1<T> bias,
+                           In1<T> mask, In1<token_t> segment, const CausalConv1dParams& params,
+                           InOut2<T> out, const ConvolutionPast<T>& past) {
+  const auto tokens = static_cast<index_t>(u.extent(0)),
+             channels = static_cast<index_t>(u.extent(1));
+  const index_t length = params.seq_length, width = static_cast<index_t>(weight.extent(1));
+  const char* name = "causal_conv1d_forward";
+  require_conv<T>(name, u, weight, bias, mask, segment, length);
+  require_edge<T>(name, "past", past.u, past.segment, u, weight, segment, length);
+  require_shape(name, "out", out, tokens, channels);
+  const Signal<T> in(u, segment, length, past);
+  Kokkos::parallel_for(
+      "elastic::causal_conv1d_forward", LinearPolicy(exec, 0, num_items(tokens, channels)),
+      KOKKOS_LAMBDA(const index_t item) {
+        const Block<T> block(item, tokens, rows_per_block, weight, bias, mask);
+        T v[channels_of_block];
+        for (index_t t = block.begin; t < block.end; ++t) {
+          block.convolve(in, t, width, in.reach(t, width - 1), v);
+          ELASTIC_SIMD
+          for (index_t c = 0; c < channels_of_block; ++c) {
+            v[c] = block.mask[c] * (block.bias[c] + block.mask[c] * v[c]);
+            v[c] *= vector_sigmoid(v[c]);
+          }
+          T* target = &out(t, block.channel);
+          for (index_t c = 0; c < block.count; ++c) target[c] = v[c];
+        }
+      });
+  add_flops(2.0 * tokens * channels * width);
+}
+
+template <class T>
+void causal_conv1d_backward(const ExecutionSpace& exec, In2<T> dout, In2<T> u, In2<T> weight,
+                            In1<T> bias, In1<T> mask, In1<token_t> segment,
+                            const CausalConv1dParams& params, InOut2<T> du, InOut2<T> dweight,
+                            InOut1<T> dbias, InOut1<T> dmask, InOut1<T> workspace,
+                            const ConvolutionPast<T>& past, const ConvolutionFuture<T>& future) {
+  const auto tokens = static_cast<index_t>(u.extent(0)),
+             channels = static_cast<index_t>(u.extent(1));
+  const auto width = static_cast<index_t>(weight.extent(1));
+  const char* name = "causal_conv1d_backward";
+  const index_t length = params.seq_length;
+  require_conv<T>(name, u, weight, bias, mask, segment, length);
+  require_edge<T>(name, "past", past.u, past.segment, u, weight, segment, length);
+  require_edge<T>(name, "future", future.dv, future.segment, u, weight, segment, length);
+  require_shape(name, "dout", dout, tokens, channels);
+  require_shape(name, "du", du, tokens, channels);
+  require_shape(name, "dweight", dweight, channels, width);
+  require_shape(name, "dbias", dbias, channels);
+  require_shape_or_empty(name, "dmask", dmask, channels);
+  const index_t blocks = num_row_blocks(tokens), needed = blocks * (width + 2) * channels;
+  ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= needed,
+                  "{}: workspace has {} of {} elements", name, workspace.extent(0), needed);
+  const View2<T> partial(workspace.data(), blocks * (width + 2), channels);
+  const index_t future_length =
+      static_cast<index_t>(future.dv.extent(0)) * length / math::max<index_t>(1, tokens);
+  Kokkos::parallel_for("elastic::causal_conv1d_backward",
+                       LinearPolicy(exec, 0, num_items(tokens, channels)),
+                       Backward<T>{Signal<T>(u, segment, length, past), dout, weight, bias, mask,
+                                   future, future_length, du, partial});
+  const bool with_mask = dmask.extent(0) != 0;
+  Kokkos::parallel_for(
+      "elastic::causal_conv1d_parameters", LinearPolicy(exec, 0, channels),
+      KOKKOS_LAMBDA(const index_t c) {
+        for (index_t j = 0; j < width + 2; ++j) {
+          T sum = 0;
+          for (index_t block = 0; block < blocks; ++block)
+            sum += partial(block * (width + 2) + j, c);
+          if (j < width) dweight(c, j) += sum;
+          if (j == width) dbias(c) += sum;
+          if (j == width + 1 && with_mask) dmask(c) += sum;
+        }
+      });
+  add_flops(6.0 * tokens * channels * width);  // v again, du and dweight
+}
+
+template <class T>
+void causal_conv1d_first_gradients(const ExecutionSpace& exec, In2<T> dout, In2<T> u, In2<T> weight,
+                                   In1<T> bias, In1<T> mask, In1<token_t> segment,
+                                   const CausalConv1dParams& params, InOut2<T> dv,
+                                   const ConvolutionPast<T>& past) {
+  const auto tokens = static_cast<index_t>(u.extent(0)),
+             channels = static_cast<index_t>(u.extent(1));
+  const index_t length = params.seq_length, width = static_cast<index_t>(weight.extent(1));
+  const char* name = "causal_conv1d_first_gradients";
+  require_conv<T>(name, u, weight, bias, mask, segment, length);
+  require_edge<T>(name, "past", past.u, past.segment, u, weight, segment, length);
+  require_shape(name, "dout", dout, tokens, channels);
+  const index_t batch = tokens / length, rows = static_cast<index_t>(dv.extent(0)),
+                count = rows / math::max<index_t>(1, batch);
+  ELASTIC_REQUIRE(rows == count * batch && count <= length, "{}: dv has {} rows for {} sequences",
+                  name, rows, batch);
+  require_shape(name, "dv", dv, rows, channels);
+  if (count == 0) return;
+  const index_t across = (channels + channels_of_block - 1) / channels_of_block;
+  const Signal<T> in(u, segment, length, past);
+  Kokkos::parallel_for(
+      "elastic::causal_conv1d_first_gradients", LinearPolicy(exec, 0, batch * across),
+      KOKKOS_LAMBDA(const index_t item) {
+        const Block<T> block(item, rows, count, weight, bias, mask);
+        for (index_t i = block.begin; i < block.end; ++i) {
+          const index_t t = i / count * length + i % count;
+          T sum[channels_of_block], gradient[channels_of_block];
+          block.convolve(in, t, width, in.reach(t, width - 1), sum);
+          block.gradient_of_v(&dout(t, block.channel), sum, gradient);
+          T* target = &dv(i, block.channel);
+          for (index_t c = 0; c < block.count; ++c) target[c] = gradient[c];
+        }
+      });
+}
+
+index_t causal_conv1d_workspace_size(index_t tokens, index_t channels, index_t width) {
+  return num_row_blocks(tokens) * (width + 2) * channels;
+}
+
+template <class T>
+void causal_conv1d_step(const ExecutionSpace& exec, In2<T> u, In2<T> weight, In1<T> bias,
+                        InOut2<T> state, InOut2<T> out) {
+  const auto batch = static_cast<index_t>(u.extent(0)),
+             channels = static_cast<index_t>(u.extent(1));
+  const auto width = static_cast<index_t>(weight.extent(1));
+  require_conv<T>("causal_conv1d_step", u, weight, bias, {}, {}, 1);
+  require_shape("causal_conv1d_step", "state", state, batch, channels * (width - 1));
+  require_shape("causal_conv1d_step", "out", out, batch, channels);
+  const index_t across = (channels + channels_of_block - 1) / channels_of_block;
+  Kokkos::parallel_for(
+      "elastic::causal_conv1d_step", LinearPolicy(exec, 0, batch * across),
+      KOKKOS_LAMBDA(const index_t item) {
+        const index_t b = item / across, channel = item % across * channels_of_block,
+                      count = math::min(channels_of_block, channels - channel);
+        T v[channels_of_block] = {};
+        for (index_t i = 0; i < count; ++i) {
+          const index_t c = channel + i, first = c * (width - 1);
+          T sum = 0;
+          for (index_t j = 0; j + 1 < width; ++j) sum += weight(c, j) * state(b, first + j);
+          sum += weight(c, width - 1) * u(b, c);
+          v[i] = bias(c) + sum;
+          for (index_t j = 0; j + 2 < width; ++j) state(b, first + j) = state(b, first + j + 1);
+          if (width > 1) state(b, first + width - 2) = u(b, c);
+        }
+        ELASTIC_SIMD
+        for (index_t i = 0; i < channels_of_block; ++i) v[i] *= vector_sigmoid(v[i]);
+        for (index_t i = 0; i < count; ++i) out(b, channel + i) = v[i];
+      });
+  add_flops(2.0 * batch * channels * width);
+}
+
+#define ELASTIC_INSTANTIATE(T)                                                                     \
+  template void causal_conv1d_forward<T>(const ExecutionSpace&, In2<T>, In2<T>, In1<T>, In1<T>,    \
+                                         In1<token_t>, const CausalConv1dParams&, InOut2<T>,       \
+                                         const ConvolutionPast<T>&);                               \
+  template void causal_conv1d_backward<T>(const ExecutionSpace&, In2<T>, In2<T>, In2<T>, In1<T>,   \
+                                          In1<T>, In1<token_t>, const CausalConv1dParams&,         \
+                                          InOut2<T>, InOut2<T>, InOut1<T>, InOut1<T>, InOut1<T>,   \
+                                          const ConvolutionPast<T>&, const ConvolutionFuture<T>&); \
+  template void causal_conv1d_first_gradients<T>(                                                  \
+      const ExecutionSpace&, In2<T>, In2<T>, In2<T>, In1<T>, In1<T>, In1<token_t>,                 \
+      const CausalConv1dParams&, InOut2<T>, const ConvolutionPast<T>&);                            \
+  template void causal_conv1d_step<T>(const ExecutionSpace&, In2<T>, In2<T>, In1<T>, InOut2<T>,    \
+                                      InOut2<T>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
+
+}  // namespace elastic::kernels

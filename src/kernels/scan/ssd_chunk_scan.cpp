@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: Apache-2.0
+// One team for each chunk and group: the scores C B^T (and, going backward, their gradient) are
+// shared by the heads of the group.
+#include "kernels/scan/ssd_chunk_scan.hpp"
+
+#include "base/region.hpp"
+#include "base/shapes.hpp"
+#include "kernels/scan/ssd_chunk.hpp"
+
+namespace elastic::kernels {
+namespace {
+template <class T>
+struct Inputs {
+  View2<const T> states, x, ssm_B, ssm_C, dt, dA_cumsum;
+  View1<const T> ssm_D;
+  View1<const token_t> segment;
+  SsdBefore before;
+};
+
+template <class T>
+struct Forward {
+  SsdShape shape;
+  Inputs<T> in;
+  View2<T> y;
+
+  struct Scratch {
+    int *begin, *end;
+    HeadDecays<T> head;
+    T *Bt, *Ct;    ///< [N, Q]
+    T* scores_t;   ///< [Q, Q]: row j, column i
+    T* weights_t;  ///< the same, of one head
+    T* x;          ///< [Q, P]
+    T* state_t;    ///< [N, P]
+    KOKKOS_INLINE_FUNCTION Scratch(ScratchCarver& carver, const SsdShape& s, index_t q)
+        : begin(carver.take<int>(padded(q))),
+          end(carver.take<int>(padded(q))),
+          head(carver, q),
+          Bt(carver.take<T>(s.state_dim * padded(q))),
+          Ct(carver.take<T>(s.state_dim * padded(q))),
+          scores_t(carver.take<T>(padded(q) * padded(q))),
+          weights_t(carver.take<T>(padded(q) * padded(q))),
+          x(carver.take<T>(q * padded(s.head_dim))),
+          state_t(carver.take<T>(s.state_dim * padded(s.head_dim))) {}
+  };
+  index_t rows = 0, bytes = 0;
+  int level = 0;
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    ScratchCarver carver(team.team_scratch(level).get_shmem_aligned(bytes, 64));
+    const Scratch scratch(carver, shape, rows);
+    const index_t G = shape.num_groups, N = shape.state_dim, g = team.league_rank() % G,
+                  ldq = padded(rows);
+    const Chunk chunk(shape, in.segment, team.league_rank() / G, in.before);
+    const index_t n = chunk.tokens;
+    find_runs(team, chunk, in.segment, scratch.begin, scratch.end);
+    pack_transposed(team, scratch.Bt, ldq, &in.ssm_B(chunk.first, g * N),
+                    leading_dimension(in.ssm_B), n, N);
+    pack_transposed(team, scratch.Ct, ldq, &in.ssm_C(chunk.first, g * N),
+                    leading_dimension(in.ssm_C), n, N);
+    for_each_tile(team, n, n, [&](const index_t j, const index_t i) {
+      if (i + lanes <= j) return;  // i < j throughout
+      Tile<T> tile;
+      tile.multiply(scratch.Bt + j, ldq, scratch.Ct + i, ldq, 0, N);
+      tile.store(scratch.scores_t + j * ldq + i, ldq, tile_rows, lanes);
+    });
+    for (index_t h = g; h < shape.num_heads; h += G) one_head(team, scratch, chunk, h);
+  }
+
+ private:
+  KOKKOS_INLINE_FUNCTION void one_head(const Team& team, const Scratch& scratch, const Chunk& chunk,
+                                       index_t h) const {
+    const index_t P = shape.head_dim, N = shape.state_dim, n = chunk.tokens, ldq = padded(rows),
+                  ldp = padded(P);
+    scratch.head.load(team, chunk, scratch.begin, in.dt, in.dA_cumsum, h);
+    pack(team, scratch.x, &in.x(chunk.first, h * P), leading_dimension(in.x), n, P);
+    if (chunk.continues)
+      pack_transposed(team, scratch.state_t, ldp, &in.states(chunk.row * shape.num_heads + h, 0), N,
+                      P, N);
+    // weights_t[j, i] = exp(cumsum_i - cumsum_j) (C_i . B_j) Delta_j, and D on the diagonal
+    const T skip = in.ssm_D(h);
+    for_each_block(team, n, n, [&](const index_t row, const index_t column) {
+      if (column + lanes <= row) return;
+      const int j = static_cast<int>(row), first = static_cast<int>(column), end = scratch.end[j];
+      const T sum = scratch.head.cumsum[j], delta = scratch.head.delta[j];
+      const T* scores = scratch.scores_t + row * ldq + column;
+      const T* cumsum = scratch.head.cumsum + column;
+      T* weights = scratch.weights_t + row * ldq + column;
+      ELASTIC_SIMD
+      for (int l = 0; l < static_cast<int>(lanes); ++l) {
+        const T exponent = cumsum[l] - sum;
+        const bool sees = first + l >= j && first + l < end && exponent >= smallest_exponent<T>;
+        weights[l] = sees ? scores[l] * delta * vector_exp(exponent) : T(0);
+      }
+      if (first <= j) weights[j - first] += skip;
+    });
+    for_each_tile(team, n, P, [&](const index_t i, const index_t p) {
+      Tile<T> tile;
+      tile.multiply(scratch.Ct + i, ldq, scratch.state_t + p, ldp, 0, chunk.continues ? N : 0);
+      tile.scale_rows(scratch.head.from_start + i);
+      tile.multiply_add(scratch.weights_t + i, ldq, scratch.x + p, ldp, scratch.begin[i],
+                        math::min(i + tile_rows, n));
+      tile.store(&y(chunk.first + i, h * P + p), leading_dimension(y), n - i, P - p);
+    });
+  }
+};
+
+template <class T>
+struct Backward {
+  SsdShape shape;
+  Inputs<T> in;
+  View2<const T> dy;
+  View2<T> dstates, dx, dssm_B, dssm_C, ddt, ddA_cumsum, skip_partial;  // skip_partial [B*K, H]
+
+  struct Scratch {
+    int *begin, *end;
+    HeadDecays<T> head;
+    T *B, *C;    ///< [Q, N]
+    T *Bt, *Ct;  ///< [N, Q]
+    T* scores;   ///< [Q, Q]: row i, column j
+    T* dscores;  ///< sum over the heads
+    T* weights;  ///< of one head: first the gradient, then the weight itself; last the transpose of
+                 ///< dscores
+    T *dy, *dyt;       ///< [Q, P], [P, Q]
+    T* xt;             ///< [P, Q], Delta_j x_j
+    T* state;          ///< [P, N]
+    T* dx;             ///< [Q, P]
+    T *dC, *dC_sum;    ///< [Q, N] through the state, of one head and summed over the heads
+    T *of_row, *skip;  ///< [Q]: gradient by cumsum_i as a row; part of dD
+    KOKKOS_INLINE_FUNCTION Scratch(ScratchCarver& carver, const SsdShape& s, index_t q)
+        : begin(carver.take<int>(padded(q))),
+          end(carver.take<int>(padded(q))),
+          head(carver, q),
+          B(carver.take<T>(q * padded(s.state_dim))),
+          C(carver.take<T>(q * padded(s.state_dim))),
+          Bt(carver.take<T>(s.state_dim * padded(q))),
+          Ct(carver.take<T>(s.state_dim * padded(q))),
+          scores(carver.take<T>(padded(q) * padded(q))),
+          dscores(carver.take<T>(padded(q) * padded(q))),
+          weights(carver.take<T>(padded(q) * padded(q))),
+          dy(carver.take<T>(q * padded(s.head_dim))),
+          dyt(carver.take<T>(s.head_dim * padded(q))),
+          xt(carver.take<T>(s.head_dim * padded(q))),
+          state(carver.take<T>(s.head_dim * padded(s.state_dim))),
+          dx(carver.take<T>(padded(q) * padded(s.head_dim))),
+          dC(carver.take<T>(padded(q) * padded(s.state_dim))),
+          dC_sum(carver.take<T>(padded(q) * padded(s.state_dim))),
+          of_row(carver.take<T>(q)),
+          skip(carver.take<T>(q)) {}
+  };
+  index_t rows = 0, bytes = 0;
+  int level = 0;
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    ScratchCarver carver(team.team_scratch(level).get_shmem_aligned(bytes, 64));
+    const Scratch scratch(carver, shape, rows);
+    const index_t G = shape.num_groups, g = team.league_rank() % G;
+    const Chunk chunk(shape, in.segment, team.league_rank() / G, in.before);
+    find_runs(team, chunk, in.segment, scratch.begin, scratch.end);
+    load_group(team, scratch, chunk, g);
+    for (index_t h = g; h < shape.num_heads; h += G) {
+      load_head(team, scratch, chunk, h);
+      through_scores(team, scratch, chunk);
+      through_state(team, scratch, chunk, h);
+      finish_head(team, scratch, chunk, h);
+    }
+    finish_group(team, scratch, chunk, g);
+  }
+
+ private:
+  KOKKOS_INLINE_FUNCTION void load_group(const Team& team, const Scratch& scratch,
+                                         const Chunk& chunk, index_t g) const {
+    const index_t N = shape.state_dim, n = chunk.tokens, ldq = padded(rows), ldn = padded(N);
+    pack(team, scratch.B, &in.ssm_B(chunk.first, g * N), leading_dimension(in.ssm_B), n, N);
+    pack(team, scratch.C, &in.ssm_C(chunk.first, g * N), leading_dimension(in.ssm_C), n, N);
+    pack_transposed(team, scratch.Bt, ldq, scratch.B, ldn, n, N);
+    pack_transposed(team, scratch.Ct, ldq, scratch.C, ldn, n, N);
+    for_each_tile(team, n, n, [&](const index_t i, const index_t j) {
+      if (j >= i + tile_rows) return;  // j > i throughout
+      Tile<T> tile;
+      tile.multiply(scratch.Ct + i, ldq, scratch.Bt + j, ldq, 0, N);
+      tile.store(scratch.scores + i * ldq + j, ldq, tile_rows, lanes);
+    });
+    for_each_block(team, padded(n), ldq, [&](const index_t i, const index_t j0) {
+      for (index_t j = j0; j < j0 + lanes; ++j) scratch.dscores[i * ldq + j] = T(0);
+    });
+    for_each_block(team, padded(n), ldn, [&](const index_t i, const index_t m0) {
+      for (index_t m = m0; m < m0 + lanes; ++m) scratch.dC_sum[i * ldn + m] = T(0);
+    });
+  }
+
+  KOKKOS_INLINE_FUNCTION void load_head(const Team& team, const Scratch& scratch,
+                                        const Chunk& chunk, index_t h) const {
+    const index_t P = shape.head_dim, n = chunk.tokens, ldq = padded(rows), ldp = padded(P);
+    const T* delta = scratch.head.delta;
+    scratch.head.load(team, chunk, scratch.begin, in.dt, in.dA_cumsum, h);
+    pack(team, scratch.dy, &dy(chunk.first, h * P), leading_dimension(dy), n, P);
+    pack_transposed(team, scratch.dyt, ldq, scratch.dy, ldp, n, P);
+    pack_transposed(team, scratch.xt, ldq, &in.x(chunk.first, h * P), leading_dimension(in.x), n,
+                    P);
+    for_each_block(team, P, ldq, [&](const index_t p, const index_t j0) {
+      ELASTIC_SIMD
+      for (index_t j = j0; j < j0 + lanes; ++j) scratch.xt[p * ldq + j] *= delta[j];
+    });
+  }
+
+  /// y_i = sum_j weights_ij (Delta_j x_j): the gradient by the scores, by Delta_j x_j and by
+  /// cumsum_i.
+  KOKKOS_INLINE_FUNCTION void through_scores(const Team& team, const Scratch& scratch,
+                                             const Chunk& chunk) const {
+    const index_t P = shape.head_dim, n = chunk.tokens, ldq = padded(rows), ldp = padded(P);
+    for_each_tile(team, n, n, [&](const index_t i, const index_t j) {
+      if (j >= i + tile_rows || j + lanes <= scratch.begin[i]) return;
+      Tile<T> tile;
+      tile.multiply(scratch.dyt + i, ldq, scratch.xt + j, ldq, 0, P);
+      tile.store(scratch.weights + i * ldq + j, ldq, tile_rows, lanes);
+    });
+    for_each_row(team, n, [&](const index_t row) {
+      const int i = static_cast<int>(row), begin = scratch.begin[i];
+      const T sum = scratch.head.cumsum[i];
+      T dot[lanes] = {};
+      for (int first = 0; first <= i; first += static_cast<int>(lanes)) {
+        const T* cumsum = scratch.head.cumsum + first;
+        const T* scores = scratch.scores + row * ldq + first;
+        T* dscores = scratch.dscores + row * ldq + first;
+        T* weights = scratch.weights + row * ldq + first;
+        ELASTIC_SIMD
+        for (int l = 0; l < static_cast<int>(lanes); ++l) {
+          const T exponent = sum - cumsum[l];
+          const bool sees =
+              first + l >= begin && first + l <= i && exponent >= smallest_exponent<T>;
+          const T decay = vector_exp(exponent);
+          const T gradient = sees ? weights[l] * decay : T(0);
+          dscores[l] += gradient;
+          dot[l] += sees ? gradient * scores[l] : T(0);
+          weights[l] = sees ? scores[l] * decay : T(0);
+        }
+      }
+      T sum_of_lanes = 0;
+      ELASTIC_SIMD_SUM(sum_of_lanes)
+      for (index_t l = 0; l < lanes; ++l) sum_of_lanes += dot[l];
+      scratch.of_row[row] = sum_of_lanes;
+    });
+    for_each_tile(team, n, P, [&](const index_t j, const index_t p) {
+      Tile<T> tile;
+      const index_t end = scratch.end[math::min(j + tile_rows, n) - 1];
+      tile.multiply(scratch.weights + j, ldq, scratch.dy + p, ldp, j, end);
+      tile.store(scratch.dx + j * ldp + p, ldp, tile_rows, lanes);
+    });
+  }
+
+  /// y_i = exp(cumsum_i) S C_i: the gradient by C, by the state and by cumsum_i.
+  KOKKOS_INLINE_FUNCTION void through_state(const Team& team, const Scratch& scratch,
+                                            const Chunk& chunk, index_t h) const {
+    const index_t P = shape.head_dim, N = shape.state_dim, n = chunk.tokens;
+    const index_t ldq = padded(rows), ldp = padded(P), ldn = padded(N),
+                  row = chunk.row * shape.num_heads + h;
+    const T* from_start = scratch.head.from_start;
+    T* target = &dstates(row, 0);
+    if (!chunk.continues) {
+      for_each_row(team, P * N, [&](const index_t e) { target[e] = T(0); });
+      return;
+    }
+    pack(team, scratch.state, &in.states(row, 0), N, P, N);
+    for_each_tile(team, n, N, [&](const index_t i, const index_t m) {
+      Tile<T> tile;
+      tile.multiply(scratch.dyt + i, ldq, scratch.state + m, ldn, 0, P);
+      tile.scale_rows(from_start + i);
+      tile.store(scratch.dC + i * ldn + m, ldn, tile_rows, lanes);
+    });
+    for_each_row(team, n, [&](const index_t i) {
+      const T *C = scratch.C + i * ldn, *dC = scratch.dC + i * ldn;
+      T *sum = scratch.dC_sum + i * ldn, *gradient = scratch.dy + i * ldp;
+      T dot = 0;
+      ELASTIC_SIMD_SUM(dot)
+      for (index_t m = 0; m < N; ++m) {
+        dot += C[m] * dC[m];
+        sum[m] += dC[m];
+      }
+      scratch.of_row[i] += dot;
+      ELASTIC_SIMD
+      for (index_t p = 0; p < P; ++p) gradient[p] *= from_start[i];
+    });
+    for_each_tile(team, P, N, [&](const index_t p, const index_t m) {
+      Tile<T> tile;
+      tile.multiply(scratch.dy + p, ldp, scratch.C + m, ldn, 0, scratch.end[0]);
+      tile.store(target + p * N + m, N, P - p, N - m);
+    });
+  }
+
+  KOKKOS_INLINE_FUNCTION void finish_head(const Team& team, const Scratch& scratch,
+                                          const Chunk& chunk, index_t h) const {
+    const index_t P = shape.head_dim, ldp = padded(P);
+    const T skip = in.ssm_D(h);
+    for_each_row(team, chunk.tokens, [&](const index_t j) {
+      const T *x_row = &in.x(chunk.first + j, h * P), *dy_row = &dy(chunk.first + j, h * P);
+      const T* gradient = scratch.dx + j * ldp;
+      T* dx_row = &dx(chunk.first + j, h * P);
+      const T delta = scratch.head.delta[j];
+      T direct = 0, of_skip = 0;
+      ELASTIC_SIMD_SUM(of_skip)
+      for (index_t p = 0; p < P; ++p) of_skip += x_row[p] * dy_row[p];
+      ELASTIC_SIMD_SUM(direct)
+      for (index_t p = 0; p < P; ++p) {
+        direct += x_row[p] * gradient[p];
+        dx_row[p] = delta * gradient[p] + skip * dy_row[p];
+      }
+      scratch.skip[j] = of_skip;
+      ddt(chunk.first + j, h) = direct;
+      ddA_cumsum(chunk.first + j, h) = scratch.of_row[j] - delta * direct;
+    });
+    Kokkos::single(Kokkos::PerTeam(team), [&]() {
+      T sum = 0;
+      for (index_t j = 0; j < chunk.tokens; ++j) sum += scratch.skip[j];
+      skip_partial(chunk.row, h) = sum;
+    });
+    team.team_barrier();
+  }
+
+  /// The scores' part of the gradients by B and C, and dC's part through the states.
+  KOKKOS_INLINE_FUNCTION void finish_group(const Team& team, const Scratch& scratch,
+                                           const Chunk& chunk, index_t g) const {
+    const index_t N = shape.state_dim, n = chunk.tokens, ldq = padded(rows), ldn = padded(N);
+    T* dscores_t = scratch.weights;
+    pack_transposed(team, dscores_t, ldq, scratch.dscores, ldq, n, n);
+    for_each_tile(team, n, N, [&](const index_t i, const index_t m) {
+      Tile<T> tile;
+      tile.multiply(dscores_t + i, ldq, scratch.B + m, ldn, scratch.begin[i],
+                    math::min(i + tile_rows, n));
+      tile.add_to(scratch.dC_sum + i * ldn + m, ldn, tile_rows, lanes);
+      const index_t end = scratch.end[math::min(i + tile_rows, n) - 1];
+      tile.multiply(scratch.dscores + i, ldq, scratch.C + m, ldn, i, end);
+      tile.store(&dssm_B(chunk.first + i, g * N + m), leading_dimension(dssm_B), n - i, N - m);
+    });
+    for_each_block(team, n, N, [&](const index_t i, const index_t m0) {
+      for (index_t m = m0; m < math::min(m0 + lanes, N); ++m)
+        dssm_C(chunk.first + i, g * N + m) = scratch.dC_sum[i * ldn + m];
+    });
+  }
+};
+
+template <class T>
+void require_inputs(const char* name, const SsdShape& shape, const Inputs<T>& in) {
+  require_ssd_shape(name, shape);
+  require_shape(name, "states", in.states, shape.num_states(), shape.head_dim * shape.state_dim);
+  require_shape(name, "x", in.x, shape.num_tokens(), shape.num_heads * shape.head_dim);
+  require_shape(name, "ssm_B", in.ssm_B, shape.num_tokens(), shape.num_groups * shape.state_dim);
+  require_shape(name, "ssm_C", in.ssm_C, shape.num_tokens(), shape.num_groups * shape.state_dim);
+  require_shape(name, "dt", in.dt, shape.num_tokens(), shape.num_heads);
+  require_shape(name, "dA_cumsum", in.dA_cumsum, shape.num_tokens(), shape.num_heads);
+  require_shape(name, "ssm_D", in.ssm_D, shape.num_heads);
+  require_shape_or_empty(name, "segment", in.segment, shape.num_tokens());
+}
+
+/// Multiply-adds of one product with every token's row of [P, N], and of one with the causal pairs
+/// (half of Q + 1 per token) of the scores.
+double state_flops(const SsdShape& s) {
+  return 2.0 * s.num_tokens() * s.num_heads * s.head_dim * s.state_dim;
+}
+double score_flops(const SsdShape& s, index_t count, index_t width) {
+  return 1.0 * s.num_tokens() * (math::min(s.chunk_size, s.seq_length) + 1) * count * width;
+}
+}  // namespace
+
+template <class T>
+void ssd_chunk_scan_forward(const ExecutionSpace& exec, const SsdShape& shape, In2<T> states,
+                            In2<T> x, In2<T> ssm_B, In2<T> ssm_C, In2<T> dt, In2<T> dA_cumsum,
+                            In1<T> ssm_D, In1<token_t> segment, InOut2<T> y,
+                            const SsdIncoming<T>& incoming) {
+  const auto before = checked_before<T>("ssd_chunk_scan_forward", shape, segment, incoming);
+  const Inputs<T> in{states, x, ssm_B, ssm_C, dt, dA_cumsum, ssm_D, segment, before};
+  require_inputs("ssd_chunk_scan_forward", shape, in);
+  require_shape("ssd_chunk_scan_forward", "y", y, shape.num_tokens(),
+                shape.num_heads * shape.head_dim);
+  launch_chunk_groups("elastic::ssd_chunk_scan_forward", exec, shape, Forward<T>{shape, in, y});
+  add_flops(state_flops(shape) + score_flops(shape, shape.num_groups, shape.state_dim) +
+            score_flops(shape, shape.num_heads, shape.head_dim));
+}
+
+template <class T>
+void ssd_chunk_scan_backward(const ExecutionSpace& exec, const SsdShape& shape, In2<T> dy,
+                             In2<T> states, In2<T> x, In2<T> ssm_B, In2<T> ssm_C, In2<T> dt,
+                             In2<T> dA_cumsum, In1<T> ssm_D, In1<token_t> segment,
+                             InOut2<T> dstates, InOut2<T> dx, InOut2<T> dssm_B, InOut2<T> dssm_C,
+                             InOut2<T> ddt, InOut2<T> ddA_cumsum, InOut1<T> dssm_D,
+                             InOut1<T> workspace, const SsdIncoming<T>& incoming) {
+  const char* name = "ssd_chunk_scan_backward";
+  const auto before = checked_before<T>(name, shape, segment, incoming);
+  const Inputs<T> in{states, x, ssm_B, ssm_C, dt, dA_cumsum, ssm_D, segment, before};
+  const index_t tokens = shape.num_tokens(), heads = shape.num_heads,
+                chunks = shape.batch * shape.num_chunks();
+  require_inputs(name, shape, in);
+  require_shape(name, "dy", dy, tokens, heads * shape.head_dim);
+  require_shape(name, "dstates", dstates, shape.num_states(), shape.head_dim * shape.state_dim);
+  require_shape(name, "dx", dx, tokens, heads * shape.head_dim);
+  require_shape(name, "dssm_B", dssm_B, tokens, shape.num_groups * shape.state_dim);
+  require_shape(name, "dssm_C", dssm_C, tokens, shape.num_groups * shape.state_dim);
+  require_shape(name, "ddt", ddt, tokens, heads);
+  require_shape(name, "ddA_cumsum", ddA_cumsum, tokens, heads);
+  require_shape(name, "dssm_D", dssm_D, heads);
+  ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= ssd_chunk_scan_workspace_size(shape),
+                  "{}: workspace has {} of {} elements", name, workspace.extent(0),
+                  ssd_chunk_scan_workspace_size(shape));
+  const View2<T> skip_partial(workspace.data(), chunks, heads);
+  launch_chunk_groups(
+      "elastic::ssd_chunk_scan_backward", exec, shape,
+      Backward<T>{shape, in, dy, dstates, dx, dssm_B, dssm_C, ddt, ddA_cumsum, skip_partial});
+  Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>> policy(exec, 0, heads);
+  Kokkos::parallel_for(
+      "elastic::ssd_chunk_scan_skip", policy, KOKKOS_LAMBDA(const index_t h) {
+        T sum = 0;
+        for (index_t row = 0; row < chunks; ++row) sum += skip_partial(row, h);
+        dssm_D(h) += sum;
+      });
+  add_flops(2 * state_flops(shape) + 3 * score_flops(shape, shape.num_groups, shape.state_dim) +
+            2 * score_flops(shape, heads, shape.head_dim));
+}
+
+index_t ssd_chunk_scan_workspace_size(const SsdShape& shape) {
+  return shape.batch * shape.num_chunks() * shape.num_heads;
+}
+
+#define ELASTIC_INSTANTIATE(T)                                                                    \
+  template void ssd_chunk_scan_forward<T>(const ExecutionSpace&, const SsdShape&, In2<T>, In2<T>, \
+                                          In2<T>, In2<T>, In2<T>, In2<T>, In1<T>, In1<token_t>,   \
+                                          InOut2<T>, const SsdIncoming<T>&);                      \
+  template void ssd_chunk_scan_backward<T>(                                                       \
+      const ExecutionSpace&, const SsdShape&, In2<T>, In2<T>, In2<T>, In2<T>, In2<T>, In2<T>,     \
+      In2<T>, In1<T>, In1<token_t>, InOut2<T>, InOut2<T>, InOut2<T>, InOut2<T>, InOut2<T>,        \
+      InOut2<T>, InOut1<T>, InOut1<T>, const SsdIncoming<T>&);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
+
+}  // namespace elastic::kernels

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// One team for each sequence and head; a thread carries some elements of the state along the
+// chunks.
+#include "kernels/scan/ssd_state_passing.hpp"
+
+#include "base/shapes.hpp"
+#include "kernels/scan/ssd_chunk.hpp"
+
+namespace elastic::kernels {
+namespace {
+/// d_k of chunk `row` and one head.
+template <class T>
+KOKKOS_INLINE_FUNCTION T chunk_decay(const SsdShape& shape, const View1<const token_t>& segment,
+                                     const SsdBefore& before, const View2<const T>& dA_cumsum,
+                                     index_t row, index_t head) {
+  const Chunk chunk(shape, segment, row, before);
+  if (!chunk.continues) return T(0);
+  if (segment.extent(0) != 0)
+    for (index_t t = chunk.first + 1; t < chunk.first + chunk.tokens; ++t)
+      if (segment(t) != segment(t - 1)) return T(0);
+  const T exponent = dA_cumsum(chunk.first + chunk.tokens - 1, head);
+  return exponent < smallest_exponent<T> ? T(0) : vector_exp(exponent);
+}
+
+constexpr index_t carried_elements = on_host ? 256 : 1;
+
+/// One pass along the chunks, for one team per sequence and head. Views [B*H, *] may be empty.
+template <class T, class State>
+struct Passing {
+  SsdShape shape;
+  bool backwards;
+  View2<const T> dA_cumsum;
+  View1<const token_t> segment;
+  SsdBefore before;
+  State states;  ///< [B*K*H, P*N]; const: only added up
+  View2<const T> carried_in = {};
+  View2<T> carried_out = {};
+  View1<T> total_decay = {};
+  int level = 0;
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    const index_t chunks = (shape.seq_length + shape.chunk_size - 1) / shape.chunk_size,
+                  heads = shape.num_heads, size = shape.head_dim * shape.state_dim,
+                  row = team.league_rank(), b = row / heads, h = row % heads;
+    T* const decay = static_cast<T*>(
+        team.team_scratch(level).get_shmem_aligned(chunks * static_cast<index_t>(sizeof(T)), 64));
+    for_each_row(team, chunks, [&](const index_t k) {
+      decay[k] = chunk_decay<T>(shape, segment, before, dA_cumsum, b * chunks + k, h);
+    });
+    for_each_row(team, (size + carried_elements - 1) / carried_elements, [&](const index_t block) {
+      const index_t first = block * carried_elements,
+                    count = math::min(carried_elements, size - first);
+      T carried[carried_elements] = {};
+      if (carried_in.extent(0) != 0)
+        for (index_t e = 0; e < count; ++e) carried[e] = carried_in(row, first + e);
+      for (index_t step = 0; step < chunks; ++step) {
+        const index_t k = backwards ? chunks - 1 - step : step;
+        pass(decay[k], &states((b * chunks + k) * heads + h, first), count, carried);
+      }
+      if (carried_out.extent(0) != 0)
+        for (index_t e = 0; e < count; ++e) carried_out(row, first + e) = carried[e];
+    });
+    if (total_decay.extent(0) == 0) return;
+    Kokkos::single(Kokkos::PerTeam(team), [&]() {
+      T product = 1;
+      for (index_t k = 0; k < chunks; ++k) product *= decay[k];
+      total_decay(row) = product;
+    });
+  }
+
+ private:
+  /// What was carried here is handed out, and carried on with what the chunk adds.
+  KOKKOS_INLINE_FUNCTION static void pass(T d, T* value, index_t count, T* carried) {
+    ELASTIC_SIMD
+    for (index_t e = 0; e < count; ++e) {
+      const T added = value[e];
+      value[e] = carried[e];
+      carried[e] = d * carried[e] + added;
+    }
+  }
+  KOKKOS_INLINE_FUNCTION static void pass(T d, const T* value, index_t count, T* carried) {
+    ELASTIC_SIMD
+    for (index_t e = 0; e < count; ++e) carried[e] = d * carried[e] + value[e];
+  }
+};
+
+template <class T, class State>
+void launch(const char* label, const ExecutionSpace& exec, Passing<T, State> passing) {
+  const auto& shape = passing.shape;
+  const index_t bytes = shape.num_chunks() * static_cast<index_t>(sizeof(T));
+  passing.level = scratch_level(bytes);
+  Kokkos::TeamPolicy<ExecutionSpace> policy(exec, static_cast<int>(shape.batch * shape.num_heads),
+                                            Kokkos::AUTO);
+  policy.set_scratch_size(passing.level, Kokkos::PerTeam(static_cast<int>(bytes + 64)));
+  Kokkos::parallel_for(label, policy, passing);
+}
+
+template <class T>
+SsdBefore checked(const char* name, const SsdShape& shape, const View2<const T>& dA_cumsum,
+                  const View1<const token_t>& segment, const View2<const T>& states,
+                  const SsdIncoming<T>& incoming) {
+  require_ssd_shape(name, shape);
+  require_shape(name, "dA_cumsum", dA_cumsum, shape.num_tokens(), shape.num_heads);
+  require_shape_or_empty(name, "segment", segment, shape.num_tokens());
+  require_shape(name, "states", states, shape.num_states(), shape.head_dim * shape.state_dim);
+  return checked_before<T>(name, shape, segment, incoming);
+}
+/// A state of each sequence and head, or none.
+template <class T>
+void require_carried(const char* name, const char* argument, const SsdShape& shape,
+                     const View2<const T>& state) {
+  if (state.extent(0) != 0)
+    require_shape(name, argument, state, shape.batch * shape.num_heads,
+                  shape.head_dim * shape.state_dim);
+}
+}  // namespace
+
+template <class T>
+void ssd_state_passing_forward(const ExecutionSpace& exec, const SsdShape& shape, In2<T> dA_cumsum,
+                               In1<token_t> segment, InOut2<T> states,
+                               const SsdIncoming<T>& incoming, InOut2<T> final_state) {
+  const char* name = "ssd_state_passing_forward";
+  const auto before = checked<T>(name, shape, dA_cumsum, segment, states, incoming);
+  require_carried<T>(name, "final_state", shape, final_state);
+  launch("elastic::ssd_state_passing_forward", exec,
+         Passing<T, View2<T>>{shape, false, dA_cumsum, segment, before, states, incoming.state,
+                              final_state});
+}
+
+template <class T>
+void ssd_state_passing_backward(const ExecutionSpace& exec, const SsdShape& shape, In2<T> dA_cumsum,
+                                In1<token_t> segment, InOut2<T> dstates,
+                                const SsdIncoming<T>& incoming, In2<T> dfinal_state,
+                                InOut2<T> dincoming_state) {
+  const char* name = "ssd_state_passing_backward";
+  const auto before = checked<T>(name, shape, dA_cumsum, segment, dstates, incoming);
+  require_carried<T>(name, "dfinal_state", shape, dfinal_state);
+  require_carried<T>(name, "dincoming_state", shape, dincoming_state);
+  launch("elastic::ssd_state_passing_backward", exec,
+         Passing<T, View2<T>>{shape, true, dA_cumsum, segment, before, dstates, dfinal_state,
+                              dincoming_state});
+}
+
+template <class T>
+void ssd_state_passing_total(const ExecutionSpace& exec, const SsdShape& shape, Direction direction,
+                             In2<T> dA_cumsum, In1<token_t> segment, In2<T> states,
+                             const SsdIncoming<T>& incoming, InOut2<T> total, InOut1<T> decay) {
+  const char* name = "ssd_state_passing_total";
+  const auto before = checked<T>(name, shape, dA_cumsum, segment, states, incoming);
+  require_carried<T>(name, "total", shape, total);
+  require_shape(name, "decay", decay, shape.batch * shape.num_heads);
+  launch("elastic::ssd_state_passing_total", exec,
+         Passing<T, View2<const T>>{shape,
+                                    direction == Direction::backward,
+                                    dA_cumsum,
+                                    segment,
+                                    before,
+                                    states,
+                                    {},
+                                    total,
+                                    decay});
+}
+
+#define ELASTIC_INSTANTIATE(T)                                                                  \
+  template void ssd_state_passing_forward<T>(const ExecutionSpace&, const SsdShape&, In2<T>,    \
+                                             In1<token_t>, InOut2<T>, const SsdIncoming<T>&,    \
+                                             InOut2<T>);                                        \
+  template void ssd_state_passing_backward<T>(const ExecutionSpace&, const SsdShape&, In2<T>,   \
+                                              In1<token_t>, InOut2<T>, const SsdIncoming<T>&,   \
+                                              In2<T>, InOut2<T>);                               \
+  template void ssd_state_passing_total<T>(const ExecutionSpace&, const SsdShape&, Direction,   \
+                                           In2<T>, In1<token_t>, In2<T>, const SsdIncoming<T>&, \
+                                           InOut2<T>, InOut1<T>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
+
+}  // namespace elastic::kernels

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "parallel/tensor_parallel.hpp"
+
+#include <algorithm>
+
+#include "base/region.hpp"
+#include "comm/collectives.hpp"
+#include "comm/split_collectives.hpp"
+
+namespace elastic {
+
+Range TensorParallel::my_tokens(index_t tokens) const {
+  if (!m_sequence_parallel) return {0, tokens};
+  const index_t rank = m_group->rank(), size = m_group->size();
+  return {tokens * rank / size, tokens * (rank + 1) / size};
+}
+
+std::vector<Range> TensorParallel::my_blocks(index_t tokens, index_t blocks) const {
+  const Range mine = my_tokens(tokens);
+  std::vector<Range> rows;
+  for (index_t i = 0; i < blocks; ++i) {
+    const index_t begin = std::max(mine.first, tokens / blocks * i),
+                  end = std::min(mine.second, tokens / blocks * (i + 1));
+    if (begin < end) rows.emplace_back(begin - mine.first, end - mine.first);
+  }
+  return rows;
+}
+
+template <class T>
+View2<T> TensorParallel::gather(Arena& arena, const View2<T>& mine, index_t tokens) const {
+  if (!m_sequence_parallel) return mine;
+  const Region region("tensor_parallel");
+  const auto all = arena.matrix<T>(tokens, mine.extent_int(1));
+  all_gather_rows(*m_group, mine, all);
+  return all;
+}
+
+template <class T>
+View2<T> TensorParallel::sum(Arena& arena, const View2<T>& partial) const {
+  if (!m_sequence_parallel) return sum_all(partial);
+  const Region region("tensor_parallel");
+  const auto mine = arena.matrix<T>(num_my_tokens(partial.extent_int(0)), partial.extent_int(1));
+  reduce_scatter_rows(*m_group, partial, mine);
+  return mine;
+}
+
+template <class T>
+View2<T> TensorParallel::sum_all(const View2<T>& partial) const {
+  if (!group()) return partial;
+  const Region region("tensor_parallel");
+  all_reduce_sum(*m_group, partial);
+  return partial;
+}
+
+template <class T>
+void TensorParallel::gather_equal(const View2<T>& mine, const View2<T>& all) const {
+  const Region region("tensor_parallel");
+  all_gather_rows(*m_group, mine, all);
+}
+
+#define ELASTIC_INSTANTIATE(T)                                                         \
+  template View2<T> TensorParallel::gather<T>(Arena&, const View2<T>&, index_t) const; \
+  template View2<T> TensorParallel::sum<T>(Arena&, const View2<T>&) const;             \
+  template View2<T> TensorParallel::sum_all<T>(const View2<T>&) const;                 \
+  template void TensorParallel::gather_equal<T>(const View2<T>&, const View2<T>&) const;
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
+
+}  // namespace elastic

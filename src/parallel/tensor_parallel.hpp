@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// How one model is spread over the ranks of a tensor-parallel group: every rank holds some units of
+// each mixer and some words, and the whole hidden dimension.
+//
+// Mixers, embedding and output layer give partial sums over their units; sum() adds them up. With
+// sequence parallelism (Korthikanti et al. 2022), norms and the residual stream live on a
+// contiguous part of the tokens: gather() collects these before a mixer, sum() leaves a rank its
+// tokens.
+#pragma once
+#include <vector>
+
+#include "base/arena.hpp"
+#include "base/shard.hpp"
+#include "comm/communicator.hpp"
+
+namespace elastic {
+
+class TensorParallel {
+ public:
+  /// One rank that holds everything.
+  TensorParallel() = default;
+  /// `group` must outlive this object.
+  TensorParallel(const Communicator& group, bool sequence_parallel)
+      : m_group(&group), m_sequence_parallel(sequence_parallel && group.size() > 1) {}
+
+  Shard shard() const { return m_group ? Shard{m_group->rank(), m_group->size()} : Shard{}; }
+  bool sequence_parallel() const { return m_sequence_parallel; }
+  /// Null for one rank.
+  const Communicator* group() const { return shard().size > 1 ? m_group : nullptr; }
+
+  /// Tokens [first, second) of the residual stream that live here, of `tokens`.
+  Range my_tokens(index_t tokens) const;
+  index_t num_my_tokens(index_t tokens) const {
+    const Range mine = my_tokens(tokens);
+    return mine.second - mine.first;
+  }
+  /// Rows of my tokens in each of `blocks` equal blocks of `tokens`; blocks without any left out.
+  std::vector<Range> my_blocks(index_t tokens, index_t blocks) const;
+  /// All rows [tokens, D] of a matrix of which this rank holds its tokens (itself where it holds
+  /// all).
+  template <class T>
+  View2<T> gather(Arena& arena, const View2<T>& mine, index_t tokens) const;
+  /// The sum over ranks of `partial` [tokens, D], of which this rank gets its tokens. May work in
+  /// place.
+  template <class T>
+  View2<T> sum(Arena& arena, const View2<T>& partial) const;
+  /// The same with all tokens on every rank, in place.
+  template <class T>
+  View2<T> sum_all(const View2<T>& partial) const;
+  /// `mine` [t, n] of all ranks below each other: `all` [ranks * t, n].
+  template <class T>
+  void gather_equal(const View2<T>& mine, const View2<T>& all) const;
+
+ private:
+  const Communicator* m_group = nullptr;
+  bool m_sequence_parallel = false;
+};
+
+}  // namespace elastic

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plan/budgets.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "elastic/submodel_choice.hpp"
+
+namespace elastic {
+namespace {
+constexpr double kMostListed = 200000;  // homogeneous combinations that are tried one by one
+constexpr double kNear = 0.01;
+constexpr std::size_t kMostShown = 4;
+
+struct Candidate {
+  std::vector<index_t> choice;
+  double cost = 0;
+};
+
+double num_combinations(const std::vector<Decision>& decisions) {
+  double count = 1;
+  for (const auto& decision : decisions) count *= static_cast<double>(decision.widths.size());
+  return count;
+}
+
+/// The space with one width for all layers of a kind.
+ElasticSpace homogeneous_space(ElasticSpace space) {
+  for (const Axis axis :
+       {Axis::mamba_heads, Axis::mamba_head_channels, Axis::attention_heads, Axis::ffn})
+    space.axis(axis).per_layer = false;
+  return space;
+}
+
+class Planner {
+ public:
+  Planner(const RunConfig& config, const ModelShape& parent, const ElasticSpace& space)
+      : m_config(config),
+        m_parent(parent),
+        m_space(space),
+        m_homogeneous(homogeneous_space(space)),
+        m_decisions(list_decisions(parent, m_homogeneous)) {}
+
+  PlanBudgets run() {
+    const auto all = list_decisions(m_parent, m_space);
+    PlanBudgets plan{.full_cost = cost_of(full_spec(m_parent)),
+                     .decisions = all.size(),
+                     .combinations = num_combinations(all),
+                     .homogeneous_combinations = num_combinations(m_decisions),
+                     .budgets = {}};
+    m_full_cost = plan.full_cost;
+    std::vector<index_t> smallest;
+    for (const auto& decision : m_decisions)
+      smallest.push_back(static_cast<index_t>(decision.widths.size()) - 1);
+    plan.least_cost = cost_of(spec_of(smallest));
+    if (plan.homogeneous_combinations <= kMostListed) list_candidates();
+    const auto& elastic = m_config.elastic;
+    for (std::size_t i = 0; i < elastic.budgets.size(); ++i)
+      plan.budgets.push_back(plan_budget(elastic.budgets[i], elastic.budget_name(i)));
+    for (const double budget : m_config.evaluate.extra_budgets)
+      plan.budgets.push_back(plan_budget(budget, fmt::format("{}", budget)));
+    return plan;
+  }
+
+ private:
+  SubmodelSpec spec_of(const std::vector<index_t>& choice) const {
+    return spec_of_choices(m_parent, m_homogeneous, m_decisions, choice);
+  }
+  double cost_of(const SubmodelSpec& spec) const {
+    return cost(m_parent, expected_widths(spec), m_config.elastic.loss.cost);
+  }
+
+  void list_candidates() {
+    std::vector<index_t> choice(m_decisions.size(), 0);
+    for (;;) {
+      m_candidates.push_back({choice, cost_of(spec_of(choice))});
+      std::size_t d = 0;  // counts up
+      for (; d < choice.size(); choice[d++] = 0)
+        if (++choice[d] < static_cast<index_t>(m_decisions[d].widths.size())) break;
+      if (d == choice.size()) return;
+    }
+  }
+
+  PlanBudget plan_budget(double budget, const std::string& name) {
+    const auto miss = [&](const Candidate& c) {
+      return std::abs(c.cost / (budget * m_full_cost) - 1);
+    };
+    const std::size_t shown = std::min(kMostShown, m_candidates.size());
+    std::partial_sort(m_candidates.begin(), m_candidates.begin() + shown, m_candidates.end(),
+                      [&](const auto& a, const auto& b) {
+                        return std::pair(miss(a), a.choice) < std::pair(miss(b), b.choice);
+                      });
+    PlanBudget plan{.name = name, .budget = budget, .spec = {}, .homogeneous = {}};
+    for (std::size_t i = 0; i < shown && miss(m_candidates[i]) <= kNear; ++i)
+      plan.homogeneous.push_back(spec_of(m_candidates[i].choice));
+    const double tolerance = m_config.elastic.loss.tolerance;
+    plan.spec = shown > 0 && miss(m_candidates[0]) <= tolerance
+                    ? spec_of(m_candidates[0].choice)
+                    : any_within(budget, name, tolerance);
+    plan.spec.name = name;
+    plan.spec.budget = budget;
+    return plan;
+  }
+
+  /// By the extraction itself, from a router without preference.
+  SubmodelSpec any_within(double budget, const std::string& name, double tolerance) const {
+    Probabilities logits;
+    for (const auto& decision : list_decisions(m_parent, m_space))
+      logits.emplace_back(decision.widths.size(), 0.0);
+    try {
+      return choose_submodel(m_parent, m_space, logits, 1, budget, tolerance,
+                             m_config.elastic.loss.cost);
+    } catch (const InputError& error) {
+      throw InputError(fmt::format("<elastic>: budget {} cannot be met: {}", name, error.what()));
+    }
+  }
+
+  const RunConfig& m_config;
+  const ModelShape& m_parent;
+  const ElasticSpace& m_space;
+  ElasticSpace m_homogeneous;
+  std::vector<Decision> m_decisions;  // of the homogeneous space
+  std::vector<Candidate> m_candidates;
+  double m_full_cost = 0;
+};
+
+}  // namespace
+
+PlanBudgets plan_budgets(const RunConfig& config, const ModelShape& parent,
+                         const ElasticSpace& space) {
+  return Planner(config, parent, space).run();
+}
+
+}  // namespace elastic

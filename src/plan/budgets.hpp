@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which budgets an elastic space can meet, and with which widths.
+#pragma once
+#include "config/run_config.hpp"
+
+namespace elastic {
+
+/// One budget of the deck.
+struct PlanBudget {
+  std::string name;
+  double budget = 1;
+  SubmodelSpec spec;  ///< widths that meet it: the nearest homogeneous ones, else any
+  /// Homogeneous widths (equal in all layers of a kind) within 1% of the budget, nearest first, at
+  /// most four.
+  std::vector<SubmodelSpec> homogeneous;
+};
+struct PlanBudgets {
+  double full_cost = 0, least_cost = 0;  ///< cost of the parent and of all smallest widths
+  std::size_t decisions = 0;
+  double combinations = 1;              ///< of all decisions
+  double homogeneous_combinations = 1;  ///< of one width per axis; listed up to 200000
+  std::vector<PlanBudget> budgets;      ///< those of the deck, then <evaluate>/extra_budgets
+};
+
+/// Costs are monotone in every width, so the extremes are those of all smallest and all full
+/// widths. The order in which layers are dropped is only known after the rank phase; here: the last
+/// first. Throws InputError if no widths meet a budget within <elastic>/tolerance.
+PlanBudgets plan_budgets(const RunConfig& config, const ModelShape& parent,
+                         const ElasticSpace& space);
+
+}  // namespace elastic

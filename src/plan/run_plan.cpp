@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plan/run_plan.hpp"
+
+#include <filesystem>
+
+#include "elastic/cost_model.hpp"
+#include "plan/budgets.hpp"
+#include "plan/comparison.hpp"
+#include "plan/memory.hpp"
+#include "plan/time.hpp"
+#include "plan/units.hpp"
+#include "plan/work.hpp"
+
+namespace elastic {
+namespace {
+constexpr double kPlannedRate = 1e15;  // FLOP/s of all ranks together, for a time to start from
+
+double parameters_of(const ModelShape& parent, const SubmodelSpec& spec) {
+  return parameter_count(parent, expected_widths(spec));
+}
+
+/// Parameters of all layers of a kind.
+double parameters_of_kind(const ModelShape& parent, LayerKind kind) {
+  ExpectedWidths widths = expected_widths(full_spec(parent)), none = widths;
+  for (std::size_t l = 0; l < parent.layers.size(); ++l) {
+    none.layers[l].keep = 0;
+    if (parent.layers[l].kind != kind) widths.layers[l].keep = 0;
+  }
+  return parameter_count(parent, widths) - parameter_count(parent, none);
+}
+
+std::string model_lines(const ModelShape& parent) {
+  std::string text =
+      plan_line("parent", fmt::format("{}: {} layers, hidden {}, vocabulary {}", parent.pattern(),
+                                      parent.num_layers(), parent.hidden_size, parent.vocab_size));
+  text += plan_line("", describe(parent, full_spec(parent)));
+  const double all = parameters_of(parent, full_spec(parent));
+  double rest = all;
+  std::string kinds;
+  for (const auto& [kind, name] :
+       {std::pair(LayerKind::mamba, "Mamba"), std::pair(LayerKind::attention, "attention"),
+        std::pair(LayerKind::mlp, "MLP")}) {
+    const double part = parameters_of_kind(parent, kind);
+    rest -= part;
+    if (part > 0) kinds += fmt::format(" + {} {}", grouped(part), name);
+  }
+  return text +
+         plan_line("", fmt::format("{} parameters = {} embeddings, output layer and final norm{}",
+                                   grouped(all), grouped(rest), kinds));
+}
+
+std::string cost_text(const RunConfig& config, double cost) {
+  return config.elastic.loss.cost.kind == BudgetKind::memory ? in_bytes(cost) : grouped(cost);
+}
+
+std::string budget_lines(const RunConfig& config, const ModelShape& parent,
+                         const PlanBudgets& plan) {
+  const auto& elastic = config.elastic;
+  std::string text = plan_line(
+      "space",
+      fmt::format("{} decisions, {:.3g} submodels, {:.3g} of them homogeneous; cost "
+                  "({}) from {} ({:.4f}) to {} (1)",
+                  plan.decisions, plan.combinations, plan.homogeneous_combinations,
+                  elastic.loss.cost.kind == BudgetKind::memory ? "inference memory" : "parameters",
+                  cost_text(config, plan.least_cost), plan.least_cost / plan.full_cost,
+                  cost_text(config, plan.full_cost)));
+  if (elastic.drop_layers.size() > 1)
+    text += plan_line(
+        "", "layers are dropped here from the last one on; the rank phase finds the order");
+  for (const auto& budget : plan.budgets) {
+    const auto specs_line = [&](const SubmodelSpec& spec) {
+      const double c = cost(parent, expected_widths(spec), elastic.loss.cost);
+      return fmt::format("{:.4f} {:>14} parameters  {}", c / plan.full_cost,
+                         grouped(parameters_of(parent, spec)), describe(parent, spec));
+    };
+    std::string title = fmt::format("budget {:<8}", budget.name);
+    if (budget.homogeneous.empty())
+      text += plan_line("", fmt::format("{} {}  (no homogeneous widths within 1%)", title,
+                                        specs_line(budget.spec)));
+    for (const auto& spec : budget.homogeneous) {
+      text += plan_line("", fmt::format("{} {}", title, specs_line(spec)));
+      title.assign(title.size(), ' ');
+    }
+  }
+  return text;
+}
+
+std::string memory_lines(const PlanMemory& memory) {
+  std::string text =
+      plan_line("memory", fmt::format("{} per rank = {} weights + {} gradients + {} moments",
+                                      in_bytes(memory.total()), in_bytes(memory.weights),
+                                      in_bytes(memory.gradients), in_bytes(memory.moments)));
+  if (memory.teacher > 0)
+    text += plan_line("", fmt::format("+ {} teacher + {} router", in_bytes(memory.teacher),
+                                      in_bytes(memory.router)));
+  if (memory.sums > 0)
+    text += plan_line("", fmt::format("+ {} sums of gradients over ranks", in_bytes(memory.sums)));
+  if (memory.copy + memory.evaluation > memory.step())
+    return text + plan_line("", fmt::format("+ {} the largest submodel cut out + {} to compare it, "
+                                            "phases slice and evaluate (a step needs {})",
+                                            in_bytes(memory.copy), in_bytes(memory.evaluation),
+                                            in_bytes(memory.step())));
+  return text +
+         plan_line(
+             "",
+             fmt::format("+ {} activations + {} (the larger of {} backward of a layer "
+                         "and {} logits), full widths, stage {}",
+                         in_bytes(memory.kept), in_bytes(std::max(memory.backward, memory.logits)),
+                         in_bytes(memory.backward), in_bytes(memory.logits), memory.stage));
+}
+
+std::string work_lines(const RunConfig& config, const ModelShape& parent,
+                       const std::vector<SubmodelSpec>& specs) {
+  std::string text;
+  double total = 0, total_full = 0;
+  const Curriculum curriculum = make_curriculum(config);
+  for (const auto& stage : curriculum.stages) {
+    const StageWork work = stage_work(config, parent, stage, specs);
+    const auto steps = static_cast<double>(stage.steps);
+    total += steps * work.flops_per_step;
+    total_full += steps * work.full_flops_per_step;
+    std::string per_step = with_prefix(work.flops_per_step, "FLOP");
+    if (stage.elastic)
+      per_step += fmt::format(" (at first {})", with_prefix(work.full_flops_per_step, "FLOP"));
+    text += plan_line(text.empty() ? "work" : "",
+                      fmt::format("{:<10} {} per step, {} in all", stage.config.name, per_step,
+                                  with_prefix(steps * work.flops_per_step, "FLOP")));
+  }
+  const auto days = [](double flops) { return flops / kPlannedRate / 86400; };
+  return text + plan_line("", fmt::format("in all     {} to {}: {:.3g} to {:.3g} days at {} "
+                                          "sustained over all ranks",
+                                          with_prefix(total, "FLOP"),
+                                          with_prefix(total_full, "FLOP"), days(total),
+                                          days(total_full), with_prefix(kPlannedRate, "FLOP/s")));
+}
+
+/// `parameters` of one rank, which `replicas` hold.
+std::string communication_line(double parameters, index_t steps, int replicas, bool shares_model) {
+  const std::string gradients =
+      fmt::format("gradients of {} per step", in_bytes(sizeof(float) * parameters));
+  if (replicas == 1)
+    return plan_line(
+        "messages",
+        fmt::format("{} (more would sum {}: under {} from each, {} in all "
+                    "{} steps)",
+                    shares_model ? "inside the one replica only" : "none: one rank", gradients,
+                    in_bytes(2 * sizeof(float) * parameters),
+                    in_bytes(2 * sizeof(float) * parameters * static_cast<double>(steps)), steps));
+  const double sent = all_reduce_bytes(parameters, replicas);
+  return plan_line(
+      "messages",
+      fmt::format("{}; a ring over {} ranks sends {} from each, {} in all {} steps{}", gradients,
+                  replicas, in_bytes(sent), in_bytes(sent * static_cast<double>(steps)), steps,
+                  shares_model ? ", besides those inside replicas" : ""));
+}
+
+double checkpoint_bytes(const ResolvedDeck& deck, const ModelShape& parent,
+                        const ParameterStore<float>* router) {
+  return training_file_bytes(parent, deck.text.size(), router ? router->num_elements() : 0,
+                             router ? router->size() : 0,
+                             changes_model(make_curriculum(deck.config)));
+}
+
+std::string time_lines_of(const ResolvedDeck& deck, const Machine& machine,
+                          const ModelShape& parent, const ElasticSpace& space,
+                          const std::vector<SubmodelSpec>& specs,
+                          const ParameterStore<float>* router, int ranks) {
+  ElasticPlan elastic{.specs = specs, .router_parameters = 0, .choices = {}};
+  if (router) {
+    elastic.router_parameters = router->num_elements();
+    for (const auto& decision : list_decisions(parent, space))
+      elastic.choices.push_back(static_cast<index_t>(decision.widths.size()));
+  }
+  return time_lines(deck.config, machine, parent, elastic, Layout::of(deck.config, ranks),
+                    checkpoint_bytes(deck, parent, router));
+}
+
+/// What must be there when the run starts; a plan needs none of it.
+std::string needs_lines(const RunConfig& config) {
+  std::string text;
+  for (const auto& file : needed_files(config)) {
+    std::error_code missing;
+    const auto size = std::filesystem::file_size(file, missing);
+    text += plan_line(text.empty() ? "needs" : "",
+                      fmt::format("{}: {}", file,
+                                  missing ? "not there yet" : in_bytes(static_cast<double>(size))));
+  }
+  return text;
+}
+
+std::string file_lines(const ResolvedDeck& deck, const ModelShape& parent,
+                       const std::vector<SubmodelSpec>& specs,
+                       const ParameterStore<float>* router) {
+  const std::size_t characters = deck.text.size();
+  const double each = checkpoint_bytes(deck, parent, router);
+  std::string checkpoints = "no checkpoints";
+  if (deck.config.checkpoint.save)
+    checkpoints =
+        fmt::format("a checkpoint {}, {} are kept", in_bytes(each), deck.config.checkpoint.keep);
+  std::string text = plan_line(
+      "files",
+      fmt::format("{}; parent {}", checkpoints, in_bytes(model_file_bytes(parent, characters))));
+  for (const auto& spec : specs)
+    text += plan_line(
+        "", fmt::format("submodel {:<8} {}", spec.name,
+                        in_bytes(model_file_bytes(sliced_shape(parent, spec), characters))));
+  return text;
+}
+
+}  // namespace
+
+std::vector<std::string> needed_files(const RunConfig& config) {
+  std::vector<std::string> files;
+  if (!config.job.parent.empty()) files.push_back(config.job.parent);
+  for (const auto& name : config.data.train) {
+    if (config.data.source == SourceKind::text) files.push_back(name);
+    if (config.data.source != SourceKind::indexed) continue;
+    files.push_back(name + ".bin");
+    files.push_back(name + ".idx");
+  }
+  return files;
+}
+
+std::string run_plan(const ResolvedDeck& deck, int given_ranks, const Machine* machine) {
+  const RunConfig& config = deck.config;
+  const auto tensor_ranks = static_cast<int>(config.parallel.tensor_parallel_size);
+  const int ranks = std::max(given_ranks, tensor_ranks);  // at least one replica
+  const ModelShape parent = parent_shape(config);
+  const ElasticSpace space = elastic_space(config, parent);
+  const bool elastic = config.job.has(Phase::elastic);
+  std::string text = fmt::format("plan of {} on {} rank{}; all numbers come from formulas\n\n",
+                                 deck.file, ranks, ranks == 1 ? "" : "s");
+  text += model_lines(parent);
+  std::vector<SubmodelSpec> trained, all;
+  std::unique_ptr<Router<float>> router;
+  if (elastic) {
+    const PlanBudgets budgets = plan_budgets(config, parent, space);
+    text += budget_lines(config, parent, budgets);
+    for (const auto& budget : budgets.budgets) all.push_back(budget.spec);
+    trained.assign(all.begin(),
+                   all.begin() + static_cast<std::ptrdiff_t>(config.elastic.budgets.size()));
+    router = std::make_unique<Router<float>>(list_decisions(parent, space), config.elastic.budgets,
+                                             config.router.net,
+                                             static_cast<std::uint32_t>(config.job.seed));
+  }
+  const auto* parameters = router ? &router->parameters() : nullptr;
+  const index_t router_size = parameters ? parameters->num_elements() : 0;
+  const Curriculum curriculum = make_curriculum(config);
+  text += describe(curriculum, config) + "\n";
+  text += memory_lines(plan_memory(config, parent, router_size, ranks));
+  text += work_lines(config, parent, trained);
+  const double parent_size = parameters_of(parent, full_spec(parent));
+  const ModelShape local = local_part(parent, tensor_ranks);
+  text +=
+      communication_line(parameters_of(local, full_spec(local)) + static_cast<double>(router_size),
+                         curriculum.total_steps, replicas_of(config, ranks), tensor_ranks > 1);
+  if (machine) text += time_lines_of(deck, *machine, parent, space, trained, parameters, ranks);
+  text += file_lines(deck, parent, all, parameters);
+  if (elastic) text += comparison_lines(config, plan_comparison(config, parent_size));
+  text += needs_lines(config);
+  text.pop_back();
+  return text;
+}
+
+}  // namespace elastic

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// results.json: what a run achieved, per budget.
+#pragma once
+#include <optional>
+
+#include "config/curriculum.hpp"
+#include "run/run_folder.hpp"
+#include "train/validation.hpp"
+
+namespace elastic {
+
+struct BudgetResult {
+  SubmodelSpec spec;
+  bool trained = true;              ///< false: interpolated between trained budgets
+  std::string description;          ///< widths in words
+  double parameters = 0, cost = 0;  ///< cost in the unit of the budget (parameters or bytes)
+  double relative_cost = 0;         ///< of the parent's
+  double forward_flops_per_token = 0;
+  ValidationResult validation;
+  std::optional<double> accuracy = {}, accuracy_cut_untrained = {};
+  double valid_loss_cut_untrained = 0;
+  double max_abs_diff_sliced_vs_prefix = 0, max_abs_diff_masked_vs_prefix = 0;
+  std::uintmax_t sliced_file_bytes = 0;
+};
+
+/// Steps of a stage that this job ran.
+struct StageResult {
+  std::string name;
+  std::vector<double> step_seconds;
+};
+
+struct RunResults {
+  std::string name, version;
+  std::uint64_t deck_hash = 0;
+  int ranks = 1;
+  index_t steps = 0, tokens = 0;
+  double parent_parameters = 0, parent_valid_loss = 0;
+  std::optional<double> parent_accuracy;
+  std::uintmax_t model_file_bytes = 0,
+                 extra_bytes_per_submodel = 0;  ///< of model.h5, which holds all submodels
+  double seconds = 0, tokens_per_second = 0;    ///< of training in this job
+  std::vector<StageResult> stages;
+  std::vector<BudgetResult> budgets;
+};
+
+void write_results(const RunFolder& folder, const RunResults& results);
+/// A table for people.
+std::string describe(const RunResults& results);
+
+}  // namespace elastic

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+// Start, resume and end of a run, and its training loop; the phases after training are in
+// run_phases.cpp.
+#include "run/run.hpp"
+
+#include "base/log.hpp"
+#include "base/region.hpp"
+#include "comm/collectives.hpp"
+#include "io/durable_file.hpp"
+#include "train/importance_pass.hpp"
+#include "run/peak_memory.hpp"
+#include "plan/budgets.hpp"
+#include "plan/memory.hpp"
+#include "state/state_checkpoint.hpp"
+
+namespace elastic {
+
+Run::Run(const Communicator& comm, const ResolvedDeck& deck, bool resume)
+    : m_bytes_before(resident_bytes()),
+      m_comm(comm),
+      m_deck(deck),
+      m_config(deck.config),
+      m_grid(comm, parallel_sizes(deck.config)),
+      m_curriculum(make_curriculum(deck.config)),
+      m_folder{deck.config.job.run_folder()},
+      m_checkpoints(m_folder.checkpoints(), deck.config.checkpoint.keep),
+      m_state(all_ranks_agree(comm, [&] {
+        const bool is_read = resume || !deck.config.job.parent.empty();
+        return make_parent(deck.config, m_grid, is_read ? Weights::zero : Weights::initial);
+      })) {
+  return_freed_arrays();
+  if (!m_grid.tensor_groups_on_one_node())
+    log::warn("a tensor-parallel group spans nodes: its sums go over the network in every layer");
+  all_ranks_agree(comm, [&] {
+    m_validation = std::make_unique<Validation>(m_grid.data_context, m_config, m_arena);
+  });
+  require_reachable_budgets(elastic_space(m_config, m_state.model->shape()));
+  if (resume)
+    restore();
+  else
+    start_new();
+  on_root([&] { write_file_durably(m_folder.deck(), m_deck.text); });
+  on_root(
+      [&] { m_history = std::make_unique<RunHistory>(m_folder, m_config, m_state.step, true); });
+  if (!m_history) m_history = std::make_unique<RunHistory>(m_folder, m_config, m_state.step, false);
+}
+
+void Run::start_new() {
+  if (!m_config.job.parent.empty()) read_parent();  // it may lie in the folder of the earlier run
+  on_root([&] {
+    const auto aside = prepare_new_run(m_folder);
+    if (!aside.empty())
+      log::info("the earlier run in {} was moved to {}", m_folder.root.string(), aside.string());
+  });
+}
+
+void Run::require_reachable_budgets(const ElasticSpace& space) const {
+  if (m_config.job.has(Phase::elastic) || m_config.job.has(Phase::slice))
+    all_ranks_agree(m_comm, [&] { plan_budgets(m_config, m_state.model->shape(), space); });
+}
+
+void Run::read_parent() {
+  all_ranks_agree(m_comm, [&] {
+    const CheckpointReader reader(m_config.job.parent);
+    read_model(reader, *m_state.model);
+    if (reader.contains("ranking/hidden"))
+      m_given_ranking = read_ranking(reader, m_state.model->shape());
+  });
+  log::info("parent read from {}", m_config.job.parent);
+}
+
+void Run::restore() {
+  std::string path;
+  on_root([&] {
+    const auto latest = m_checkpoints.latest();
+    if (!latest)
+      throw InputError(fmt::format("{}: no checkpoint to resume from; start without --resume",
+                                   m_folder.checkpoints().string()));
+    path = latest->string();
+  });
+  broadcast(m_comm, path);
+  all_ranks_agree(m_comm, [&] {
+    const CheckpointReader reader(path);
+    read_state(reader, m_config, m_state);
+    if (m_state.step > m_curriculum.total_steps)
+      throw InputError(fmt::format("{}: step {} lies beyond the {} steps of this deck", path,
+                                   m_state.step, m_curriculum.total_steps));
+    if (m_state.elastic) read_model(CheckpointReader(m_folder.parent()), *m_state.elastic->teacher);
+  });
+  log::info("resumed from {} at step {} of {}", path, m_state.step, m_curriculum.total_steps);
+}
+
+ExitCode Run::execute() {
+  log::info("{}", describe(m_curriculum, m_config));
+  if (!train()) return ExitCode::requeue;
+  m_arena.clear();  // what follows copies submodels, and needs little for single sequences
+  return_freed_arrays();
+  if (m_config.job.has(Phase::slice) && m_state.elastic) slice_phase();
+  if (m_config.job.has(Phase::evaluate) && !evaluate_phase()) return ExitCode::requeue;
+  if (m_config.job.has(Phase::report)) report_phase();
+  const index_t router = m_state.elastic ? m_state.elastic->router->parameters().num_elements() : 0;
+  const PlanMemory plan = plan_memory(m_config, m_state.model->shape(), router, m_comm.size());
+  log::info("{}", peak_memory_line(m_comm, m_bytes_before, plan.total()));
+  return ExitCode::success;
+}
+
+bool Run::train() {
+  start_clock();
+  TrainStep step(m_grid, m_config, m_curriculum, m_arena);
+  Progress progress(m_curriculum, m_state.step, m_config.output.every_steps, m_comm.is_root());
+  const index_t first_step = m_state.step;
+  double seconds = 0;  // of the steps alone
+  while (m_state.step < m_curriculum.total_steps) {
+    const Stage& stage = m_curriculum.stage_of(m_state.step + 1);
+    if (m_state.step == stage.first_step || m_state.step == first_step) {
+      progress.finish_line();
+      enter_stage(stage);
+      m_results.stages.push_back({.name = stage.config.name, .step_seconds = {}});
+    }
+    const double start = wall_seconds();
+    const StepMetrics metrics = step.run(m_state);
+    m_results.stages.back().step_seconds.push_back(wall_seconds() - start);
+    seconds += m_results.stages.back().step_seconds.back();
+    progress.report(m_state.step, metrics);
+    if (after_step(stage, metrics)) {
+      progress.finish_line();
+      log::info("stopped after step {}; {}", m_state.step,
+                m_config.checkpoint.save ? "continue with --resume" : "no checkpoint was saved");
+      return false;
+    }
+  }
+  progress.finish_line();
+  m_results.seconds = seconds;
+  if (seconds > 0)
+    m_results.tokens_per_second = static_cast<double>(m_curriculum.tokens_after(m_state.step) -
+                                                      m_curriculum.tokens_after(first_step)) /
+                                  seconds;
+  if (!m_state.elastic && m_config.job.has(Phase::rank)) rank_and_begin_elastic();
+  return true;
+}
+
+void Run::enter_stage(const Stage& stage) {
+  if (stage.elastic && !m_state.elastic) rank_and_begin_elastic();
+  log::info("step {}: stage {} begins: {} steps of {} sequences of {} tokens", m_state.step,
+            stage.config.name, stage.steps, stage.config.global_batch_size,
+            stage.config.seq_length);
+}
+
+void Run::rank_and_begin_elastic() {
+  Ranking ranking = identity_ranking(m_state.model->shape());
+  if (m_config.job.has(Phase::rank)) {
+    log::info("ranking the parent on {} sequences of {} tokens", m_config.rank.samples,
+              m_config.rank.seq_length);
+    ranking = ImportancePass(m_grid, m_config, m_arena).rank(*m_state.model);
+  } else if (!m_given_ranking.drop_order.empty()) {
+    ranking.drop_order = m_given_ranking.drop_order;
+  }
+  begin_elastic(m_config, ranking, m_state);
+  auto& elastic = *m_state.elastic;
+  if (!m_given_ranking.hidden.empty()) {
+    elastic.ranking = compose(m_given_ranking, ranking);
+    elastic.ranking.drop_order = ranking.drop_order;
+  }
+  require_reachable_budgets(elastic.space);  // now in the order of the ranking
+  write_file(m_folder.parent(), [&](const StateWriter& writer) {
+    write_model(writer, *elastic.teacher, m_deck.text, "parent");
+    write_ranking(writer, elastic.ranking);
+  });
+}
+
+StepValidation Run::validate(const Stage& stage) {
+  StepValidation validation;
+  const auto& model = *m_state.model;
+  if (!stage.elastic) {
+    validation.budgets.push_back(
+        m_validation->losses(model, full_spec(model.shape()), nullptr, stage.config.seq_length));
+    return validation;
+  }
+  for (const double budget : m_config.elastic.budgets) {
+    const SubmodelSpec spec = submodel_for(m_config, m_state, budget);
+    validation.budgets.push_back(
+        m_validation->losses(model, spec, m_state.elastic->teacher.get(), stage.config.seq_length));
+    validation.parameters.push_back(parameter_count(model.shape(), expected_widths(spec)));
+  }
+  return validation;
+}
+
+bool Run::after_step(const Stage& stage, const StepMetrics& metrics) {
+  const index_t step = m_state.step;
+  const bool stage_ends = step == stage.last_step();
+  const auto due = [&](index_t interval) { return interval > 0 && step % interval == 0; };
+  const bool validates = stage_ends || due(m_config.evaluate.every_steps);
+  if (validates || due(m_config.output.every_steps)) {
+    const StepValidation validation = validates ? validate(stage) : StepValidation{};
+    on_root([&] {
+      m_history->append(step, stage, m_curriculum.tokens_after(step), metrics, validation);
+      m_history->append_router(step, m_state);
+    });
+  }
+  const bool saves = stage_ends || due(m_config.checkpoint.every_steps);
+  const bool must = must_stop(saves ? 2 : 1);
+  const bool stops =
+      must || (step == m_config.job.stop_after_step && step < m_curriculum.total_steps);
+  if (saves || stops) save_checkpoint();
+  return stops;
+}
+
+void Run::save_checkpoint() {
+  if (!m_config.checkpoint.save) return;
+  const Region region("checkpoint");
+  const double start = wall_seconds();
+  write_together([&](const auto& body) { m_checkpoints.save(m_state.step, body); },
+                 [&](const StateWriter& writer) { write_state(writer, m_state, m_deck.text); });
+  m_wall_time.saved(wall_seconds() - start);
+}
+
+void Run::write_together(const Save& save, const Fill& fill) {
+  bool took_part = false;
+  const auto take_part = [&](CheckpointWriter* file) {
+    took_part = true;
+    const StateWriter writer(file, m_grid.data_context);
+    fill(writer);
+    writer.finish();
+  };
+  std::exception_ptr failure;
+  try {
+    if (m_comm.is_root()) save([&](CheckpointWriter& file) { take_part(&file); });
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  if (!took_part) take_part(nullptr);  // the others wait for this rank's tensors
+  agree_on_failure(m_comm, failure);
+}
+
+void Run::write_file(const std::filesystem::path& path, const Fill& fill) {
+  write_together(
+      [&](const auto& body) {
+        CheckpointWriter file(path);
+        body(file);
+        file.commit();
+      },
+      fill);
+}
+
+void Run::start_clock() {
+  constexpr double kBytesPerSecond = 2e8;  // of a slow file system, until a checkpoint was timed
+  on_root([&] {
+    if (const auto left = wall_time_left(m_config.job.walltime)) {
+      const auto values =
+          static_cast<double>(m_state.model->parameters().num_elements() * m_grid.tensor.size());
+      m_wall_time = WallTime(*left, 3 * sizeof(float) * values / kBytesPerSecond);
+    }
+  });
+}
+
+bool Run::must_stop(int num_saves) {
+  return m_signal.requested(m_comm, !m_wall_time.another_step_fits(num_saves));
+}
+
+}  // namespace elastic

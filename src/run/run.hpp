@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// A whole run: the phases of the deck in order, in one job, stoppable and resumable at any step.
+//
+//   pretrain (or read) the parent -> rank -> elastic stages -> slice -> evaluate -> report
+#pragma once
+#include "comm/all_ranks_agree.hpp"
+#include "parallel/process_grid.hpp"
+#include "io/checkpoint_folder.hpp"
+#include "config/curriculum.hpp"
+#include "run/progress.hpp"
+#include "run/results.hpp"
+#include "run/run_history.hpp"
+#include "state/state_writer.hpp"
+#include "run/stop_signal.hpp"
+#include "state/train_state.hpp"
+#include "run/wall_time.hpp"
+
+namespace elastic {
+
+class Run {
+ public:
+  /// Collective. `resume`: continue from the newest checkpoint of the run folder.
+  Run(const Communicator& comm, const ResolvedDeck& deck, bool resume);
+  /// success, or requeue if the run was asked to stop (a checkpoint is saved, --resume continues).
+  ExitCode execute();
+
+ private:
+  void start_new();
+  void restore();
+  void read_parent();
+  /// Throws InputError now rather than after hours of training.
+  void require_reachable_budgets(const ElasticSpace& space) const;
+  bool train();  // false: stopped before the end
+  void start_clock();
+  /// Collective: a signal has come, or the time is up. `num_saves`: checkpoints to come until the
+  /// end of another step.
+  bool must_stop(int num_saves);
+  void enter_stage(const Stage& stage);
+  void rank_and_begin_elastic();
+  bool after_step(const Stage& stage, const StepMetrics& metrics);  // true: stop here
+  StepValidation validate(const Stage& stage);
+  void save_checkpoint();
+  void slice_phase();
+  bool evaluate_phase();  // false: stopped before the end
+  BudgetResult evaluate_budget(const SubmodelSpec& spec, bool trained);
+  void write_model_file(const std::filesystem::path& path, std::size_t num_specs);
+  /// Collective. fill(writer) on all ranks; save(body) on rank 0 opens the file, calls body(file)
+  /// and completes it. An error of rank 0 is everyone's.
+  using Fill = std::function<void(const StateWriter&)>;
+  using Save = std::function<void(const std::function<void(CheckpointWriter&)>&)>;
+  void write_together(const Save& save, const Fill& fill);
+  void write_file(const std::filesystem::path& path, const Fill& fill);
+  void report_phase();
+  index_t last_seq_length() const;
+  /// Runs `work` on rank 0 while the others wait; its error is everyone's.
+  template <class Work>
+  void on_root(const Work& work) {
+    all_ranks_agree(m_comm, [&] {
+      if (m_comm.is_root()) work();
+    });
+  }
+
+  const double m_bytes_before;  // held by the program when the run begins
+  const Communicator& m_comm;
+  const ResolvedDeck& m_deck;
+  const RunConfig& m_config;
+  const ProcessGrid m_grid;
+  Curriculum m_curriculum;
+  RunFolder m_folder;
+  CheckpointFolder m_checkpoints;
+  Arena m_arena;
+  TrainState m_state;
+  Ranking m_given_ranking;  // of a parent that was read
+  std::unique_ptr<RunHistory> m_history;
+  std::unique_ptr<Validation> m_validation;
+  StopSignal m_signal;
+  WallTime m_wall_time;  // of rank 0; the others have no limit
+  std::vector<SubmodelSpec> m_specs;
+  RunResults m_results;
+};
+
+}  // namespace elastic

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/run_history.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace elastic {
+namespace {
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+std::vector<std::string> history_columns(const RunConfig& config) {
+  std::vector<std::string> columns = {"step",          "stage",       "tokens",
+                                      "learning_rate", "loss",        "gradient_norm",
+                                      "tau",           "logit_scale", "valid_loss_parent"};
+  for (std::size_t b = 0; b < config.elastic.budgets.size(); ++b)
+    for (const char* what : {"kl", "cross_entropy", "budget_loss", "relative_cost", "valid_loss",
+                             "valid_kl", "parameters"})
+      columns.push_back(fmt::format("{}_{}", what, config.elastic.budget_name(b)));
+  return columns;
+}
+
+/// softmax(scale * z)
+std::vector<double> softmax(std::vector<double> z, double scale) {
+  const double top = *std::max_element(z.begin(), z.end());
+  double sum = 0;
+  for (double& x : z) sum += x = std::exp(scale * (x - top));
+  for (double& x : z) x /= sum;
+  return z;
+}
+}  // namespace
+
+RunHistory::RunHistory(const RunFolder& folder, const RunConfig& config, index_t first_step,
+                       bool writes)
+    : m_config(config) {
+  if (!writes) return;
+  truncate_history_after(folder.history(), "step", static_cast<double>(first_step));
+  truncate_history_after(folder.router(), "step", static_cast<double>(first_step));
+  m_history = std::make_unique<HistoryWriter>(folder.history(), history_columns(config));
+  m_router = std::make_unique<HistoryWriter>(
+      folder.router(), std::vector<std::string>{"step", "budget", "axis", "layer", "likely_width",
+                                                "probability", "expected_width"});
+}
+
+void RunHistory::append(index_t step, const Stage& stage, index_t tokens,
+                        const StepMetrics& metrics, const StepValidation& validation) {
+  if (!m_history) return;
+  const bool validated = !validation.budgets.empty();
+  std::vector<HistoryCell> row = {
+      step,
+      stage.config.name,
+      tokens,
+      metrics.learning_rate,
+      metrics.loss,
+      metrics.gradient_norm,
+      stage.elastic ? metrics.tau : kNone,
+      stage.elastic ? metrics.logit_scale : kNone,
+      validated && !stage.elastic ? validation.budgets[0].cross_entropy : kNone};
+  for (std::size_t b = 0; b < m_config.elastic.budgets.size(); ++b) {
+    const auto trained =
+        stage.elastic ? metrics.budgets[b] : StepMetrics::Budget{kNone, kNone, kNone, kNone};
+    for (const double x :
+         {trained.kl, trained.cross_entropy, trained.budget_loss, trained.relative_cost})
+      row.emplace_back(x);
+    const bool here = validated && stage.elastic;
+    row.emplace_back(here ? validation.budgets[b].cross_entropy : kNone);
+    row.emplace_back(here ? validation.budgets[b].kl : kNone);
+    row.emplace_back(here ? validation.parameters[b] : kNone);
+  }
+  m_history->append(row);
+}
+
+void RunHistory::append_router(index_t step, const TrainState& state) {
+  if (!m_router || !state.elastic) return;
+  const auto& elastic = *state.elastic;
+  for (std::size_t b = 0; b < m_config.elastic.budgets.size(); ++b) {
+    const auto logits = elastic.router->logits(ExecutionSpace(), m_config.elastic.budgets[b]);
+    for (std::size_t d = 0; d < elastic.decisions.size(); ++d) {
+      const auto& decision = elastic.decisions[d];
+      const auto pi = softmax(logits[d], m_config.router.schedule.logit_scale_end);
+      const auto likely =
+          static_cast<std::size_t>(std::max_element(pi.begin(), pi.end()) - pi.begin());
+      double expected = 0;
+      for (std::size_t i = 0; i < pi.size(); ++i)
+        expected += pi[i] * static_cast<double>(decision.widths[i]);
+      m_router->append({step, m_config.elastic.budget_name(b),
+                        std::string(axis_name(decision.axis)), decision.layer,
+                        decision.widths[likely], pi[likely], expected});
+    }
+  }
+}
+
+}  // namespace elastic

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// history.csv (losses per step) and router.csv (what the router prefers), written by rank 0. No
+// time of day stands in them: a resumed run gives the same digits as one that was never
+// interrupted.
+#pragma once
+#include <memory>
+
+#include "io/history.hpp"
+#include "config/curriculum.hpp"
+#include "run/run_folder.hpp"
+#include "train/train_step.hpp"
+#include "train/validation.hpp"
+
+namespace elastic {
+
+/// Validation of one budget (or of the parent) at a step.
+struct StepValidation {
+  std::vector<ValidationResult>
+      budgets;  ///< empty: not validated at this step; pretraining: one entry, the parent
+  std::vector<double> parameters;  ///< of each budget's submodel
+};
+
+class RunHistory {
+ public:
+  /// Continues existing files after `first_step` (rows beyond it are removed). Does nothing on
+  /// other ranks than 0.
+  RunHistory(const RunFolder& folder, const RunConfig& config, index_t first_step, bool writes);
+  void append(index_t step, const Stage& stage, index_t tokens, const StepMetrics& metrics,
+              const StepValidation& validation);
+  void append_router(index_t step, const TrainState& state);
+
+ private:
+  const RunConfig& m_config;
+  std::unique_ptr<HistoryWriter> m_history, m_router;
+};
+
+}  // namespace elastic

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// The phases after training: slice, evaluate, report.
+#include "base/log.hpp"
+#include "base/region.hpp"
+#include "base/version.hpp"
+#include "io/checkpoint_views.hpp"
+#include "model/slicing.hpp"
+#include "run/region_table.hpp"
+#include "run/report.hpp"
+#include "run/run.hpp"
+#include "state/state_checkpoint.hpp"
+
+namespace elastic {
+
+index_t Run::last_seq_length() const {
+  return m_curriculum.stages.empty() ? m_config.rank.seq_length
+                                     : m_curriculum.stages.back().config.seq_length;
+}
+
+void Run::write_model_file(const std::filesystem::path& path, std::size_t num_specs) {
+  write_file(path, [&](const StateWriter& writer) {
+    write_model(writer, *m_state.model, m_deck.text, "elastic");
+    write_ranking(writer, m_state.elastic->ranking);
+    write_router(writer, *m_state.elastic->router);
+    for (std::size_t i = 0; i < num_specs; ++i) write_spec(writer, m_specs[i]);
+  });
+}
+
+void Run::slice_phase() {
+  const Region region("slice");
+  m_specs.clear();
+  const auto add = [&](double budget, const std::string& name) {
+    m_specs.push_back(submodel_for(m_config, m_state, budget));
+    m_specs.back().name = name;
+  };
+  for (std::size_t b = 0; b < m_config.elastic.budgets.size(); ++b)
+    add(m_config.elastic.budgets[b], m_config.elastic.budget_name(b));
+  for (const double budget : m_config.evaluate.extra_budgets)
+    add(budget, fmt::format("{}", budget));
+
+  const auto size_on_root = [&] {
+    return m_comm.is_root() ? std::filesystem::file_size(m_folder.model()) : 0;
+  };
+  write_model_file(m_folder.model(), 0);
+  const auto bare = size_on_root();
+  write_model_file(m_folder.model(), m_specs.size());
+  m_results.model_file_bytes = size_on_root();
+  m_results.extra_bytes_per_submodel = (m_results.model_file_bytes - bare) / m_specs.size();
+  for (const auto& spec : m_specs)
+    write_file(m_folder.submodel(spec.name), [&](const StateWriter& writer) {
+      write_sliced(writer, *m_state.model, spec, m_deck.text);
+    });
+  log::info("{} holds {} submodels; one more costs {} bytes", m_folder.model().string(),
+            m_specs.size(), m_results.extra_bytes_per_submodel);
+}
+
+BudgetResult Run::evaluate_budget(const SubmodelSpec& spec, bool trained) {
+  const auto& model = *m_state.model;
+  const auto& teacher = *m_state.elastic->teacher;
+  const ModelShape& shape = model.shape();
+  const index_t seq_length = last_seq_length();
+  const auto expected = expected_widths(spec);
+  BudgetResult result{
+      .spec = spec, .trained = trained, .description = describe(shape, spec), .validation = {}};
+  result.parameters = parameter_count(shape, expected);
+  result.cost = cost(shape, expected, m_config.elastic.loss.cost);
+  result.relative_cost =
+      result.cost / cost(shape, expected_widths(full_spec(shape)), m_config.elastic.loss.cost);
+  result.forward_flops_per_token = forward_flops_per_token(shape, spec, seq_length);
+  result.validation = m_validation->losses(model, spec, &teacher, seq_length);
+  result.valid_loss_cut_untrained =
+      m_validation->losses(teacher, spec, nullptr, seq_length).cross_entropy;
+  if (m_validation->has_problems()) {
+    result.accuracy = m_validation->accuracy(model, spec);
+    result.accuracy_cut_untrained = m_validation->accuracy(teacher, spec);
+  }
+  const auto prefix = model.widths(spec),
+             masked = masked_widths<float>(shape, spec, false, model.shard());
+  const auto sliced = slice_model(model, spec);
+  const auto sliced_full = sliced->full_widths();
+  result.max_abs_diff_sliced_vs_prefix =
+      m_validation->max_logit_difference(model, prefix, *sliced, sliced_full, seq_length);
+  result.max_abs_diff_masked_vs_prefix =
+      m_validation->max_logit_difference(model, prefix, model, masked, seq_length);
+  on_root([&] {
+    if (std::filesystem::exists(m_folder.submodel(spec.name)))
+      result.sliced_file_bytes = std::filesystem::file_size(m_folder.submodel(spec.name));
+  });
+  return result;
+}
+
+bool Run::evaluate_phase() {
+  const Region region("evaluate");
+  const auto& parent = m_state.elastic ? *m_state.elastic->teacher : *m_state.model;
+  const SubmodelSpec full = full_spec(parent.shape());
+  m_results.parent_parameters = parameter_count(parent.shape(), expected_widths(full));
+  m_results.parent_valid_loss =
+      m_validation->losses(parent, full, nullptr, last_seq_length()).cross_entropy;
+  if (m_validation->has_problems())
+    m_results.parent_accuracy = m_validation->accuracy(parent, full);
+  // Without a step in this job, a new one would have no more time than this one had.
+  const bool trained = m_results.seconds > 0;
+  for (std::size_t i = 0; i < m_specs.size(); ++i) {
+    if (trained && must_stop(0)) {
+      log::info("stopped in the evaluation; continue with --resume");
+      return false;
+    }
+    m_results.budgets.push_back(evaluate_budget(m_specs[i], i < m_config.elastic.budgets.size()));
+  }
+  return true;
+}
+
+void Run::report_phase() {
+  m_results.name = m_config.job.name;
+  m_results.version = kVersion;
+  m_results.deck_hash = m_deck.hash;
+  m_results.ranks = m_comm.size();
+  m_results.steps = m_state.step;
+  m_results.tokens = m_curriculum.tokens_after(m_state.step);
+  const std::string regions = region_table(m_comm, measure_gemm_peak(ExecutionSpace()));
+  on_root([&] {
+    write_results(m_folder, m_results);
+    write_report(m_folder, m_config, m_curriculum, m_results, regions);
+  });
+  log::info("{}\n{}\nreport: {}", regions, describe(m_results), m_folder.report().string());
+}
+
+}  // namespace elastic

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/wall_time.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+
+#include "base/error.hpp"
+#include "base/log.hpp"
+#include "config/wall_time_text.hpp"
+
+namespace elastic {
+namespace {
+constexpr double kMostMargin = 60;  // seconds
+const double g_program_start = wall_seconds();
+
+std::string from_environment(const char* name) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? "" : text;
+}
+
+/// First line of what a command prints; empty if it cannot run.
+std::string first_line(const char* command) {
+  std::FILE* pipe = popen(command, "r");
+  if (pipe == nullptr) return "";
+  std::array<char, 256> line = {};
+  std::string text = std::fgets(line.data(), line.size(), pipe) == nullptr ? "" : line.data();
+  pclose(pipe);
+  text.erase(std::find(text.begin(), text.end(), '\n'), text.end());
+  return text;
+}
+
+/// Slurm 23.02 and later say when the job ends; earlier ones answer questions.
+std::optional<double> time_left_by_slurm() {
+  if (from_environment("SLURM_JOB_ID").empty()) return std::nullopt;
+  const std::string end = from_environment("SLURM_JOB_END_TIME");
+  if (!end.empty()) return std::atof(end.c_str()) - static_cast<double>(std::time(nullptr));
+  const std::string left =
+      first_line("squeue --noheader --jobs=\"$SLURM_JOB_ID\" --format=%L 2>/dev/null");
+  if (left.empty() || left.find_first_not_of("0123456789:-") != std::string::npos) {
+    log::info("wall time: Slurm names no limit");  // UNLIMITED, NOT_SET, INVALID, or no squeue
+    return std::nullopt;
+  }
+  return parse_wall_time(left);
+}
+}  // namespace
+
+std::optional<double> wall_time_left(const std::string& given) {
+  if (given.empty()) return time_left_by_slurm();
+  return parse_wall_time(given) - (wall_seconds() - g_program_start);
+}
+
+WallTime::WallTime(double seconds_left, double checkpoint_seconds, Clock clock)
+    : m_limited(true),
+      m_clock(clock),
+      m_end(clock() + seconds_left),
+      m_checkpoint(checkpoint_seconds),
+      m_margin(std::clamp(seconds_left / 20, 0.0, kMostMargin)),
+      m_last(clock()) {
+  log::info("wall time: {:.0f} s left", seconds_left);
+}
+
+void WallTime::saved(double seconds) {
+  m_checkpoint = seconds;
+  m_saving += seconds;
+}
+
+bool WallTime::another_step_fits(int num_saves) {
+  if (!m_limited) return true;
+  const double now = m_clock();
+  m_slowest = std::max(m_slowest, now - m_last - m_saving);
+  m_last = now;
+  m_saving = 0;
+  const double saving = num_saves * m_checkpoint;
+  if (now + m_slowest + saving + m_margin < m_end) return true;
+  log::info("wall time: {:.1f} s left; a step may take {:.1f} s, saving {:.1f} s, the end {:.1f} s",
+            m_end - now, m_slowest, saving, m_margin);
+  return false;
+}
+
+}  // namespace elastic

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "state/state_checkpoint.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "model/slicing.hpp"
+#include "parallel/whole_tensors.hpp"
+
+namespace elastic {
+namespace {
+using Json = nlohmann::json;
+
+const char* dim_name(Dim dim) {
+  switch (dim) {
+    case Dim::fixed:
+      return "fixed";
+    case Dim::hidden:
+      return "hidden";
+    case Dim::mamba_heads:
+      return "mamba_heads";
+    case Dim::mamba_inner:
+      return "mamba_inner";
+    case Dim::attention_inner:
+      return "attention_inner";
+    case Dim::ffn:
+      return "ffn";
+  }
+  return "";
+}
+
+DealtMatrix dealt(const ParameterInfo& info) {
+  return {info.rows, info.columns, info.row_unit, info.column_unit};
+}
+Extents extents_of(const ParameterInfo& info) {
+  return info.vector ? Extents::vector(info.columns) : Extents::matrix(info.rows, info.columns);
+}
+
+/// The whole tensor, as rank 1 or 2.
+void write_whole(const StateWriter& writer, const std::string& name, const ParameterInfo& info,
+                 const float* whole) {
+  const std::string columns = dim_name(info.column_dim);
+  const std::string axes =
+      info.vector ? columns : fmt::format("{} {}", dim_name(info.row_dim), columns);
+  writer.write([&](CheckpointWriter& file) {
+    file.write(name, extents_of(info), whole, StorageType::float32, {{"axes", axes}});
+  });
+}
+
+/// All values of a store under a prefix. `group`: the ranks that share the store, or null.
+void write_store(const StateWriter& writer, const Communicator* group, const std::string& prefix,
+                 const ParameterStore<float>& store) {
+  if (!writer.sends()) return;
+  for (const auto& parameter : store) {
+    const auto& info = parameter.info;
+    const View2<float>& mine = parameter.value;
+    if (group && info.sharded()) {
+      const auto whole = gather_shards<float>(*group, dealt(info), mine);
+      write_whole(writer, prefix + info.name, info, whole.data());
+    } else if (writer.writes()) {
+      const auto h_mine = Kokkos::create_mirror_view_and_copy(HostSpace(), mine);
+      write_whole(writer, prefix + info.name, info, h_mine.data());
+    }
+  }
+}
+std::vector<float> read_whole(const CheckpointReader& reader, const std::string& name,
+                              const ParameterInfo& info) {
+  std::vector<float> whole(static_cast<std::size_t>(info.rows * info.columns));
+  reader.read(name, extents_of(info), whole.data());
+  return whole;
+}
+/// Every rank reads its part by itself.
+void read_store(const CheckpointReader& reader, const std::string& prefix,
+                const ParameterStore<float>& store) {
+  for (const auto& parameter : store) {
+    const auto whole = read_whole(reader, prefix + parameter.info.name, parameter.info);
+    take_shard<float>(whole.data(), dealt(parameter.info), store.shard(), parameter.value);
+  }
+}
+/// AdamW's moments. Ranks that hold the same part of the model own slices of them.
+void write_moments(const StateWriter& writer, const Communicator* group, const std::string& prefix,
+                   const ParameterStore<float>& store, const AdamW<float>& optimizer) {
+  for (const auto& [which, name] : {std::pair{Moment::first, "m/"}, {Moment::second, "v/"}})
+    for (const auto& parameter : store) {
+      const auto& info = parameter.info;
+      const auto part = optimizer.gather_moment(writer.replicas(), which, info.name);
+      if (!writer.sends()) continue;
+      if (group && info.sharded()) {
+        const auto whole = gather_shards<float>(*group, dealt(info), part.data());
+        write_whole(writer, prefix + name + info.name, info, whole.data());
+      } else {
+        write_whole(writer, prefix + name + info.name, info, part.data());
+      }
+    }
+}
+void read_moments(const CheckpointReader& reader, const std::string& prefix,
+                  const ParameterStore<float>& store, const AdamW<float>& optimizer) {
+  for (const auto& [which, name] : {std::pair{Moment::first, "m/"}, {Moment::second, "v/"}})
+    for (const auto& parameter : store) {
+      const auto whole = read_whole(reader, prefix + name + parameter.info.name, parameter.info);
+      const auto part = take_shard<float>(whole.data(), dealt(parameter.info), store.shard());
+      optimizer.set_moment(which, parameter.info.name, part.data());
+    }
+}
+}  // namespace
+
+std::string shape_to_json(const ModelShape& shape) {
+  Json layers = Json::array();
+  for (const auto& layer : shape.layers)
+    layers.push_back({{"kind", std::string(1, static_cast<char>(layer.kind))},
+                      {"width", layer.width},
+                      {"head_channels", layer.head_channels},
+                      {"num_groups", layer.num_groups}});
+  return Json{{"vocab_size", shape.vocab_size},
+              {"hidden_size", shape.hidden_size},
+              {"norm_epsilon", shape.norm_epsilon},
+              {"mamba_state_dim", shape.mamba_state_dim},
+              {"mamba_d_conv", shape.mamba_d_conv},
+              {"chunk_size", shape.chunk_size},
+              {"layers", layers}}
+      .dump();
+}
+
+ModelShape shape_from_json(const std::string& text, const std::string& file) {
+  try {
+    const Json json = Json::parse(text);
+    ModelShape shape{.vocab_size = json.at("vocab_size"),
+                     .hidden_size = json.at("hidden_size"),
+                     .norm_epsilon = json.at("norm_epsilon"),
+                     .mamba_state_dim = json.at("mamba_state_dim"),
+                     .mamba_d_conv = json.at("mamba_d_conv"),
+                     .chunk_size = json.at("chunk_size"),
+                     .layers = {}};
+    for (const auto& layer : json.at("layers"))
+      shape.layers.push_back({static_cast<LayerKind>(layer.at("kind").get<std::string>().at(0)),
+                              layer.at("width"), layer.at("head_channels"),
+                              layer.at("num_groups")});
+    check_shape(shape);
+    return shape;
+  } catch (const std::exception& error) {
+    throw InputError(
+        fmt::format("{}: the text 'shape' does not describe a model: {}", file, error.what()));
+  }
+}
+
+void write_model(const StateWriter& writer, const LanguageModel<float>& model,
+                 const std::string& deck, const std::string& kind) {
+  writer.write([&](CheckpointWriter& file) {
+    file.attribute("kind", kind);
+    file.text("deck", deck);
+    file.text("shape", shape_to_json(model.shape()));
+  });
+  write_store(writer, model.parallel().group(), "model/", model.parameters());
+}
+
+void write_ranking(const StateWriter& writer, const Ranking& ranking) {
+  writer.write([&](CheckpointWriter& file) {
+    const auto vector = [&](const std::string& name, const std::vector<index_t>& values) {
+      if (!values.empty())
+        file.vector("ranking/" + name, values.data(), static_cast<index_t>(values.size()));
+    };
+    vector("hidden", ranking.hidden);
+    vector("drop_order", ranking.drop_order);
+    for (std::size_t l = 0; l < ranking.units.size(); ++l) {
+      vector(fmt::format("units.{}", l), ranking.units[l]);
+      vector(fmt::format("channels.{}", l), ranking.channels[l]);
+    }
+  });
+}
+
+void write_spec(const StateWriter& writer, const SubmodelSpec& spec) {
+  writer.write([&](CheckpointWriter& file) { file.text("submodel." + spec.name, to_json(spec)); });
+}
+
+void write_router(const StateWriter& writer, const Router<float>& router) {
+  write_store(writer, nullptr, "router/", router.parameters());
+}
+void read_router(const CheckpointReader& reader, Router<float>& router) {
+  read_store(reader, "router/", router.parameters());
+}
+
+void write_state(const StateWriter& writer, const TrainState& state, const std::string& deck) {
+  const auto& model = *state.model;
+  write_model(writer, model, deck, "training");
+  writer.write([&](CheckpointWriter& file) {
+    file.attribute("step", state.step);
+    file.attribute("elastic", static_cast<index_t>(state.elastic.has_value()));
+  });
+  if (state.optimizer)
+    write_moments(writer, model.parallel().group(), "optimizer/model/", model.parameters(),
+                  *state.optimizer);
+  if (!state.elastic) return;
+  const auto& elastic = *state.elastic;
+  write_ranking(writer, elastic.ranking);
+  write_router(writer, *elastic.router);
+  write_moments(writer, nullptr, "optimizer/router/", elastic.router->parameters(),
+                *elastic.router_optimizer);
+}
+
+ModelShape read_shape(const CheckpointReader& reader) {
+  return shape_from_json(reader.text("shape"), reader.path().string());
+}
+
+Ranking read_ranking(const CheckpointReader& reader, const ModelShape& shape) {
+  const auto vector = [&](const std::string& name) {
+    return reader.contains("ranking/" + name) ? reader.read<index_t>("ranking/" + name)
+                                              : std::vector<index_t>{};
+  };
+  Ranking ranking{
+      .hidden = vector("hidden"), .units = {}, .channels = {}, .drop_order = vector("drop_order")};
+  for (index_t l = 0; l < shape.num_layers(); ++l) {
+    ranking.units.push_back(vector(fmt::format("units.{}", l)));
+    ranking.channels.push_back(vector(fmt::format("channels.{}", l)));
+  }
+  return ranking;
+}
+
+void read_model(const CheckpointReader& reader, LanguageModel<float>& model) {
+  if (read_shape(reader) != model.shape())
+    throw InputError(fmt::format(
+        "{}: holds a model of another shape than the deck describes ({} layers of {} channels; "
+        "expected {} of {})",
+        reader.path().string(), read_shape(reader).num_layers(), read_shape(reader).hidden_size,
+        model.shape().num_layers(), model.shape().hidden_size));
+  read_store(reader, "model/", model.parameters());
+}
+
+void read_state(const CheckpointReader& reader, const RunConfig& config, TrainState& state) {
+  read_model(reader, *state.model);
+  state.step = reader.attribute_as<index_t>("step");
+  if (reader.attribute_as<index_t>("elastic") != 0) {
+    make_elastic(config, read_ranking(reader, state.model->shape()), state);
+    read_router(reader, *state.elastic->router);
+    read_moments(reader, "optimizer/router/", state.elastic->router->parameters(),
+                 *state.elastic->router_optimizer);
+  }
+  if (state.optimizer)
+    read_moments(reader, "optimizer/model/", state.model->parameters(), *state.optimizer);
+}
+
+void write_sliced(const StateWriter& writer, const LanguageModel<float>& parent,
+                  const SubmodelSpec& spec, const std::string& deck) {
+  write_model(writer, *slice_model(parent, spec), deck, "submodel");
+  write_spec(writer, spec);
+}
+
+void write_sliced(const std::filesystem::path& path, const LanguageModel<float>& parent,
+                  const SubmodelSpec& spec, const std::string& deck) {
+  CheckpointWriter file(path);
+  write_sliced(file, parent, spec, deck);
+  file.commit();
+}
+
+}  // namespace elastic

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "state/stored_model.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+#include "deck/text.hpp"
+#include "elastic/submodel_choice.hpp"
+#include "state/state_checkpoint.hpp"
+
+namespace elastic {
+namespace {
+const std::string kSpecPrefix = "submodel.";
+
+std::optional<double> as_number(const std::string& text) {
+  double value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return value;
+}
+
+/// What the user called the budget: a number, or the name of a budget of the deck.
+double budget_value(const CheckpointReader& reader, const StoredModel& stored,
+                    const std::string& budget, const std::vector<std::string>& names) {
+  const auto& elastic = stored.deck.config.elastic;
+  auto known = names;
+  for (std::size_t i = 0; stored.has_router && i < elastic.budgets.size(); ++i) {
+    if (elastic.budget_name(i) == budget) return elastic.budgets[i];
+    known.push_back(elastic.budget_name(i));
+  }
+  std::sort(known.begin(), known.end());
+  known.erase(std::unique(known.begin(), known.end()), known.end());
+  const auto value = as_number(budget);
+  if (value && *value > 0 && *value <= 1) return *value;
+  const auto nearest = impl::nearest(budget, known);
+  throw InputError(fmt::format("{}: no budget '{}'; expected a number in (0, 1]{}{}{}",
+                               reader.path().string(), budget, known.empty() ? "" : " or one of ",
+                               impl::join(known),
+                               nearest ? fmt::format("; nearest is '{}'", nearest->name) : ""));
+}
+
+/// Asks the stored router.
+SubmodelSpec choose_with_router(const CheckpointReader& reader, const StoredModel& stored,
+                                double budget) {
+  const RunConfig& config = stored.deck.config;
+  const ModelShape& shape = stored.shape;
+  ElasticSpace space = elastic_space(config, shape);
+  const Ranking ranking = read_ranking(reader, shape);
+  if (!ranking.drop_order.empty()) space.drop_order = ranking.drop_order;
+  Router<float> router(list_decisions(shape, space), config.elastic.budgets, config.router.net,
+                       static_cast<std::uint32_t>(config.job.seed));
+  read_router(reader, router);
+  return choose_submodel(shape, space, router.logits(ExecutionSpace(), budget),
+                         config.router.schedule.logit_scale_end, budget,
+                         config.elastic.loss.tolerance, config.elastic.loss.cost);
+}
+
+}  // namespace
+
+StoredModel read_stored_head(const CheckpointReader& reader,
+                             const std::vector<std::string>& overrides) {
+  StoredModel stored;
+  stored.kind = reader.attribute_as<std::string>("kind");
+  stored.deck = read_run_config(reader.text("deck"),
+                                fmt::format("{} (stored deck)", reader.path().string()), overrides);
+  stored.shape = read_shape(reader);
+  stored.has_router =
+      std::any_of(reader.tensors().begin(), reader.tensors().end(),
+                  [](const TensorInfo& tensor) { return tensor.name.starts_with("router/"); });
+  return stored;
+}
+
+StoredModel read_stored_model(const CheckpointReader& reader,
+                              const std::vector<std::string>& overrides) {
+  StoredModel stored = read_stored_head(reader, overrides);
+  stored.model = std::make_unique<LanguageModel<float>>(stored.shape, /*frozen=*/true);
+  read_model(reader, *stored.model);
+  return stored;
+}
+
+std::vector<std::string> stored_names(const CheckpointReader& reader) {
+  std::vector<std::string> names;
+  for (const auto& text : reader.texts())
+    if (text.starts_with(kSpecPrefix)) names.push_back(text.substr(kSpecPrefix.size()));
+  return names;
+}
+
+std::vector<SubmodelSpec> stored_submodels(const CheckpointReader& reader,
+                                           const ModelShape& parent) {
+  std::vector<SubmodelSpec> specs;
+  if (reader.attribute_as<std::string>("kind") == "submodel") return specs;
+  for (const auto& name : stored_names(reader))
+    specs.push_back(spec_from_json(parent, reader.text(kSpecPrefix + name)));
+  std::stable_sort(specs.begin(), specs.end(),
+                   [](const auto& a, const auto& b) { return a.budget > b.budget; });
+  return specs;
+}
+
+SubmodelSpec find_submodel(const CheckpointReader& reader, const StoredModel& stored,
+                           const std::string& budget) {
+  const std::string file = reader.path().string();
+  const auto names = stored_names(reader);
+  if (stored.kind == "submodel")
+    throw InputError(
+        fmt::format("{}: is one submodel ({}) already; cut budget {} out of the "
+                    "checkpoint that holds its parent",
+                    file, impl::join(names), budget));
+  const auto specs = stored_submodels(reader, stored.shape);
+  for (const auto& spec : specs)
+    if (spec.name == budget) return spec;
+  const double value = budget_value(reader, stored, budget, names);
+  for (const auto& spec : specs)
+    if (spec.budget == value) return spec;
+  if (!stored.has_router)
+    throw InputError(fmt::format(
+        "{}: holds no router to pick the submodel of budget {}: a checkpoint of kind '{}' from "
+        "before the elastic phase",
+        file, budget, stored.kind));
+  try {
+    SubmodelSpec spec = choose_with_router(reader, stored, value);
+    spec.name = budget;
+    return spec;
+  } catch (const InputError& error) {
+    throw InputError(fmt::format("{}: {} (<elastic>/tolerance of its deck)", file, error.what()));
+  }
+}
+
+}  // namespace elastic

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the verbs share: a model out of any checkpoint of elastic.x, and the submodel of a budget.
+//
+//   kind       written by                              holds
+//   training   every checkpoint of a run               all of the run's state
+//   parent     end of the rank phase                   ranked parent
+//   elastic    slice phase (model.h5)                  parent, router, specs of the budgets
+//   submodel   slice phase and verb (submodels/*.h5)   one submodel as a model of its own
+//   import     verb import                             parent, and what an export gives back
+#pragma once
+#include "io/checkpoint_file.hpp"
+#include "model/language_model.hpp"
+#include "config/run_config.hpp"
+
+namespace elastic {
+
+struct StoredModel {
+  std::string kind;
+  ResolvedDeck deck;
+  ModelShape shape;
+  std::unique_ptr<LanguageModel<float>> model;  ///< frozen
+  bool has_router = false;
+};
+
+/// All but the values: `model` is null.
+StoredModel read_stored_head(const CheckpointReader& reader,
+                             const std::vector<std::string>& overrides = {});
+/// `overrides` change the stored deck (block/key=value). Throws InputError naming the file.
+StoredModel read_stored_model(const CheckpointReader& reader,
+                              const std::vector<std::string>& overrides = {});
+/// Names of the submodels whose widths the file holds.
+std::vector<std::string> stored_names(const CheckpointReader& reader);
+/// The submodels whose widths the file holds, largest budget first; none for kind submodel, whose
+/// spec speaks of the parent's layers.
+std::vector<SubmodelSpec> stored_submodels(const CheckpointReader& reader,
+                                           const ModelShape& parent);
+
+/// `budget`: the name of a stored submodel, the name of a budget of the deck, or any number in (0,
+/// 1]. Stored widths if there are some for it, else the router's choice that meets the budget
+/// within <elastic>/tolerance. Throws InputError naming what there is, or the nearest reachable
+/// budgets.
+SubmodelSpec find_submodel(const CheckpointReader& reader, const StoredModel& stored,
+                           const std::string& budget);
+
+}  // namespace elastic

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "state/train_state.hpp"
+
+#include <algorithm>
+
+#include "elastic/submodel_choice.hpp"
+#include "model/initialization.hpp"
+#include "model/ranked_model.hpp"
+#include "config/curriculum.hpp"
+
+namespace elastic {
+
+namespace {
+std::unique_ptr<AdamW<float>> make_adamw(const ParameterStore<float>& store, const Shard& replica) {
+  return std::make_unique<AdamW<float>>(store,
+                                        optimizer_slices(store, replica.size).of(replica.rank));
+}
+
+/// Moments at zero. Those of before are given back first.
+void make_optimizer(const RunConfig& config, TrainState& state) {
+  state.optimizer.reset();
+  if (changes_model(make_curriculum(config)))
+    state.optimizer = make_adamw(state.model->parameters(), state.replica);
+}
+}  // namespace
+
+namespace {
+TrainState make_parent_on(const RunConfig& config, const TensorParallel& parallel,
+                          const Shard& replica, Weights weights) {
+  TrainState state;
+  state.replica = replica;
+  state.model = std::make_unique<LanguageModel<float>>(parent_shape(config), false, parallel);
+  if (weights == Weights::initial)
+    initialize(*state.model, config.init_std, static_cast<std::uint32_t>(config.job.seed));
+  make_optimizer(config, state);
+  return state;
+}
+}  // namespace
+
+TrainState make_parent(const RunConfig& config, Weights weights) {
+  return make_parent_on(config, {}, {}, weights);
+}
+TrainState make_parent(const RunConfig& config, const ProcessGrid& grid, Weights weights) {
+  return make_parent_on(config, TensorParallel(grid.tensor, config.parallel.sequence_parallel),
+                        {grid.data_context.rank(), grid.data_context.size()}, weights);
+}
+
+void make_elastic(const RunConfig& config, const Ranking& ranking, TrainState& state) {
+  const ModelShape& shape = state.model->shape();
+  ElasticState elastic;
+  elastic.space = elastic_space(config, shape);
+  if (!ranking.drop_order.empty()) elastic.space.drop_order = ranking.drop_order;
+  elastic.decisions = list_decisions(shape, elastic.space);
+  elastic.ranking = ranking;
+  elastic.teacher =
+      std::make_unique<LanguageModel<float>>(shape, /*frozen=*/true, state.model->parallel());
+  elastic.soft_widths = std::make_unique<SoftWidths<float>>(
+      shape, elastic.space, config.elastic.choice_epsilon, state.model->shard());
+  elastic.router =
+      std::make_unique<Router<float>>(elastic.decisions, config.elastic.budgets, config.router.net,
+                                      static_cast<std::uint32_t>(config.job.seed));
+  elastic.router_optimizer = make_adamw(elastic.router->parameters(), state.replica);
+  state.elastic = std::move(elastic);
+  make_optimizer(config, state);
+}
+
+void begin_elastic(const RunConfig& config, const Ranking& ranking, TrainState& state) {
+  apply_ranking_to_model(ranking, *state.model);
+  make_elastic(config, ranking, state);
+  Kokkos::deep_copy(state.elastic->teacher->parameters().values(),
+                    state.model->parameters().values());
+}
+
+SubmodelSpec submodel_for(const RunConfig& config, const TrainState& state, double budget) {
+  const ElasticState& elastic = *state.elastic;
+  return choose_submodel(state.model->shape(), elastic.space,
+                         elastic.router->logits(ExecutionSpace(), budget),
+                         config.router.schedule.logit_scale_end, budget,
+                         config.elastic.loss.tolerance, config.elastic.loss.cost);
+}
+
+}  // namespace elastic

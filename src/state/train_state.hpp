@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// All that training changes: what a checkpoint holds.
+#pragma once
+#include <optional>
+
+#include "elastic/ranking.hpp"
+#include "parallel/process_grid.hpp"
+#include "model/language_model.hpp"
+#include "optim/adamw.hpp"
+#include "optim/flat_slices.hpp"
+#include "config/run_config.hpp"
+
+namespace elastic {
+
+/// What elastic training adds to the parent.
+struct ElasticState {
+  ElasticSpace space;  ///< drop order of the ranking included
+  std::vector<Decision> decisions;
+  Ranking ranking;
+  std::unique_ptr<LanguageModel<float>> teacher;  ///< frozen ranked parent
+  std::unique_ptr<SoftWidths<float>> soft_widths;
+  std::unique_ptr<Router<float>> router;
+  std::unique_ptr<AdamW<float>> router_optimizer;
+};
+
+struct TrainState {
+  index_t step = 0;  ///< steps of the curriculum that are done
+  std::unique_ptr<LanguageModel<float>> model;
+  std::unique_ptr<AdamW<float>> optimizer;  ///< none if no stage changes the model
+  std::optional<ElasticState> elastic;      ///< from the end of the rank phase on
+  Shard replica;  ///< which of the equal copies of the model this is: owner of its optimizer slices
+};
+
+/// A parent with initial weights, or with zeros for the caller to read.
+enum class Weights { initial, zero };
+TrainState make_parent(const RunConfig& config, Weights weights = Weights::initial);
+/// The same on this rank of a grid: its part of the model and of the optimizer state.
+TrainState make_parent(const RunConfig& config, const ProcessGrid& grid, Weights weights);
+/// Collective over the tensor group. Applies `ranking` to the parent, freezes a copy as the
+/// teacher, and starts a router and fresh optimizers.
+void begin_elastic(const RunConfig& config, const Ranking& ranking, TrainState& state);
+/// As begin_elastic for a parent that is ranked already (resume): teacher weights are left at zero
+/// for the caller to read.
+void make_elastic(const RunConfig& config, const Ranking& ranking, TrainState& state);
+/// The submodel that the router picks for a budget now.
+SubmodelSpec submodel_for(const RunConfig& config, const TrainState& state, double budget);
+
+}  // namespace elastic

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "verbs/evaluate.hpp"
+
+#include "comm/all_ranks_agree.hpp"
+#include "elastic/cost_model.hpp"
+#include "kernels/products/gemm.hpp"
+#include "config/curriculum.hpp"
+#include "state/stored_model.hpp"
+
+namespace elastic {
+namespace {
+
+/// What to evaluate in a file: see evaluate_checkpoint.
+std::vector<SubmodelSpec> choose_specs(const CheckpointReader& reader, const StoredModel& stored,
+                                       const std::string& budget) {
+  if (!budget.empty()) return {find_submodel(reader, stored, budget)};
+  const ModelShape& shape = stored.model->shape();
+  auto specs = stored_submodels(reader, shape);
+  const auto& elastic = stored.deck.config.elastic;
+  const bool ask_router = specs.empty() && stored.has_router;
+  for (std::size_t i = 0; ask_router && i < elastic.budgets.size(); ++i)
+    specs.push_back(find_submodel(reader, stored, elastic.budget_name(i)));
+  if (specs.empty()) {
+    specs.push_back(full_spec(shape));
+    specs.back().name = stored.kind == "submodel" ? stored_names(reader).at(0) : "parent";
+  }
+  return specs;
+}
+
+/// The sequences that the run itself is validated on at its end.
+index_t last_seq_length(const RunConfig& config) {
+  const Curriculum curriculum = make_curriculum(config);
+  return curriculum.stages.empty() ? config.rank.seq_length
+                                   : curriculum.stages.back().config.seq_length;
+}
+
+}  // namespace
+
+std::vector<Evaluated> evaluate_checkpoint(const Communicator& comm,
+                                           const std::filesystem::path& checkpoint,
+                                           const std::string& budget,
+                                           const std::vector<std::string>& overrides) {
+  StoredModel stored;
+  std::vector<SubmodelSpec> specs;
+  all_ranks_agree(comm, [&] {
+    const CheckpointReader reader(checkpoint);
+    stored = read_stored_model(reader, overrides);
+    specs = choose_specs(reader, stored, budget);
+  });
+  const RunConfig& config = stored.deck.config;
+  Communicator group = comm.split(0, comm.rank());
+  group.set_deterministic(config.job.deterministic);
+  kernels::set_deterministic_gemm(config.job.deterministic);
+  Arena arena;
+  std::unique_ptr<Validation> validation;
+  all_ranks_agree(comm, [&] { validation = std::make_unique<Validation>(group, config, arena); });
+  const auto& model = *stored.model;
+  std::vector<Evaluated> results;
+  for (const auto& spec : specs) {
+    Evaluated result{.name = spec.name,
+                     .widths = describe(model.shape(), spec),
+                     .parameters = parameter_count(model.shape(), expected_widths(spec)),
+                     .accuracy = std::nullopt};
+    result.valid_loss =
+        validation->losses(model, spec, nullptr, last_seq_length(config)).cross_entropy;
+    if (validation->has_problems()) result.accuracy = validation->accuracy(model, spec);
+    results.push_back(result);
+  }
+  return results;
+}
+
+std::string describe(const std::vector<Evaluated>& results) {
+  std::string text = fmt::format("{:<10} {:>12} {:>11} {:>9}  widths", "submodel", "parameters",
+                                 "valid loss", "accuracy");
+  for (const auto& r : results)
+    text +=
+        fmt::format("\n{:<10} {:>12.0f} {:>11.6f} {:>9}  {}", r.name, r.parameters, r.valid_loss,
+                    r.accuracy ? fmt::format("{:.1f}%", 100 * *r.accuracy) : "-", r.widths);
+  return text;
+}
+
+}  // namespace elastic

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// The verb `generate`: texts of a model or submodel, with caches, on one rank.
+//
+//   elastic.x generate model.h5 --text "12+34=" --budget 0.5
+//   elastic.x generate model.h5 --tokens ids.txt --temperature 0.8 --top-p 0.9 --seed 7
+//   elastic.x generate model.h5 --text "12+34=" --switch 0.5@10 --switch 1@20
+//   elastic.x generate model.h5 --text "12+34=" --draft-budget 0.5
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/sampling.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace elastic {
+
+struct GenerateOptions {
+  std::filesystem::path checkpoint;
+  std::string budget;               ///< empty: the whole model
+  std::filesystem::path tokens;     ///< file of ids, one prompt per line
+  std::optional<std::string> text;  ///< or one prompt as a text
+  index_t max_tokens = 256;
+  SamplingConfig sampling;
+  std::optional<index_t> stop;        ///< token that ends a text; absent: that of the vocabulary
+  std::vector<std::string> switches;  ///< BUDGET@N: it goes on after N generated tokens
+  std::string draft_budget;           ///< of speculative decoding
+  index_t draft_length = 4;
+  std::filesystem::path out;  ///< file for the continuations; empty: part of the result
+};
+
+/// Options of the verb but for the checkpoint.
+void add_generate_options(CLI::App& command, GenerateOptions& options);
+
+/// Continuations, one per line, in the form of the prompt (text or ids), and how fast they came. A
+/// change of budget goes on from the same caches if the new submodel is part of the one before
+/// (exact for itself only in what it reads from there on); otherwise the text is read again, which
+/// is exact. With a draft budget also decodes greedily without it, and compares tokens and speed.
+/// Throws InputError (state/stored_model.hpp, token_text.hpp) and for options that do not go together.
+std::string generate_from_checkpoint(const GenerateOptions& options);
+
+}  // namespace elastic

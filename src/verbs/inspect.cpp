@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "verbs/inspect.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "deck/text.hpp"
+#include "elastic/cost_model.hpp"
+#include "plan/units.hpp"
+#include "state/state_checkpoint.hpp"
+#include "state/stored_model.hpp"
+
+namespace elastic {
+namespace {
+
+std::string line(const char* name, const std::string& text) {
+  return fmt::format("{:<12} {}\n", name, text);
+}
+
+/// Elements and bytes of the tensors whose names start with `prefix`.
+struct Group {
+  index_t tensors = 0, elements = 0;
+  double bytes = 0;
+};
+Group group_of(const CheckpointReader& reader, const std::string& prefix) {
+  Group group;
+  for (const auto& tensor : reader.tensors()) {
+    if (!tensor.name.starts_with(prefix)) continue;
+    ++group.tensors;
+    group.elements += tensor.extents.size();
+    group.bytes +=
+        static_cast<double>(tensor.extents.size()) * static_cast<double>(size_of(tensor.type));
+  }
+  return group;
+}
+
+std::string group_line(const CheckpointReader& reader, const char* name, const char* prefix) {
+  const Group group = group_of(reader, prefix);
+  if (group.tensors == 0) return line(name, "none");
+  return line(name, fmt::format("{} tensors, {} values, {}", group.tensors, group.elements,
+                                in_bytes(group.bytes)));
+}
+
+std::string shape_lines(const ModelShape& shape) {
+  std::string text =
+      line("model", fmt::format("{}: {} layers, hidden {}, vocabulary {}", shape.pattern(),
+                                shape.num_layers(), shape.hidden_size, shape.vocab_size));
+  text += line("widths", describe(shape, full_spec(shape)));
+  return text +
+         line("parameters",
+              fmt::format("{:.0f}", parameter_count(shape, expected_widths(full_spec(shape)))));
+}
+
+std::string submodel_lines(const CheckpointReader& reader, const ModelShape& shape) {
+  const double full = parameter_count(shape, expected_widths(full_spec(shape)));
+  std::string text;
+  for (const auto& spec : stored_submodels(reader, shape)) {
+    const double part = parameter_count(shape, expected_widths(spec));
+    text += line(text.empty() ? "submodels" : "",
+                 fmt::format("{:<8} budget {:<6} {:>12.0f} parameters ({:5.1f}%)  {}", spec.name,
+                             spec.budget, part, 100 * part / full, describe(shape, spec)));
+  }
+  return text.empty() ? line("submodels", "no stored widths") : text;
+}
+
+/// Of a sliced file: what it was cut out as.
+std::string origin_lines(const CheckpointReader& reader) {
+  std::string text;
+  for (const auto& name : stored_names(reader)) {
+    const auto spec = nlohmann::json::parse(reader.text("submodel." + name), nullptr, false);
+    text += line("cut as",
+                 fmt::format("{}: budget {}, hidden {} and {} dropped layers of the parent", name,
+                             spec.value("budget", 0.0), spec.value("hidden_size", index_t{0}),
+                             spec.value("dropped_layers", nlohmann::json::array()).size()));
+  }
+  return text;
+}
+
+/// Only as many layers as the deck may drop were scored; the others complete the stored order.
+std::string ranking_line(const CheckpointReader& reader, const ModelShape& shape) {
+  const Ranking ranking = read_ranking(reader, shape);
+  if (ranking.hidden.empty()) return line("ranking", "none: units are in their original order");
+  const auto& drop_layers = read_stored_head(reader).deck.config.elastic.drop_layers;
+  const auto scored = drop_layers.empty() ? 0 : static_cast<std::size_t>(drop_layers.back());
+  std::vector<std::string> drops;
+  for (std::size_t i = 0; i < std::min(scored, ranking.drop_order.size()); ++i)
+    drops.push_back(fmt::format("{}", ranking.drop_order[i]));
+  return line("ranking",
+              drops.empty()
+                  ? "widths; no layer is dropped"
+                  : fmt::format("widths; layers in the order they are dropped, least important "
+                                "first: {}; no others are",
+                                impl::join(drops)));
+}
+
+std::string tensor_lines(const CheckpointReader& reader) {
+  std::string text = "tensors\n";
+  for (const auto& tensor : reader.tensors())
+    text += fmt::format("  {:<48} {:<9} {:<14} {:016x}\n", tensor.name, name_of(tensor.type),
+                        to_string(tensor.extents), tensor.checksum);
+  return text;
+}
+
+std::string head_lines(const CheckpointReader& reader) {
+  const auto& path = reader.path();
+  const auto bytes = std::filesystem::file_size(path);
+  std::string text = line("file", fmt::format("{}, {} bytes ({})", path.string(), bytes,
+                                              in_bytes(static_cast<double>(bytes))));
+  text += line("kind", reader.attribute_as<std::string>("kind"));
+  if (reader.has_attribute("step"))
+    text += line("step", fmt::format("{} ({})", reader.attribute_as<index_t>("step"),
+                                     reader.attribute_as<index_t>("elastic") != 0
+                                         ? "ranked, with router"
+                                         : "before the elastic phase"));
+  return text;
+}
+
+}  // namespace
+
+std::string inspect_checkpoint(const std::filesystem::path& path, const InspectOptions& options) {
+  const CheckpointReader reader(path);
+  const ModelShape shape = read_shape(reader);
+  std::string text = head_lines(reader) + shape_lines(shape);
+  if (reader.attribute_as<std::string>("kind") == "submodel") {
+    text += origin_lines(reader);
+  } else {
+    text += submodel_lines(reader, shape) + ranking_line(reader, shape);
+    text += group_line(reader, "router", "router/") + group_line(reader, "optimizer", "optimizer/");
+  }
+  text += group_line(reader, "values", "model/");
+  if (options.tensors) text += tensor_lines(reader);
+  if (options.verify) {
+    reader.verify();
+    text += line("verified",
+                 fmt::format("the checksums of all {} tensors agree", reader.tensors().size()));
+  }
+  text.pop_back();
+  return text;
+}
+
+}  // namespace elastic

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "verbs/logits.hpp"
+
+#include <algorithm>
+
+#include "io/durable_file.hpp"
+#include "io/hdf5_file.hpp"
+#include "kernels/products/gemm.hpp"
+#include "verbs/token_text.hpp"
+#include "state/stored_model.hpp"
+
+namespace elastic {
+namespace fs = std::filesystem;
+namespace {
+
+std::vector<token_t> read_sequence(const fs::path& path, index_t vocab_size) {
+  std::vector<token_t> tokens;
+  for (const auto& line : read_token_lines(path, vocab_size))
+    tokens.insert(tokens.end(), line.begin(), line.end());
+  return tokens;
+}
+
+/// Rows of logits, `rows_at_once` of them in memory, to the dataset.
+void write_rows(const LayerContext& context, const LanguageModel<float>& model,
+                const View2<float>& hidden, index_t rows_at_once, Hdf5File& file) {
+  const index_t length = context.num_tokens(), vocab = model.shape().vocab_size;
+  file.create_dataset("logits", StorageType::float32, Extents::matrix(length, vocab));
+  const auto logits = context.arena->matrix<float>(std::min(length, rows_at_once), vocab);
+  for (index_t begin = 0; begin < length; begin += rows_at_once) {
+    const index_t end = std::min(length, begin + rows_at_once);
+    const auto chunk = rows(logits, 0, end - begin);
+    model.logits(context.exec, rows(hidden, begin, end), chunk);
+    const auto h_chunk = Kokkos::create_mirror_view_and_copy(HostSpace(), chunk);
+    fence(context.exec, "elastic::logits");
+    file.write_rows("logits", {begin, end}, h_chunk.data());
+  }
+}
+
+}  // namespace
+
+std::string write_logits(const LogitsOptions& options) {
+  std::error_code ignored;
+  if (fs::equivalent(options.checkpoint, options.out, ignored))
+    throw InputError(
+        fmt::format("{}: is the checkpoint itself; choose another --out", options.out.string()));
+  const CheckpointReader reader(options.checkpoint);
+  const StoredModel stored = read_stored_model(reader);
+  const auto& model = *stored.model;
+  const ModelShape& shape = model.shape();
+  const SubmodelSpec spec =
+      options.budget.empty() ? full_spec(shape) : find_submodel(reader, stored, options.budget);
+  const auto tokens = read_sequence(options.tokens, shape.vocab_size);
+  const auto length = static_cast<index_t>(tokens.size());
+
+  kernels::set_deterministic_gemm(stored.deck.config.job.deterministic);
+  Arena arena;
+  const LayerContext context{
+      .exec = {}, .arena = &arena, .batch = 1, .seq_length = length, .segment = {}};
+  const auto ids = arena.vector<token_t>(length);
+  Kokkos::deep_copy(ids, HostView1<const token_t>(tokens.data(), tokens.size()));
+  auto pass = model.make_pass(Keep::nothing);
+  model.forward(context, prefix_widths<float>(shape, spec), ids, pass);
+
+  const auto temporary = temporary_name(options.out);
+  auto file = Hdf5File::create(temporary);
+  const std::vector<index_t> wide(tokens.begin(), tokens.end());
+  file.write_dataset("tokens", StorageType::int64, Extents::vector(length), wide.data());
+  const auto row_bytes = sizeof(float) * static_cast<std::size_t>(shape.vocab_size);
+  write_rows(context, model, pass.hidden,
+             static_cast<index_t>(std::max<std::size_t>(1, options.bytes_at_once / row_bytes)),
+             file);
+  file.close();
+  commit_file(temporary, options.out);
+  return fmt::format("{}: logits [{}, {}] of {}; {}", options.out.string(), length,
+                     shape.vocab_size, options.checkpoint.string(), describe(shape, spec));
+}
+
+}  // namespace elastic

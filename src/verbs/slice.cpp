@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "verbs/slice.hpp"
+
+#include "elastic/cost_model.hpp"
+#include "io/durable_file.hpp"
+#include "plan/units.hpp"
+#include "state/state_checkpoint.hpp"
+#include "state/stored_model.hpp"
+
+namespace elastic {
+namespace fs = std::filesystem;
+
+std::string slice_checkpoint(const fs::path& checkpoint, const std::string& budget,
+                             const fs::path& out, bool force) {
+  if (fs::exists(checkpoint) && fs::exists(out) && fs::equivalent(checkpoint, out))
+    throw InputError(
+        fmt::format("{}: is the checkpoint itself; choose another --out", out.string()));
+  check_target(out, force);
+  const CheckpointReader reader(checkpoint);
+  const StoredModel stored = read_stored_model(reader);
+  const ModelShape& shape = stored.model->shape();
+  const SubmodelSpec spec = find_submodel(reader, stored, budget);
+  write_sliced(out, *stored.model, spec, reader.text("deck"));
+  const double full = parameter_count(shape, expected_widths(full_spec(shape))),
+               part = parameter_count(shape, expected_widths(spec));
+  return fmt::format("{}: submodel {} of {}: {:.0f} parameters, {:.1f}% of the parent's; {}; {}",
+                     out.string(), spec.name, checkpoint.string(), part, 100 * part / full,
+                     describe(shape, spec), in_bytes(static_cast<double>(fs::file_size(out))));
+}
+
+}  // namespace elastic

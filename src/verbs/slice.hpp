@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// The verb `slice`: one submodel out of a checkpoint of the elastic phase, as a model of its own.
+//
+//   elastic.x slice runs/quickstart/model.h5 --budget 0.6 --out small.h5
+#pragma once
+#include <filesystem>
+#include <string>
+
+namespace elastic {
+
+/// Cuts the submodel of `budget` (state/stored_model.hpp: find_submodel) out of `checkpoint` and
+/// returns what was written, for people. Throws InputError if `out` exists and not `force`, is the
+/// checkpoint itself or lies in no folder, or if there is no such submodel.
+std::string slice_checkpoint(const std::filesystem::path& checkpoint, const std::string& budget,
+                             const std::filesystem::path& out, bool force);
+
+}  // namespace elastic

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "verbs/verbs.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include "base/log.hpp"
+#include "comm/all_ranks_agree.hpp"
+#include "verbs/evaluate.hpp"
+#include "verbs/export.hpp"
+#include "verbs/import.hpp"
+#include "verbs/inspect.hpp"
+#include "verbs/slice.hpp"
+
+namespace elastic {
+namespace {
+
+CLI::App* add_verb(CLI::App& app, VerbOptions& options, Verb verb, const char* name,
+                   const char* help) {
+  auto* command = app.add_subcommand(name, help);
+  command->add_option("checkpoint", options.checkpoint, "Checkpoint file (.h5)")->required();
+  command->callback([&options, verb] { options.verb = verb; });
+  return command;
+}
+
+/// Work of rank 0; its error is everyone's.
+template <class Work>
+void print_on_root(const Communicator& comm, const Work& work) {
+  all_ranks_agree(comm, [&] {
+    if (comm.is_root()) log::info("{}", work());
+  });
+}
+
+void add_verbs_on_tokens(CLI::App& app, VerbOptions& options) {
+  auto* logits = add_verb(app, options, Verb::logits, "logits",
+                          "Write what a model says to a sequence of tokens");
+  logits->add_option("--budget", options.logits.budget,
+                     "Name of a trained budget, or any part of the parent's cost; without it: the "
+                     "whole model");
+  logits->add_option("--tokens", options.logits.tokens, "File of token ids")->required();
+  logits->add_option("--out", options.logits.out, "HDF5 file to write: logits [L, V]")->required();
+
+  auto* generate = add_verb(app, options, Verb::generate, "generate",
+                            "Continue prompts with a model, across budgets or with a nested draft");
+  add_generate_options(*generate, options.generate);
+}
+
+}  // namespace
+
+void add_verbs(CLI::App& app, VerbOptions& options) {
+  auto* slice = add_verb(app, options, Verb::slice, "slice",
+                         "Cut the submodel of a budget out of a checkpoint of the elastic phase");
+  slice
+      ->add_option("--budget", options.budget,
+                   "Name of a trained budget, or any part of the parent's cost, e.g. 0.6")
+      ->required();
+  slice->add_option("--out", options.out, "File to write")->required();
+  slice->add_flag("--force", options.force, "Replace the file if it exists");
+
+  auto* inspect = add_verb(app, options, Verb::inspect, "inspect", "Print what a checkpoint holds");
+  inspect->add_flag("--tensors", options.tensors, "List every tensor");
+  inspect->add_flag("--verify", options.verify, "Read every tensor and compare its checksum");
+
+  auto* evaluate = add_verb(app, options, Verb::evaluate, "evaluate",
+                            "Held-out loss and answers of the models in a checkpoint");
+  evaluate->add_option("--budget", options.budget,
+                       "Only this submodel: a name, or any part of the parent's cost");
+  evaluate->add_option("overrides", options.overrides,
+                       "Changes to the stored deck: block/key=value ...");
+
+  auto* import_hf = app.add_subcommand(
+      "import", "Turn a Hugging Face folder of a NemotronH model into a checkpoint");
+  import_hf->callback([&options] { options.verb = Verb::import_hf; });
+  import_hf->add_option("folder", options.folder, "Folder with config.json and safetensors files")
+      ->required();
+  import_hf->add_option("checkpoint", options.checkpoint, "File to write (.h5)")->required();
+  import_hf->add_flag("--force", options.force, "Replace the file if it exists");
+
+  auto* export_hf = add_verb(app, options, Verb::export_hf, "export",
+                             "Write a model or submodel as a Hugging Face folder");
+  export_hf->add_option("--budget", options.budget,
+                        "Name of a trained budget, or any part of the parent's cost; without it: "
+                        "the whole model");
+  export_hf->add_option("--out", options.out, "Folder to write; must be new or empty")->required();
+  export_hf
+      ->add_option("--dtype", options.dtype,
+                   "Element type: bf16, fp32, or original (as imported; else as stored)")
+      ->check(CLI::IsMember({"bf16", "fp32", "original"}));
+  export_hf->add_flag("--heterogeneous", options.heterogeneous,
+                      "Allow layers of one kind to differ in width (block_configs)");
+  export_hf->add_option("--origin", options.origin,
+                        "Imported checkpoint whose config.json and tokenizer are given back; "
+                        "without it: the checkpoint itself, or <job>/parent of its deck");
+  add_verbs_on_tokens(app, options);
+}
+
+ExitCode run_verb(const Communicator& comm, const VerbOptions& options) {
+  switch (options.verb) {
+    case Verb::slice:
+      print_on_root(comm, [&] {
+        return slice_checkpoint(options.checkpoint, options.budget, options.out, options.force);
+      });
+      break;
+    case Verb::inspect:
+      print_on_root(comm, [&] {
+        return inspect_checkpoint(options.checkpoint,
+                                  {.tensors = options.tensors, .verify = options.verify});
+      });
+      break;
+    case Verb::evaluate: {
+      const auto results =
+          evaluate_checkpoint(comm, options.checkpoint, options.budget, options.overrides);
+      log::info("{}", describe(results));
+      break;
+    }
+    case Verb::import_hf:
+      print_on_root(comm, [&] {
+        return import_checkpoint(options.folder, options.checkpoint, options.force);
+      });
+      break;
+    case Verb::export_hf:
+      print_on_root(comm, [&] {
+        return export_checkpoint({.checkpoint = options.checkpoint,
+                                  .budget = options.budget,
+                                  .out = options.out,
+                                  .dtype = options.dtype,
+                                  .origin = options.origin,
+                                  .heterogeneous = options.heterogeneous});
+      });
+      break;
+    case Verb::logits:
+      print_on_root(comm, [&] {
+        LogitsOptions logits = options.logits;
+        logits.checkpoint = options.checkpoint;
+        return write_logits(logits);
+      });
+      break;
+    case Verb::generate:
+      print_on_root(comm, [&] {
+        GenerateOptions generate = options.generate;
+        generate.checkpoint = options.checkpoint;
+        return generate_from_checkpoint(generate);
+      });
+      break;
+    case Verb::none:
+      throw_contract("no verb given");
+  }
+  return ExitCode::success;
+}
+
+}  // namespace elastic

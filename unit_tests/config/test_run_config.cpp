@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// The deck of a run: all mistakes at once, contradictions between keys, overrides, steps and
+// tokens, the hash, and every deck in input/.
+#include "config/run_config.hpp"
+
+#include <gmock/gmock.h>
+
+#include <filesystem>
+
+#include "deck/parser.hpp"
+#include "plan/run_plan.hpp"
+
+namespace elastic::test {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+const std::string kStage = "<pretrain>\nsteps = 10\n<stage1>\nsteps = 10\n";
+
+ResolvedDeck read(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  return read_run_config(text, "toy.in", overrides);
+}
+std::string mistakes(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  try {
+    read(text, overrides);
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "no mistake";
+}
+/// Of a deck that is right but for one line in one block.
+std::string one_mistake(const std::string& override_text) {
+  const std::string text = mistakes(kStage, {override_text});
+  EXPECT_THAT(text, HasSubstr("1 mistake in toy.in")) << override_text;
+  return text;
+}
+
+TEST(RunConfig, SixMistakesInOneMessage) {
+  const std::string text = mistakes(
+      "<job>\n"
+      "sed = 3\n"
+      "phases = pretrain, rnk\n"
+      "<modl>\n"
+      "<model>\n"
+      "hidden_size = 0\n"
+      "<mamba>\n"
+      "num_groups = 3\n"
+      "<elastic>\n"
+      "budgets = 0.5, 1.0\n"
+      "<pretrain>\n"
+      "steps = 5\n"
+      "<stage1>\n"
+      "steps = 5\n");
+  EXPECT_THAT(text, HasSubstr("6 mistakes in toy.in:"));
+  EXPECT_THAT(text, HasSubstr("toy.in:2 <job>/sed = 3: unknown key; nearest valid name 'seed'"));
+  EXPECT_THAT(text, HasSubstr("toy.in:3 <job>/phases = pretrain, rnk: "));
+  EXPECT_THAT(text, HasSubstr("pretrain, rank, elastic, slice, evaluate, report; item 2 is 'rnk'"));
+  EXPECT_THAT(text, HasSubstr("toy.in:4 <modl>: unknown block; nearest valid name 'model'"));
+  EXPECT_THAT(text, HasSubstr("toy.in:6 <model>/hidden_size = 0: expected an integer >= 1"));
+  EXPECT_THAT(text, HasSubstr("toy.in:8 <mamba>/num_groups = 3: must divide num_heads = 8"));
+  EXPECT_THAT(text,
+              HasSubstr("toy.in:10 <elastic>/budgets = 0.5, 1.0: expected the largest budget"));
+}
+
+TEST(RunConfig, ContradictionsBetweenKeys) {
+  EXPECT_THAT(mistakes("<stage1>\nsteps = 10\n"),
+              HasSubstr("<pretrain>/steps = 0 (default): give either steps or tokens"));
+  EXPECT_THAT(one_mistake("stage1/tokens=1000"), HasSubstr("give either steps or tokens"));
+  EXPECT_THAT(one_mistake("pretrain/global_batch_size=12"),
+              HasSubstr("must be a multiple of <parallel>/micro_batch_size = 8"));
+  EXPECT_THAT(one_mistake("stage1/budget_probability=1,2"),
+              HasSubstr("expected 3 values, one per budget"));
+  EXPECT_THAT(one_mistake("stage1/budget_probability=0,0,0"),
+              HasSubstr("at least one value greater than 0"));
+  EXPECT_THAT(one_mistake("stage1/budgets_per_micro_batch=4"),
+              HasSubstr("there are only 3 budgets"));
+  EXPECT_THAT(one_mistake("elastic/budget_names=a,b"), HasSubstr("expected 3 names"));
+  EXPECT_THAT(one_mistake("data/source=text"), HasSubstr("expected at least one file"));
+  EXPECT_THAT(one_mistake("data/weights=1,2"), HasSubstr("expected 0 values, one per file"));
+  EXPECT_THAT(one_mistake("data/vocab_size=63"), HasSubstr("at least 64, the vocabulary of this"));
+  EXPECT_EQ(parent_shape(read(kStage, {"data/vocab_size=131072"}).config).vocab_size, 131072);
+  EXPECT_THAT(one_mistake("job/phases=rank,pretrain,elastic"), HasSubstr("expected the order"));
+  EXPECT_THAT(one_mistake("job/parent=parent.h5"), HasSubstr("not both"));
+  EXPECT_THAT(one_mistake("job/phases=rank,elastic"), HasSubstr("expected a checkpoint"));
+  EXPECT_THAT(one_mistake("attention/num_query_groups=3"), HasSubstr("must divide num_heads = 4"));
+  EXPECT_THAT(mistakes("<pretrain>\nsteps = 10\n"), HasSubstr("needs at least one block <stage1>"));
+}
+
+TEST(RunConfig, ElasticWidthsMustFitTheModel) {
+  EXPECT_THAT(one_mistake("elastic/hidden_size=96,64"), HasSubstr("expected the full one, 128"));
+  EXPECT_THAT(one_mistake("elastic/mamba_num_heads=8,3"),
+              HasSubstr("width 3 is not a multiple of the 2 groups"));
+  EXPECT_THAT(one_mistake("elastic/drop_layers=0,9"), HasSubstr("cannot drop 9 layers"));
+  EXPECT_THAT(one_mistake("elastic/per_layer=ffn"), HasSubstr("ffn_hidden_size"));
+}
+
+TEST(RunConfig, OverridesWinAndAreNamed) {
+  const ResolvedDeck deck = read(kStage, {"stage1/steps=7", "model/hidden_size=64"});
+  EXPECT_EQ(deck.config.stages.at(0).steps, 7);
+  EXPECT_EQ(deck.config.model.hidden_size, 64);
+  EXPECT_THAT(mistakes(kStage, {"model/hiden_size=64"}),
+              HasSubstr("command line <model>/hiden_size = 64: unknown key; nearest valid name "
+                        "'hidden_size'"));
+}
+
+TEST(RunConfig, TokensBecomeSteps) {
+  const ResolvedDeck deck = read(
+      "<pretrain>\ntokens = 1e6\nseq_length = 128\nglobal_batch_size = 16\n"
+      "<stage1>\ntokens = 4096\nseq_length = 128\nglobal_batch_size = 32\n");
+  EXPECT_EQ(deck.config.pretrain.num_steps(), 489);  // 488.3 rounded up
+  EXPECT_EQ(deck.config.stages.at(0).num_steps(), 1);
+}
+
+TEST(RunConfig, TheHashIsThatOfTheValues) {
+  const ResolvedDeck deck = read(kStage);
+  EXPECT_EQ(read("# a comment\n<stage1>\nsteps = 10\n<pretrain>\nsteps = 10\n").hash, deck.hash);
+  EXPECT_EQ(read("<pretrain>\nsteps = 1\n<stage1>\nsteps = 10\n", {"pretrain/steps=10"}).hash,
+            deck.hash);
+  EXPECT_NE(read(kStage, {"job/seed=5"}).hash, deck.hash);
+  // The resolved deck is a deck of the same values.
+  const ResolvedDeck again = read(deck.text);
+  EXPECT_EQ(again.hash, deck.hash);
+  EXPECT_EQ(again.config.stages.size(), 1u);
+  EXPECT_EQ(again.config.router.net.hidden_size, deck.config.router.net.hidden_size);
+}
+
+TEST(RunConfig, StagesAreOrderedByNumber) {
+  const ResolvedDeck deck = read(
+      "<pretrain>\nsteps = 1\n<stage10>\nsteps = 30\n<stage2>\nsteps = 20\n<stage1>\nsteps = 10\n");
+  ASSERT_EQ(deck.config.stages.size(), 3u);
+  EXPECT_EQ(deck.config.stages[0].name, "stage1");
+  EXPECT_EQ(deck.config.stages[2].name, "stage10");
+  EXPECT_EQ(deck.config.stages[2].steps, 30);
+}
+
+TEST(RunConfig, TheReferenceNamesEveryBlock) {
+  const std::string text = run_config_reference(false);
+  for (const char* block :
+       {"<job>", "<model>", "<mamba>", "<attention>", "<mlp>", "<data>", "<pretrain>", "<rank>",
+        "<elastic>", "<router>", "<distill>", "<stage1>", "<optimizer>", "<parallel>", "<evaluate>",
+        "<checkpoint>", "<output>"})
+    EXPECT_THAT(text, HasSubstr(block));
+  EXPECT_THAT(run_config_reference(false, "rank"), Not(HasSubstr("<job>")));
+}
+
+TEST(RunConfig, EveryDeckInInputIsValidAndCanBePlanned) {
+  int decks = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(ELASTIC_SOURCE "/input")) {
+    if (entry.path().extension() != ".in") continue;
+    ++decks;
+    const std::string file = entry.path().string();
+    const ResolvedDeck deck = read_run_config(read_deck_file(file), file, {});
+    EXPECT_THAT(run_plan(deck, 2), HasSubstr(make_shape(deck.config.model).pattern())) << file;
+  }
+  EXPECT_GE(decks, 3);
+}
+
+}  // namespace
+}  // namespace elastic::test

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention against its definition, PyTorch, finite differences, itself in pieces.
+#include "kernels/attention/attention.hpp"
+
+#include "base/error.hpp"
+#include "unit_tests/kernels/spans.hpp"
+#include "unit_tests/support/fixture.hpp"
+#include "unit_tests/support/gradient.hpp"
+#include "unit_tests/support/reference_attention.hpp"
+
+namespace elastic::test {
+namespace {
+
+using kernels::AttentionShape;
+
+/// Operands and results of one attention.
+template <class T>
+struct Attention {
+  AttentionShape shape;
+  View2<T> q, k, v, dout;
+  View1<token_t> segment;
+  View2<T> out, lse, dq, dk, dv;
+
+  explicit Attention(const AttentionShape& s, std::uint32_t seed = 1) : shape(s) {
+    const index_t tokens = s.batch * s.seq_length, q_columns = s.num_heads * s.head_dim,
+                  kv_columns = s.num_groups * s.head_dim;
+    q = random_matrix<T>(tokens, q_columns, seed, -2, 2);
+    k = random_matrix<T>(tokens, kv_columns, seed + 1, -2, 2);
+    v = random_matrix<T>(tokens, kv_columns, seed + 2);
+    dout = random_matrix<T>(tokens, q_columns, seed + 3);
+    allocate();
+  }
+  void allocate() {
+    const auto filled = [&](index_t rows, index_t columns) {
+      const View2<T> view("elastic::test::filled", rows, columns);
+      Kokkos::deep_copy(view, std::numeric_limits<T>::quiet_NaN());
+      return view;
+    };
+    out = filled(q.extent(0), q.extent(1));
+    dq = filled(q.extent(0), q.extent(1));
+    dk = filled(k.extent(0), k.extent(1));
+    dv = filled(k.extent(0), k.extent(1));
+    lse = filled(q.extent(0), shape.num_heads);
+  }
+  void forward() const { kernels::attention_forward<T>({}, shape, q, k, v, segment, out, lse); }
+  void backward() const {
+    const View1<T> workspace("elastic::test::workspace", kernels::attention_workspace_size(shape));
+    kernels::attention_backward<T>({}, shape, dout, q, k, v, out, lse, segment, dq, dk, dv,
+                                   workspace);
+  }
+  void run() const {
+    forward();
+    backward();
+  }
+  ReferenceAttention reference() const {
+    ReferenceAttention r{shape, to_double(q), to_double(k), to_double(v), to_host(segment)};
+    r.forward();
+    r.backward(to_double(dout));
+    return r;
+  }
+};
+
+/// Runs of random length, non-decreasing inside each sequence.
+std::vector<token_t> random_segments(index_t batch, index_t length, index_t mean_run) {
+  std::vector<token_t> segment(batch * length, 0);
+  for (index_t t = 0; t < batch * length; ++t) {
+    const bool first = t % length == 0;
+    const bool next = random_below({17, RandomPurpose::test}, t, mean_run) == 0;
+    segment[t] = first ? 3 : segment[t - 1] + (next ? 2 : 0);
+  }
+  return segment;
+}
+
+template <class T>
+class AttentionTest : public testing::Test {};
+using Scalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(AttentionTest, Scalars);
+
+template <class T>
+void expect_reference(const Attention<T>& attention) {
+  attention.run();
+  const ReferenceAttention r = attention.reference();
+  const index_t L = attention.shape.seq_length, C = attention.shape.head_dim;
+  const index_t heads = attention.shape.num_heads / attention.shape.num_groups;
+  EXPECT_TRUE(near(attention.out, r.out, tolerance<T>(L)));
+  EXPECT_TRUE(near(attention.lse, r.lse, tolerance<T>(L + C)));
+  EXPECT_TRUE(near(attention.dq, r.dq, tolerance<T>(L + C)));
+  EXPECT_TRUE(near(attention.dk, r.dk, tolerance<T>(L * heads + C)));
+  EXPECT_TRUE(near(attention.dv, r.dv, tolerance<T>(L * heads + C)));
+}
+
+/// Lengths and channels that do and do not fill tiles, blocks and vectors.
+TYPED_TEST(AttentionTest, equals_definition) {
+  for (const AttentionShape& shape :
+       {AttentionShape{1, 1, 1, 1, 1}, AttentionShape{2, 5, 2, 1, 3},
+        AttentionShape{1, 63, 3, 3, 16}, AttentionShape{2, 64, 4, 2, 32},
+        AttentionShape{1, 65, 2, 2, 17}, AttentionShape{1, 130, 4, 2, 20},
+        AttentionShape{1, 200, 2, 1, 64}, AttentionShape{1, 70, 1, 1, 130}}) {
+    SCOPED_TRACE(fmt::format("L {} A {} R {} C {}", shape.seq_length, shape.num_heads,
+                             shape.num_groups, shape.head_dim));
+    expect_reference(Attention<TypeParam>(shape));
+  }
+}
+
+TYPED_TEST(AttentionTest, equals_definition_with_segments) {
+  for (const index_t mean_run : {3, 40, 150}) {
+    SCOPED_TRACE(fmt::format("mean run {}", mean_run));
+    Attention<TypeParam> attention({2, 210, 4, 2, 24});
+    attention.segment = to_device(random_segments(2, 210, mean_run));
+    expect_reference(attention);
+  }
+}
+
+TYPED_TEST(AttentionTest, equals_pytorch) {
+  using T = TypeParam;
+  const Fixture f("attention.h5");
+  const auto extents = f.vector<index_t>("shape");
+  const auto e = to_host(extents);
+  Attention<T> attention({e[0], e[1], e[2], e[3], e[4]});
+  attention.q = f.matrix<T>("q");
+  attention.k = f.matrix<T>("k");
+  attention.v = f.matrix<T>("v");
+  attention.dout = f.matrix<T>("dout");
+  attention.segment = f.tokens("segment");
+  attention.run();
+  const double tol = tolerance<T>(attention.shape.seq_length);
+  EXPECT_TRUE(near(attention.out, f.matrix<double>("out"), tol));
+  EXPECT_TRUE(near(attention.lse, f.matrix<double>("lse"), tol));
+  EXPECT_TRUE(near(attention.dq, f.matrix<double>("dq"), tol));
+  EXPECT_TRUE(near(attention.dk, f.matrix<double>("dk"), tol));
+  EXPECT_TRUE(near(attention.dv, f.matrix<double>("dv"), tol));
+}
+
+TEST(Attention, gradients_equal_finite_differences) {
+  Attention<double> attention({2, 75, 4, 2, 9});
+  attention.segment = to_device(random_segments(2, 75, 30));
+  attention.run();
+  const auto loss = [&] {
+    attention.forward();
+    return dot(attention.out, attention.dout);
+  };
+  EXPECT_LT(directional_error(loss, attention.q, attention.dq), 1e-6);
+  EXPECT_LT(directional_error(loss, attention.k, attention.dk), 1e-6);
+  EXPECT_LT(directional_error(loss, attention.v, attention.dv), 1e-6);
+}
+
+/// Scores of +-1e4 neither overflow nor lose the largest term.
+TYPED_TEST(AttentionTest, large_scores_are_finite) {
+  using T = TypeParam;
+  const Attention<T> attention({1, 80, 2, 1, 16});
+  for (const auto& view : {attention.q, attention.k}) {
+    auto values = to_host(view);
+    for (T& x : values) x *= 50;
+    assign(view, values);
+  }
+  attention.run();
+  for (const auto& view : {attention.out, attention.lse, attention.dq, attention.dk, attention.dv})
+    for (const T x : to_host(view)) ASSERT_TRUE(std::isfinite(x));
+  EXPECT_TRUE(near(attention.out, attention.reference().out, 1e4 * tolerance<T>(16)));
+}
+
+/// A key that is not a number is not passed over: all that see it, and nothing else, is NaN.
+TYPED_TEST(AttentionTest, nan_spreads_to_what_sees_it) {
+  using T = TypeParam;
+  const index_t tokens = 100, bad = 70, C = 8;
+  const Attention<T> attention({1, tokens, 1, 1, C});
+  auto k = to_host(attention.k);
+  k[bad * C + 3] = std::numeric_limits<T>::quiet_NaN();
+  assign(attention.k, k);
+  attention.run();
+  const auto out = to_host(attention.out), dq = to_host(attention.dq);
+  for (index_t t = 0; t < tokens; ++t) {
+    EXPECT_EQ(std::isnan(out[t * C]), t >= bad) << t;
+    EXPECT_EQ(std::isnan(dq[t * C]), t >= bad) << t;
+  }
+}
+
+TYPED_TEST(AttentionTest, repeats_bitwise) {
+  const Attention<TypeParam> first({2, 100, 4, 2, 16}), second({2, 100, 4, 2, 16});
+  first.run();
+  second.run();
+  EXPECT_TRUE(bitwise_equal(first.out, second.out));
+  EXPECT_TRUE(bitwise_equal(first.dq, second.dq));
+  EXPECT_TRUE(bitwise_equal(first.dk, second.dk));
+  EXPECT_TRUE(bitwise_equal(first.dv, second.dv));
+}
+
+/// k heads in every group: the first k*R heads of the wide problem through strided Views equal the
+/// small problem bit by bit.
+TYPED_TEST(AttentionTest, prefix_of_heads_is_the_small_problem) {
+  using T = TypeParam;
+  const index_t tokens = 90, R = 2, C = 12, wide_heads = 6;
+  const Attention<T> wide({1, tokens, wide_heads, R, C});
+  for (const index_t heads : {2, 4}) {
+    Attention<T> part({1, tokens, heads, R, C});
+    const auto narrow = [&](const View2<T>& view) { return prefix(view, tokens, heads * C); };
+    part.q = narrow(wide.q);
+    part.k = wide.k;
+    part.v = wide.v;
+    part.dout = narrow(wide.dout);
+    part.out = narrow(wide.out);
+    part.dq = narrow(wide.dq);
+    part.lse = prefix(wide.lse, tokens, heads);
+    part.run();
+    Attention<T> small({1, tokens, heads, R, C});
+    small.q = clone(part.q);
+    small.k = clone(part.k);
+    small.v = clone(part.v);
+    small.dout = clone(part.dout);
+    small.run();
+    EXPECT_TRUE(bitwise_equal(part.out, small.out));
+    EXPECT_TRUE(bitwise_equal(part.lse, small.lse));
+    EXPECT_TRUE(bitwise_equal(part.dq, small.dq));
+    EXPECT_TRUE(bitwise_equal(part.dk, small.dk));
+    EXPECT_TRUE(bitwise_equal(part.dv, small.dv));
+    const std::vector<T> untouched = to_host(wide.out);
+    EXPECT_TRUE(std::isnan(untouched[heads * C]));
+  }
+}
+
+/// The first L' rows of a longer sequence do not depend on what follows.
+TYPED_TEST(AttentionTest, is_causal_bitwise) {
+  using T = TypeParam;
+  const index_t C = 16;
+  const Attention<T> full({1, 190, 2, 2, C});
+  full.forward();
+  for (const index_t length : {1, 60, 64, 129}) {
+    Attention<T> part({1, length, 2, 2, C});
+    part.q = rows(full.q, 0, length);
+    part.k = rows(full.k, 0, length);
+    part.v = rows(full.v, 0, length);
+    part.forward();
+    EXPECT_TRUE(bitwise_equal(part.out, clone(rows(full.out, 0, length)))) << length;
+  }
+}
+
+/// Queries [begin, end) of a problem against the first `keys` keys.
+template <class T>
+Attention<T> span_of(const Attention<T>& whole, index_t begin, index_t end, index_t keys) {
+  const index_t B = whole.shape.batch;
+  Attention<T> span = whole;
+  span.shape.seq_length = end - begin;
+  span.shape.q_begin = begin;
+  span.shape.kv_length = keys;
+  span.q = rows_of_sequences(whole.q, B, begin, end);
+  span.dout = rows_of_sequences(whole.dout, B, begin, end);
+  span.k = rows_of_sequences(whole.k, B, 0, keys);
+  span.v = rows_of_sequences(whole.v, B, 0, keys);
+  span.segment = rows_of_sequences(whole.segment, B, 0, keys);
+  span.allocate();
+  return span;
+}
+
+/// Spans of queries, at tiles and elsewhere, against all keys up to their end or to that of the
+/// sequence: rows have the bits of the whole sequence, dk and dv add up to those of the whole.
+TYPED_TEST(AttentionTest, spans_equal_the_sequence) {
+  using T = TypeParam;
+  const index_t B = 2, L = 210;
+  for (const index_t mean_run : {0, 3, 60})
+    for (const bool all_keys : {false, true}) {
+      Attention<T> whole({B, L, 4, 2, 20});
+      if (mean_run > 0) whole.segment = to_device(random_segments(B, L, mean_run));
+      whole.run();
+      std::vector<double> dk(B * L * 40), dv(B * L * 40);
+      const std::vector<index_t> borders = {0, 64, 71, 72, 103, 128, 200, 210};
+      for (std::size_t i = 0; i + 1 < borders.size(); ++i) {
+        const index_t begin = borders[i], end = borders[i + 1], keys = all_keys ? L : end;
+        SCOPED_TRACE(fmt::format("[{}, {}) of {} keys, mean run {}", begin, end, keys, mean_run));
+        const Attention<T> span = span_of(whole, begin, end, keys);
+        span.run();
+        EXPECT_TRUE(bitwise_equal(span.out, rows_of_sequences(whole.out, B, begin, end)));
+        EXPECT_TRUE(bitwise_equal(span.lse, rows_of_sequences(whole.lse, B, begin, end)));
+        EXPECT_TRUE(bitwise_equal(span.dq, rows_of_sequences(whole.dq, B, begin, end)));
+        const auto dk_part = to_double(span.dk), dv_part = to_double(span.dv);
+        for (index_t b = 0; b < B; ++b)
+          for (index_t j = 0; j < keys * 40; ++j) {
+            const index_t from = b * keys * 40 + j, to = b * L * 40 + j;
+            if (j >= end * 40) {
+              ASSERT_EQ(dk_part[from], 0) << j;  // no query sees it
+            }
+            dk[to] += dk_part[from];
+            dv[to] += dv_part[from];
+          }
+      }
+      EXPECT_TRUE(near(whole.dk, dk, tolerance<T>(2 * L)));
+      EXPECT_TRUE(near(whole.dv, dv, tolerance<T>(2 * L)));
+    }
+}
+
+/// Of one span alone, with a loss that only it knows.
+TEST(Attention, gradients_of_a_span_equal_finite_differences) {
+  Attention<double> whole({2, 90, 4, 2, 9});
+  whole.segment = to_device(random_segments(2, 90, 40));
+  const Attention<double> span = span_of(whole, 41, 77, 85);
+  span.run();
+  const auto loss = [&] {
+    span.forward();
+    return dot(span.out, span.dout);
+  };
+  EXPECT_LT(directional_error(loss, span.q, span.dq), 1e-6);
+  EXPECT_LT(directional_error(loss, span.k, span.dk), 1e-6);
+  EXPECT_LT(directional_error(loss, span.v, span.dv), 1e-6);
+}
+
+TYPED_TEST(AttentionTest, documents_do_not_see_each_other) {
+  using T = TypeParam;
+  const index_t tokens = 150, end_a = 83, kv = 2 * 16, wide = 4 * 16;
+  std::vector<token_t> segment(tokens, 0);
+  std::fill(segment.begin() + end_a, segment.end(), 1);
+  Attention<T> packed({1, tokens, 4, 2, 16});
+  packed.segment = to_device(segment);
+  packed.run();
+  const auto b_out = clone(rows(packed.out, end_a, tokens)),
+             b_dq = clone(rows(packed.dq, end_a, tokens)),
+             b_dk = clone(rows(packed.dk, end_a, tokens)),
+             b_dv = clone(rows(packed.dv, end_a, tokens));
+
+  // changing the last token of document A leaves document B as it is, bit by bit
+  for (const auto& view : {packed.q, packed.k, packed.v, packed.dout}) {
+    auto values = to_host(view);
+    const index_t columns = view.extent(1);
+    for (index_t c = 0; c < columns; ++c) values[(end_a - 1) * columns + c] += 3;
+    assign(view, values);
+  }
+  packed.run();
+  EXPECT_TRUE(bitwise_equal(clone(rows(packed.out, end_a, tokens)), b_out));
+  EXPECT_TRUE(bitwise_equal(clone(rows(packed.dq, end_a, tokens)), b_dq));
+  EXPECT_TRUE(bitwise_equal(clone(rows(packed.dk, end_a, tokens)), b_dk));
+  EXPECT_TRUE(bitwise_equal(clone(rows(packed.dv, end_a, tokens)), b_dv));
+
+  // packed = separate
+  for (const auto& [begin, end] : {std::pair<index_t, index_t>{0, end_a}, {end_a, tokens}}) {
+    Attention<T> alone({1, end - begin, 4, 2, 16});
+    alone.q = clone(rows(packed.q, begin, end));
+    alone.k = clone(rows(packed.k, begin, end));
+    alone.v = clone(rows(packed.v, begin, end));
+    alone.dout = clone(rows(packed.dout, begin, end));
+    alone.run();
+    ASSERT_EQ(alone.dk.extent(1), static_cast<std::size_t>(kv));
+    ASSERT_EQ(alone.dq.extent(1), static_cast<std::size_t>(wide));
+    EXPECT_TRUE(near(alone.out, clone(rows(packed.out, begin, end)), tolerance<T>(tokens)));
+    EXPECT_TRUE(near(alone.dq, clone(rows(packed.dq, begin, end)), tolerance<T>(tokens)));
+    EXPECT_TRUE(near(alone.dk, clone(rows(packed.dk, begin, end)), tolerance<T>(tokens)));
+    EXPECT_TRUE(near(alone.dv, clone(rows(packed.dv, begin, end)), tolerance<T>(tokens)));
+  }
+}
+
+/// One position after the other against a growing cache gives the rows of the whole sequence.
+TYPED_TEST(AttentionTest, steps_equal_forward) {
+  using T = TypeParam;
+  const index_t B = 2, L = 70, A = 4, R = 2, C = 20, room = L + 6;
+  const Attention<T> whole({B, L, A, R, C});
+  whole.forward();
+  const auto out = to_host(whole.out), q = to_host(whole.q), k = to_host(whole.k),
+             v = to_host(whole.v);
+  std::vector<T> k_cache(B * room * R * C, std::numeric_limits<T>::quiet_NaN()), v_cache = k_cache;
+  for (index_t length = 1; length <= L; ++length) {
+    std::vector<T> q_row, expected;
+    for (index_t b = 0; b < B; ++b) {
+      const index_t t = b * L + length - 1, to = (b * room + length - 1) * R * C;
+      q_row.insert(q_row.end(), &q[t * A * C], &q[t * A * C] + A * C);
+      expected.insert(expected.end(), &out[t * A * C], &out[t * A * C] + A * C);
+      std::copy_n(&k[t * R * C], R * C, &k_cache[to]);
+      std::copy_n(&v[t * R * C], R * C, &v_cache[to]);
+    }
+    const View2<T> result("elastic::test::result", B, A * C);
+    kernels::attention_step<T>({}, {B, room, A, R, C}, length, to_device(q_row, B, A * C),
+                               to_device(k_cache, B * room, R * C),
+                               to_device(v_cache, B * room, R * C), result);
+    ASSERT_TRUE(near(result, expected, tolerance<T>(L))) << "length " << length;
+  }
+}
+
+TEST(Attention, wrong_extents_are_contract_errors) {
+  Attention<float> attention({1, 8, 2, 2, 4});
+  attention.shape.num_heads = 3;
+  EXPECT_THROW(attention.forward(), ContractError);
+  attention.shape.num_heads = 2;
+  attention.segment = View1<token_t>("elastic::test::segment", 7);
+  EXPECT_THROW(attention.forward(), ContractError);
+  attention.segment = {};
+  attention.shape.q_begin = 1;  // the last query would stand past the last key
+  EXPECT_THROW(attention.forward(), ContractError);
+  attention.shape.q_begin = 0;
+  const View1<float> small("elastic::test::workspace", 3);
+  EXPECT_THROW(kernels::attention_backward<float>({}, attention.shape, attention.dout, attention.q,
+                                                  attention.k, attention.v, attention.out,
+                                                  attention.lse, attention.segment, attention.dq,
+                                                  attention.dk, attention.dv, small),
+               ContractError);
+  EXPECT_THROW(
+      kernels::attention_step<float>({}, attention.shape, 9, prefix(attention.q, 1, 8), attention.k,
+                                     attention.v, prefix(attention.out, 1, 8)),
+      ContractError);
+}
+
+}  // namespace
+}  // namespace elastic::test

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// The route for a few rows: values, and that a row has the same bits whatever stands beside it.
+#include "kernels/products/gemm_few_rows.hpp"
+
+#include "base/error.hpp"
+#include "kernels/products/gemm.hpp"
+#include "unit_tests/support/views.hpp"
+
+namespace elastic::kernels {
+namespace {
+using namespace elastic::test;
+
+template <class T>
+class FewRows : public testing::Test {};
+using Scalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(FewRows, Scalars);
+
+TYPED_TEST(FewRows, EqualsNaiveProduct) {
+  using T = TypeParam;
+  for (const index_t m : {1, 3, 4, 7, 16})
+    for (const index_t n : {1, 15, 40})
+      for (const index_t k : {1, 31, 32, 100, 515})
+        for (const auto& [alpha, beta] : {std::pair{1.0, 0.0}, {-0.5, 0.25}}) {
+          const auto a = strided_random_matrix<T>(m, k, k + 3, 1),
+                     b = strided_random_matrix<T>(n, k, k + 5, 2),
+                     c = strided_random_matrix<T>(m, n, n + 2, 3);
+          const auto x = to_double(a), y = to_double(b), z = to_double(c);
+          std::vector<double> expected(m * n);
+          for (index_t i = 0; i < m; ++i)
+            for (index_t j = 0; j < n; ++j) {
+              double sum = 0;
+              for (index_t l = 0; l < k; ++l) sum += x[i * k + l] * y[j * k + l];
+              expected[i * n + j] = alpha * sum + beta * z[i * n + j];
+            }
+          few_rows_product<T>(ExecutionSpace(), static_cast<T>(alpha), a, b, static_cast<T>(beta),
+                              c);
+          EXPECT_TRUE(near(c, expected, tolerance<T>(k))) << m << " " << n << " " << k;
+        }
+}
+
+TYPED_TEST(FewRows, RowsAloneHaveTheBitsOfRowsTogether) {
+  using T = TypeParam;
+  if (!std::is_same_v<MemorySpace, HostSpace>) GTEST_SKIP() << "a route of hosts";
+  const ExecutionSpace exec;
+  const index_t n = 37, k = 203;
+  const auto a = random_matrix<T>(few_rows, k, 1), b = strided_random_matrix<T>(n, k, k + 7, 2);
+  const View2<T> together("elastic::test::c", few_rows, n);
+  gemm<T>(exec, Transpose::no, Transpose::yes, 1, a, b, 0, together);
+  for (const index_t count : {1, 2, 3, 5, 11})
+    for (index_t i = 0; i + count <= few_rows; ++i) {
+      const View2<T> some("elastic::test::d", count, n);
+      gemm<T>(exec, Transpose::no, Transpose::yes, 1, rows(a, i, i + count), b, 0, some);
+      EXPECT_TRUE(bitwise_equal(some, rows(together, i, i + count))) << i << " " << count;
+    }
+}
+
+TYPED_TEST(FewRows, BetaZeroOverwritesNan) {
+  using T = TypeParam;
+  const View2<T> c("elastic::test::c", 3, 6);
+  Kokkos::deep_copy(c, std::numeric_limits<T>::quiet_NaN());
+  few_rows_product<T>(ExecutionSpace(), 1, random_matrix<T>(3, 7, 1), random_matrix<T>(6, 7, 2), 0,
+                      c);
+  for (const T value : to_host(c)) EXPECT_TRUE(std::isfinite(value));
+}
+
+TYPED_TEST(FewRows, RejectsManyRows) {
+  using T = TypeParam;
+  EXPECT_THROW(few_rows_product<T>(ExecutionSpace(), 1, random_matrix<T>(17, 2, 1),
+                                   random_matrix<T>(3, 2, 2), 0, random_matrix<T>(17, 3, 3)),
+               ContractError);
+}
+
+}  // namespace
+}  // namespace elastic::kernels

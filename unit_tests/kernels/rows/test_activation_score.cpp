@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/rows/activation_score.hpp"
+
+#include "base/error.hpp"
+#include "unit_tests/support/views.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+using namespace elastic::test;
+
+template <class T>
+class ActivationScore : public testing::Test {};
+using Scalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(ActivationScore, Scalars);
+
+TYPED_TEST(ActivationScore, EqualsNaive) {
+  using T = TypeParam;
+  const index_t batch = 5, length = 30, width = 1300;  // more than one piece of columns
+  const auto x = strided_random_matrix<T>(batch * length, width, width + 3, 1);
+  const auto score = random_vector<T>(width, 2), sum = random_vector<T>(width, 3);
+  auto e_score = to_double(score), e_sum = to_double(sum);
+  const auto values = to_double(x);
+  for (index_t c = 0; c < width; ++c)
+    for (index_t b = 0; b < batch; ++b) {
+      double mean = 0;
+      for (index_t t = 0; t < length; ++t) mean += std::abs(values[(b * length + t) * width + c]);
+      e_sum[c] += mean;
+      e_score[c] += mean / length * (mean / length);
+    }
+  activation_score<T>(ExecutionSpace(), x, length, score);
+  activation_sum<T>(ExecutionSpace(), x, sum);
+  EXPECT_TRUE(near(score, e_score, tolerance<T>(length)));
+  EXPECT_TRUE(near(sum, e_sum, tolerance<T>(batch * length)));
+}
+
+TYPED_TEST(ActivationScore, ChunksOfSequencesAddUp) {
+  using T = TypeParam;
+  const auto x = random_matrix<T>(6 * 10, 17, 1);
+  const View1<T> whole("elastic::test::whole", 17), parts("elastic::test::parts", 17);
+  activation_score<T>(ExecutionSpace(), x, 10, whole);
+  activation_score<T>(ExecutionSpace(), rows(x, 0, 20), 10, parts);
+  activation_score<T>(ExecutionSpace(), rows(x, 20, 60), 10, parts);
+  EXPECT_TRUE(bitwise_equal(whole, parts));
+}
+
+TYPED_TEST(ActivationScore, RejectsBrokenSequences) {
+  using T = TypeParam;
+  EXPECT_THROW(
+      activation_score<T>(ExecutionSpace(), random_matrix<T>(25, 3, 1), 10, random_vector<T>(3, 1)),
+      ContractError);
+}
+
+}  // namespace
+}  // namespace elastic::kernels

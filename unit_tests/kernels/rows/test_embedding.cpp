@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/rows/embedding.hpp"
+
+#include "unit_tests/kernels/shards.hpp"
+#include "unit_tests/support/fixture.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+using namespace elastic::test;
+
+template <class T>
+class Embedding : public testing::Test {};
+using Scalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(Embedding, Scalars);
+
+TYPED_TEST(Embedding, EqualsPyTorch) {
+  using T = TypeParam;
+  const Fixture f("dense_kernels.h5");
+  const auto tokens = f.tokens("embedding/tokens");
+  const auto weight = f.matrix<T>("embedding/weight");
+  const View2<T> y("elastic::test::y", tokens.extent(0), weight.extent(1));
+  embedding_forward<T>(ExecutionSpace(), tokens, weight, y);
+  EXPECT_TRUE(near(y, f.matrix<double>("embedding/y"), tolerance<T>(1)));
+  const View2<T> dweight("elastic::test::dweight", weight.extent(0), weight.extent(1));
+  embedding_backward<T>(ExecutionSpace(), tokens, f.matrix<T>("embedding/dy"), dweight);
+  EXPECT_TRUE(near(dweight, f.matrix<double>("embedding/dweight"), tolerance<T>(1)));
+}
+
+TYPED_TEST(Embedding, PrefixOfWideTableAndAccumulation) {
+  using T = TypeParam;
+  const auto ids = to_device(std::vector<token_t>{3, 0, 3, 3, 1});
+  const auto weight = strided_random_matrix<T>(4, 6, 10, 1);
+  const auto y = strided_random_matrix<T>(5, 6, 7, 2);
+  embedding_forward<T>(ExecutionSpace(), ids, weight, y);
+  const auto w = to_host(weight), h_y = to_host(y);
+  for (index_t j = 0; j < 6; ++j) EXPECT_EQ(h_y[2 * 6 + j], w[3 * 6 + j]);
+
+  const auto dy = strided_random_matrix<T>(5, 6, 9, 3);
+  const auto dweight = strided_random_matrix<T>(4, 6, 10, 4);
+  auto expected = to_host(dweight);
+  const auto h_dy = to_host(dy);
+  const std::vector<token_t> words = {3, 0, 3, 3, 1};
+  for (index_t t = 0; t < 5; ++t)
+    for (index_t j = 0; j < 6; ++j) expected[words[t] * 6 + j] += h_dy[t * 6 + j];
+  embedding_backward<T>(ExecutionSpace(), ids, dy, dweight);
+  EXPECT_TRUE(bitwise_equal(to_host(dweight), expected));  // the same order of sums
+}
+
+/// Ranks that own some of the words each: sums of outputs and rows of gradients are those of one
+/// rank, to the bit; some ranks own no word.
+TYPED_TEST(Embedding, RanksGiveTheBitsOfOne) {
+  using T = TypeParam;
+  const index_t V = 5, D = 19, tokens = 8;
+  const auto ids = to_device(std::vector<token_t>{4, 0, 3, 3, 1, 4, 2, 3});
+  const auto weight = strided_random_matrix<T>(V, D, D + 4, 1);
+  const auto dy = strided_random_matrix<T>(tokens, D, D + 3, 2);
+  const View2<T> y("elastic::test::y", tokens, D), dweight("elastic::test::dweight", V, D);
+  embedding_forward<T>(ExecutionSpace(), ids, weight, y);
+  embedding_backward<T>(ExecutionSpace(), ids, dy, dweight);
+  for (const int ranks : {2, 3, 8}) {
+    std::vector<View2<T>> part;
+    for (int r = 0; r < ranks; ++r) {
+      const Shard shard{r, ranks};
+      part.push_back(random_matrix<T>(tokens, D, 9));  // must be overwritten
+      embedding_forward<T>(ExecutionSpace(), ids, rows_of(weight, shard), part.back(), shard);
+      const View2<T> mine("elastic::test::dweight", local_count(V, shard), D);
+      embedding_backward<T>(ExecutionSpace(), ids, dy, mine, shard);
+      EXPECT_TRUE(bitwise_equal(mine, rows_of(dweight, shard))) << r << " of " << ranks;
+    }
+    EXPECT_TRUE(bitwise_equal(sum_over_ranks(part), y)) << ranks;
+  }
+}
+
+}  // namespace
+}  // namespace elastic::kernels

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/rows/gated_rmsnorm.hpp"
+
+#include "base/error.hpp"
+#include "unit_tests/support/fixture.hpp"
+#include "unit_tests/support/gradient.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+using namespace elastic::test;
+
+template <class T>
+struct GatedNorm {
+  index_t tokens, width;
+  View2<T> y, z, dout;
+  View1<T> weight, mask;
+  GatedRmsNormParams params;
+  View2<T> out, rstd, dy, dz;
+  View1<T> dweight, dmask, dscale;
+
+  GatedNorm(View2<T> y_, View2<T> z_, View2<T> dout_, View1<T> weight_, View1<T> mask_,
+            GatedRmsNormParams params_)
+      : tokens(y_.extent(0)),
+        width(y_.extent(1)),
+        y(y_),
+        z(z_),
+        dout(dout_),
+        weight(weight_),
+        mask(mask_),
+        params(params_),
+        out("elastic::test::out", tokens, width),
+        rstd("elastic::test::rstd", tokens, params_.num_groups),
+        dy("elastic::test::dy", tokens, width),
+        dz("elastic::test::dz", tokens, width),
+        dweight("elastic::test::dweight", width),
+        dmask("elastic::test::dmask", mask_.extent(0)),
+        dscale("elastic::test::dscale", params_.num_groups) {}
+  /// The gradient of the scale, which all groups share.
+  View1<T> whole_dscale() const {
+    T sum = 0;
+    for (const T part : to_host(dscale)) sum += part;
+    return to_device(std::vector<T>{sum});
+  }
+  void forward() {
+    gated_rmsnorm_forward<T>(ExecutionSpace(), y, z, weight, mask, params, out, rstd);
+  }
+  void backward() {
+    const View1<T> workspace("elastic::test::workspace",
+                             gated_rmsnorm_workspace_size(tokens, width, params.num_groups));
+    Kokkos::deep_copy(workspace, std::numeric_limits<T>::quiet_NaN());
+    gated_rmsnorm_backward<T>(ExecutionSpace(), dout, y, z, weight, mask, rstd, params, dy, dz,
+                              dweight, dmask, dscale, workspace);
+  }
+};
+
+template <class T>
+GatedNorm<T> random_norm(index_t tokens, index_t heads, index_t head_dim, index_t groups,
+                         bool masked) {
+  const index_t width = heads * head_dim;
+  return {random_matrix<T>(tokens, width, 1),
+          random_matrix<T>(tokens, width, 2, -4, 4),
+          random_matrix<T>(tokens, width, 3),
+          random_vector<T>(width, 4, 0.5, 1.5),
+          masked ? random_vector<T>(width, 5, 0, 1) : View1<T>(),
+          {head_dim, groups, 1e-3, 0.75 * width / groups, 0.8}};
+}
+
+template <class T>
+class GatedRmsNorm : public testing::Test {};
+using Scalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(GatedRmsNorm, Scalars);
+
+TYPED_TEST(GatedRmsNorm, EqualsPyTorch) {
+  using T = TypeParam;
+  const Fixture f("dense_kernels.h5");
+  for (const bool masked : {false, true}) {
+    const std::string name = masked ? "gated_rmsnorm_masked/" : "gated_rmsnorm_plain/";
+    GatedNorm<T> norm(
+        f.matrix<T>(name + "y"), f.matrix<T>(name + "z"), f.matrix<T>(name + "dout"),
+        f.vector<T>(name + "weight"), masked ? f.vector<T>(name + "mask") : View1<T>(),
+        {static_cast<index_t>(f.scalar(name + "head_dim")),
+         static_cast<index_t>(f.scalar(name + "num_groups")), f.scalar(name + "epsilon"),
+         f.scalar(name + "mean_width"), f.scalar(name + "scale")});
+    norm.forward();
+    norm.backward();
+    const double tol = tolerance<T>(norm.width),
+                 tol_tokens = tolerance<T>(norm.tokens * norm.width);
+    EXPECT_TRUE(near(norm.out, f.matrix<double>(name + "out"), tol));
+    EXPECT_TRUE(near(norm.rstd, f.matrix<double>(name + "rstd"), tol));
+    EXPECT_TRUE(near(norm.dy, f.matrix<double>(name + "dy"), tol));
+    EXPECT_TRUE(near(norm.dz, f.matrix<double>(name + "dz"), tol));
+    EXPECT_TRUE(near(norm.dweight, f.vector<double>(name + "dweight"), tol_tokens));
+    if (masked) {
+      EXPECT_TRUE(near(norm.dmask, f.vector<double>(name + "dmask"), tol_tokens));
+    }
+    EXPECT_TRUE(near(norm.whole_dscale(), f.vector<double>(name + "dscale"), tol_tokens));
+  }
+}
+
+TEST(GatedRmsNormGradient, EqualsFiniteDifferences) {
+  for (const bool masked : {false, true}) {
+    auto norm = random_norm<double>(70, 6, 5, 3, masked);  // more than one block of tokens
+    const View1<double> scale("elastic::test::scale", 1);
+    Kokkos::deep_copy(scale, norm.params.scale);
+    const auto loss = [&] {
+      norm.params.scale = to_host(scale)[0];
+      norm.forward();
+      return dot(norm.out, norm.dout);
+    };
+    loss();
+    norm.backward();
+    EXPECT_LT(directional_error(loss, norm.y, norm.dy), 1e-6);
+    EXPECT_LT(directional_error(loss, norm.z, norm.dz), 1e-6);
+    EXPECT_LT(directional_error(loss, norm.weight, norm.dweight), 1e-6);
+    if (masked) {
+      EXPECT_LT(directional_error(loss, norm.mask, norm.dmask), 1e-6);
+    }
+    EXPECT_LT(directional_error(loss, scale, norm.whole_dscale()), 1e-6);
+  }
+}
+
+/// Columns h * head_dim + p with h < heads, p < channels of a matrix whose heads have head_dim
+/// columns.
+template <class T>
+std::vector<T> kept_columns(const std::vector<T>& values, index_t width, index_t head_dim,
+                            index_t heads, index_t channels) {
+  std::vector<T> result;
+  for (std::size_t row = 0; row < values.size(); row += width)
+    for (index_t h = 0; h < heads; ++h)
+      for (index_t p = 0; p < channels; ++p) result.push_back(values[row + h * head_dim + p]);
+  return result;
+}
+
+// Fewer heads in every group and fewer channels in every head: masked gives the bits of the small
+// norm.
+TYPED_TEST(GatedRmsNorm, MaskedEqualsSliced) {
+  using T = TypeParam;
+  const index_t tokens = 70, heads = 6, head_dim = 40, groups = 2, width = heads * head_dim;
+  for (const auto& [kept_heads, kept_channels] :
+       {std::pair<index_t, index_t>{4, 40}, {6, 33}, {2, 7}}) {
+    auto masked = random_norm<T>(tokens, heads, head_dim, groups, true);
+    std::vector<T> mask(width);
+    for (index_t e = 0; e < width; ++e)
+      mask[e] = e / head_dim < kept_heads && e % head_dim < kept_channels ? T(1) : T(0);
+    assign(masked.mask, mask);
+    const index_t small = kept_heads * kept_channels;
+    const auto kept = [&](const auto& view) {
+      return kept_columns(to_host(view), width, head_dim, kept_heads, kept_channels);
+    };
+    auto params = masked.params;
+    params.head_dim = kept_channels;
+    GatedNorm<T> sliced(
+        to_device(kept(masked.y), tokens, small), to_device(kept(masked.z), tokens, small),
+        to_device(kept(masked.dout), tokens, small), to_device(kept(masked.weight)), {}, params);
+    for (auto* norm : {&masked, &sliced}) {
+      norm->forward();
+      norm->backward();
+    }
+    EXPECT_TRUE(bitwise_equal(kept(masked.out), to_host(sliced.out)))
+        << kept_heads << " " << kept_channels;
+    EXPECT_TRUE(bitwise_equal(masked.rstd, sliced.rstd)) << kept_heads << " " << kept_channels;
+    EXPECT_TRUE(bitwise_equal(kept(masked.dy), to_host(sliced.dy)))
+        << kept_heads << " " << kept_channels;
+    EXPECT_TRUE(bitwise_equal(kept(masked.dz), to_host(sliced.dz)))
+        << kept_heads << " " << kept_channels;
+    EXPECT_TRUE(bitwise_equal(kept(masked.dweight), to_host(sliced.dweight)))
+        << kept_heads << " " << kept_channels;
+    EXPECT_TRUE(bitwise_equal(masked.dscale, sliced.dscale)) << kept_heads << " " << kept_channels;
+  }
+}
+
+TYPED_TEST(GatedRmsNorm, AbsentGradientsAndRepeatability) {
+  using T = TypeParam;
+  auto all = random_norm<T>(200, 4, 9, 2, true), few = random_norm<T>(200, 4, 9, 2, true),
+       again = random_norm<T>(200, 4, 9, 2, true);
+  few.dweight = few.dmask = few.dscale = View1<T>();
+  for (auto* norm : {&all, &few, &again}) {
+    norm->forward();
+    norm->backward();
+  }
+  EXPECT_TRUE(bitwise_equal(all.dy, few.dy));
+  EXPECT_TRUE(bitwise_equal(all.dz, few.dz));
+  EXPECT_TRUE(bitwise_equal(all.dweight, again.dweight));
+  EXPECT_TRUE(bitwise_equal(all.dmask, again.dmask));
+  EXPECT_TRUE(bitwise_equal(all.dscale, again.dscale));
+}
+
+TYPED_TEST(GatedRmsNorm, RejectsBrokenPreconditions) {
+  using T = TypeParam;
+  auto norm = random_norm<T>(3, 6, 4, 2, false);
+  norm.params.head_dim = 5;  // does not divide 24
+  EXPECT_THROW(norm.forward(), ContractError);
+  norm.params.head_dim = 8;  // three heads in two groups
+  EXPECT_THROW(norm.forward(), ContractError);
+}
+
+}  // namespace
+}  // namespace elastic::kernels

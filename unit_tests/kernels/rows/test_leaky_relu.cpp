@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/rows/leaky_relu.hpp"
+
+#include "unit_tests/support/gradient.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+using namespace elastic::test;
+
+template <class T>
+class LeakyRelu : public testing::Test {};
+using Scalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(LeakyRelu, Scalars);
+
+TYPED_TEST(LeakyRelu, KnownValues) {
+  using T = TypeParam;
+  const auto x = to_device(std::vector<T>{-2, 0, 3, -0.5}, 2, 2), y = clone(x);
+  leaky_relu_forward<T>(ExecutionSpace(), x, T(0.25), y);
+  EXPECT_TRUE(bitwise_equal(to_host(y), std::vector<T>{-0.5, 0, 3, -0.125}));
+  const auto dy = to_device(std::vector<T>{1, 2, 3, 4}, 2, 2);
+  leaky_relu_backward<T>(ExecutionSpace(), dy, x, T(0.25), dy);
+  EXPECT_TRUE(bitwise_equal(to_host(dy), std::vector<T>{0.25, 0.5, 3, 1}));
+}
+
+TEST(LeakyReluGradient, EqualsFiniteDifferences) {
+  const auto dy = random_matrix<double>(6, 9, 2);
+  auto values = random_values<double>(54, 1);
+  for (double& v : values) v += v > 0 ? 0.01 : -0.01;  // away from the kink
+  const auto x = to_device(values, 6, 9);
+  const View2<double> y("elastic::test::y", 6, 9), dx("elastic::test::dx", 6, 9);
+  const auto loss = [&] {
+    leaky_relu_forward<double>(ExecutionSpace(), x, 0.01, y);
+    return dot(y, dy);
+  };
+  leaky_relu_backward<double>(ExecutionSpace(), dy, x, 0.01, dx);
+  EXPECT_LT(directional_error(loss, x, dx), 1e-6);
+}
+
+}  // namespace
+}  // namespace elastic::kernels

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/rows/rmsnorm.hpp"
+
+#include "base/error.hpp"
+#include "unit_tests/support/fixture.hpp"
+#include "unit_tests/support/gradient.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+using namespace elastic::test;
+
+template <class T>
+struct Norm {
+  index_t tokens, width;
+  View2<T> x, dy;
+  View1<T> weight, mask;
+  RmsNormParams params;
+  View2<T> y, dx;
+  View1<T> rstd, dweight, dmask, dscale;
+
+  Norm(View2<T> x_, View2<T> dy_, View1<T> weight_, View1<T> mask_, RmsNormParams params_)
+      : tokens(x_.extent(0)),
+        width(x_.extent(1)),
+        x(x_),
+        dy(dy_),
+        weight(weight_),
+        mask(mask_),
+        params(params_),
+        y("elastic::test::y", tokens, width),
+        dx("elastic::test::dx", tokens, width),
+        rstd("elastic::test::rstd", tokens),
+        dweight("elastic::test::dweight", width),
+        dmask("elastic::test::dmask", mask_.extent(0)),
+        dscale("elastic::test::dscale", 1) {}
+  void forward() { rmsnorm_forward<T>(ExecutionSpace(), x, weight, mask, params, y, rstd); }
+  void backward() {
+    const View1<T> workspace("elastic::test::workspace", rmsnorm_workspace_size(tokens, width));
+    Kokkos::deep_copy(workspace, std::numeric_limits<T>::quiet_NaN());
+    rmsnorm_backward<T>(ExecutionSpace(), dy, x, weight, mask, rstd, params, dx, dweight, dmask,
+                        dscale, workspace);
+  }
+};
+
+template <class T>
+Norm<T> random_norm(index_t tokens, index_t width, bool masked) {
+  return {random_matrix<T>(tokens, width, 1),
+          random_matrix<T>(tokens, width, 2),
+          random_vector<T>(width, 3, 0.5, 1.5),
+          masked ? random_vector<T>(width, 4, 0, 1) : View1<T>(),
+          {1e-3, width * 0.75, 0.8}};
+}
+
+template <class T>
+class RmsNorm : public testing::Test {};
+using Scalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(RmsNorm, Scalars);
+
+TYPED_TEST(RmsNorm, EqualsPyTorch) {
+  using T = TypeParam;
+  const Fixture f("dense_kernels.h5");
+  for (const std::string name : {"rmsnorm_plain/", "rmsnorm_masked/"}) {
+    const bool masked = name == "rmsnorm_masked/";
+    Norm<T> norm(
+        f.matrix<T>(name + "x"), f.matrix<T>(name + "dy"), f.vector<T>(name + "weight"),
+        masked ? f.vector<T>(name + "mask") : View1<T>(),
+        {f.scalar(name + "epsilon"), f.scalar(name + "mean_width"), f.scalar(name + "scale")});
+    norm.forward();
+    norm.backward();
+    const double tol = tolerance<T>(norm.width),
+                 tol_tokens = tolerance<T>(norm.tokens * norm.width);
+    EXPECT_TRUE(near(norm.y, f.matrix<double>(name + "y"), tol));
+    EXPECT_TRUE(near(norm.dx, f.matrix<double>(name + "dx"), tol));
+    EXPECT_TRUE(near(norm.dweight, f.vector<double>(name + "dweight"), tol_tokens));
+    if (masked) {
+      EXPECT_TRUE(near(norm.dmask, f.vector<double>(name + "dmask"), tol_tokens));
+    }
+    EXPECT_TRUE(near(norm.dscale, f.vector<double>(name + "dscale"), tol_tokens));
+  }
+}
+
+TEST(RmsNormGradient, EqualsFiniteDifferences) {
+  for (const bool masked : {false, true}) {
+    auto norm = random_norm<double>(70, 37, masked);  // more than one block of tokens
+    const View1<double> scale("elastic::test::scale", 1);
+    Kokkos::deep_copy(scale, norm.params.scale);
+    const auto loss = [&] {
+      norm.params.scale = to_host(scale)[0];
+      norm.forward();
+      return dot(norm.y, norm.dy);
+    };
+    loss();
+    norm.backward();
+    EXPECT_LT(directional_error(loss, norm.x, norm.dx), 1e-6);
+    EXPECT_LT(directional_error(loss, norm.weight, norm.dweight), 1e-6);
+    if (masked) {
+      EXPECT_LT(directional_error(loss, norm.mask, norm.dmask), 1e-6);
+    }
+    EXPECT_LT(directional_error(loss, scale, norm.dscale), 1e-6);
+  }
+}
+
+TYPED_TEST(RmsNorm, GradientsAccumulate) {
+  using T = TypeParam;
+  auto once = random_norm<T>(70, 20, true), twice = random_norm<T>(70, 20, true);
+  once.forward();
+  once.backward();
+  twice.forward();
+  for (int n = 0; n < 2; ++n) twice.backward();
+  const auto doubled = [](const auto& view) {
+    auto values = to_double(view);
+    for (double& v : values) v *= 2;
+    return values;
+  };
+  EXPECT_TRUE(near(twice.dx, doubled(once.dx), tolerance<T>(1)));
+  EXPECT_TRUE(near(twice.dweight, doubled(once.dweight), tolerance<T>(1)));
+  EXPECT_TRUE(near(twice.dmask, doubled(once.dmask), tolerance<T>(1)));
+  EXPECT_TRUE(near(twice.dscale, doubled(once.dscale), tolerance<T>(1)));
+}
+
+// A 0/1 mask over the full width gives the bits of the norm of the prefix: zeros add nothing to any
+// sum.
+TYPED_TEST(RmsNorm, MaskedEqualsSliced) {
+  using T = TypeParam;
+  for (const index_t kept : {1, 16, 37, 64, 75}) {
+    auto masked = random_norm<T>(70, 100, true);
+    std::vector<T> mask(100, T(0));
+    std::fill_n(mask.begin(), kept, T(1));
+    assign(masked.mask, mask);
+    Norm<T> sliced(prefix(masked.x, 70, kept), prefix(masked.dy, 70, kept),
+                   prefix(masked.weight, kept), {}, masked.params);
+    for (auto* norm : {&masked, &sliced}) {
+      norm->forward();
+      norm->backward();
+    }
+    EXPECT_TRUE(bitwise_equal(prefix(masked.y, 70, kept), sliced.y)) << kept;
+    EXPECT_TRUE(bitwise_equal(masked.rstd, sliced.rstd)) << kept;
+    EXPECT_TRUE(bitwise_equal(prefix(masked.dx, 70, kept), sliced.dx)) << kept;
+    EXPECT_TRUE(bitwise_equal(prefix(masked.dweight, kept), sliced.dweight)) << kept;
+    EXPECT_TRUE(bitwise_equal(masked.dscale, sliced.dscale)) << kept;
+  }
+}
+
+TYPED_TEST(RmsNorm, AbsentGradientsAndRepeatability) {
+  using T = TypeParam;
+  auto all = random_norm<T>(200, 50, true), few = random_norm<T>(200, 50, true),
+       again = random_norm<T>(200, 50, true);
+  few.dweight = few.dmask = few.dscale = View1<T>();
+  for (auto* norm : {&all, &few, &again}) {
+    norm->forward();
+    norm->backward();
+  }
+  EXPECT_TRUE(bitwise_equal(all.dx, few.dx));
+  EXPECT_TRUE(bitwise_equal(all.dweight, again.dweight));
+  EXPECT_TRUE(bitwise_equal(all.dmask, again.dmask));
+  EXPECT_TRUE(bitwise_equal(all.dscale, again.dscale));
+}
+
+TYPED_TEST(RmsNorm, RejectsBrokenPreconditions) {
+  using T = TypeParam;
+  auto norm = random_norm<T>(4, 5, false);
+  norm.params.mean_width = 0;
+  EXPECT_THROW(norm.forward(), ContractError);
+  norm.params.mean_width = 5;
+  norm.weight = random_vector<T>(6, 1);
+  EXPECT_THROW(norm.forward(), ContractError);
+}
+
+}  // namespace
+}  // namespace elastic::kernels

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/rows/squared_relu.hpp"
+
+#include "unit_tests/support/fixture.hpp"
+#include "unit_tests/support/gradient.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+using namespace elastic::test;
+
+template <class T>
+class SquaredRelu : public testing::Test {};
+using Scalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(SquaredRelu, Scalars);
+
+TYPED_TEST(SquaredRelu, EqualsPyTorch) {
+  using T = TypeParam;
+  const Fixture f("dense_kernels.h5");
+  for (const bool masked : {false, true}) {
+    const std::string name = masked ? "squared_relu_masked/" : "squared_relu_plain/";
+    const auto x = f.matrix<T>(name + "x");
+    const auto mask = masked ? f.vector<T>(name + "mask") : View1<T>();
+    const View2<T> y("elastic::test::y", x.extent(0), x.extent(1));
+    squared_relu_forward<T>(ExecutionSpace(), x, mask, y);
+    EXPECT_TRUE(near(y, f.matrix<double>(name + "y"), tolerance<T>(1)));
+    const View1<T> dmask("elastic::test::dmask", mask.extent(0));
+    const auto dx = f.matrix<T>(name + "dy");  // in place
+    squared_relu_backward<T>(ExecutionSpace(), dx, x, mask, dx, dmask);
+    EXPECT_TRUE(near(dx, f.matrix<double>(name + "dx"), tolerance<T>(1)));
+    if (masked) {
+      EXPECT_TRUE(near(dmask, f.vector<double>(name + "dmask"), tolerance<T>(x.extent(0))));
+    }
+  }
+}
+
+TEST(SquaredReluGradient, EqualsFiniteDifferences) {
+  const auto x = random_matrix<double>(20, 1500, 1),
+             dy = random_matrix<double>(20, 1500, 2);  // more than one piece of columns
+  const auto mask = random_vector<double>(1500, 3, 0.2, 1);
+  const View2<double> y("elastic::test::y", 20, 1500), dx("elastic::test::dx", 20, 1500);
+  const View1<double> dmask("elastic::test::dmask", 1500);
+  const auto loss = [&] {
+    squared_relu_forward<double>(ExecutionSpace(), x, mask, y);
+    return dot(y, dy);
+  };
+  squared_relu_backward<double>(ExecutionSpace(), dy, x, mask, dx, dmask);
+  EXPECT_LT(directional_error(loss, x, dx), 1e-6);
+  EXPECT_LT(directional_error(loss, mask, dmask), 1e-6);
+}
+
+TYPED_TEST(SquaredRelu, MaskedEqualsSliced) {
+  using T = TypeParam;
+  const index_t kept = 21, full = 40, tokens = 9;
+  const auto x = random_matrix<T>(tokens, full, 1), dy = random_matrix<T>(tokens, full, 2);
+  std::vector<T> values(full, T(0));
+  std::fill_n(values.begin(), kept, T(1));
+  const auto mask = to_device(values);
+  const View2<T> y("elastic::test::y", tokens, full), y_kept("elastic::test::y", tokens, kept);
+  const View2<T> dx("elastic::test::dx", tokens, full), dx_kept("elastic::test::dx", tokens, kept);
+  squared_relu_forward<T>(ExecutionSpace(), x, mask, y);
+  squared_relu_forward<T>(ExecutionSpace(), prefix(x, tokens, kept), {}, y_kept);
+  squared_relu_backward<T>(ExecutionSpace(), dy, x, mask, dx, {});
+  squared_relu_backward<T>(ExecutionSpace(), prefix(dy, tokens, kept), prefix(x, tokens, kept), {},
+                           dx_kept, {});
+  EXPECT_TRUE(bitwise_equal(prefix(y, tokens, kept), y_kept));
+  EXPECT_TRUE(bitwise_equal(prefix(dx, tokens, kept), dx_kept));
+  const auto all = to_host(y);
+  for (index_t j = kept; j < full; ++j) EXPECT_EQ(all[j], T(0));
+}
+
+}  // namespace
+}  // namespace elastic::kernels

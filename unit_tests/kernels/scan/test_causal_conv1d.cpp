@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+// The convolution against its equation, finite differences and PyTorch; one step at a time; what
+// must not change it.
+#include "kernels/scan/causal_conv1d.hpp"
+
+#include "base/error.hpp"
+#include "unit_tests/kernels/scan/ssd_problem.hpp"
+#include "unit_tests/support/fixture.hpp"
+#include "unit_tests/support/gradient.hpp"
+
+using namespace elastic;
+using namespace elastic::test;
+
+namespace {
+struct Shape {
+  index_t batch, length, channels, width;
+};
+const std::vector<Shape> shapes = {{1, 1, 1, 4},   {2, 3, 5, 4},   {1, 150, 33, 4},
+                                   {3, 70, 64, 2}, {2, 65, 40, 1}, {2, 9, 3, 8}};
+
+template <class T>
+struct Problem {
+  Shape shape;
+  View2<T> u, weight, out, dout, du, dweight;
+  View1<T> bias, mask, dbias, dmask;
+  View1<token_t> segment;
+
+  Problem(const Shape& s, bool extras) : shape(s) {
+    const index_t tokens = s.batch * s.length;
+    u = strided_random_matrix<T>(tokens, s.channels, s.channels + 7, 1);
+    weight = random_matrix<T>(s.channels, s.width, 2);
+    bias = random_vector<T>(s.channels, 3);
+    dout = strided_random_matrix<T>(tokens, s.channels, s.channels + 3, 4);
+    out = strided_random_matrix<T>(tokens, s.channels, s.channels + 5, 5);
+    du = strided_random_matrix<T>(tokens, s.channels, s.channels + 2, 6);
+    dweight = View2<T>("elastic::test::dweight", s.channels, s.width);
+    dbias = View1<T>("elastic::test::dbias", s.channels);
+    if (extras) {
+      mask = random_vector<T>(s.channels, 7, 0.2, 1);
+      dmask = View1<T>("elastic::test::dmask", s.channels);
+      segment = to_device(random_segments(s.batch, s.length, 8));
+    }
+  }
+  View2<T> forward() {
+    kernels::causal_conv1d_forward<T>(ExecutionSpace(), u, weight, bias, mask, segment,
+                                      {shape.length}, out);
+    return out;
+  }
+  void backward() {
+    const View1<T> workspace("elastic::test::workspace",
+                             kernels::causal_conv1d_workspace_size(shape.batch * shape.length,
+                                                                   shape.channels, shape.width));
+    Kokkos::deep_copy(workspace, std::numeric_limits<T>::quiet_NaN());
+    kernels::causal_conv1d_backward<T>(ExecutionSpace(), dout, u, weight, bias, mask, segment,
+                                       {shape.length}, du, dweight, dbias, dmask, workspace);
+  }
+  std::vector<double> reference() const {
+    return reference_causal_conv1d(shape.length, shape.channels, shape.width, to_double(u),
+                                   to_double(weight), to_double(bias), to_double(mask),
+                                   to_host(segment));
+  }
+};
+
+template <class T>
+class CausalConv1d : public testing::Test {};
+using Scalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(CausalConv1d, Scalars);
+
+TYPED_TEST(CausalConv1d, equals_its_equation) {
+  for (const auto& shape : shapes)
+    for (const bool extras : {false, true}) {
+      Problem<TypeParam> problem(shape, extras);
+      EXPECT_TRUE(near(problem.forward(), problem.reference(), tolerance<TypeParam>(shape.width)));
+    }
+}
+
+TYPED_TEST(CausalConv1d, steps_equal_the_sequence) {
+  Problem<TypeParam> problem({1, 20, 37, 4}, false);
+  const auto whole = to_host(problem.forward());
+  const View2<TypeParam> state("elastic::test::state", 1, 37 * 3), out("elastic::test::out", 1, 37);
+  for (index_t t = 0; t < 20; ++t) {
+    kernels::causal_conv1d_step<TypeParam>(ExecutionSpace(), rows(problem.u, t, t + 1),
+                                           problem.weight, problem.bias, state, out);
+    const std::vector<TypeParam> expected(whole.begin() + t * 37, whole.begin() + (t + 1) * 37);
+    EXPECT_TRUE(near(out, expected, tolerance<TypeParam>(4))) << "position " << t;
+  }
+}
+
+TYPED_TEST(CausalConv1d, masked_channels_are_as_if_cut) {
+  const index_t kept = 21;
+  Problem<TypeParam> full({2, 70, 40, 4}, true), cut({2, 70, 40, 4}, true);
+  auto mask = to_host(full.mask);
+  std::fill(mask.begin() + kept, mask.end(), TypeParam(0));
+  assign(full.mask, mask);
+  cut.mask = prefix(full.mask, kept);
+  for (auto* view : {&cut.u, &cut.out, &cut.dout, &cut.du})
+    *view = prefix(*view, view->extent(0), kept);
+  cut.weight = prefix(cut.weight, kept, 4);
+  cut.dweight = prefix(cut.dweight, kept, 4);
+  for (auto* view : {&cut.bias, &cut.dbias, &cut.dmask}) *view = prefix(*view, kept);
+  cut.shape.channels = kept;
+  full.forward(), full.backward(), cut.forward(), cut.backward();
+  EXPECT_TRUE(bitwise_equal(prefix(full.out, 140, kept), cut.out));
+  EXPECT_TRUE(bitwise_equal(prefix(full.du, 140, kept), cut.du));
+  EXPECT_TRUE(bitwise_equal(prefix(full.dweight, kept, 4), cut.dweight));
+  EXPECT_TRUE(bitwise_equal(prefix(full.dmask, kept), cut.dmask));
+  const auto out = to_double(full.out);
+  for (std::size_t i = 0; i < out.size(); ++i)
+    EXPECT_TRUE(static_cast<index_t>(i % 40) < kept || out[i] == 0) << "element " << i;
+}
+
+TYPED_TEST(CausalConv1d, a_document_does_not_see_the_one_before) {
+  Problem<TypeParam> problem({1, 100, 33, 4}, false);
+  std::vector<token_t> segment(100, 1);
+  std::fill(segment.begin() + 40, segment.end(), 2);
+  problem.segment = to_device(segment);
+  problem.forward(), problem.backward();
+  const auto out = to_host(rows(problem.out, 40, 100)), du = to_host(rows(problem.du, 40, 100));
+  auto u = to_host(problem.u);
+  for (index_t c = 0; c < 33; ++c) u[39 * 33 + c] += 1;
+  assign(problem.u, u);
+  problem.forward(), problem.backward();
+  EXPECT_TRUE(bitwise_equal(to_host(rows(problem.out, 40, 100)), out));
+  EXPECT_TRUE(bitwise_equal(to_host(rows(problem.du, 40, 100)), du));
+}
+
+TYPED_TEST(CausalConv1d, equals_pytorch) {
+  const Fixture fixture("ssd.h5");
+  Problem<TypeParam> problem({2, 11, 6, 4}, false);
+  problem.u = fixture.matrix<TypeParam>("conv/u");
+  problem.weight = fixture.matrix<TypeParam>("conv/weight");
+  problem.bias = fixture.vector<TypeParam>("conv/bias");
+  problem.dout = fixture.matrix<TypeParam>("conv/dout");
+  problem.forward(), problem.backward();
+  const double tol = tolerance<TypeParam>(32);
+  EXPECT_TRUE(near(problem.out, fixture.matrix<double>("conv/out"), tol));
+  EXPECT_TRUE(near(problem.du, fixture.matrix<double>("conv/du"), tol));
+  EXPECT_TRUE(near(problem.dweight, fixture.matrix<double>("conv/dweight"), tol));
+  EXPECT_TRUE(near(problem.dbias, fixture.vector<double>("conv/dbias"), tol));
+}
+
+TEST(CausalConv1d, gradients_equal_finite_differences) {
+  for (const auto& shape : shapes)
+    for (const bool extras : {false, true}) {
+      Problem<double> problem(shape, extras);
+      const auto loss = [&] { return dot(problem.forward(), problem.dout); };
+      problem.forward();
+      problem.backward();
+      EXPECT_LT(directional_error(loss, problem.u, problem.du), 1e-6);
+      EXPECT_LT(directional_error(loss, problem.weight, problem.dweight), 1e-6);
+      EXPECT_LT(directional_error(loss, problem.bias, problem.dbias), 1e-6);
+      EXPECT_LT(directional_error(loss, problem.mask, problem.dmask), 1e-6);
+    }
+}
+
+/// The span [begin, end) of a problem, with its own arrays.
+template <class T>
+Problem<T> span_of(const Problem<T>& whole, index_t begin, index_t end) {
+  const index_t batch = whole.shape.batch;
+  Problem<T> span({batch, end - begin, whole.shape.channels, whole.shape.width}, false);
+  span.u = rows_of_sequences(whole.u, batch, begin, end);
+  span.dout = rows_of_sequences(whole.dout, batch, begin, end);
+  span.segment = rows_of_sequences(whole.segment, batch, begin, end);
+  span.mask = whole.mask;
+  span.dmask = View1<T>("elastic::test::dmask", whole.mask.extent(0));
+  return span;
+}
+
+/// Spans of a sequence, each with what it needs of its neighbours, give the bits of the sequence;
+/// the sums of their parameter gradients are those of the sequence.
+TYPED_TEST(CausalConv1d, spans_equal_the_sequence) {
+  using T = TypeParam;
+  const ExecutionSpace exec;
+  for (const index_t width : {1, 2, 4, 8})
+    for (const bool extras : {false, true}) {
+      SCOPED_TRACE(fmt::format("width {} extras {}", width, extras));
+      const index_t batch = 2, length = 80;
+      Problem<T> whole({batch, length, 133, width}, extras);
+      whole.forward(), whole.backward();
+      std::vector<double> dweight(133 * width), dbias(133), dmask(extras ? 133 : 0);
+      const auto add = [](std::vector<double>& sum, const std::vector<double>& part) {
+        for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += part[i];
+      };
+      const std::vector<index_t> borders = {0, 7, 16, 66, 80};
+      for (std::size_t i = 0; i + 1 < borders.size(); ++i) {
+        const index_t begin = borders[i], end = borders[i + 1];
+        Problem<T> span = span_of(whole, begin, end);
+        const auto past_of = [&](index_t first) -> kernels::ConvolutionPast<T> {
+          const index_t from = std::max<index_t>(0, first - width + 1);
+          return {rows_of_sequences(whole.u, batch, from, first),
+                  rows_of_sequences(whole.segment, batch, from, first)};
+        };
+        const auto past = past_of(begin);
+        kernels::causal_conv1d_forward<T>(exec, span.u, span.weight, span.bias, span.mask,
+                                          span.segment, {end - begin}, span.out, past);
+        EXPECT_TRUE(
+            bitwise_equal(clone(span.out), rows_of_sequences(whole.out, batch, begin, end)));
+
+        kernels::ConvolutionFuture<T> future;
+        if (end < length) {
+          const auto next = span_of(whole, end, borders[i + 2]);
+          const View2<T> dv("elastic::test::dv", batch * (width - 1), 133);
+          kernels::causal_conv1d_first_gradients<T>(exec, next.dout, next.u, next.weight, next.bias,
+                                                    next.mask, next.segment, {borders[i + 2] - end},
+                                                    dv, past_of(end));
+          future = {dv, rows_of_sequences(whole.segment, batch, end, end + width - 1)};
+        }
+        const View1<T> workspace(
+            "elastic::test::workspace",
+            kernels::causal_conv1d_workspace_size(batch * (end - begin), 133, width));
+        kernels::causal_conv1d_backward<T>(
+            exec, span.dout, span.u, span.weight, span.bias, span.mask, span.segment, {end - begin},
+            span.du, span.dweight, span.dbias, span.dmask, workspace, past, future);
+        EXPECT_TRUE(bitwise_equal(clone(span.du), rows_of_sequences(whole.du, batch, begin, end)))
+            << begin;
+        add(dweight, to_double(span.dweight));
+        add(dbias, to_double(span.dbias));
+        add(dmask, to_double(span.dmask));
+      }
+      const double tol = tolerance<T>(batch * length);
+      EXPECT_TRUE(near(whole.dweight, dweight, tol));
+      EXPECT_TRUE(near(whole.dbias, dbias, tol));
+      EXPECT_TRUE(near(whole.dmask, dmask, tol));
+    }
+}
+
+/// The inputs before a span have a gradient, too: that by the loss of the span alone.
+TEST(CausalConv1d, gradient_by_the_past_equals_finite_differences) {
+  const index_t batch = 2, channels = 5, width = 4;
+  Problem<double> before({batch, 3, channels, width}, false),
+      span({batch, 9, channels, width}, false);
+  Kokkos::deep_copy(before.dout, 0.0);
+  const kernels::ConvolutionPast<double> past{before.u, {}};
+  const View2<double> out("elastic::test::out", batch * 9, channels),
+      dv("elastic::test::dv", batch * 3, channels);
+  const auto loss = [&] {
+    kernels::causal_conv1d_forward<double>({}, span.u, span.weight, span.bias, {}, {}, {9}, out,
+                                           past);
+    return dot(out, span.dout);
+  };
+  kernels::causal_conv1d_first_gradients<double>({}, span.dout, span.u, span.weight, span.bias, {},
+                                                 {}, {9}, dv, past);
+  const View1<double> workspace("elastic::test::workspace",
+                                kernels::causal_conv1d_workspace_size(6, channels, width));
+  kernels::causal_conv1d_backward<double>({}, before.dout, before.u, before.weight, before.bias, {},
+                                          {}, {3}, before.du, before.dweight, before.dbias, {},
+                                          workspace, {}, {dv, {}});
+  EXPECT_LT(directional_error(loss, before.u, before.du), 1e-6);
+}
+
+TEST(CausalConv1d, parameter_gradients_accumulate_and_repeat_bitwise) {
+  Problem<float> once({2, 70, 40, 4}, true), twice({2, 70, 40, 4}, true);
+  once.backward(), twice.backward();
+  EXPECT_TRUE(bitwise_equal(once.dweight, twice.dweight));
+  EXPECT_TRUE(bitwise_equal(once.dmask, twice.dmask));
+  twice.backward();
+  auto doubled = to_host(once.dweight);
+  for (auto& value : doubled) value *= 2;
+  EXPECT_TRUE(near(twice.dweight, doubled, 1e-6));
+}
+
+TEST(CausalConv1d, wrong_shapes_throw) {
+  Problem<float> problem({2, 9, 3, 4}, false);
+  problem.shape.length = 7;
+  EXPECT_THROW(problem.forward(), ContractError);
+  problem.shape.length = 9;
+  const auto with_past = [&](index_t rows) {
+    const View2<float> past("elastic::test::past", rows, 3);
+    kernels::causal_conv1d_forward<float>({}, problem.u, problem.weight, problem.bias, {}, {}, {9},
+                                          problem.out, {past, {}});
+  };
+  EXPECT_NO_THROW(with_past(6));
+  EXPECT_THROW(with_past(5), ContractError);  // not the same for both sequences
+  EXPECT_THROW(with_past(8), ContractError);  // more than W - 1 for each
+  problem.bias = View1<float>("elastic::test::bias", 4);
+  EXPECT_THROW(problem.forward(), ContractError);
+}
+}  // namespace

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/update/adamw_step.hpp"
+
+#include "base/error.hpp"
+#include "unit_tests/support/fixture.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+using namespace elastic::test;
+
+template <class T>
+class AdamWStep : public testing::Test {};
+using Scalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(AdamWStep, Scalars);
+
+TYPED_TEST(AdamWStep, EqualsPyTorchOverFourSteps) {
+  using T = TypeParam;
+  const Fixture f("dense_kernels.h5");
+  AdamWParams params{f.scalar("adamw/learning_rate"), f.scalar("adamw/beta1"),
+                     f.scalar("adamw/beta2"), f.scalar("adamw/epsilon"),
+                     f.scalar("adamw/weight_decay")};
+  const auto weight = f.vector<T>("adamw/weight");
+  const View1<T> m("elastic::test::m", weight.extent(0)), v("elastic::test::v", weight.extent(0));
+  for (params.step = 1; params.step <= 4; ++params.step) {
+    const std::string name = "adamw/step" + std::to_string(params.step) + "/";
+    adamw_step<T>(ExecutionSpace(), f.vector<T>(name + "gradient"), params, weight, m, v);
+    EXPECT_TRUE(near(weight, f.vector<double>(name + "weight"), tolerance<T>(1)));
+    EXPECT_TRUE(near(m, f.vector<double>(name + "m"), tolerance<T>(1)));
+    EXPECT_TRUE(near(v, f.vector<double>(name + "v"), tolerance<T>(1)));
+  }
+}
+
+TYPED_TEST(AdamWStep, GradScaleMultipliesTheGradient) {
+  using T = TypeParam;
+  const index_t n = 100;
+  const auto gradient = random_vector<T>(n, 1);
+  auto halved = to_host(gradient);
+  for (T& g : halved) g *= T(0.5);
+  AdamWParams params;
+  params.weight_decay = 0.1;
+  const auto a = random_vector<T>(n, 2), b = random_vector<T>(n, 2);
+  const View1<T> m("elastic::test::m", n), v("elastic::test::v", n), m2("elastic::test::m", n),
+      v2("elastic::test::v", n);
+  adamw_step<T>(ExecutionSpace(), to_device(halved), params, a, m, v);
+  params.grad_scale = 0.5;
+  adamw_step<T>(ExecutionSpace(), gradient, params, b, m2, v2);
+  EXPECT_TRUE(bitwise_equal(a, b));
+  EXPECT_TRUE(bitwise_equal(v, v2));
+}
+
+// Where a shard of the buffer begins and ends must not change the bits of an element.
+TYPED_TEST(AdamWStep, ShardsGiveTheSameBits) {
+  using T = TypeParam;
+  const index_t n = 3000;
+  const auto gradient = random_vector<T>(n, 1);
+  const auto whole = random_vector<T>(n, 2), sharded = random_vector<T>(n, 2);
+  const auto m = random_vector<T>(n, 3), m_sharded = random_vector<T>(n, 3);
+  const auto v = random_vector<T>(n, 4, 0, 1), v_sharded = random_vector<T>(n, 4, 0, 1);
+  AdamWParams params;
+  params.weight_decay = 0.1;
+  params.step = 3;
+  adamw_step<T>(ExecutionSpace(), gradient, params, whole, m, v);
+  const std::vector<index_t> cuts = {0, 7, 1031, 1500, n};
+  for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
+    const auto shard = [&](const View1<T>& view) {
+      return View1<T>(Kokkos::subview(view, Range(cuts[i], cuts[i + 1])));
+    };
+    adamw_step<T>(ExecutionSpace(), shard(gradient), params, shard(sharded), shard(m_sharded),
+                  shard(v_sharded));
+  }
+  EXPECT_TRUE(bitwise_equal(whole, sharded));
+  EXPECT_TRUE(bitwise_equal(m, m_sharded));
+  EXPECT_TRUE(bitwise_equal(v, v_sharded));
+}
+
+TYPED_TEST(AdamWStep, StepsCountFromOne) {
+  using T = TypeParam;
+  AdamWParams params;
+  params.step = 0;
+  const auto x = random_vector<T>(3, 1);
+  EXPECT_THROW(adamw_step<T>(ExecutionSpace(), x, params, x, x, x), ContractError);
+}
+
+}  // namespace
+}  // namespace elastic::kernels

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole tensors from dealt-out parts and flat ranges, and back, on groups of 1, 2, ... ranks.
+#include "parallel/whole_tensors.hpp"
+
+#include "unit_tests/support/views.hpp"
+
+using namespace elastic;
+
+namespace {
+
+template <class Body>
+void on_groups(const Body& body) {
+  const auto world = Communicator::world();
+  for (int size = 1; size <= world.size(); ++size) {
+    const auto group = world.split(world.rank() < size ? 0 : 1);
+    if (world.rank() < size) body(group);
+  }
+}
+
+}  // namespace
+
+TEST(WholeTensors, PartsOfShardsAndTheWholeAgree) {
+  // Rows, columns, in units or not at all; fewer units than ranks; an empty matrix.
+  for (const DealtMatrix& matrix :
+       {DealtMatrix{12, 5, 2, 0}, DealtMatrix{5, 12, 0, 3}, DealtMatrix{7, 3, 1, 0},
+        DealtMatrix{1, 10, 0, 1}, DealtMatrix{2, 3, 2, 0}, DealtMatrix{4, 6, 0, 0},
+        DealtMatrix{0, 5, 1, 0}})
+    on_groups([&](const Communicator& group) {
+      const Shard shard{group.rank(), group.size()};
+      std::vector<double> whole(matrix.rows * matrix.columns);
+      for (std::size_t i = 0; i < whole.size(); ++i) whole[i] = double(i) + 0.5;
+      const View2<double> mine("elastic::test", matrix.local_rows(shard),
+                               matrix.local_columns(shard));
+      take_shard<double>(whole.data(), matrix, shard, mine);
+      const auto h_mine = test::to_host(mine);
+      for (index_t i = 0; i < matrix.local_rows(shard); ++i)
+        for (index_t j = 0; j < matrix.local_columns(shard); ++j)
+          EXPECT_EQ(h_mine[i * matrix.local_columns(shard) + j],
+                    whole[global_index(i, matrix.row_unit, shard) * matrix.columns +
+                          global_index(j, matrix.column_unit, shard)]);
+      const auto gathered = gather_shards<double>(group, matrix, mine);
+      EXPECT_EQ(gathered, group.is_root() ? whole : std::vector<double>{});
+    });
+}
+
+TEST(WholeTensors, RefuseWhatIsNotDealtOutInWholeUnits) {
+  const std::vector<float> whole(12);
+  EXPECT_THROW(take_shard<float>(whole.data(), DealtMatrix{4, 3, 3, 0}, Shard{}), ContractError);
+  EXPECT_THROW(take_shard<float>(whole.data(), DealtMatrix{4, 3, 1, 1}, Shard{}), ContractError);
+  const View2<float> wrong("elastic::test", 3, 3);
+  EXPECT_THROW(take_shard<float>(whole.data(), DealtMatrix{4, 3, 1, 0}, Shard{}, wrong),
+               ContractError);
+}
+
+TEST(WholeTensors, FromRangesWithSignsOfZero) {
+  on_groups([&](const Communicator& group) {
+    // Element i belongs to rank (i / 3) mod ranks; the last ten to nobody; the last rank has none.
+    const index_t count = 50;
+    const int holders = std::max(1, group.size() - 1);
+    std::vector<float> whole(count, 0.0f), mine;
+    std::vector<Range> ranges;
+    for (index_t begin = 0; begin < 40; begin += 3) {
+      const index_t end = std::min<index_t>(begin + 3, 40);
+      for (index_t i = begin; i < end; ++i) whole[i] = i % 7 == 0 ? -0.0f : float(i);
+      if (begin / 3 % holders != group.rank()) continue;
+      ranges.emplace_back(begin, end);
+      mine.insert(mine.end(), whole.begin() + begin, whole.begin() + end);
+    }
+    const auto gathered = gather_ranges<float>(group, count, ranges, mine.data());
+    if (group.is_root())
+      EXPECT_TRUE(test::bitwise_equal(gathered, whole));
+    else
+      EXPECT_TRUE(gathered.empty());
+  });
+}

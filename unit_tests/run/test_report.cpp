@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// report.md, and the pictures: drawn by a script of their own, whose failure is never the run's.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "base/region.hpp"
+#include "io/durable_file.hpp"
+#include "run/plot_script.hpp"
+#include "run/plots.hpp"
+#include "run/report.hpp"
+
+using namespace elastic;
+namespace fs = std::filesystem;
+
+namespace {
+
+class Report : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder.root = fs::temp_directory_path() / fmt::format("elastic report ;'{}'", ::getpid());
+    fs::remove_all(folder.root);
+    fs::create_directories(folder.root);
+    config.job.name = results.name = "little";
+    config.elastic.budgets = {1.0, 0.5};
+    config.stages.resize(1);
+    config.stages[0].name = "stage1";
+    config.stages[0].steps = 30;
+    results.version = "1.2.3";
+    results.tokens = 1234567;
+    results.parent_parameters = 4000;
+    results.parent_valid_loss = 0.4321;
+    results.model_file_bytes = 65432;
+    results.extra_bytes_per_submodel = 987;
+    results.budgets = {result("1", 1.0, true), result("0.5", 0.5, true),
+                       result("0.75", 0.75, false)};
+  }
+  void TearDown() override {
+    unsetenv("ELASTIC_PYTHON");
+    fs::remove_all(folder.root);
+  }
+
+  static BudgetResult result(const char* name, double budget, bool trained) {
+    BudgetResult r;
+    r.trained = trained;
+    r.description = "hidden 32";
+    r.spec.name = name;
+    r.spec.budget = budget;
+    r.parameters = 4000 * budget;
+    r.relative_cost = budget;
+    r.validation = {0.5, 1.5e-3};
+    r.accuracy = 0.875;
+    r.accuracy_cut_untrained = 0.125;
+    r.max_abs_diff_sliced_vs_prefix = 3e-7;
+    return r;
+  }
+  std::string written() {
+    write_results(folder, results);
+    write_report(folder, config, make_curriculum(config), results, "REGION TABLE");
+    return read_file(folder.report());
+  }
+  void use_python(const std::string& script) {
+    const auto path = folder.root / "python";
+    write_file_durably(path, "#!/bin/sh\n" + script + "\n");
+    fs::permissions(path, fs::perms::owner_all);
+    setenv("ELASTIC_PYTHON", path.c_str(), 1);
+  }
+
+  RunFolder folder;
+  RunConfig config;
+  RunResults results;
+};
+
+void expect_contains(const std::string& text, std::initializer_list<const char*> parts) {
+  for (const char* part : parts)
+    EXPECT_NE(text.find(part), std::string::npos) << "no " << part << " in\n" << text;
+}
+
+}  // namespace
+
+TEST_F(Report, HoldsTheResultsThePlanAndTheWayOn) {
+  use_python("exit 0");
+  std::ofstream(folder.model()) << "here";
+  const std::string text = written();
+  expect_contains(
+      text,
+      {"# little\n", "1.2.3", "1 234 567 tokens", "| parent | 4 000 | 1 | 0.4321 |",
+       "| 1 | 4 000 | 1.000 |", "| 0.5 | 2 000 | 0.500 | 0.5000 | 1.50e-03 | 87.5% |", "12.5%",
+       "| 0.75 * | 3 000 |", "3.0e-07", "65 432", "987", "hidden 32", "stage1", "REGION TABLE",
+       "elastic.x slice model.h5 --budget 0.5", "elastic.x inspect model.h5"});
+}
+
+TEST_F(Report, LeavesOutWhatARunDoesNotHave) {
+  use_python("exit 0");
+  results.budgets.clear();
+  const std::string text = written();
+  expect_contains(text, {"# little\n", "REGION TABLE"});
+  EXPECT_EQ(text.find("## Submodels"), std::string::npos);
+  EXPECT_EQ(text.find("model.h5"), std::string::npos);
+}
+
+TEST_F(Report, LinksThePicturesThatWereDrawn) {
+  use_python("touch \"$3/losses.png\"");  // -B SCRIPT FOLDER
+  const std::string text = written();
+  expect_contains(text, {"](losses.png)"});
+  EXPECT_EQ(text.find("](router.png)"), std::string::npos);
+  EXPECT_EQ(read_file(folder.root / "plot.py"), kPlotScript);
+}
+
+TEST_F(Report, DrawsWithTheRealScriptIfItCan) {
+  std::string output;
+  if (run_program({kPython, "-c", "import matplotlib"}, 60, output) != 0)
+    GTEST_SKIP() << "no matplotlib: " << output;
+  expect_contains(written(), {"](accuracy.png)"});
+  EXPECT_GT(fs::file_size(folder.root / "accuracy.png"), 1000u);
+}
+
+TEST_F(Report, TellsHowToDrawLaterIfThereIsNoPython) {
+  setenv("ELASTIC_PYTHON", "/nowhere/python; touch here", 1);
+  expect_contains(written(), {"python3 plot.py"});
+  EXPECT_NE(draw_plots(folder)->find("/nowhere/python; touch here"), std::string::npos);
+}
+
+TEST_F(Report, GivesTheScriptsLastWordAsTheReason) {
+  use_python("echo 'first'; echo 'matplotlib is missing' >&2; exit 1");
+  EXPECT_EQ(draw_plots(folder).value_or("drawn"), "matplotlib is missing");
+  fs::remove_all(folder.root);
+  EXPECT_TRUE(draw_plots(folder)) << "plot.py cannot be written";
+}
+
+TEST(PlotScript, IsThatOfTheTree) {
+  EXPECT_EQ(read_file(fs::path(ELASTIC_SOURCE) / "scripts" / "plot_run.py"), kPlotScript);
+}
+
+TEST(RunProgram, ReturnsStatusAndLastLine) {
+  std::string output;
+  EXPECT_EQ(run_program({"sh", "-c", "echo a; echo; echo \"$0\"; exit 7", "b; c"}, 10, output), 7);
+  EXPECT_EQ(output, "b; c");
+  EXPECT_EQ(run_program({"cat"}, 10, output), 0) << "its input is empty";
+  EXPECT_EQ(run_program({"/nowhere/program"}, 10, output), std::nullopt);
+  EXPECT_EQ(run_program({"sh", "-c", "kill -9 $$"}, 10, output), std::nullopt);
+}
+
+TEST(RunProgram, EndsWhatTakesTooLong) {
+  std::string output;
+  const double start = wall_seconds();
+  EXPECT_EQ(run_program({"sleep", "30"}, 0.1, output), std::nullopt);
+  EXPECT_LT(wall_seconds() - start, 10);
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a run saves is what it reads back, to the bit; files of another shape are refused; one more
+// submodel costs a few kilobytes at most.
+#include "state/state_checkpoint.hpp"
+
+#include "unit_tests/train/small_run.hpp"
+
+namespace elastic::test {
+namespace {
+
+class StateCheckpoint : public InFolder {
+ protected:
+  std::filesystem::path write(const TrainState& state, const std::string& deck) {
+    const auto path = folder / "state.h5";
+    CheckpointWriter writer(path);
+    write_state(writer, state, deck);
+    writer.commit();
+    return path;
+  }
+};
+
+void expect_equal(const AdamW<float>& a, const AdamW<float>& b) {
+  EXPECT_TRUE(bitwise_equal(a.first_moments(), b.first_moments()));
+  EXPECT_TRUE(bitwise_equal(a.second_moments(), b.second_moments()));
+}
+void expect_equal(const Ranking& a, const Ranking& b) {
+  EXPECT_EQ(a.hidden, b.hidden);
+  EXPECT_EQ(a.units, b.units);
+  EXPECT_EQ(a.channels, b.channels);
+  EXPECT_EQ(a.drop_order, b.drop_order);
+}
+
+TEST_F(StateCheckpoint, RoundTripOfAnElasticState) {
+  const ResolvedDeck deck = small_deck();
+  const TrainState state = small_state(deck.config);
+  const CheckpointReader reader(write(state, deck.text));
+  EXPECT_EQ(reader.text("deck"), deck.text);
+  EXPECT_EQ(reader.attribute_as<std::string>("kind"), "training");
+  TrainState read = make_parent(deck.config);
+  read_state(reader, deck.config, read);
+  EXPECT_EQ(read.step, 17);
+  EXPECT_TRUE(bitwise_equal(read.model->parameters().values(), state.model->parameters().values()));
+  expect_equal(*read.optimizer, *state.optimizer);
+  ASSERT_TRUE(read.elastic.has_value());
+  expect_equal(read.elastic->ranking, state.elastic->ranking);
+  EXPECT_EQ(read.elastic->space.drop_order, (std::vector<index_t>{1, 3, 4, 0, 2}));
+  EXPECT_TRUE(bitwise_equal(read.elastic->router->parameters().values(),
+                            state.elastic->router->parameters().values()));
+  expect_equal(*read.elastic->router_optimizer, *state.elastic->router_optimizer);
+  for (const double budget : {1.0, 0.7, 0.6, 0.5})
+    EXPECT_TRUE(submodel_for(deck.config, read, budget)
+                    .same_widths(submodel_for(deck.config, state, budget)));
+}
+
+TEST_F(StateCheckpoint, RoundTripBeforeTheElasticPhase) {
+  const ResolvedDeck deck = small_deck();
+  const TrainState state = small_state(deck.config, false);
+  const CheckpointReader reader(write(state, deck.text));
+  EXPECT_FALSE(reader.contains("ranking/hidden"));
+  TrainState read = make_parent(deck.config);
+  read_state(reader, deck.config, read);
+  EXPECT_EQ(read.step, 17);
+  EXPECT_FALSE(read.elastic.has_value());
+  expect_equal(*read.optimizer, *state.optimizer);
+}
+
+TEST_F(StateCheckpoint, TheRankingPermutesTheParentAndIsKept) {
+  // The random ranking must not be the identity, or the round trip would show nothing.
+  const ResolvedDeck deck = small_deck();
+  const TrainState state = small_state(deck.config);
+  const Ranking identity = identity_ranking(state.model->shape());
+  EXPECT_NE(state.elastic->ranking.hidden, identity.hidden);
+  EXPECT_NE(state.elastic->ranking.channels[0], identity.channels[0]);
+}
+
+TEST_F(StateCheckpoint, AnotherShapeIsRefused) {
+  const ResolvedDeck deck = small_deck();
+  const CheckpointReader reader(write(small_state(deck.config), deck.text));
+  for (const std::vector<std::string>& change :
+       {std::vector<std::string>{"model/hidden_size=32", "elastic/hidden_size=32"},
+        {"model/hybrid_layer_pattern=M-*M"},
+        {"mlp/ffn_hidden_size=40", "elastic/ffn_hidden_size=40"}}) {
+    const ResolvedDeck other = small_deck(change);
+    TrainState state = make_parent(other.config);
+    const auto message = message_of<InputError>([&] { read_state(reader, other.config, state); });
+    contains(message, "state.h5");
+    contains(message, "another shape than the deck describes");
+  }
+}
+
+TEST_F(StateCheckpoint, AnotherRouterIsRefused) {
+  const ResolvedDeck deck = small_deck(), other = small_deck({"router/hidden_size=16"});
+  const CheckpointReader reader(write(small_state(deck.config), deck.text));
+  TrainState state = make_parent(other.config);
+  const auto message = message_of<InputError>([&] { read_state(reader, other.config, state); });
+  contains(message, "router/");
+  contains(message, "expected");
+}
+
+TEST_F(StateCheckpoint, FilesWithoutTrainingStateAreRefused) {
+  const ResolvedDeck deck = small_deck();
+  const TrainState state = small_state(deck.config);
+  write_elastic_model(folder / "model.h5", deck, state, 1);
+  const CheckpointReader reader(folder / "model.h5");
+  TrainState read = make_parent(deck.config);
+  contains(message_of<InputError>([&] { read_state(reader, deck.config, read); }), "model.h5");
+}
+
+TEST_F(StateCheckpoint, ShapesAsText) {
+  const ModelShape shape = parent_shape(small_deck().config);
+  EXPECT_EQ(shape_from_json(shape_to_json(shape), "f.h5"), shape);
+  for (const std::string bad : {"", "{}", R"({"vocab_size": "many"})"}) {
+    const auto message = message_of<InputError>([&] { shape_from_json(bad, "f.h5"); });
+    contains(message, "f.h5");
+  }
+  std::string odd = shape_to_json(shape);
+  odd.replace(odd.find("\"width\":4"), 9, "\"width\":3");  // not a multiple of the groups
+  EXPECT_THROW(shape_from_json(odd, "f.h5"), InputError);
+}
+
+TEST_F(StateCheckpoint, OneMoreSubmodelCostsAFewKilobytes) {
+  const ResolvedDeck deck = small_deck();
+  const TrainState state = small_state(deck.config);
+  std::vector<std::uintmax_t> bytes;
+  for (std::size_t count = 0; count <= 3; ++count) {
+    write_elastic_model(folder / "model.h5", deck, state, count);
+    bytes.push_back(std::filesystem::file_size(folder / "model.h5"));
+    EXPECT_EQ(CheckpointReader(folder / "model.h5").texts().size(), 2 + count);
+  }
+  for (std::size_t i = 1; i < bytes.size(); ++i) {
+    EXPECT_GT(bytes[i], bytes[i - 1]);
+    EXPECT_LT(bytes[i] - bytes[i - 1], 4096u);
+    RecordProperty("extra_bytes_" + std::to_string(i), static_cast<int>(bytes[i] - bytes[i - 1]));
+  }
+}
+
+}  // namespace
+}  // namespace elastic::test

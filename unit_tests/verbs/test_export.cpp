@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// import and export on a folder of the transformers library and on files as a run leaves them.
+#include "verbs/export.hpp"
+
+#include "state/stored_model.hpp"
+#include "verbs/import.hpp"
+#include "verbs/inspect.hpp"
+#include "unit_tests/interop/interop_support.hpp"
+#include "unit_tests/train/small_run.hpp"
+
+namespace elastic::test {
+namespace {
+
+class VerbExport : public InFolder {
+ protected:
+  void SetUp() override {
+    InFolder::SetUp();
+    parent = folder / "parent.h5";
+    import_checkpoint(hf_fixture("groups"), parent, false);
+  }
+  std::string error_of(const ExportOptions& options) {
+    return message_of<InputError>([&] { export_checkpoint(options); });
+  }
+  /// The elastic model of a run whose deck names the imported parent, one homogeneous submodel.
+  fs::path write_run(const fs::path& named_parent) {
+    const CheckpointReader reader(parent);
+    const StoredModel stored = read_stored_model(reader);
+    SubmodelSpec spec = full_spec(stored.shape);
+    spec.name = "small";
+    spec.budget = 0.5;
+    spec.hidden_size = 10;
+    spec.layers[4].keep = false;
+    CheckpointWriter writer(folder / "run.h5");
+    const auto deck = read_run_config(deck_of(stored.shape, "run", named_parent.string()), "", {});
+    write_model(writer, *stored.model, deck.text, "elastic");
+    write_spec(writer, spec);
+    writer.commit();
+    return folder / "run.h5";
+  }
+  fs::path parent;
+};
+
+TEST_F(VerbExport, AnImportIsACheckpoint) {
+  const CheckpointReader reader(parent);
+  EXPECT_NO_THROW(reader.verify());
+  const StoredModel stored = read_stored_model(reader);
+  EXPECT_EQ(stored.kind, "import");
+  EXPECT_EQ(stored.shape, shape_of(hf_fixture("groups")));
+  EXPECT_EQ(parent_shape(stored.deck.config), stored.shape);
+  HfProblem<float> problem(reader, stored.shape, "groups");
+  for (const auto& p : stored.model->parameters())
+    EXPECT_TRUE(bitwise_equal(p.value, problem.model.parameters().find(p.info.name)->value));
+  contains(inspect_checkpoint(parent, {.tensors = true, .verify = true}), "import");
+  const auto again = [&](bool force) {
+    return import_checkpoint(hf_fixture("bf16"), parent, force);
+  };
+  contains(message_of<InputError>([&] { again(false); }), "exists");
+  contains(again(true), "-M-*-M, 7046 parameters in 35 tensors");
+}
+
+TEST_F(VerbExport, TheWholeModelComesBack) {
+  contains(export_checkpoint({.checkpoint = parent, .out = folder / "hf/"}), "the model of");
+  EXPECT_EQ(tensors_of(folder / "hf"), tensors_of(hf_fixture("groups")));
+  EXPECT_EQ(bytes_of(folder / "hf" / "tokenizer.model"),
+            bytes_of(hf_fixture("groups") / "tokenizer.model"));
+  EXPECT_FALSE(fs::exists(folder / "hf.tmp"));
+}
+
+TEST_F(VerbExport, ASubmodelOfARunRemembersItsOrigin) {
+  const ExportOptions options{
+      .checkpoint = write_run(parent), .budget = "small", .out = folder / "hf", .dtype = "bf16"};
+  contains(export_checkpoint(options), "submodel small of");
+  EXPECT_TRUE(fs::exists(folder / "hf" / "tokenizer.model"));
+  const HfFolder exported = open_hf_folder(folder / "hf");
+  EXPECT_EQ(exported.config.shape.pattern(), "M-M*");
+  EXPECT_EQ(exported.config.shape.hidden_size, 10);
+  EXPECT_EQ(exported.origin.types.at("lm_head.weight"), ElementType::bf16);
+  contains(exported.origin.config, "\"mamba_ssm_cache_dtype\": \"float32\"");
+}
+
+TEST_F(VerbExport, AnOriginThatIsGone) {
+  const auto run = write_run(folder / "moved.h5");
+  contains(export_checkpoint({.checkpoint = run, .budget = "small", .out = folder / "fresh"}),
+           "0 other files");
+  EXPECT_EQ(open_hf_folder(folder / "fresh").config.shape.hidden_size, 10);
+  contains(export_checkpoint(
+               {.checkpoint = run, .budget = "small", .out = folder / "given", .origin = parent}),
+           "1 other files");
+  contains(error_of({.checkpoint = run, .out = folder / "bad", .origin = run}),
+           "is not an imported checkpoint");
+  import_checkpoint(hf_fixture("gqa"), folder / "other.h5", false);
+  contains(error_of({.checkpoint = run, .out = folder / "bad", .origin = folder / "other.h5"}),
+           "is of a model with 47 tokens, this one has 33");
+}
+
+TEST_F(VerbExport, FoldersAreNotOverwritten) {
+  const auto out = folder / "hf";
+  fs::create_directories(out);
+  EXPECT_NO_THROW(export_checkpoint({.checkpoint = parent, .out = out}));
+  const auto before = bytes_of(out / "model.safetensors");
+  contains(error_of({.checkpoint = parent, .out = out}), "exists; choose another --out");
+  EXPECT_EQ(bytes_of(out / "model.safetensors"), before);
+  contains(error_of({.checkpoint = parent, .out = folder / "no" / "hf"}), "does not exist");
+  contains(error_of({.checkpoint = parent, .out = folder / "b", .dtype = "int8"}),
+           "expected bf16, fp32 or original");
+  fs::create_directories(folder / "c.tmp");
+  contains(error_of({.checkpoint = parent, .out = folder / "c"}), "interrupted export");
+}
+
+TEST_F(VerbExport, HeterogeneousSubmodelsOfARun) {
+  const auto deck = small_deck();
+  const TrainState state = small_state(deck.config);
+  write_elastic_model(folder / "model.h5", deck, state, 3);
+  ExportOptions options{.checkpoint = folder / "model.h5", .budget = "0.6", .out = folder / "hf"};
+  contains(error_of(options), "--heterogeneous");
+  EXPECT_FALSE(fs::exists(folder / "hf"));
+  EXPECT_FALSE(fs::exists(folder / "hf.tmp"));
+  options.heterogeneous = true;
+  export_checkpoint(options);
+
+  // Exported, imported again, and sliced: the same logits.
+  import_checkpoint(folder / "hf", folder / "again.h5", false);
+  const StoredModel again = read_stored_model(CheckpointReader(folder / "again.h5"));
+  const SubmodelSpec spec = submodel_for(deck.config, state, 0.6);
+  const auto sliced = slice_model(*state.model, spec);
+  EXPECT_EQ(again.shape, sliced->shape());
+  const auto logits_of = [&](const LanguageModel<float>& model) {
+    ModelProblem<float> problem(model.shape(), 2, {21});
+    Kokkos::deep_copy(problem.model.parameters().values(), model.parameters().values());
+    return problem.logits(problem.full_widths());
+  };
+  EXPECT_TRUE(near(logits_of(*again.model), logits_of(*sliced), tolerance<float>(500)));
+}
+
+}  // namespace
+}  // namespace elastic::test
