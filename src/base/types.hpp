@@ -27,6 +27,21 @@ using View3 = Kokkos::View<T***, Kokkos::LayoutRight, MemorySpace>;
 template <class T>
 using HostView1 = Kokkos::View<T*, Kokkos::LayoutRight, HostSpace>;
 
+/// Accumulate<T> is the type in which sums of T are formed and kept: gradients of parameters, statistics,
+/// masks, softmax, losses, optimizer state. Values and activations are T.
+template <class T>
+struct AccumulateType;
+template <>
+struct AccumulateType<float> {
+  using type = float;
+};
+template <>
+struct AccumulateType<double> {
+  using type = double;
+};
+template <class T>
+using Accumulate = typename AccumulateType<std::remove_const_t<T>>::type;
+
 /// Inputs of kernels: not deduced, so that a View of non-const elements converts. An empty View means "absent".
 template <class T>
 using In1 = std::type_identity_t<View1<const T>>;
