@@ -9,6 +9,7 @@ import file_rules
 import kernel_labels
 import layering
 import same_output
+import test_coverage
 import tree
 
 SPDX = "// SPDX-License-Identifier: Apache-2.0\n"
@@ -56,7 +57,7 @@ class Layering(TreeTest):
 
     def test_upward_include(self):
         self.write("src/kernels/bad.cpp", '\n#include "run/run.hpp"\n')
-        self.assertIn("src/kernels/bad.cpp:2: src/kernels may include base, not train", self.problems(layering))
+        self.assertIn("src/kernels/bad.cpp:2: src/kernels may include base, not run", self.problems(layering))
 
     def test_comment_is_no_include(self):
         self.write("src/kernels/good.cpp", '// #include "run/run.hpp"\n/*\n#include "run/run.hpp"\n*/\n')
@@ -78,6 +79,45 @@ class Layering(TreeTest):
     def test_links(self):
         self.write("src/kernels/CMakeLists.txt", "elastic_folder(kernels LINK elastic_base\n  elastic_comm)\n")
         self.assertEqual(self.problems(layering), "src/kernels/CMakeLists.txt:2: elastic_kernels may not link elastic_comm")
+
+
+class TestCoverage(TreeTest):
+    def setUp(self):
+        super().setUp()
+        self.write("src/base/long.hpp", "\n" * 41)
+        self.write("src/base/long.cpp", "")
+        self.write("src/base/short.hpp", "\n" * 40)
+        self.write("src/kernels/scan/ssd.cpp", "\n" * 41)
+        self.write("src/kernels/scan/ssd_chunk.cpp", "\n" * 41)
+        self.write("unit_tests/base/test_long.cpp", "")
+        self.write("unit_tests/kernels/scan/test_mpi_ssd.cpp", "")
+        self.readme("| `scan/ssd_chunk` | `kernels/scan/test_mpi_ssd.cpp` |")
+
+    def readme(self, row, heading="## Tests", folder="kernels"):
+        self.write(f"src/{folder}/README.md", f"# {folder}\n{heading}\n| file | tested by |\n|---|---|\n{row}\n")
+
+    def test_the_good_tree_passes(self):
+        self.assertEqual(self.problems(test_coverage), "")
+
+    def test_file_without_test(self):
+        self.write("src/base/new.cpp", "\n" * 41)
+        self.write("src/main.cpp", "\n" * 41)
+        self.assertIn("src/base/new: 41 lines; neither unit_tests/base/test_new.cpp nor a row of src/base/README.md",
+                      self.problems(test_coverage))
+        self.assertIn("src/main: 41 lines; neither unit_tests/test_main.cpp nor a row of src/README.md",
+                      self.problems(test_coverage))
+
+    def test_row_in_another_section(self):
+        self.readme("| `scan/ssd_chunk` | `kernels/scan/test_mpi_ssd.cpp` |", "## Files")
+        self.assertIn("src/kernels/scan/ssd_chunk: 41 lines", self.problems(test_coverage))
+
+    def test_rows_that_are_wrong(self):
+        for row, message in (("| `scan/ssd_chunk` | `kernels/test_none.cpp` |", "there is no unit_tests/kernels/test_none.cpp"),
+                             ("| `scan/ssd_chunk` | the others |", "no test file is named"),
+                             ("| `ssd_chunk` | `base/test_long.cpp` |", "there is no src/kernels/ssd_chunk.hpp"),
+                             ("| `scan/ssd` | `base/test_long.cpp` |", "scan/ssd has a test of its own")):
+            self.readme(row)
+            self.assertIn(f"src/kernels/README.md:5: {message}", self.problems(test_coverage), row)
 
 
 class KernelLabels(TreeTest):
