@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# Rules of the files: licence in the first line, ASCII, short, no tabs, nothing unfinished, no paths of one machine; a
-# README.md in every folder of src/; fixtures of 2 MB at most in all.
+# Rules of the files: licence in the first line, ASCII, short, no tabs, nothing unfinished, no paths of one machine; in
+# src/ a README.md per folder, few components beside each other and a small median; fixtures of 2 MB at most in all.
+import collections
 import re
+import statistics
 
 import tree
 
@@ -10,6 +12,8 @@ BUILD = ("CMakeLists.txt", ".cmake", ".in", ".json", ".yaml")
 FOLDERS = ["src", "unit_tests", "benchmarks", "scripts", "cmake", "jobscripts", "input", ".ci/run", "CMakeLists.txt",
            "CMakePresets.json", "spack.yaml"]
 MAX_LINES = 500
+MAX_MEDIAN = 100     # lines of a file of src/: the median is below
+MAX_COMPONENTS = 20  # of a folder of src/; a component is a .hpp/.cpp pair or a single file
 MAX_FIXTURE_BYTES = 2_000_000
 UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX)\b")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:wo" r"rk|ho" r"me|ro" r"ot|Us" r"ers)/")
@@ -23,9 +27,22 @@ def check(root):
     for folder in sorted((root / "src").iterdir()):
         if folder.is_dir() and not (folder / "README.md").exists():
             yield f"{folder.relative_to(root)}: has no README.md"
+    yield from check_sizes(root)
     fixtures = sum(file.stat().st_size for file in tree.files(root, ["unit_tests/fixtures"], [""]))
     if fixtures > MAX_FIXTURE_BYTES:
         yield f"unit_tests/fixtures: {fixtures} bytes, at most {MAX_FIXTURE_BYTES}"
+
+
+def check_sizes(root):
+    components, lines = collections.defaultdict(set), []
+    for file in tree.sources(root):
+        components[file.parent.relative_to(root)].add(file.stem)
+        lines.append(file.read_bytes().count(b"\n"))
+    for folder, stems in sorted(components.items()):
+        if len(stems) > MAX_COMPONENTS:
+            yield f"{folder}: {len(stems)} components beside each other, at most {MAX_COMPONENTS}"
+    if lines and statistics.median(lines) >= MAX_MEDIAN:
+        yield f"src: the median file has {statistics.median(lines):.0f} lines, must be less than {MAX_MEDIAN}"
 
 
 def check_text(name, content, is_code):

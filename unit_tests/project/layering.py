@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# Who may include whom: every #include "folder/..." of src/, and every link of src/*/CMakeLists.txt.
+# Who may include whom: every #include "folder/..." of src/, and every link of src/*/CMakeLists.txt. Neither files nor folders
+# (sub-folders count as folders of their own) include each other in a circle.
+import collections
 import re
 
 import tree
@@ -26,6 +28,7 @@ ALLOWED = {
     "verbs": "base arch kernels comm elastic parallel layers io config deck model optim data state train plan interop",
 }
 # Headers of libraries that stay behind one door.
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.M)
 DOORS = {"mpi.h": "comm", "hdf5.h": "io", "dnnl.h": "kernels", "KokkosBlas": "kernels"}
 
 
@@ -38,8 +41,9 @@ def check(root):
             yield f"{name}:1: folder src/{folder} is not in the table of unit_tests/project/layering.py"
             continue
         text = tree.without_comments(file.read_text())
-        for match in re.finditer(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', text, re.M):
+        for match in INCLUDE.finditer(text):
             yield from check_include(root, folder, f"{name}:{tree.line_of(text, match.start())}", *match.groups())
+    yield from check_circles(root)
     for file in tree.files(root, ["src"], ["CMakeLists.txt"]):
         yield from check_links(root, file)
 
@@ -57,6 +61,45 @@ def check_include(root, folder, place, quote, included):
         yield f"{place}: there is no src/{included}"
     elif folder != "main.cpp" and target != folder and target not in ALLOWED[folder].split():
         yield f"{place}: src/{folder} may include {ALLOWED[folder] or 'nothing'}, not {target}"
+
+
+def check_circles(root):
+    files, folders, places = collections.defaultdict(set), collections.defaultdict(set), {}
+    for file in tree.sources(root):
+        name = file.relative_to(root / "src").as_posix()
+        text = tree.without_comments(file.read_text())
+        for match in INCLUDE.finditer(text):
+            target = match.group(2)
+            if match.group(1) == "<" or "/" not in target:
+                continue
+            files[name].add(target)
+            here, there = name.rpartition("/")[0], target.rpartition("/")[0]
+            if here != there:
+                folders[here].add(there)
+                places.setdefault((here, there), f"{name}:{tree.line_of(text, match.start())}")
+    for circle in circles(files):
+        yield f"src/{circle[0]}:1: files include each other in a circle: {' -> '.join(circle)}"
+    for circle in circles(folders):
+        where = ", ".join(places[step] for step in zip(circle, circle[1:]))
+        yield f"src/{circle[0]}:1: folders include each other in a circle: {' -> '.join(circle)} ({where})"
+
+
+def circles(graph):
+    """One circle [a, b, ..., a] through every edge that closes one in a walk over the graph {node: nodes}."""
+    done, path, found = set(), [], []
+
+    def visit(node):
+        if node in path:
+            found.append(path[path.index(node):] + [node])
+        elif node not in done:
+            path.append(node)
+            for following in sorted(graph.get(node, ())):
+                visit(following)
+            done.add(path.pop())
+
+    for node in sorted(graph):
+        visit(node)
+    return found
 
 
 def check_links(root, file):

@@ -5,6 +5,7 @@ import tempfile
 import unittest
 
 import docs_code_blocks
+import document_paths
 import file_rules
 import kernel_labels
 import layering
@@ -75,6 +76,24 @@ class Layering(TreeTest):
     def test_unknown_folder(self):
         self.write("src/util/bad.cpp", "")
         self.assertIn("folder src/util is not in the table", self.problems(layering))
+
+    def test_circle_of_files(self):
+        self.write("src/base/a.hpp", '#include "base/b.hpp"\n')
+        self.write("src/base/b.hpp", '#include "base/c.hpp"\n#include "base/types.hpp"\n')
+        self.write("src/base/c.hpp", "")
+        self.assertEqual(self.problems(layering), "")
+        self.write("src/base/c.hpp", '#include "base/a.hpp"\n')
+        self.assertEqual(self.problems(layering), "src/base/a.hpp:1: files include each other in a circle: "
+                         "base/a.hpp -> base/b.hpp -> base/c.hpp -> base/a.hpp")
+
+    def test_circle_of_folders(self):
+        self.write("src/kernels/rows/x.cpp", '#include "kernels/products/gemm.hpp"\n')
+        self.write("src/kernels/rows/y.hpp", "")
+        self.assertEqual(self.problems(layering), "")
+        self.write("src/kernels/products/gemm.cpp", '\n#include "kernels/rows/y.hpp"\n')
+        self.assertEqual(self.problems(layering), "src/kernels/products:1: folders include each other in a circle: "
+                         "kernels/products -> kernels/rows -> kernels/products "
+                         "(kernels/products/gemm.cpp:2, kernels/rows/x.cpp:1)")
 
     def test_links(self):
         self.write("src/kernels/CMakeLists.txt", "elastic_folder(kernels LINK elastic_base\n  elastic_comm)\n")
@@ -174,6 +193,20 @@ class FileRules(TreeTest):
         (self.root / "src/new").mkdir(parents=True)
         self.assertEqual(self.problems(file_rules), "src/new: has no README.md")
 
+    def test_components_of_a_folder(self):
+        for i in range(20):
+            self.write(f"src/base/a{i}.hpp", SPDX + "#pragma once\n")
+            self.write(f"src/base/a{i}.cpp", SPDX)
+        self.assertEqual(self.check_text(SPDX + "#pragma once\n", "src/base/sub/a20.hpp"), "")
+        self.assertEqual(self.check_text(SPDX + "#pragma once\n", "src/base/a20.hpp"),
+                         "src/base: 21 components beside each other, at most 20")
+
+    def test_median_of_the_files(self):
+        self.write("src/base/a.cpp", SPDX + "\n" * 99)
+        self.assertEqual(self.check_text(SPDX + "\n" * 98, "src/base/b.cpp"), "")
+        self.assertEqual(self.check_text(SPDX + "\n" * 99, "src/base/b.cpp"),
+                         "src: the median file has 100 lines, must be less than 100")
+
     def test_size_of_fixtures(self):
         for size, problems in ((2_000_000, ""), (2_000_001, "unit_tests/fixtures: 2000001 bytes, at most 2000000")):
             self.write("unit_tests/fixtures/hf/x.h5", "x" * size)
@@ -199,6 +232,58 @@ class DocsCodeBlocks(TreeTest):
 
     def test_no_marked_block(self):
         self.assertIn("no block is marked", self.check_text("```sh\nfalse\n```\n"))
+
+
+class DocumentPaths(TreeTest):
+    README = ("`src/base/types.{hpp,cpp}` `base/types` `doc/*.md` `types.hpp` `types` `job/seed` `base/seed` `a / b` "
+              "`src/FOLDER/X.cpp` `runs/x/y.md` [page](doc/page.md#place) [site](https://a.b/c)\n"
+              "## The tree\n```\nsrc/  base\ndoc/  documents\n```\n\n"
+              "**Reading order** `src/base/types.hpp` -> [page](doc/page.md)\n-> `src/base/types.cpp`.\n\n")
+
+    def setUp(self):
+        super().setUp()
+        self.write("src/base/types.hpp", "line\n" * 1200)
+        self.write("src/base/types.cpp", "line\n" * 1199)
+        self.write("src/base/README.md", "| file | content |\n|---|---|\n| `types` | it |\n")
+        self.write("doc/input_reference.md", "## `<base>`\n\n| `seed` | 1 |\n")
+        self.write("doc/page.md", "one\n")
+        self.write("README.md", self.README)
+
+    def test_the_good_tree_passes(self):
+        self.assertEqual(self.problems(document_paths), "")
+
+    def test_missing_files(self):
+        for bad in ("src/base/none.hpp", "base/none", "doc/none.md", "src/base/types.{hpp,md}", "none.hpp", "base/sed",
+                    "scr/base/types.hpp"):
+            self.write("doc/page.md", f"\n`{bad}`\n")
+            self.assertIn(f"doc/page.md:2: there is no {bad}", self.problems(document_paths))
+
+    def test_link_that_leads_nowhere(self):
+        self.write("doc/page.md", "\n[x](README.md)\n")
+        self.assertIn("doc/page.md:2: the link to README.md leads nowhere", self.problems(document_paths))
+
+    def test_tables_of_folders(self):
+        self.write("src/base/error.hpp", "")
+        self.assertIn("src/base/README.md:1: does not say what error is", self.problems(document_paths))
+        self.write("src/base/README.md", "| file | content |\n|---|---|\n| `types`, `error` | |\n| `gone` | |\n")
+        self.assertEqual(self.problems(document_paths), "src/base/README.md:4: there is no src/base/gone")
+
+    def test_map_of_the_tree(self):
+        self.write("src/new/x.hpp", "")
+        self.write("src/new/README.md", "`x`")
+        self.assertEqual(self.problems(document_paths), "README.md:4: the map of the tree does not name src/new")
+        self.write("README.md", self.README.replace("doc/  documents", "new/\ndocs/  documents"))
+        self.assertIn("README.md:4: there is no folder docs", self.problems(document_paths))
+        self.write("README.md", self.README.replace("## The tree", "## Trees"))
+        self.assertIn("has no map of the tree", self.problems(document_paths))
+
+    def test_reading_order(self):
+        self.write("doc/page.md", "one\ntwo\n")
+        self.assertIn("the reading order has 2401 lines", self.problems(document_paths))
+        self.write("README.md", self.README.replace("-> `src/base/types.cpp`", "-> `x/types.cpp`"))
+        self.assertIn("README.md:8: there is no x/types.cpp to read", self.problems(document_paths))
+        self.write("README.md", self.README.replace("Reading order", "Order"))
+        self.assertIn("has no reading order", self.problems(document_paths))
 
 
 class SameOutput(TreeTest):
