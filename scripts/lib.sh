@@ -19,11 +19,13 @@ build_jobs() {
   echo $((jobs > 1 ? jobs : 1))
 }
 
-# build TARGET: configures (once; later runs only what changed) and compiles a target, `all` for everything.
+# build TARGET: configures (once; later runs only what changed) and compiles a target, `all` for everything. WERROR=ON makes
+# warnings errors, there and in later builds of the folder.
 build() {
-  local generator=()
+  local generator=() werror=()
   if [[ ! -f $BUILD/CMakeCache.txt ]] && command -v ninja >/dev/null; then generator=(-G Ninja); fi
-  cmake -S . -B "$BUILD" "${generator[@]}" -DCMAKE_BUILD_TYPE="${BUILD_TYPE:-Release}"
+  if [[ -n ${WERROR:-} ]]; then werror=(-DELASTIC_WERROR="$WERROR"); fi
+  cmake -S . -B "$BUILD" "${generator[@]}" "${werror[@]}" -DCMAKE_BUILD_TYPE="${BUILD_TYPE:-Release}"
   cmake --build "$BUILD" --target "$1" --parallel "$(build_jobs)"
 }
 

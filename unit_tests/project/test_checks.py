@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The checks of the tree can fail: each is fed good and bad examples.
 import pathlib
+import shutil
+import subprocess
 import tempfile
 import unittest
 
@@ -13,6 +15,7 @@ import same_output
 import test_coverage
 import tree
 
+HERE = pathlib.Path(__file__).resolve().parents[2]
 SPDX = "// SPDX-License-Identifier: Apache-2.0\n"
 
 
@@ -212,6 +215,29 @@ class FileRules(TreeTest):
             self.write("unit_tests/fixtures/hf/x.h5", "x" * size)
             self.write("src/base/README.md", "")
             self.assertEqual(self.problems(file_rules), problems)
+
+
+class Format(TreeTest):
+    def setUp(self):
+        super().setUp()
+        (self.root / "scripts").mkdir()
+        for file in ("scripts/format.sh", "scripts/lib.sh", ".clang-format"):
+            shutil.copy(HERE / file, self.root / file)
+
+    def format(self, *arguments):
+        done = subprocess.run([self.root / "scripts/format.sh", *arguments], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True)
+        if done.returncode == 77:
+            self.skipTest(done.stdout)
+        return done.returncode, done.stdout
+
+    def test_unformatted_file_is_named_and_mended(self):
+        good, bad = self.write("src/a/good.hpp", "int x = 1;\n"), self.write("src/a b.cpp", "int  x=1;\nint  y=1;\n")
+        code, text = self.format("--check")
+        self.assertEqual((code, text.count("src/a b.cpp"), text.count("good")), (1, 1, 0), text)
+        self.assertEqual(self.format(), (0, ""))
+        self.assertEqual(self.format("--check")[0], 0)
+        self.assertEqual((good.read_text(), bad.read_text()), ("int x = 1;\n", "int x = 1;\nint y = 1;\n"))
 
 
 class DocsCodeBlocks(TreeTest):
