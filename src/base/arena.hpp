@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory of a training step: one growing stack of blocks from which Views are handed out and taken back in order,
-// so that no step after the first allocates.
+// Memory of a training step: one growing stack of blocks from which Views are handed out and taken
+// back in order, so that no step after the first allocates.
 //
 //   Arena arena;
-//   { Arena::Scope scope(arena);               // everything taken inside is given back at the end of the scope
-//     auto y = arena.matrix<float>(T, D); }    // [T, D], contents undefined
+//   {
+//     Arena::Scope scope(arena);           // what is taken inside is given back at its end
+//     auto y = arena.matrix<float>(T, D);  // [T, D], contents undefined
+//   }
 #pragma once
 #include <vector>
 

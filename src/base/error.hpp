@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Errors: what the user did wrong (InputError), what broke while running (RunError), numbers that are not finite
-// (NumericsError), and broken preconditions inside the code (ContractError). main.cpp prints them once and leaves
-// with their exit code.
+// Errors. main.cpp prints one message and leaves with the exit code of its type.
+//
+//   InputError     what the user did wrong
+//   RunError       what broke while running
+//   NumericsError  a loss or gradient that is not finite
+//   ContractError  a broken precondition inside the code
 #pragma once
 #include <fmt/format.h>
 
@@ -44,7 +47,7 @@ struct ContractError : Error {
 
 }  // namespace elastic
 
-/// States what must be true; otherwise throws ContractError with the expression, the place and the message.
+/// Throws ContractError with the expression, the place and the message unless `condition` holds.
 #define ELASTIC_REQUIRE(condition, ...)                                           \
   do {                                                                            \
     if (!(condition))                                                             \

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The only place that knows differences between Kokkos 3.4 and 5.x, and between host and device compilers.
+// The only place that knows differences between Kokkos 3.4 and 5.x,
+// and between host and device compilers.
 #pragma once
 #include <Kokkos_Core.hpp>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums that do not depend on their order: of numbers that are all multiples of the same power of
-// two. For reported numbers and choices; gradients are summed as integers
+// Sums that do not depend on the order of their terms, because every term is a multiple of one
+// power of two. They serve reported numbers and choices; gradients are summed as integers
 // (kernels/update/fixed_point.hpp).
 #pragma once
 #include <cmath>

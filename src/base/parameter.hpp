@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Trainable tensors: all of a model lie in one flat buffer (and their gradients in another), so
-// that the optimizer, the gradient norm and the data-parallel sum are single passes. Each tensor
-// says which elastic dimension its rows and columns follow; ranking, slicing and checkpoints walk
-// this list and know no layer.
+// Trainable tensors. All values of a model lie in one flat buffer and all gradients in another,
+// so that the optimizer, the gradient norm and the data-parallel sum are single passes. Each
+// tensor says which elastic dimension its rows and columns follow. Ranking, slicing and checkpoints
+// walk this list and know no layer.
 #pragma once
 #include <string>
 #include <vector>
@@ -12,8 +12,8 @@
 
 namespace elastic {
 
-/// What an extent of a tensor counts. All but `fixed` shrink with the submodel and are permuted by
-/// the ranking.
+/// What an extent of a tensor counts. All but `fixed` shrink with the submodel
+/// and are permuted by the ranking.
 enum class Dim {
   fixed,            ///< never elastic: vocabulary, groups * state, conv taps, 1
   hidden,           ///< D
@@ -23,14 +23,14 @@ enum class Dim {
   ffn               ///< F of the layer
 };
 
-/// Of the whole tensor, on any number of ranks.
+/// What is known of a tensor as a whole, on any number of ranks.
 struct ParameterInfo {
   std::string name;  ///< global name, e.g. layers.3.mixer.in_proj.x
   index_t rows = 1;  ///< 1 for vectors
   index_t columns = 0;
   Dim row_dim = Dim::fixed, column_dim = Dim::fixed;
-  /// Rows (columns) are dealt out to tensor-parallel ranks in units of so many (base/shard.hpp); 0:
-  /// every rank has all. At most one of the two is not 0.
+  /// Tensor-parallel ranks hold rows (columns) in units of this many, dealt out as
+  /// in base/shard.hpp; 0: every rank has all. At most one of the two is not 0.
   index_t row_unit = 0, column_unit = 0;
   index_t layer = -1;        ///< index in the parent's pattern; -1 outside the layers
   bool weight_decay = true;  ///< false for norms, A_log, D, dt_bias and biases
@@ -62,15 +62,16 @@ struct GlobalPosition {
   }
 };
 
-/// Declare all tensors with add(), then allocate() once. Values and gradients start at zero.
+/// All tensors of a model: declare each with add(), then allocate() once.
+/// Values and gradients start at zero.
 template <class T>
 class ParameterStore {
  public:
   /// Holds the part of each tensor that belongs to `shard` of the tensor-parallel ranks.
   explicit ParameterStore(const Shard& shard = {}) : m_shard(shard) {}
   const Shard& shard() const { return m_shard; }
-  /// Returns the index of the tensor. Throws ContractError after allocate() or for a name already
-  /// taken.
+  /// Declares a tensor and returns its index. Throws ContractError after allocate()
+  /// or for a name that is already taken.
   index_t add(ParameterInfo info);
   void allocate(bool with_gradients);
 

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random numbers as a pure function of (seed, purpose, stream, index): nothing to save, equal on any rank count.
+// Random numbers as a pure function of (seed, purpose, stream, index): nothing to save,
+// and the numbers are equal on any number of ranks.
 //
-// Philox4x32-10 (Salmon et al. 2011, Random123). Key = (seed, purpose); counter = (index, stream), 64 bits each.
+// Philox4x32-10 (Salmon et al. 2011; library Random123):
+//
+//   key      (seed, purpose)   32 bits each
+//   counter  (index, stream)   64 bits each
 #pragma once
 #include <Random123/philox.h>
 
@@ -9,7 +13,8 @@
 
 namespace elastic {
 
-/// What a number is drawn for; numbers of different purposes are independent. Values are part of the file format.
+/// What a number is drawn for. Numbers of different purposes are independent.
+/// The values are part of the file format.
 enum class RandomPurpose : std::uint32_t {
   initialization = 1,
   gumbel_noise = 2,
@@ -31,7 +36,7 @@ struct RandomBits {
   std::uint32_t word[4];
 };
 
-/// 128 random bits of one index.
+/// The 128 random bits that belong to an index.
 KOKKOS_INLINE_FUNCTION RandomBits random_bits(const RandomKey& key, std::uint64_t index) {
   const r123::Philox4x32::ctr_type counter = {
       {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32),
@@ -51,7 +56,7 @@ KOKKOS_INLINE_FUNCTION double random_uniform(const RandomKey& key, std::uint64_t
   const RandomBits bits = random_bits(key, index);
   return uniform_from_bits(bits.word[0], bits.word[1]);
 }
-/// Standard normal (Box-Muller).
+/// A standard normal number (Box-Muller).
 KOKKOS_INLINE_FUNCTION double random_normal(const RandomKey& key, std::uint64_t index) {
   const RandomBits bits = random_bits(key, index);
   const double u = uniform_from_bits(bits.word[0], bits.word[1]),
@@ -64,7 +69,7 @@ KOKKOS_INLINE_FUNCTION std::uint64_t random_below(const RandomKey& key, std::uin
   const RandomBits bits = random_bits(key, index);
   return ((static_cast<std::uint64_t>(bits.word[0]) << 32) | bits.word[1]) % count;
 }
-/// A key of its own for one index: for things that need many numbers per index.
+/// A key that belongs to one index, for callers that need many numbers per index.
 KOKKOS_INLINE_FUNCTION RandomKey random_subkey(const RandomKey& key, std::uint64_t index) {
   const RandomBits bits = random_bits(key, index);
   return {key.seed, key.purpose, (static_cast<std::uint64_t>(bits.word[0]) << 32) | bits.word[1]};

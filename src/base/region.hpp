@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Named regions of a run: seen by Kokkos Tools, timed (fenced on both sides), with the matrix-product FLOPs inside.
+// Named regions of a run: seen by Kokkos Tools and timed (fenced on both sides), with
+// the floating-point operations counted inside.
 //
 //   { Region region("forward"); model.forward(...); }
 #pragma once
@@ -30,7 +31,8 @@ class Region {
   double m_start_seconds, m_start_flops;
 };
 
-/// Counts FLOPs (2 per multiply-add); called by kernels/products/gemm and by other kernels that dominate the arithmetic.
+/// Counts floating-point operations (2 per multiply-add). Called by kernels/products/gemm and by
+/// the other kernels that dominate the arithmetic.
 void add_flops(double flops);
 /// FLOPs counted since the start of the program.
 double counted_flops();

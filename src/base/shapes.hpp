@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // The letter legend of every shape comment, and the shape check of public functions.
 //
-//   B batch (sequences of a micro-batch)   L sequence length   T = B*L tokens      V vocabulary
-//   D hidden size                          F ffn size          E = H*P inner size  S budgets
-//   H Mamba heads   P Mamba head dim       G Mamba groups      N Mamba state dim
-//   W conv width    Q chunk size           K chunks per sequence
-//   A attention (query) heads              R query groups (KV heads)               C head channels
+//   B  batch: sequences of a micro-batch    H  Mamba heads
+//   L  sequence length                      P  channels of a Mamba head
+//   T  tokens, B*L                          G  Mamba groups
+//   V  vocabulary                           N  Mamba state size
+//   D  hidden size                          E  Mamba inner size, H*P
+//   F  neurons of an MLP layer (ffn)        W  taps of the convolution
+//   S  budgets                              Q  chunk length of the scan
+//   A  attention (query) heads              K  chunks per sequence
+//   R  KV heads (query groups)              C  channels of an attention head
 //
-// Head storage is rank-major across groups: head h belongs to group h % G (Mamba) or h % R (attention), so that
-// "k heads in every group" is the contiguous prefix of k*G heads.
+// In a shape, as in [T, D], T counts tokens; in code, as in View2<T>, T is the scalar type. The two
+// never meet: a shape stands in a comment, a type in a declaration.
+//
+// Heads are stored rank-major across groups: head h belongs to group h % G (Mamba) or h % R
+// (attention). The first k heads of every group are then the first k*G heads of all.
 #pragma once
 #include <string>
 
@@ -17,7 +24,7 @@
 
 namespace elastic {
 
-/// Throws ContractError unless `view` has extents (rows, columns).
+/// Throws ContractError, naming function and argument, unless `view` has extents (rows, columns).
 template <class V>
 void require_shape(const char* function, const char* argument, const V& view, index_t rows,
                    index_t columns) {

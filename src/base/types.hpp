@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Scalars, execution space and View aliases used everywhere. Letter legend: base/shapes.hpp.
 //
-//   View2<float> c;                  // [M, N] row-major, rows may be further apart than N: a prefix of a wider tensor
-//   In2<T> a                         // read-only argument of a template; converts from View2<T> and View2<const T>
+//   View2<float> c;   // [M, N] row-major; a prefix of a wider tensor has gaps between its rows
+//   In2<T> a          // read-only argument of a template; takes View2<T> and View2<const T>
 #pragma once
 #include <cstdint>
 #include <type_traits>
@@ -27,8 +27,8 @@ using View3 = Kokkos::View<T***, Kokkos::LayoutRight, MemorySpace>;
 template <class T>
 using HostView1 = Kokkos::View<T*, Kokkos::LayoutRight, HostSpace>;
 
-/// Accumulate<T> is the type in which sums of T are formed and kept: gradients of parameters, statistics,
-/// masks, softmax, losses, optimizer state. Values and activations are T.
+/// Accumulate<T> is the type in which sums of T are formed and kept: gradients of parameters,
+/// statistics, masks, softmax, losses, optimizer state. Values and activations are T.
 template <class T>
 struct AccumulateType;
 template <>
@@ -42,7 +42,8 @@ struct AccumulateType<double> {
 template <class T>
 using Accumulate = typename AccumulateType<std::remove_const_t<T>>::type;
 
-/// Inputs of kernels: not deduced, so that a View of non-const elements converts. An empty View means "absent".
+/// Inputs of kernels. They are not deduced, so that a View of non-const elements converts.
+/// An empty View means "absent".
 template <class T>
 using In1 = std::type_identity_t<View1<const T>>;
 template <class T>
@@ -54,7 +55,8 @@ using InOut2 = std::type_identity_t<View2<T>>;
 
 using Range = Kokkos::pair<index_t, index_t>;
 
-/// First `rows` x `columns` of a matrix, with the leading dimension of the parent: a width is an extent, not a copy.
+/// The first `rows` x `columns` of a matrix, with the leading dimension of the parent:
+/// a width is an extent, not a copy.
 template <class T>
 View2<T> prefix(const View2<T>& parent, index_t rows, index_t columns) {
   return Kokkos::subview(parent, Range(0, rows), Range(0, columns));

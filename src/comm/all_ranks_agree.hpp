@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// An error of one rank becomes the error of all ranks, so that nobody waits for a rank that has
-// left.
+// An error of one rank becomes the error of all ranks, so that nobody waits for a rank that left.
 //
 //   const Deck deck = all_ranks_agree(world, [&] { return read_deck(path); });
 #pragma once
@@ -12,7 +11,7 @@
 
 namespace elastic {
 
-/// Collective. Returns on every rank if `failure` is null everywhere; otherwise every rank throws
+/// Collective. Returns on every rank if `failure` is null everywhere. Otherwise every rank throws
 /// the error of the lowest rank that failed (type, code and message). Exceptions that are not
 /// elastic::Error become RunError.
 void agree_on_failure(const Communicator& comm, const std::exception_ptr& failure);

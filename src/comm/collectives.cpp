@@ -15,7 +15,7 @@ using impl::mpi_type;
 
 constexpr index_t largest_piece = index_t(1) << 28;  // elements of one MPI call
 
-/// In place, piece by piece.
+/// Reduces in place, piece by piece.
 template <class T>
 void reduce_pieces(const Communicator& comm, T* data, index_t count, MPI_Op operation) {
   for (index_t begin = 0; begin < count; begin += largest_piece)

@@ -17,10 +17,12 @@
 
 namespace elastic {
 
-/// data_i = sum over ranks of data_i, in place, on all ranks; likewise the largest and the smallest
-/// (undefined for NaN). T = float, double, index_t or int. Memory must be visible to MPI. If the
-/// communicator is deterministic, floating-point sums have the order of comm/tree_sum.hpp, with the
-/// traffic of a ring; then memory must be visible to the host.
+/// data_i = sum over ranks of data_i, in place, on all ranks. all_reduce_max and all_reduce_min
+/// give the largest and the smallest instead (undefined for NaN). T = float, double, index_t or
+/// int. Memory must be visible to MPI.
+///
+/// On a deterministic communicator floating-point sums have the order of comm/tree_sum.hpp, with
+/// the traffic of a ring; memory must then be visible to the host.
 template <class T>
 void all_reduce_sum(const Communicator& comm, T* data, index_t count);
 template <class T>
@@ -66,7 +68,7 @@ std::vector<std::string> gather_strings(const Communicator& comm, const std::str
 
 void barrier(const Communicator& comm);
 
-/// As above for Views (contiguous, any rank, in place). Waits for running kernels first.
+/// The reductions above for Views (contiguous, any rank, in place). Wait for running kernels first.
 template <class S, class... Properties>
 void all_reduce_sum(const Communicator& comm, const Kokkos::View<S, Properties...>& view) {
   if (comm.size() == 1 || view.size() == 0) return;
@@ -98,9 +100,9 @@ void broadcast(const Communicator& comm, const Kokkos::View<S, Properties...>& v
   });
 }
 
-/// Rank `to` gets `sent`, this rank gets `received` from rank `from` (both may be no_rank, the
-/// neighbour beyond the end; then `sent` is not read, `received` left as it is). Sizes may differ
-/// between ranks, but not between the two ends of a message.
+/// Sends `sent` to rank `to` and fills `received` from rank `from`. Either may be no_rank,
+/// the neighbour beyond the end: `sent` is then not read, `received` left as it is.
+/// Sizes may differ between ranks, but not between the two ends of a message.
 template <class S, class... Sent, class T, class... Received>
 void send_receive(const Communicator& comm, const Kokkos::View<S, Sent...>& sent, int to,
                   const Kokkos::View<T, Received...>& received, int from) {

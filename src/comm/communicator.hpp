@@ -16,10 +16,10 @@ class Communicator {
   Communicator& operator=(Communicator&& other) noexcept;
   ~Communicator();
 
-  /// Ranks with the same `color`, ordered by `key`, then by rank here; inherits the deterministic
-  /// flag. Collective.
+  /// The ranks with equal `color`, ordered by `key`, then by rank here.
+  /// Inherits the deterministic flag. Collective.
   Communicator split(int color, int key = 0) const;
-  /// Ranks that can share memory, in the order of here. Collective.
+  /// The ranks of this communicator that can share memory, in its order. Collective.
   Communicator split_by_node() const;
 
   int rank() const { return m_rank; }
@@ -27,8 +27,8 @@ class Communicator {
   bool is_root() const { return m_rank == 0; }
   MPI_Comm handle() const { return m_handle; }
 
-  /// Floating-point sums have the order of comm/tree_sum.hpp, so that they do not depend on the
-  /// algorithm that MPI picks. Set equally on all ranks.
+  /// True if floating-point sums have the order of comm/tree_sum.hpp, so that they do not depend on
+  /// the algorithm that MPI picks. Set equally on all ranks.
   bool deterministic() const { return m_deterministic; }
   void set_deterministic(bool on) { m_deterministic = on; }
 

@@ -7,8 +7,8 @@
 //   ... work that touches neither ...
 //   messages.wait();
 //
-// Messages of one pair of ranks arrive in the order in which they were sent, over all objects on
-// the same communicator.
+// Messages between two ranks arrive in the order in which they were sent,
+// over all objects on one communicator.
 #pragma once
 #include <vector>
 
@@ -23,15 +23,15 @@ class Messages {
   /// `comm` must outlive this object.
   explicit Messages(const Communicator& comm) : m_comm(&comm) {}
 
-  /// Start a message. Memory must be visible to MPI and stay as it is (send) or alone (receive)
-  /// until it is done. Both sides must state the same number of bytes, which may exceed 2^31;
-  /// nothing is sent for zero. Throw RunError if MPI fails.
+  /// Start a message. Memory must be visible to MPI; until the message is done, nobody may change
+  /// it (send) or touch it (receive). Both sides state an equal number of bytes, which may exceed
+  /// 2^31; nothing is sent for zero. Throw RunError if MPI fails.
   void send(const void* data, std::size_t bytes, int to);
   void receive(void* data, std::size_t bytes, int from);
 
   /// True once all messages are done; lets MPI work on them.
   bool done();
-  /// Until all are done.
+  /// Waits until all messages are done.
   void wait();
 
  private:

@@ -3,7 +3,9 @@
 //
 //   int main(int argc, char** argv) {
 //     MpiEnvironment mpi(argc, argv);
-//     const Communicator world = Communicator::world(); ... }
+//     const Communicator world = Communicator::world();
+//     ...
+//   }
 #pragma once
 #include <mpi.h>
 
@@ -17,7 +19,7 @@ namespace elastic {
 
 class MpiEnvironment {
  public:
-  /// Initialises MPI unless that was done before (then the destructor leaves it alone), and lets
+  /// Initialises MPI unless that was done before (the destructor then leaves it alone), and lets
   /// MPI report its errors as return codes. Throws InputError for a launch that check_launch
   /// refuses, RunError if MPI cannot start.
   MpiEnvironment(int& argc, char**& argv);
@@ -31,29 +33,29 @@ class MpiEnvironment {
 
 /// What the launcher left in the environment; absent = not set.
 struct LaunchEnvironment {
-  std::optional<int> slurm_step_tasks;  ///< tasks that srun started (SLURM_STEP_NUM_TASKS, or
-                                        ///< SLURM_NTASKS in a step)
-  std::optional<int>
-      launcher_size;  ///< processes that mpirun started (OMPI_COMM_WORLD_SIZE, PMI_SIZE)
+  /// Tasks that srun started (SLURM_STEP_NUM_TASKS, or SLURM_NTASKS in a step).
+  std::optional<int> slurm_step_tasks;
+  /// Processes that mpirun started (OMPI_COMM_WORLD_SIZE, PMI_SIZE).
+  std::optional<int> launcher_size;
   bool has_process_manager = false;  ///< PMIX_RANK, PMI_RANK or PMI_FD is set
   static LaunchEnvironment from_process();
 };
-/// What to say before MPI_Init if srun started several tasks without a process manager, else empty:
+/// What to say before MPI_Init if srun started several tasks without a process manager, else empty.
 /// Open MPI may then end the process within MPI_Init, advising to build it anew.
 std::string launch_advice(const LaunchEnvironment& environment);
-/// Throws InputError if srun started several tasks that do not know of each other: each sees a
-/// world of one process, because srun was not told the process manager of this MPI library.
+/// Throws InputError if srun started several tasks that do not know of each other. Each then sees
+/// a world of one process, because srun was not told the process manager of this MPI library.
 void check_launch(int world_size, const LaunchEnvironment& environment);
 
-/// For main, on a rank that ends with an error: true once every rank has called it (all failed
-/// alike: print once and leave normally), false if they have not after `seconds` (only some failed,
-/// the others will wait for ever: print, then abort_all_ranks). To be called once, on
-/// MPI_COMM_WORLD.
+/// For main, on a rank that ends with an error; to be called once, on MPI_COMM_WORLD.
+///
+///   true   every rank has called it: all failed alike, print once and leave normally
+///   false  some have not after `seconds` and will wait for ever: print, then abort_all_ranks
 bool all_ranks_arrive(double seconds);
 [[noreturn]] void abort_all_ranks(ExitCode code);
 
-/// True if MPI can read and write device memory (asked from Open MPI, or
-/// MPICH_GPU_SUPPORT_ENABLED=1).
+/// True if MPI can read and write device memory: as Open MPI says when asked, or if the environment
+/// has MPICH_GPU_SUPPORT_ENABLED=1.
 bool mpi_is_device_aware();
 
 /// Throws RunError with the call, its place and the decoded status unless `status` is MPI_SUCCESS.

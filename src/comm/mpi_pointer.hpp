@@ -14,7 +14,7 @@ template <class V>
 inline constexpr bool on_host =
     Kokkos::SpaceAccessibility<HostSpace, typename V::memory_space>::accessible;
 
-/// Calls `operation(pointer)` with memory of `view` for MPI, which must not have gaps.
+/// Calls `operation(pointer)` with memory of `view` that MPI can use; `view` must not have gaps.
 /// `on_processor`: the processor will read or write it too. Waits for running kernels first.
 template <class V, class Operation>
 void with_mpi_pointer(const char* function, const V& view, Access access, bool on_processor,

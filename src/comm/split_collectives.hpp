@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Collectives on arrays that are cut into contiguous parts, one for each rank: sums of which a rank
-// keeps its part, and whole arrays from the parts. Parts may differ in length and be empty.
+// Collectives on arrays that are cut into contiguous parts, one for each rank.
+// Reduce-scatter leaves every rank its part of a sum; all-gather makes whole arrays from the parts.
+// Parts may differ in length and be empty.
 //
 //   reduce_scatter_rows(tensor, partial, mine);   // [T, D] -> [T/ranks, D]
 //   all_gather_rows(tensor, mine, all);           // [T/ranks, D] -> [T, D]
 //
-// As in comm/collectives.hpp: called by every rank of the communicator, in the same order; RunError
-// if MPI fails; counts may exceed 2^31.
+// As in comm/collectives.hpp, every rank of the communicator calls them in the same order, they
+// throw RunError if MPI fails, and counts may exceed 2^31.
 #pragma once
 #include <vector>
 
@@ -15,22 +16,22 @@
 
 namespace elastic {
 
-/// Elements [first, second) of `count` that are the part of `rank`: count * rank / ranks and the
-/// next.
+/// The part of `rank`: elements [count * rank / ranks, count * (rank + 1) / ranks).
 constexpr Range part_of(index_t count, int rank, int ranks) {
   return {count * rank / ranks, count * (rank + 1) / ranks};
 }
-/// Begin of every part, and the end of the last: [ranks + 1].
+/// Begin of every rank's part, and the end of the last: [ranks + 1].
 std::vector<index_t> equal_parts(index_t count, int ranks);
 
 namespace impl {
 inline constexpr index_t largest_call = index_t(1) << 30;  // elements of one MPI call
 }
 
-/// mine_i = sum over ranks of data_{offsets[rank] + i}. T = float, double or index_t. Part r is
-/// [offsets[r], offsets[r+1]), offsets start at 0. `mine` must lie outside of `data`. In the order
-/// of comm/tree_sum.hpp if the communicator is deterministic (then in memory of the host),
-/// otherwise MPI chooses.
+/// mine_i = sum over ranks of data_{offsets[rank] + i}. T = float, double or index_t.
+///
+/// Part r is [offsets[r], offsets[r+1]); offsets start at 0. `mine` must lie outside of `data`. If
+/// the communicator is deterministic, the sum has the order of comm/tree_sum.hpp and memory must be
+/// that of the host; otherwise MPI chooses.
 template <class T>
 void reduce_scatter_sum(const Communicator& comm, const T* data,
                         const std::vector<index_t>& offsets, T* mine,
@@ -42,8 +43,8 @@ void all_gather(const Communicator& comm, const T* mine, const std::vector<index
 
 namespace impl {
 
-/// reduce_scatter_sum in the order of comm/tree_sum.hpp; `mine` may be the part of this rank in
-/// `data`. Takes 2^20 numbers of memory.
+/// reduce_scatter_sum in the order of comm/tree_sum.hpp. `mine` may be this rank's part of `data`.
+/// Takes memory for 2^20 numbers.
 template <class T>
 void sum_parts_in_tree(const Communicator& comm, const T* data, const std::vector<index_t>& offsets,
                        T* mine);
@@ -72,7 +73,7 @@ void all_gather_views(const char* function, const Communicator& comm, const V& m
 
 }  // namespace impl
 
-/// mine [count of part_of] = this rank's part of the sum of `all` [n].
+/// mine [count of part_of] = this rank's part of the sum of `all` [n] over ranks.
 template <class T>
 void reduce_scatter_sum(const Communicator& comm, const std::type_identity_t<View1<const T>>& all,
                         const View1<T>& mine) {
@@ -90,7 +91,7 @@ void all_gather(const Communicator& comm, const std::type_identity_t<View1<const
   impl::all_gather_views("all_gather", comm, mine, offsets, all);
 }
 
-/// all [offsets.back()], of which this rank holds its part already.
+/// Completes `all` [offsets.back()], of which this rank holds its part already.
 template <class T>
 void all_gather_in_place(const Communicator& comm, const std::vector<index_t>& offsets,
                          const View1<T>& all) {
@@ -101,7 +102,8 @@ void all_gather_in_place(const Communicator& comm, const std::vector<index_t>& o
   });
 }
 
-/// The same for blocks of rows: rank r has rows part_of(rows, r, ranks). Matrices without gaps.
+/// Reduce-scatter and all-gather of blocks of rows: rank r has rows part_of(rows, r,
+/// ranks). Matrices have no gaps.
 template <class T>
 void reduce_scatter_rows(const Communicator& comm, const std::type_identity_t<View2<const T>>& all,
                          const View2<T>& mine) {

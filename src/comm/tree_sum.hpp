@@ -3,15 +3,15 @@
 //
 //   for d = p/2, p/4, ..., 1 (p: the next power of two):   x_j += x_{j+d} for all j < d
 //
-// where absent partners are skipped. Classes that are dealt out in turn to 1, 2, 4, ... ranks
-// (class c to rank c mod ranks) have the same sum for every such number: a rank adds its own
-// classes in this order, and the ranks add theirs in this order.
+// where absent partners are skipped. If class c of the terms belongs to rank c mod ranks, a rank
+// adds its own classes in this order and the ranks add theirs in this order. The sum then has
+// the same bits for 1, 2, 4, ... ranks.
 #pragma once
 #include "base/types.hpp"
 
 namespace elastic {
 
-/// terms[i] = sum over k < num_terms of terms[k * stride + i] for i < count; the other terms are
+/// terms[i] = sum over k < num_terms of terms[k * stride + i], for i < count. The other terms are
 /// overwritten. Memory must be visible to Exec.
 template <class T, class Exec>
 void tree_sum(const Exec& exec, T* terms, int num_terms, index_t stride, index_t count) {

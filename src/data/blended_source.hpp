@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Several sources in given proportions.
+// Several sources in given proportions w_i.
 //
-// Sample n comes from the source i with the largest w_i max(n, 1) - taken_i, taken_i = samples
-// taken from it so far, the first source on a tie; it is that source's sample number taken_i.
-// Reference: Megatron-LM, helpers.cpp, build_blending_indices. After any n samples, taken_i differs
-// from w_i n by less than the number of sources.
+// Sample n comes from the source with the largest deficit
+//
+//   w_i max(n, 1) - taken_i,   taken_i: samples taken from source i so far,
+//
+// the first source on a tie, and is that source's sample number taken_i. After any n samples,
+// taken_i differs from w_i n by less than the number of sources. The rule is that of Megatron-LM
+// (helpers.cpp, build_blending_indices).
 #pragma once
 #include <cstddef>
 #include <memory>
@@ -32,13 +35,13 @@ class BlendedSource : public TokenSource {
  private:
   /// The source of sample n after `taken` samples of each.
   std::size_t best(index_t n, const std::vector<index_t>& taken) const;
-  /// Samples taken of each source before the last multiple of 1024 that is <= sample.
+  /// Samples taken of each source before the last multiple of 1024 that is not above `sample`.
   std::vector<index_t> snapshot_before(index_t sample) const;
 
   std::vector<std::unique_ptr<TokenSource>> m_sources;
   std::vector<double> m_weights;
-  // The rule needs the picks before n: taken_i before samples 0, 1024, 2048, ... are kept. They are
-  // a function of the weights only, so that fill stays a pure function.
+  // The rule needs all picks before n, so taken_i is kept for samples 0, 1024, 2048, ... The kept
+  // values are a function of the weights only, so that fill stays a pure function.
   mutable std::mutex m_mutex;
   mutable std::vector<std::vector<index_t>> m_snapshots;
 };

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Megatron's indexed dataset: PREFIX.bin holds token ids back to back, PREFIX.idx says where
-// sequences and documents are.
+// sequences and documents are. The parts of .idx, little-endian and without gaps:
 //
-// .idx, little-endian: 9 bytes "MMIDIDX\0\0", u64 version = 1, u8 dtype code, u64 S sequences,
-// u64 D = documents + 1, i32[S] lengths in tokens, i64[S] byte offsets in .bin, i64[D] first
-// sequence of each document (first 0, last S), and i8[S] modes in multimodal files (refused).
-// dtype codes: 1 u8, 2 i8, 3 i16, 4 i32, 5 i64, 6 f64, 7 f32, 8 u16.
-// Reference: Megatron-LM, megatron/core/datasets/indexed_dataset.py, which checks magic and
-// version only; here all of the index is checked before any of it is used.
+//   9 bytes  "MMIDIDX\0\0"
+//   u64      version = 1
+//   u8       dtype code: 1 u8, 2 i8, 3 i16, 4 i32, 5 i64, 6 f64, 7 f32, 8 u16
+//   u64      S, number of sequences
+//   u64      D, number of documents + 1
+//   i32[S]   lengths in tokens
+//   i64[S]   byte offsets in .bin
+//   i64[D]   first sequence of each document (first 0, last S)
+//   i8[S]    modes, only in multimodal files (refused)
+//
+// Reference: Megatron-LM, megatron/core/datasets/indexed_dataset.py. It checks magic and version
+// only; here all of the index is checked before any of it is used.
 #pragma once
 #include <cstddef>
 #include <span>
@@ -22,8 +28,8 @@ namespace elastic {
 class IndexedDataset {
  public:
   /// Opens PREFIX.idx and PREFIX.bin and checks all of the index against the sizes of both files.
-  /// Throws InputError naming the file, what was found and what was expected. `vocab_size`: ids are
-  /// checked against it when read.
+  /// Throws InputError naming the file, what was found and what was expected. Ids are checked
+  /// against `vocab_size` when they are read.
   IndexedDataset(const std::string& prefix, index_t vocab_size);
 
   index_t num_documents() const { return static_cast<index_t>(m_num_document_indices) - 1; }

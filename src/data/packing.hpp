@@ -8,8 +8,8 @@ namespace elastic {
 class RowPacker {
  public:
   explicit RowPacker(Row row) : m_row(row) {}
-  /// Appends a whole document unless it is longer than the space left; then returns false and
-  /// changes nothing.
+  /// Appends a whole document unless it is longer than the space left;
+  /// then returns false and changes nothing.
   bool add(const Document& document);
   /// Appends the first `count` of `text` as one segment, every target with weight 1. `text` may
   /// hold one token more, the target of the last. Throws ContractError if there is no space.

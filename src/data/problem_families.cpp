@@ -36,8 +36,10 @@ std::string written(const Digits& digits) {
   return result;
 }
 
-/// Digits least significant first, one step per column: label, carry in, the two digits, and the
-/// result with the carry out in front:  743+509=  a0,7+5=12 b1,4+0=05 c0,3+9=12  #2521
+/// One step per column, least significant first: label, carry in, the two digits, and the result
+/// with the carry out in front.
+///
+///   743+509=  a0,7+5=12 b1,4+0=05 c0,3+9=12  #2521
 Problem column_arithmetic(Family family, index_t max_digits, Draws& draws) {
   const bool adds = family == Family::addition;
   const char sign = adds ? '+' : '-';
@@ -65,8 +67,10 @@ Problem column_arithmetic(Family family, index_t max_digits, Draws& draws) {
               fmt::format("{}{}{}", first, sign, second));
 }
 
-/// The largest of some labelled two-digit numbers, by a running maximum; each step restates the
-/// pair and then says the larger:  >a12b45c08d90=  12b45:45c08:45d90:90  #90
+/// The largest of some labelled two-digit numbers, by a running maximum.
+/// Each step restates the pair, then says the larger.
+///
+///   >a12b45c08d90=  12b45:45c08:45d90:90  #90
 Problem comparison(index_t max_length, Draws& draws) {
   const index_t n = draws.size(2, max_length);
   std::vector<std::string> numbers;
@@ -84,8 +88,9 @@ Problem comparison(index_t max_length, Draws& draws) {
               fmt::format(">{}", fmt::join(numbers, ",")));
 }
 
-/// The value of a variable that is defined through others; each step looks one definition up:
-/// b=k,q=7,k=x,x=5,?b:  b=k,k=x,x=5  #5
+/// The value of a variable that is defined through others. Each step looks one definition up.
+///
+///   b=k,q=7,k=x,x=5,?b:  b=k,k=x,x=5  #5
 Problem assignment(index_t max_length, Draws& draws) {
   const index_t n = draws.size(2, max_length), chain = draws.size(1, n);
   std::string names(26, ' ');

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Endless problems with worked steps and an answer that can be checked: what a model learns to
-// reason on.
+// Endless problems with worked steps and an answer that can be checked:
+// what a model learns to reason on. A document is
 //
-// A document is  begin prompt completion end,  completion = worked steps, then "#", then the
-// answer. README.md shows one of each family. Problem number `index` of a split is a pure function
-// of (config, seed, stream, split, index). Whether a problem is held out depends only on its
-// content (xxHash), so that no seed, stream, size or stage can train on a validation problem; only
-// the held-out fraction must stay the same between stages.
+//   begin prompt completion end,   completion = worked steps, "#", answer
+//
+// README.md shows one of each family. Problem number `index` of a split is a pure function
+// of (config, seed, stream, split, index).
+//
+// Whether a problem is held out depends only on its content (xxHash), so that no seed,
+// stream, size or stage can train on a validation problem. Only the held-out fraction must
+// stay the same between stages.
 #pragma once
 #include <string>
 #include <string_view>
@@ -19,7 +22,7 @@ namespace elastic {
 
 enum class Family { addition, subtraction, comparison, assignment };
 std::string_view family_name(Family family);
-/// The reverse. Throws InputError naming the families there are.
+/// The family of this name. Throws InputError naming the families there are.
 Family family_from_name(std::string_view name);
 
 struct ReasoningConfig {
@@ -45,10 +48,10 @@ class ReasoningProblems {
   /// Throws InputError for sizes out of range.
   ReasoningProblems(const ReasoningConfig& config, std::uint32_t seed, std::uint64_t stream = 0);
 
-  /// Problem number `index` (>= 0) of a split. Throws InputError if the configured sizes leave a
-  /// split without problems.
+  /// Problem number `index` (>= 0) of a split. Throws InputError if the configured sizes
+  /// leave a split without problems.
   Problem problem(Split split, index_t index) const;
-  /// Its tokens and loss weights.
+  /// Tokens and loss weights of a problem.
   Document document(const Problem& problem) const;
   /// Tokens of the longest document that these sizes allow; no row and no generation needs more.
   index_t longest_document() const;
@@ -63,8 +66,8 @@ class ReasoningProblems {
 Split split_of(const Problem& problem, double held_out_fraction);
 /// begin + prompt: what a model is asked to continue.
 std::vector<token_t> prompt_tokens(const Problem& problem);
-/// True if `generated` (a continuation of the prompt) has exactly the right answer after its last
-/// marker "#".
+/// True if `generated` (a continuation of the prompt) has exactly the right
+/// answer after its last "#".
 bool check_answer(const Problem& problem, std::string_view generated);
 
 }  // namespace elastic

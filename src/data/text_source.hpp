@@ -3,9 +3,11 @@
 //
 // Each file is divided into equal parts, and the last `validation_fraction` of every part is held
 // out. There are as many parts as give held-out stretches of about `held_out_bytes`, and at least
-// one: a small file loses its end, a large one is sampled all along. A row is a window of L + 1
-// bytes (L tokens and the last target) that lies inside one stretch of its split, at a place drawn
-// uniformly from all such places; a stretch that is too short gives one window with padding.
+// one: a small file loses its end, a large one is sampled all along.
+//
+// A row is a window of L + 1 bytes (L tokens and the last target) that lies inside one stretch
+// of its split, at a place drawn uniformly from all such places. A stretch that is too short
+// gives one window with padding.
 #pragma once
 #include <string>
 #include <vector>

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where training tokens come from: a row of tokens is a pure function of (source, split, sample
-// index, length).
-//
-// Nothing is remembered between calls, so a run resumes by its sample index alone and any rank may
-// produce any row.
+// index, length). Nothing is remembered between calls, so a run resumes by its sample index alone
+// and any rank may produce any row.
 #pragma once
 #include <span>
 #include <vector>
@@ -25,10 +23,10 @@ struct Document {
 struct Row {
   std::span<token_t> tokens;   ///< ids in [0, V)
   std::span<token_t> targets;  ///< the next token of the same document; 0 where there is none
-  std::span<token_t>
-      segment;  ///< document of each token: 0, 1, 2, ...; padding has the last id of its own
-  std::span<float>
-      weight;  ///< loss weight of each target; 0 at the last token of a document and on padding
+  /// Document of each token: 0, 1, 2, ...; padding has the last id of its own.
+  std::span<token_t> segment;
+  /// Loss weight of each target; 0 at the last token of a document and on padding.
+  std::span<float> weight;
   index_t length() const { return static_cast<index_t>(tokens.size()); }
 };
 

@@ -29,8 +29,8 @@ struct DeckPlace {
   index_t line = 0;
 };
 struct DeckEntry {
-  std::string block, key,
-      value;  ///< value: comment removed, trimmed, continued lines joined by one blank
+  /// `value`: comment removed, trimmed, continued lines joined by one blank.
+  std::string block, key, value;
   DeckPlace place;
 };
 struct DeckBlock {
@@ -43,13 +43,12 @@ struct DeckMistake {
   std::string message;
 };
 
-/// The parsed deck. Accepts any bytes: what is not grammar becomes a mistake, and reading goes on
-/// with the next line.
+/// The parsed deck. Accepts any bytes: what is not grammar becomes a mistake,
+/// and reading goes on with the next line.
 class Deck {
  public:
-  /// `text` of the deck, its file name (for messages) and overrides "block/key=value" from the
-  /// command line. An override replaces the deck's value; of two overrides of a key the later one
-  /// counts.
+  /// Parses the `text` of a deck. `file` names it in messages. `overrides` are "block/key=value"
+  /// from the command line: an override replaces the deck's value, a later one an earlier one.
   Deck(std::string_view text, std::string file, const std::vector<std::string>& overrides = {});
 
   const std::string& file() const { return m_file; }
@@ -58,8 +57,7 @@ class Deck {
   /// Blocks in order of appearance; those named only on the command line come last.
   const std::vector<DeckBlock>& blocks() const { return m_blocks; }
   bool has_block(const std::string& name) const { return m_block_index.count(name) > 0; }
-  /// The numbered blocks <prefix1>, <prefix2>, ... that the deck has, in the order of their numbers
-  /// (gaps allowed).
+  /// The deck's blocks <prefix1>, <prefix2>, ... in the order of their numbers (gaps allowed).
   std::vector<std::string> numbered_blocks(std::string_view prefix) const;
   /// The entry of a key, or nullptr.
   const DeckEntry* find(const std::string& block, const std::string& key) const;

@@ -7,11 +7,11 @@
 
 namespace elastic {
 
-/// One table per block: key | default | type and range | unit | description. Source of
-/// doc/input_reference.md.
+/// One table per block: key | default | type and range | unit | description.
+/// doc/input_reference.md is written by it.
 std::string reference_markdown(const Schema& schema);
 
-/// The same for a terminal (`--keys [block]`): all blocks, or only the named one.
+/// The reference for a terminal (`--keys [block]`): all blocks, or only the named one.
 /// Throws InputError with the nearest valid name if there is no such block.
 std::string reference_text(const Schema& schema, const std::string& block = "");
 

@@ -11,19 +11,18 @@
 
 namespace elastic {
 
-/// Collects mistakes; made by resolve() (resolve.hpp). A caller adds contradictions between keys,
-/// then asks throw_if_any().
+/// Collects mistakes; made by resolve() (resolve.hpp). A caller adds contradictions between
+/// keys, then calls throw_if_any().
 class DeckReport {
  public:
   /// Starts with the mistakes of grammar.
   explicit DeckReport(const Deck& deck) : m_file(deck.file()), m_mistakes(deck.mistakes()) {}
 
-  /// A mistake of a bound key: the line and value of the key are found here. An empty key means the
-  /// block itself. Ignored if resolve() found the key itself wrong: a contradiction with a value
+  /// Adds a mistake of a bound key; its line and value are looked up here. An empty key means
+  /// the block itself. Ignored if resolve() already refused the key: a contradiction with a value
   /// that does not count is noise. Throws ContractError if the schema has no such key.
   void add(const std::string& block, const std::string& key, std::string message);
-  /// True if resolve() could not accept the value of this key (the member then still holds its
-  /// default).
+  /// True if resolve() could not accept the value of this key (its member then holds the default).
   bool is_wrong(const std::string& block, const std::string& key) const {
     return m_wrong.count({block, key}) > 0;
   }
@@ -35,8 +34,8 @@ class DeckReport {
   /// Throws InputError with text() if there is any mistake.
   void throw_if_any() const;
 
-  /// For resolve(): what a later add() prints for a key, a mistake at any place, and a key whose
-  /// value is wrong.
+  /// For resolve() only. describe: what a later add() prints for a key. add_at: a mistake at any
+  /// place. add_wrong: a key whose value is refused.
   void describe(const std::string& block, const std::string& key, DeckPlace place,
                 std::string subject);
   void add_at(DeckPlace place, std::string subject, std::string message);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The keys a program knows. Each key is bound once to a struct member; the member's value at
-// binding is the default.
+// The keys a program knows. Each key is bound once to a struct member;
+// the member's value at binding is the default.
 //
 //   Schema schema;
 //   schema.block("optimizer", "How parameters move.")
-//       .bind("learning_rate", &config.learning_rate, {.unit = "1", .range = Interval::positive(),
-//       .help = "Peak rate."}) .bind("type", &config.type, {{"adamw", Type::adamw}, {"muon",
-//       Type::muon}}, {.help = "Update rule."});
+//       .bind("learning_rate", &config.learning_rate,
+//             {.unit = "1", .range = Interval::positive(), .help = "Peak rate."})
+//       .bind("type", &config.type, {{"adamw", Type::adamw}, {"muon", Type::muon}},
+//             {.help = "Update rule."});
 #pragma once
 #include <deque>
 #include <functional>
@@ -51,13 +52,13 @@ class SchemaBlock {
   /// taken or malformed, or if the default of a key that is not required is no valid value of it.
   template <DeckValue T>
   SchemaBlock& bind(std::string name, T* member, KeyOptions options = {});
-  /// An enum by the names of its values.
+  /// Binds an enum by the names of its values.
   template <class E>
   requires std::is_enum_v<E> SchemaBlock& bind(std::string name, E* member,
                                                std::vector<std::pair<std::string, E>> choices,
                                                KeyOptions options = {});
-  /// Text in which white space is ignored and only the given characters may stand, for example a
-  /// layer pattern.
+  /// Binds text in which white space is ignored and only the given characters may stand,
+  /// for example a layer pattern.
   SchemaBlock& bind_pattern(std::string name, std::string* member, std::string characters,
                             KeyOptions options = {});
 
@@ -102,7 +103,7 @@ class Schema {
   std::deque<SchemaBlock> m_blocks;
 };
 
-// Templates.
+// Definitions of the templates above.
 
 template <class E>
 requires std::is_enum_v<E> SchemaBlock& SchemaBlock::bind(

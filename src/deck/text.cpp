@@ -18,8 +18,8 @@ char fold(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
-/// Length of the UTF-8 character that `text` begins with; 0 if it is malformed or a control
-/// character.
+/// Length of the UTF-8 character at the start of `text`;
+/// 0 if it is malformed or a control character.
 std::size_t character_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned lead = byte(0);
@@ -27,8 +27,7 @@ std::size_t character_length(std::string_view text) {
   if (lead < 0xc2 || lead > 0xf4) return 0;
   const std::size_t length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
   if (text.size() < length) return 0;
-  // The second byte excludes C1 controls, over-long forms, surrogates and code points beyond
-  // U+10FFFF.
+  // The second byte tells C1 controls, over-long forms, surrogates and code points beyond U+10FFFF.
   const unsigned low = lead == 0xc2 || lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
   const unsigned high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
   if (byte(1) < low || byte(1) > high) return 0;

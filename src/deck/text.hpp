@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small helpers on text: trimming, splitting, byte checks, and the search for the nearest valid
-// name.
+// Small helpers on text: trimming, splitting, byte checks, the search for the nearest valid name.
 #pragma once
 #include <optional>
 #include <string>
@@ -16,22 +15,22 @@ std::vector<std::string_view> split(std::string_view text, char separator);
 /// "a, b, c"
 std::string join(const std::vector<std::string>& items);
 
-/// Empty if `line` is printable UTF-8 (tabs allowed), else which byte at which column is not.
+/// Says which byte at which column is not printable UTF-8 (tabs are allowed); empty if none.
 std::string find_bad_byte(std::string_view line);
 /// Block and key names: a letter, then letters, digits, '_', '-' or '.', at most 64 characters.
 bool is_name(std::string_view text);
 /// Text to quote in a message: cut (between characters) to about 60 bytes.
 std::string shorten(std::string_view text);
 
-/// Edit distance (insert, delete, replace, swap of neighbours), blind to case and to '-' versus
-/// '_'.
+/// Edit distance (insert, delete, replace, swap of neighbours);
+/// upper and lower case are alike, and so are '-' and '_'.
 std::size_t edit_distance(std::string_view a, std::string_view b);
 struct Nearest {
   std::string name;
   std::size_t distance;
 };
-/// The choice most like `name` if one is alike (a third of its letters may differ, or `name` begins
-/// it).
+/// The choice most like `name`, if one is alike:
+/// a third of its letters may differ, or `name` begins it.
 std::optional<Nearest> nearest(std::string_view name, const std::vector<std::string>& choices);
 
 }  // namespace elastic::impl

@@ -46,8 +46,8 @@ struct Interval {
 
 namespace impl {
 
-/// Reads the whole text; false (value untouched) if it is no such value. Integers accept exact
-/// 110e9; numbers are finite.
+/// Reads the whole text. False, with the value untouched, if it is no such value. An integer may be
+/// written as 110e9 if it is exact; numbers are finite.
 bool read_scalar(std::string_view text, bool& value);
 bool read_scalar(std::string_view text, index_t& value);
 bool read_scalar(std::string_view text, double& value);

@@ -18,19 +18,18 @@ std::size_t size_of(ElementType type);
 /// BF16, F16, F32 or F64: what weights may be.
 bool is_real(ElementType type);
 
-/// The type that a checkpoint stores such weights as, without loss: bfloat16 stays, F16 becomes
-/// float32.
+/// How a checkpoint stores such weights without loss: bfloat16 as it is, F16 as float32.
 StorageType storage_type_of(ElementType type);
 /// Weights stored as `type` are exported as this unless something else is asked for.
 ElementType element_type_of(StorageType type);
 
-/// Exact.
+/// The value of an IEEE half, exact.
 float float_from_half(std::uint16_t bits);
-/// Nearest, ties to even; beyond the range: infinity.
+/// The nearest IEEE half, ties to even; infinity beyond the range.
 std::uint16_t half_bits(float x);
 
-/// `count` elements of real types; rounds to nearest where `to` is the narrower one. `from` and
-/// `to` are compact and do not overlap.
+/// Converts `count` elements of real types; rounds to nearest where `to` is the narrower one.
+/// `from` and `to` are compact and do not overlap.
 void convert_elements(ElementType from_type, const void* from, std::size_t count,
                       ElementType to_type, void* to);
 

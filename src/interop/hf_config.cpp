@@ -50,7 +50,7 @@ class Keys {
       refuse(fmt::format("{} is {}, expected true or false", name, value->dump()));
     return value->get<bool>();
   }
-  /// Whatever is computed here in one way only.
+  /// Refuses a key whose value is not the only one that is computed here.
   void expect(const char* name, const OrderedJson& only) const {
     const auto* value = find({name});
     if (value && *value != only)
@@ -186,7 +186,7 @@ const LayerShape* first_of(const ModelShape& shape, LayerKind kind) {
   return nullptr;
 }
 
-/// What a config says beyond the shape, for models that were not imported. Time steps are not
+/// The keys of a config beyond the shape, for models that were not imported. Time steps are not
 /// clamped here, so time_step_min (the clamp of some implementations) is tiny.
 OrderedJson fresh_config() {
   return OrderedJson::parse(R"({
@@ -203,7 +203,7 @@ OrderedJson fresh_config() {
     "use_conv_bias": true, "use_mamba_kernels": true})");
 }
 
-/// Other names of the same value.
+/// Two names of one value.
 struct Alias {
   const char *old_name, *other;
 };

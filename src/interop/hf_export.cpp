@@ -82,7 +82,7 @@ class Exporter {
   }
 
  private:
-  /// The parent's part that becomes this one of the submodel.
+  /// The part of the parent's tensors that becomes this part of the submodel.
   const HfPart& parent_of(const HfPart& part) const {
     if (part.layer < 0) return m_parent_parts.at(part.ours);
     const auto parent_layer = m_kept.at(static_cast<std::size_t>(part.layer));

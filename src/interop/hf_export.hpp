@@ -2,9 +2,9 @@
 // A model or submodel of a checkpoint becomes a Hugging Face folder, one tensor after the other:
 // memory is the largest tensor written plus 64 MiB, whatever the checkpoint holds.
 //
-// Our head order is undone: heads of a group become neighbours. For the whole model the ranking is
-// undone too, so that import and export give back the same bytes; a submodel keeps the ranked order
-// of channels, heads inside their groups and neurons, which is function-preserving.
+// Our head order is undone: heads of a group become neighbours. For the whole model the ranking
+// is undone too, so that import and export give back the same bytes. A submodel keeps the ranked
+// order of channels, heads inside their groups and neurons, which is function-preserving.
 #pragma once
 #include "elastic/ranking.hpp"
 #include "elastic/submodel_spec.hpp"
@@ -30,8 +30,8 @@ struct ExportSummary {
 
 /// Writes weights and config.json into `folder`, which must exist. lm_head.weight is left out if
 /// the embeddings were tied and still are equal. Every tensor's hash is compared while it is read.
-/// Throws InputError for a damaged checkpoint or for widths that stock nemotron_h cannot express,
-/// unless `heterogeneous`; RunError if the disk fails.
+/// Throws InputError for a damaged checkpoint or for widths that stock nemotron_h cannot express
+/// (unless `heterogeneous`), RunError if the disk fails.
 ExportSummary export_hf(const CheckpointReader& reader, const ExportRequest& request,
                         const std::filesystem::path& folder);
 

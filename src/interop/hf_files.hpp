@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The weights of a Hugging Face folder: model.safetensors, or shards with
-// model.safetensors.index.json.
+// The weights of a Hugging Face folder:
+// model.safetensors, or shards with model.safetensors.index.json.
 #pragma once
 #include "interop/safetensors.hpp"
 
@@ -35,8 +35,8 @@ class HfWeights {
 /// True for a name of a file in the same folder: no separator, no "..", not hidden.
 bool is_plain_file_name(const std::string& name);
 
-/// Writes tensors in files of at most `max_shard_bytes` each (a larger tensor gets a file of its
-/// own), tensors in the given order; one file is called model.safetensors, more get an index.
+/// Writes tensors, in the given order, in files of at most `max_shard_bytes` each (a larger tensor
+/// gets a file of its own). One file is called model.safetensors, more get an index.
 class HfWeightsWriter {
  public:
   static constexpr std::uint64_t kMaxShardBytes = 5'000'000'000;
@@ -44,7 +44,7 @@ class HfWeightsWriter {
                   const std::vector<SafetensorsTensor>& tensors,
                   std::uint64_t max_shard_bytes = kMaxShardBytes);
   void write(const std::string& name, const void* data);
-  /// All files, then the index. Throws RunError.
+  /// Completes all files, then the index. Throws RunError.
   void commit();
 
  private:

@@ -10,7 +10,7 @@
 namespace elastic {
 namespace {
 
-/// Names and shapes of the file against those of the config.
+/// Compares names and shapes of the file with those that the config implies.
 void check_tensors(const HfFolder& folder) {
   const std::string place = folder.weights.folder().string();
   std::map<std::string, const HfTensor*> expected;

@@ -17,12 +17,12 @@ struct HfFolder {
   std::vector<HfTensor> tensors;
 };
 
-/// Opens config.json and the weights and compares every tensor's name, type and shape with the
+/// Opens config.json and the weights, and compares every tensor's name, type and shape with the
 /// config before any number is read. Names begin with "backbone." or "model.". With tied embeddings
 /// a tensor lm_head.weight is allowed and ignored, as transformers does. Throws InputError.
 HfFolder open_hf_folder(const std::filesystem::path& folder);
 
-/// Writes all tensors "model/...". Tied embeddings are written twice: parameters of two roles here.
+/// Writes all tensors "model/...". Tied embeddings are written twice: here they are two parameters.
 void import_weights(const HfFolder& folder, CheckpointWriter& writer);
 
 }  // namespace elastic

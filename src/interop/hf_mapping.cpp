@@ -11,7 +11,7 @@ class Declarations {
  public:
   explicit Declarations(const ModelShape& shape) : m_stack(shape, TensorParallel(), m_store) {}
 
-  /// The tensors of ours below each other, as one of theirs.
+  /// Our tensors below each other, as one of theirs.
   HfTensor tensor(const std::string& name, const std::vector<std::string>& ours) const {
     HfTensor result{.name = name, .shape = {}, .parts = {}};
     index_t row = 0;

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which tensor of a Hugging Face folder holds what of ours (paper.md 1.4).
+// Which tensor of a Hugging Face folder holds what of ours (table and formula: README.md).
 //
-//   in_proj.weight rows [z | x | B | C | dt]   conv1d.weight [c, 1, W], .bias rows [x | B | C]
-//   their head h is in group h / (H/G): group-major; ours is in group h % G: rank-major
+//   in_proj.weight   rows [z | x | B | C | dt]
+//   conv1d.weight    [c, 1, W], rows [x | B | C]; .bias likewise
+//   heads            their head h is in group h / (H/G): group-major
+//                    our head h is in group h % G: rank-major
 //
-// So ours is a sequence of whole rows and columns of theirs in another order.
+// Each of our tensors is therefore a sequence of whole rows and columns of theirs in another order.
 #pragma once
 #include "arch/model_shape.hpp"
 
 namespace elastic {
 
-/// Rows [first_row, first_row + count of our rows) of their tensor are one tensor of ours.
+/// Rows [first_row, first_row + our rows) of their tensor are one tensor of ours.
 struct HfPart {
   std::string ours;  ///< as in a checkpoint, without "model/"
   index_t first_row = 0;
@@ -32,8 +34,8 @@ struct HfTensor {
 /// `prefix` stands before all names but lm_head.weight: "backbone." in files.
 std::vector<HfTensor> hf_tensors(const ModelShape& shape, const std::string& prefix, bool tied);
 
-/// Element i of ours along a dimension of a layer is element order[i] of theirs; empty: the same
-/// order.
+/// Element i along a dimension of our layer is element order[i] of theirs;
+/// empty if the orders agree.
 std::vector<index_t> hf_order(const ModelShape& shape, Dim dim, index_t layer);
 
 }  // namespace elastic

@@ -9,7 +9,7 @@
 namespace elastic {
 namespace {
 
-/// T: any type of the size of an element.
+/// T is any type of the size of an element.
 template <class T>
 void scatter_row(const std::vector<index_t>& columns, const char* from, char* to) {
   for (std::size_t c = 0; c < columns.size(); ++c)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// One safetensors file: u64 N (little endian), N bytes of JSON, then the tensors' bytes, row-major
-// and little endian (https://github.com/huggingface/safetensors, README and tensor.rs).
+// One safetensors file (https://github.com/huggingface/safetensors,
+// README and tensor.rs), little endian:
+//
+//   u64 N, N bytes of JSON, then the bytes of the tensors, row-major
 //
 //   SafetensorsReader reader("model.safetensors");
 //   reader.read(reader.at("lm_head.weight"), 0, bytes, buffer);
@@ -9,8 +11,8 @@
 //   writer.write("lm_head.weight", buffer);
 //   writer.commit();
 //
-// Everything a header says is checked before anything of it is used, and nothing is mapped: memory
-// is the header's.
+// Everything a header says is checked before anything of it is used. Nothing is mapped:
+// the only memory is that of the header.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -47,10 +49,12 @@ class FileHandle {
 
 class SafetensorsReader {
  public:
-  /// Opens the file and checks the header: length at most kMaxJsonBytes and within the file, no key
-  /// twice, known types, offsets that rise from 0 to the end of the file without holes or overlaps,
-  /// each as long as type and shape say (products checked). Throws InputError naming file and
-  /// tensor.
+  /// Opens the file and checks the header. Throws InputError naming file and tensor unless
+  ///
+  /// * its length is at most kMaxJsonBytes and within the file,
+  /// * no key stands twice and all types are known,
+  /// * offsets rise from 0 to the end of the file without holes or overlaps,
+  /// * every tensor is as long as type and shape say (products are checked for overflow).
   explicit SafetensorsReader(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return m_path; }
@@ -82,15 +86,15 @@ struct SafetensorsTensor {
 
 class SafetensorsWriter {
  public:
-  /// Plans the file: wide elements first, then by name, so that each tensor is aligned; reserves
-  /// its space under a temporary name. `__metadata__` is {"format": "pt"}, without which older
-  /// transformers refuse the file. Throws RunError.
+  /// Plans the file and reserves its space under a temporary name. Wide elements come first, then
+  /// names in order, so that each tensor is aligned. `__metadata__` is {"format": "pt"}, without
+  /// which older transformers refuse the file. Throws RunError.
   SafetensorsWriter(const std::filesystem::path& path, std::vector<SafetensorsTensor> tensors);
   /// Without commit: removes the temporary file.
   ~SafetensorsWriter();
   SafetensorsWriter(SafetensorsWriter&&) = default;
 
-  /// All bytes of one tensor, in any order of tensors.
+  /// Writes all bytes of one tensor; tensors may come in any order.
   void write(const std::string& name, const void* data);
   /// Forces the file to disk and gives it its name. Every tensor must be written. Throws RunError.
   void commit();

@@ -17,7 +17,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "files are little endian");
 
-/// pread until all is there; false at an error or the end of the file.
+/// Reads until all is there; false at an error or the end of the file.
 bool read_all(int file, std::uint64_t offset, std::size_t count, void* out) {
   char* at = static_cast<char*>(out);
   while (count > 0) {
@@ -68,7 +68,7 @@ std::vector<index_t> shape_of(const OrderedJson& entry, const Place& place) {
   return shape;
 }
 
-/// product(shape) * size, where that fits.
+/// product(shape) * size, or nothing if that overflows.
 std::optional<std::uint64_t> bytes_of(ElementType type, const std::vector<index_t>& shape) {
   if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
   std::uint64_t bytes = size_of(type);

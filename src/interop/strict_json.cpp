@@ -16,7 +16,7 @@ constexpr const char* kSpecialKey = "__float__";
 constexpr const char* kSpecial[] = {"-Infinity", "Infinity", "NaN"};
 constexpr int kMaxDepth = 32;
 
-/// {"__float__": "Infinity"} for what is bare outside of strings.
+/// Writes {"__float__": "Infinity"} for a bare Infinity outside of strings, NaN likewise.
 std::string quote_special_numbers(const std::string& text) {
   std::string result;
   result.reserve(text.size());

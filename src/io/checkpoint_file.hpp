@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// A checkpoint: named tensors, texts and attributes in one HDF5 file that is complete or not there
-// at all.
+// A checkpoint: named tensors, texts and attributes in one HDF5 file that
+// is complete or not there at all.
 //
 //   CheckpointWriter writer("checkpoint_000100.h5");
-//   writer.tensor("model/layers.0.mlp.up", up.data(), F, D, StorageType::float32, {{"axes", "F
-//   D"}}); writer.text("deck", deck); writer.attribute("step", 100); writer.commit();
+//   writer.tensor("model/layers.0.mlp.up", up.data(), F, D, StorageType::float32,
+//                 {{"axes", "F D"}});
+//   writer.text("deck", deck);
+//   writer.attribute("step", 100);
+//   writer.commit();
 //
 //   CheckpointReader reader("checkpoint_000100.h5");
 //   reader.read("model/layers.0.mlp.up", Extents::matrix(F, D), up.data());
 //
-// File: tensors under their names; texts in /text; attributes on /attributes; per dataset the
-// attribute xxh3_64, the XXH3-64 hash of its bytes; on the file itself format, format_version and
-// manifest_xxh3_64, the hash of a list of all names, types, extents, attributes and hashes.
+// What is where in the file (doc/checkpoint_format.md):
+//
+//   /model/...         tensors under their names; each dataset has the attribute
+//                      xxh3_64, the XXH3-64 hash of its bytes
+//   /text/NAME         texts
+//   /attributes        attributes
+//   the file itself    attributes format, format_version and manifest_xxh3_64, the hash
+//                      of a list of all names, types, extents, attributes and hashes
 #pragma once
 #include <memory>
 
@@ -27,16 +35,16 @@ class CheckpointWriter {
   /// Without commit: removes the temporary file; an older `path` stays.
   ~CheckpointWriter();
 
-  /// A matrix [rows, columns], compact, in host memory. T = float, double, index_t or std::uint16_t
-  /// (bfloat16 bits); float and double may be stored as any real type, rounded to nearest. Throws
-  /// RunError if the disk fails, ContractError for a type that cannot be stored so, a name used
-  /// twice or below text/ or attributes/.
+  /// Writes a matrix [rows, columns], compact, in host memory. T = float, double, index_t or
+  /// std::uint16_t (bfloat16 bits); float and double may be stored as any real type, rounded
+  /// to nearest. Throws RunError if the disk fails, ContractError for a type that cannot be stored
+  /// so, a name used twice or a name below text/ or attributes/.
   template <class T>
   void tensor(const std::string& name, const T* data, index_t rows, index_t columns,
               StorageType stored_as = storage_type_of<T>(), const Attributes& attributes = {}) {
     write(name, Extents::matrix(rows, columns), data, stored_as, attributes);
   }
-  /// A vector [count].
+  /// Writes a vector [count].
   template <class T>
   void vector(const std::string& name, const T* data, index_t count,
               StorageType stored_as = storage_type_of<T>(), const Attributes& attributes = {}) {
@@ -49,8 +57,8 @@ class CheckpointWriter {
   void attribute(const std::string& name, const Attribute& value);
   void text(const std::string& name, const std::string& text);
 
-  /// Closes the file, forces it to disk and gives it its name. Throws RunError; then an older
-  /// `path` is as it was.
+  /// Closes the file, forces it to disk and gives it its name. Throws RunError;
+  /// an older `path` is then as it was.
   void commit();
 
  private:
@@ -69,8 +77,8 @@ struct TensorInfo {
   std::uint64_t checksum = 0;  ///< XXH3-64 of the stored bytes
 };
 
-/// Throws InputError naming file and dataset for whatever cannot be read or is not what was
-/// written.
+/// Reads a checkpoint. Throws InputError naming file and dataset for whatever cannot be
+/// read or is not what was written.
 class CheckpointReader {
  public:
   /// Opens the file and checks the manifest, i.e. everything but the numbers in the tensors.
@@ -83,8 +91,8 @@ class CheckpointReader {
   /// The description of a tensor that must exist.
   const TensorInfo& info(const std::string& name) const;
 
-  /// The whole tensor, which must have these extents, into compact host memory; checks its hash. T
-  /// = float or double from any real type, index_t from int64, std::uint16_t from bfloat16.
+  /// Reads a whole tensor, which must have these extents, into compact host memory, and checks its
+  /// hash. T = float or double from any real type, index_t from int64, std::uint16_t from bfloat16.
   template <class T>
   void read(const std::string& name, const Extents& expected, T* out) const;
   template <class T>
@@ -94,8 +102,8 @@ class CheckpointReader {
     read(name, tensor.extents, values.data());
     return values;
   }
-  /// The block [rows) x [columns), compact. The hash, which is one of the whole, is not checked:
-  /// see verify.
+  /// Reads the block [rows) x [columns), compact. The hash is one of the whole tensor and is not
+  /// checked; verify() does that.
   template <class T>
   void read_block(const std::string& name, Range rows, Range columns, T* out) const;
 

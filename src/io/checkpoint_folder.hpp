@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A folder of step-numbered checkpoints: checkpoint_000100.h5, checkpoint_000200.h5, ... Used by
-// one rank.
+// A folder of step-numbered checkpoints:
+// checkpoint_000100.h5, checkpoint_000200.h5, ... One rank uses it.
 //
 //   CheckpointFolder folder("runs/tiny/checkpoints", 3);
 //   folder.save(step, [&](CheckpointWriter& writer) { ... });
@@ -19,13 +19,12 @@ class CheckpointFolder {
   CheckpointFolder(std::filesystem::path folder, index_t keep_last);
 
   /// Removes what an interrupted save has left, lets `fill` write the checkpoint of this step,
-  /// commits it, then removes those that are too old. Throws RunError (or what `fill` throws); then
-  /// the earlier checkpoints are as they were.
+  /// commits it, then removes those that are too old. Throws RunError (or what `fill` throws);
+  /// the earlier checkpoints are then as they were.
   void save(index_t step, const std::function<void(CheckpointWriter&)>& fill) const;
 
-  /// The newest checkpoint that passes CheckpointReader::verify; damaged ones are passed over with
-  /// a warning. Nothing if there are none. Throws InputError if there are some, but all are
-  /// damaged.
+  /// The newest checkpoint that passes CheckpointReader::verify, or nothing if there are none.
+  /// Damaged ones are passed over with a warning. Throws InputError if all are damaged.
   std::optional<std::filesystem::path> latest() const;
 
   /// Steps with a checkpoint, ascending.

@@ -17,8 +17,7 @@ std::string spell(std::uint64_t hash);
 /// All tensors of a file, sorted by name. Throws InputError for one without a readable hash.
 std::vector<TensorInfo> list_tensors(const Hdf5File& file);
 
-/// The hash of everything but the numbers: one line per tensor, text and attribute, in sorted
-/// order.
+/// The hash of everything but the numbers: one line per tensor, text and attribute, sorted.
 std::string manifest_of(const Hdf5File& file, const std::vector<TensorInfo>& tensors);
 
 }  // namespace elastic::checkpoint

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tensors between checkpoints and Views of any memory space; a prefix of a wider tensor is packed
-// on the way.
+// Tensors between checkpoints and Views of any memory space.
+// A prefix of a wider tensor is packed on the way.
 //
 //   write_view(writer, "model/w", w, StorageType::bfloat16);
-//   read_view(reader, "model/w", w);                           // w has the extents of the tensor
-//   in the file
+//   read_view(reader, "model/w", w);   // w has the extents of the tensor in the file
 #pragma once
 #include "io/checkpoint_file.hpp"
 

@@ -7,27 +7,27 @@
 
 namespace elastic {
 
-/// Name under which a new version of `path` is written, in the same folder so that a rename
-/// suffices.
+/// A new version of `path` is written under its name with this suffix:
+/// in the same folder, so that a rename suffices.
 inline constexpr std::string_view temporary_suffix = ".tmp";
 std::filesystem::path temporary_name(const std::filesystem::path& path);
 
-/// Makes sure that a file can grow to `bytes` (it does grow), where the file system can promise
-/// that; elsewhere nothing. Throws RunError naming `path` if the disk is full.
+/// Makes sure that a file can grow to `bytes` (it does grow) where the file system can promise
+/// that; elsewhere does nothing. Throws RunError naming `path` if the disk is full.
 void reserve_space(int file, std::size_t bytes, const std::filesystem::path& path);
 
-/// Forces `temporary` to disk, gives it the name `path` and forces the folder to disk. Throws
-/// RunError.
+/// Forces `temporary` to disk, gives it the name `path` and forces the folder
+/// to disk. Throws RunError.
 void commit_file(const std::filesystem::path& temporary, const std::filesystem::path& path);
 
-/// Replaces `path` by a file with this text. Throws RunError; then the old file is as it was.
+/// Replaces `path` by a file with this text. Throws RunError; the old file is then as it was.
 void write_file_durably(const std::filesystem::path& path, const std::string& text);
 
 /// The whole file. Throws InputError if it cannot be read.
 std::string read_file(const std::filesystem::path& path);
 
-/// Throws InputError unless `out` can be a new file: its folder is there, it is no folder, and it
-/// is not there or `force`.
+/// Throws InputError unless `out` can be a new file: its folder is there, it is no folder itself,
+/// and it does not exist or `force` is set.
 void check_target(const std::filesystem::path& out, bool force);
 
 }  // namespace elastic

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attributes of the objects of an HDF5 file. Strings have a fixed length: no heap, hence all under
-// HDF5's own checksums.
+// Attributes of the objects of an HDF5 file. Strings have a fixed length and use no heap, so that
+// HDF5's own checksums cover them all.
 #include "base/error.hpp"
 #include "io/hdf5_file.hpp"
 #include "io/hdf5_handle.hpp"

@@ -45,8 +45,7 @@ Hdf5File::Hdf5File(const std::filesystem::path& path, bool writing)
       creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
   H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
 #if H5_VERSION_GE(1, 10, 7)
-  // Parallel file systems often cannot lock; our files are written once under a name that nobody
-  // reads.
+  // Parallel file systems often cannot lock. Our files are written once, under a name nobody reads.
   H5Pset_file_locking(access, 0, 1);
 #endif
   if (writing) {
@@ -136,7 +135,7 @@ void Hdf5File::create_group(const std::string& name) {
   checked(group, "create group", name);
 }
 
-/// Not left to HDF5, which would note the time in them.
+/// Parent groups are not left to HDF5, which would note the time in them.
 void Hdf5File::create_parents(const std::string& name) {
   const std::size_t end = name.rfind('/');
   if (end == std::string::npos || end == 0) return;

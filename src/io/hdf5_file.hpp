@@ -6,10 +6,10 @@
 //   file.write_attribute("model/w", "axes", std::string("D F"));
 //   file.close();
 //
-// Only what the file itself holds is ever read: soft and external links, external, virtual and
-// chunked storage and filter plugins are refused. Object names are paths ("model/w"); groups in
-// between are made as needed; "/" is the file itself. Errors: RunError for a file being written,
-// InputError for a file being read, naming file and object.
+// Only what the file itself holds is ever read: soft and external links, external, virtual
+// and chunked storage and filter plugins are refused. Object names are paths ("model/w");
+// groups in between are made as needed; "/" is the file itself. Errors name file and object:
+// RunError for a file being written, InputError for a file being read.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -64,8 +64,8 @@ class Hdf5File {
 
  private:
   Hdf5File(const std::filesystem::path& path, bool writing);
-  /// HDF5 cannot recover from a write that fails (it crashes when it ends), so space is reserved
-  /// before it is needed.
+  /// Reserves space before it is needed:
+  /// HDF5 cannot recover from a write that fails (it crashes at exit).
   void reserve(std::size_t bytes);
   /// Closes the file and gives back what was reserved too much; false if HDF5 cannot.
   bool close_file();

@@ -41,8 +41,8 @@ Handle element_type(StorageType type) {
       break;
   }
   Handle bfloat16(H5Tcopy(H5T_IEEE_F32LE), H5Tclose);
-  H5Tset_fields(bfloat16, 15, 7, 8, 0,
-                7);  // sign bit, exponent, exponent bits, mantissa, mantissa bits
+  // Sign bit, exponent position and bits, mantissa position and bits.
+  H5Tset_fields(bfloat16, 15, 7, 8, 0, 7);
   H5Tset_size(bfloat16, 2);
   H5Tset_ebias(bfloat16, 127);
   return bfloat16;

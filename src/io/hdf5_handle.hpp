@@ -33,8 +33,8 @@ class Handle {
 
 /// Once per process: errors are returned, not printed; no plugin is ever loaded from disk.
 void initialize_library();
-/// The innermost message on the error stack ("unable to open file: ... 'No such file or
-/// directory'").
+/// The innermost message on the error stack, like "unable to open file:
+/// ... 'No such file or directory'".
 std::string last_error();
 /// The HDF5 type of a dataset element, in the file and in memory.
 Handle element_type(StorageType type);

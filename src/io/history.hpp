@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The history of a run: a CSV file with fixed columns, one row per report, complete after every
-// row.
+// The history of a run: a CSV file with fixed columns, one row per report,
+// complete after every row.
 //
 //   HistoryWriter history("history.csv", {"step", "phase", "loss"});
 //   history.append({step, "pretrain", loss});
@@ -23,12 +23,12 @@ using HistoryCell = std::variant<double, index_t, std::string>;
 
 class HistoryWriter {
  public:
-  /// Goes on with an existing file, or starts one with the header row. Throws InputError if the
-  /// existing file has other columns, RunError if it cannot be written.
+  /// Goes on with an existing file, or starts one with the header row. Throws InputError if
+  /// the existing file has other columns, RunError if it cannot be written.
   HistoryWriter(const std::filesystem::path& path, std::vector<std::string> columns);
 
-  /// One cell per column. Texts hold no comma, quote or line break (ContractError). Throws
-  /// RunError.
+  /// Appends a row, one cell per column. Texts hold no comma, quote or line break (ContractError).
+  /// Throws RunError if it cannot be written.
   void append(const std::vector<HistoryCell>& row);
 
  private:
@@ -39,9 +39,9 @@ class HistoryWriter {
   std::ofstream m_file;
 };
 
-/// Removes the first row whose `column` exceeds `value` and all rows after it, and a last line
-/// without its end. The file is replaced as a whole. No file: nothing to do. Throws InputError for
-/// a file without that column, RunError if the new version cannot be written.
+/// Removes the first row whose `column` exceeds `value`, all rows after it, and a last line without
+/// its end. The file is replaced as a whole; without a file there is nothing to do.
+/// Throws InputError for a file without that column, RunError if the new version cannot be written.
 void truncate_history_after(const std::filesystem::path& path, const std::string& column,
                             double value);
 
@@ -53,8 +53,8 @@ class History {
 
   const std::vector<std::string>& columns() const { return m_columns; }
   std::size_t num_rows() const { return m_rows.size(); }
-  /// Throws InputError if there is no such column, or, for numbers, if a cell is no number. Empty
-  /// cells give NaN.
+  /// A column. Empty cells give NaN. Throws InputError if there is no such column, or,
+  /// for numbers, if a cell is no number.
   std::vector<std::string> texts(const std::string& column) const;
   std::vector<double> numbers(const std::string& column) const;
 

@@ -21,8 +21,8 @@ enum class StorageType { float32, float64, bfloat16, int64 };
 const char* name_of(StorageType type);
 std::size_t size_of(StorageType type);
 
-/// The type that stores T without change: float, double, index_t, or std::uint16_t for the bits of
-/// a bfloat16.
+/// The type that stores T without change. T = float, double, index_t, or std::uint16_t
+/// for the bits of a bfloat16.
 template <class T>
 constexpr StorageType storage_type_of() {
   if constexpr (std::is_same_v<T, float>) return StorageType::float32;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// AdamW over the tensors of a ParameterStore, or over the part of their elements that one rank
-// owns; moments are a flat buffer beside the values.
+// AdamW over the tensors of a ParameterStore, or over those elements that one rank owns.
+// The moments are a flat buffer beside the values.
 //
 //   AdamW<float> optimizer(model.parameters());
 //   optimizer.step(exec, {.weight_decay = 0.1}, schedule.at(step), step, clip.scale);
@@ -20,17 +20,17 @@ struct AdamWConfig {
 
 enum class Moment { first, second };
 
-/// Equation: kernels/update/adamw_step.hpp. One instance per store; neighbouring elements of equal decay
-/// are one kernel call.
+/// Equation: kernels/update/adamw_step.hpp. One instance per store; neighbouring elements
+/// of equal decay are one kernel call.
 template <class T>
 class AdamW {
  public:
-  /// Moments start at zero. The store must be allocated with gradients; its Views are shared, not
-  /// copied. Throws ContractError otherwise.
+  /// Moments start at zero. The store's Views are shared, not copied. Throws ContractError if it
+  /// is not allocated with gradients.
   explicit AdamW(const ParameterStore<T>& parameters);
-  /// Only for the elements in `owned` (ranges of the flat buffers, rising; FlatSlices::of): moments
-  /// exist for them alone, step() changes no other values. An element gets the same bits as in the
-  /// whole.
+  /// For the elements in `owned` only (ranges of the flat buffers, rising; FlatSlices::of):
+  /// moments exist for them alone, step() changes no other values. An element gets the bits
+  /// that it gets when all are owned.
   AdamW(const ParameterStore<T>& parameters, const std::vector<Range>& owned);
 
   /// Updates the owned values from gradient * grad_scale. `step_number` counts from 1 and drives
@@ -48,11 +48,12 @@ class AdamW {
   View2<T> first_moment(const std::string& name) const { return moment(Moment::first, name); }
   View2<T> second_moment(const std::string& name) const { return moment(Moment::second, name); }
 
-  /// Collective over the ranks that share the elements of the store among them. One tensor's
-  /// moments (this tensor-parallel rank's rows * columns) on rank 0, on the host; empty elsewhere.
+  /// Collective over the ranks that share the elements of the store among them.
+  /// Returns one tensor's moments (this tensor-parallel rank's rows * columns) on rank 0,
+  /// on the host; empty elsewhere.
   std::vector<T> gather_moment(const Communicator& comm, Moment which,
                                const std::string& name) const;
-  /// Takes the owned elements from one tensor's moments [rows * columns] on the host; local.
+  /// Takes the owned elements from one tensor's moments [rows * columns] on the host. Local.
   void set_moment(Moment which, const std::string& name, const T* values) const;
 
   /// Kernel calls of one step.
@@ -64,7 +65,7 @@ class AdamW {
     index_t moment_begin;  // in the moments
     bool weight_decay;
   };
-  /// A piece of one tensor that is owned.
+  /// A piece of one tensor that this instance owns.
   struct Piece {
     index_t begin, end, moment_begin;
   };

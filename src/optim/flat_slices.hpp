@@ -2,9 +2,10 @@
 // Who owns which elements of a flat buffer that every rank holds: the shards of the optimizer
 // (Rajbhandari et al. 2020, ZeRO stage 1).
 //
-//   |<------ bucket 1 ------>|<------ bucket 0 ------>|     buckets from the end: the order in
-//   which | rank 0 | rank 1 | ...  | rank 0 | rank 1 | ...  |     the backward pass completes
-//   gradients
+//   |<------ bucket 1 ------>|<------ bucket 0 ------>|
+//   | rank 0 | rank 1 | ...  | rank 0 | rank 1 | ...  |
+//
+// Buckets count from the end, the order in which the backward pass completes gradients.
 //
 //   const FlatSlices slices(store.num_elements(), data.size(), 1 << 22);
 //   AdamW<float> optimizer(store, slices.of(data.rank()));
@@ -16,7 +17,8 @@
 
 namespace elastic {
 
-/// Lengths of slices of a bucket differ by at most one element and may be zero.
+/// Every bucket is cut into one slice per rank.
+/// Lengths differ by one element at most and may be zero.
 class FlatSlices {
  public:
   /// `count` elements, `ranks` owners. The bucket at the front may be shorter than the others.
@@ -26,12 +28,12 @@ class FlatSlices {
   int ranks() const { return m_ranks; }
   index_t num_buckets() const { return (m_count + m_bucket_size - 1) / m_bucket_size; }
   Range bucket(index_t k) const;
-  /// Begin of every rank's slice in bucket k, and the end of the last, counted from the bucket's
-  /// begin: [ranks + 1].
+  /// Begin of every rank's slice in bucket k, and the end of the last, counted from the begin
+  /// of the bucket: [ranks + 1].
   std::vector<index_t> offsets(index_t k) const;
-  /// Elements of `rank` in bucket k.
+  /// Elements of bucket k that `rank` owns.
   Range slice(index_t k, int rank) const;
-  /// All elements of `rank`, rising; neighbours are one range, none is empty.
+  /// All elements that `rank` owns, rising; neighbours are one range, none is empty.
   std::vector<Range> of(int rank) const;
 
  private:
@@ -40,11 +42,11 @@ class FlatSlices {
   index_t m_bucket_size;
 };
 
-/// Elements in disjoint ranges.
+/// The number of elements in disjoint ranges.
 index_t total_length(const std::vector<Range>& ranges);
 
-/// body(parameter, begin, end) for every piece [begin, end) of the flat buffers that lies in one
-/// tensor and one of `ranges` (rising), in order.
+/// Calls body(parameter, begin, end), in order, for every piece [begin, end) of the flat buffers
+/// that lies in one tensor and in one of `ranges` (rising).
 template <class T, class Body>
 void for_each_piece(const ParameterStore<T>& store, const std::vector<Range>& ranges,
                     const Body& body) {

@@ -13,7 +13,7 @@ namespace elastic {
 
 namespace {
 
-/// Independent of how elements are spread over ranks and buffers.
+/// The sum of squares, independent of how elements are spread over ranks and buffers.
 template <class T>
 double fixed_squares(const ExecutionSpace& exec, const Communicator& comm,
                      const std::vector<View1<const T>>& gradients) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Clipping by the joint norm of all gradients: the scale that AdamW::step applies. The gradients
-// themselves are not touched.
+// Clipping by the joint norm of all gradients gives the scale that AdamW::step applies.
+// The gradients themselves are not touched.
 //
 //   auto counted = counted_gradients(model, optimizer.owned(), tensor.rank() == 0);
 //   if (world.is_root()) counted.push_back(router.gradients());
@@ -16,37 +16,39 @@
 namespace elastic {
 
 struct GradientClip {
-  double norm = 0;  ///< of factor * gradients, before clipping
-  double scale =
-      1;  ///< to multiply the gradients with; includes factor. Meaningless unless finite()
+  double norm = 0;   ///< of factor * gradients, before clipping
+  double scale = 1;  ///< multiplies the gradients; includes factor. Meaningless unless finite()
   /// False if any gradient is NaN or infinite: the caller skips the step or stops.
   bool finite() const { return std::isfinite(norm); }
 };
 
-/// norm = |factor| sqrt(squares), and the scale below, from a sum of squares that the caller
-/// formed.
+/// norm = |factor| sqrt(squares), and the scale as in clip_gradients, from a sum
+/// of squares that the caller formed.
 GradientClip clip_by_norm(double squares, double max_norm, double factor = 1);
 
-/// norm = sqrt(sum over buffers and elements (factor g)^2);  scale = factor * min(1, max_norm /
-/// (norm + 1e-6)) (PyTorch's clip_grad_norm_). max_norm = 0 does not clip. `factor` turns sums into
-/// means (1 / tokens). The norm is that of this rank's buffers. Waits for exec.
+/// Norm and scale (PyTorch's clip_grad_norm_) of this rank's buffers:
+///
+///   norm  = sqrt(sum over buffers and elements (factor g)^2)
+///   scale = factor * min(1, max_norm / (norm + 1e-6))
+///
+/// max_norm = 0 does not clip. `factor` turns sums into means (1 / tokens). Waits for exec.
 template <class T>
 GradientClip clip_gradients(const ExecutionSpace& exec,
                             const std::vector<View1<const T>>& gradients, double max_norm,
                             double factor = 1);
 
-/// The same over all ranks of `comm`, collective: each passes the elements that nobody else passes.
-/// On a deterministic communicator squares are added as integers (kernels::FixedSquares): the
-/// result has the same bits however the elements are spread over ranks and buffers. At most 2^35
-/// elements then.
+/// Norm and scale over all ranks of `comm`. Collective: each rank passes the elements
+/// that nobody else passes. On a deterministic communicator squares are added as integers
+/// (kernels::FixedSquares), and the result has the same bits however the elements are spread over
+/// ranks and buffers; there may be 2^35 of them at most.
 template <class T>
 GradientClip clip_gradients(const ExecutionSpace& exec, const Communicator& comm,
                             const std::vector<View1<const T>>& gradients, double max_norm,
                             double factor = 1);
 
-/// Gradients in `owned` (ranges of the flat buffer, rising) that this rank adds to the joint norm:
-/// all of tensors that are dealt out to tensor-parallel ranks; those that each of these ranks holds
-/// only if `count_replicated`, which must be true on one of them.
+/// The gradients in `owned` (ranges of the flat buffer, rising) that this rank adds to the joint
+/// norm: all of the tensors that are dealt out to tensor-parallel ranks; the tensors that each
+/// of these ranks holds only if `count_replicated`, which must be true on one of them.
 template <class T>
 std::vector<View1<const T>> counted_gradients(const ParameterStore<T>& parameters,
                                               const std::vector<Range>& owned,

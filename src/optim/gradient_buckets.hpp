@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The sum of gradients over ranks, of which every rank gets its slices, while the backward pass
-// goes on.
+// The sum of gradients over ranks while the backward pass goes on.
+// Every rank gets its slices of it.
 //
 //   GradientBuckets<float> buckets(data, slices, store.gradients());   // once
-//   for (layers, last first) { backward(layer); buckets.complete_from(offset of the layer); }
+//   for (layers, last first) {
+//     backward(layer);
+//     buckets.complete_from(offset of the layer);
+//   }
 //   buckets.finish();
-//   optimizer.step(...);                                               // on the slices of this
-//   rank gather_slices(data, slices, store.values());
+//   optimizer.step(...);                            // on the slices of this rank
+//   gather_slices(data, slices, store.values());
 #pragma once
 #include <deque>
 
@@ -15,11 +18,12 @@
 
 namespace elastic {
 
-/// Every rank sends each other rank its slice of a bucket and adds what arrives in the order of
-/// comm/tree_sum.hpp: the traffic of a ring, and the same bits as a deterministic all_reduce_sum
-/// whatever the messages' order. T = float, double or index_t (gradients in fixed point).
+/// Every rank sends each other rank its slice of a bucket and adds what arrives in the order
+/// of comm/tree_sum.hpp. That is the traffic of a ring, and gives the same bits as a deterministic
+/// all_reduce_sum in whatever order messages arrive.
+/// T = float, double or index_t (gradients in fixed point).
 ///
-/// All ranks use the same slices and call finish() once a step, also a rank whose own work failed:
+/// All ranks use equal slices and call finish() once a step, also a rank whose own work failed:
 /// the others wait for its part. After that they can agree on the failure.
 template <class T>
 class GradientBuckets {
@@ -30,12 +34,12 @@ class GradientBuckets {
                   int most_in_flight = 4);
 
   /// States that elements from `offset` on are complete and will not be read or written before
-  /// finish(), and sends buckets in there as far as they may travel. Does not wait for other ranks
-  /// (for running kernels, if there is something to send).
+  /// finish(), and sends the buckets in there as far as they may travel. Does not wait for other
+  /// ranks; waits for running kernels if there is something to send.
   void complete_from(index_t offset);
   /// Lets MPI work, adds what has arrived and sends what may travel; to be called now and then.
   void progress();
-  /// Sends the rest and waits for everything. Then the slices of this rank hold the sums over
+  /// Sends the rest and waits for everything. The slices of this rank then hold the sums over
   /// ranks; other elements are as they were.
   void finish();
 
@@ -63,7 +67,7 @@ class GradientBuckets {
   std::vector<View1<T>> m_free;  // arrivals of buckets that are done
 };
 
-/// Collective. Every slice of `flat` from its owner to all ranks.
+/// Collective. Sends every slice of `flat` from its owner to all ranks.
 template <class T>
 void gather_slices(const Communicator& comm, const FlatSlices& slices, const View1<T>& flat);
 

@@ -11,8 +11,7 @@
 namespace elastic {
 namespace {
 
-/// Part of the way from `begin` to `end` that lies behind `step`, in [0, 1]; an empty way is
-/// behind.
+/// How far `step` has come on the way from `begin` to `end`, in [0, 1]; 1 for an empty way.
 double progress(double step, double begin, double end) {
   return end > begin ? std::clamp((step - begin) / (end - begin), 0.0, 1.0) : 1.0;
 }
