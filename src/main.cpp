@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// elastic.x DECK [block/key=value ...]   runs the phases of a deck; other verbs work on checkpoint
-// files.
+// elastic.x DECK [block/key=value ...]   runs the phases of a deck; verbs work on checkpoint files.
 //
-// 1 MPI and Kokkos up   2 command line   3 deck read on rank 0 and broadcast   4 all mistakes at
-// once   5 --check: plan and stop 6 run   7 one message and a documented exit code (base/error.hpp)
-// on every rank
+//   1  MPI and Kokkos up
+//   2  command line
+//   3  deck read on rank 0 and broadcast
+//   4  all mistakes at once
+//   5  --check: plan and stop
+//   6  run
+//   7  one message, and a documented exit code (base/error.hpp) on every rank
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -142,7 +145,7 @@ int start(int argc, char** argv) {
 }
 
 /// Starts Kokkos with the arguments meant for it, --kokkos-..., and takes them out of the command
-/// line; Kokkos would answer --help, too.
+/// line: Kokkos itself would also answer --help.
 void initialize_kokkos(int& argc, char** argv) {
   char** const first = std::stable_partition(argv + 1, argv + argc, [](const char* argument) {
     return !std::string_view(argument).starts_with("--kokkos-");

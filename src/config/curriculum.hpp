@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The plan of a run: pretraining of the parent and the elastic stages, one after another on one
-// count of steps.
+// The plan of a run: pretraining of the parent, then the elastic stages, on one count of steps.
 #pragma once
 #include "config/run_config.hpp"
 
@@ -14,7 +13,7 @@ struct Stage {
   std::uint64_t stream = 0;  ///< of its data: no two stages see the same samples
   index_t last_step() const { return first_step + steps; }
   index_t tokens_per_step() const { return config.global_batch_size * config.seq_length; }
-  /// Peak rates with the stage's schedule at local step 1, 2, ...
+  /// Learning rate at step `local_step` of this stage, counted from 1.
   double learning_rate(index_t local_step) const {
     return schedule(config.learning_rate).at(local_step);
   }
@@ -35,13 +34,13 @@ struct Curriculum {
   const Stage& stage_of(index_t step) const;
   /// Tokens seen after `step` steps.
   index_t tokens_after(index_t step) const;
-  /// Progress of the router's schedules at elastic step s (1 ... elastic_steps): 0 at the first, 1
-  /// at the last.
+  /// Progress of the router's schedules at elastic step s (1 ... elastic_steps):
+  /// 0 at the first step, 1 at the last.
   double router_progress(index_t step) const;
 };
 
 Curriculum make_curriculum(const RunConfig& config);
-/// False if the learning rate of the model is 0 in every stage: then nothing needs its moments.
+/// False if the learning rate of the model is 0 in every stage: its moments are then not needed.
 bool changes_model(const Curriculum& curriculum);
 /// The plan as lines for people: stages, steps, tokens, lengths, budget probabilities, rates.
 std::string describe(const Curriculum& curriculum, const RunConfig& config);

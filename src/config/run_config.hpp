@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything a deck can say. Defaults are the initialisers here; unit, range and the sentence of
-// each key are in run_config.cpp, from which doc/input_reference.md is generated.
+// Everything a deck can say. Defaults are the initialisers here. Unit, range and the sentence
+// of each key are in run_config_schema.cpp, from which doc/input_reference.md is generated.
 #pragma once
 #include <string>
 #include <vector>
@@ -149,18 +149,18 @@ struct ResolvedDeck {
   std::string file;
 };
 
-/// Throws one InputError that lists every mistake of the deck (deck/report.hpp), contradictions
-/// between keys included.
+/// Reads a deck. Throws one InputError that lists every mistake (deck/report.hpp),
+/// contradictions between keys included.
 ResolvedDeck read_run_config(const std::string& text, const std::string& file,
                              const std::vector<std::string>& overrides);
 /// The reference of all keys: for people (`block`: only this one) or as Markdown.
 std::string run_config_reference(bool markdown, const std::string& block = "");
 
-/// The parent's shape and the elastic space of a deck (drop_order is filled by the rank phase;
-/// here: the last layers first). Throw InputError.
+/// The parent's shape and the elastic space of a deck. drop_order is filled by the rank phase;
+/// until then the last layers are dropped first. Throw InputError.
 ModelShape parent_shape(const RunConfig& config);
 ElasticSpace elastic_space(const RunConfig& config, const ModelShape& parent);
-/// The ranks that share one model.
+/// How many ranks share one model, and how.
 ParallelSizes parallel_sizes(const RunConfig& config);
 
 }  // namespace elastic

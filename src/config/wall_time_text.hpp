@@ -5,8 +5,8 @@
 
 namespace elastic {
 
-/// Seconds of a time in Slurm's formats: MM, MM:SS, HH:MM:SS, D-HH, D-HH:MM, D-HH:MM:SS. Throws
-/// InputError.
+/// Seconds of a time in Slurm's formats:
+/// MM, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS. Throws InputError.
 double parse_wall_time(const std::string& text);
 
 }  // namespace elastic

@@ -16,29 +16,29 @@ bool fits_into(const ActiveWidths<T>& inner, const ActiveWidths<T>& outer);
 template <class T>
 class Decoder {
  public:
-  /// `widths`: exact (no masks). `history`: positions that can be taken back. Refers to `arena` and
-  /// `model`.
+  /// `widths` are exact (no masks). `history`: positions that can be taken back.
+  /// The decoder refers to `arena` and `model`.
   Decoder(const ExecutionSpace& exec, Arena& arena, const LanguageModel<T>& model,
           const ActiveWidths<T>& widths, index_t batch, index_t max_length, index_t history = 0);
-  /// Goes on where `wider` is with a submodel that fits into it, from the same caches: what they
-  /// hold was computed with the wider widths. KV caches are shared, states are cut to the kept
-  /// heads and channels.
+  /// Goes on where `wider` is, with a submodel that fits into it, from its caches.
+  /// What these hold was computed with the wider widths. KV caches are shared; states are cut
+  /// to the kept heads and channels.
   Decoder(Decoder&& wider, const ActiveWidths<T>& narrower);
 
-  /// Reads k more tokens of each of B sequences, [B*k], sequence by sequence. Returns the logits of
-  /// what follows the last one, [B, V]; valid until the next read.
+  /// Reads k more tokens of each of B sequences, [B*k], sequence by sequence. Returns the logits
+  /// of what follows the last one, [B, V]; they are valid until the next read.
   View2<const T> read(const std::vector<token_t>& tokens);
-  /// The same with the logits of what follows each one, [B*k, V].
+  /// Reads like read(), but returns the logits of what follows each token, [B*k, V].
   View2<const T> read_each(const std::vector<token_t>& tokens);
-  /// Goes back so that the next token read is the `position`-th (from 0); at most `history`
-  /// positions.
+  /// Goes back, by at most `history` positions, so that the next token read
+  /// is the `position`-th (from 0).
   void rewind(index_t position);
   /// Tokens of each sequence read so far.
   index_t position() const { return m_position; }
 
  private:
-  /// Residual stream after tokens [begin, end) of each of the B sequences in `tokens`, in the
-  /// arena: [B * (end - begin), D].
+  /// Residual stream after tokens [begin, end) of each of the B sequences in `tokens`,
+  /// in the arena: [B * (end - begin), D].
   View2<T> extend(const std::vector<token_t>& tokens, index_t begin, index_t end);
   View2<const T> logits(const View2<T>& stream);
 

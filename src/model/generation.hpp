@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Generation with KV and SSM caches, for a batch of prompts of different lengths.
 //
-// All sequences advance together: what all prompts have is read in a few large pieces; after that a
-// sequence reads the rest of its prompt, then its own output, so that no padding is ever seen by a
-// layer.
+// All sequences advance together. What all prompts have is read in a few large pieces; after that
+// a sequence reads the rest of its prompt, then its own output, so that no layer ever sees padding.
 #pragma once
 #include "model/decoder.hpp"
 #include "model/sampling.hpp"
@@ -17,9 +16,9 @@ struct GenerationConfig {
   index_t first_sequence = 0;    ///< number of the first prompt among all, for the random numbers
 };
 
-/// From the token after the first `after` generated ones on, another submodel goes on. One that
-/// fits into the current one (decoder.hpp: fits_into) shares its caches, which is free of cost: it
-/// remembers what the wider one computed. Any other one reads the text so far, and gives exactly
+/// Another submodel goes on from the token after the first `after` generated ones. If it fits
+/// into the current one (decoder.hpp: fits_into) it takes over the caches, which costs nothing,
+/// and remembers what the wider one computed. Otherwise it reads the text so far, and gives exactly
 /// what it would give on that text.
 template <class T>
 struct BudgetSwitch {
@@ -28,8 +27,8 @@ struct BudgetSwitch {
 };
 
 /// Continuations (without the prompts, without `stop`) of each prompt by a submodel of exact
-/// widths. `switches`: in rising order, for one prompt. Throws InputError for an empty prompt or
-/// one that is not shorter than max_length.
+/// widths. `switches` stand in rising order and are for one prompt only. Throws InputError for an
+/// empty prompt or one that is not shorter than max_length.
 template <class T>
 std::vector<std::vector<token_t>> generate(const ExecutionSpace& exec, Arena& arena,
                                            const LanguageModel<T>& model,

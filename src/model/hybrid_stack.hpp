@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pre-norm residual stack:  h <- h + gamma_l m (.) mixer_l( RMSNorm(m (.) h) ),  layer by
-// layer; gamma_l = 0 skips the work.
+// The pre-norm residual stack, layer by layer (m: hidden mask, gamma_l: gate of layer l):
+//
+//   h <- h + gamma_l m (.) mixer_l( RMSNorm(m (.) h) )
+//
+// A layer with gamma_l = 0 is not computed.
 #pragma once
 #include <functional>
 
@@ -9,15 +12,11 @@
 
 namespace elastic {
 
-/// What forward keeps for backward.
-enum class Keep {
-  nothing,
-  inputs,
-  everything
-};  ///< inputs: layers are recomputed one by one in backward
+/// What forward keeps for backward. With inputs, backward recomputes the layers one by one.
+enum class Keep { nothing, inputs, everything };
 
-/// What one layer kept; Views lie in the arena. T' = this rank's tokens of the residual stream (T
-/// without sequence parallelism).
+/// What one layer kept; Views lie in the arena. T' are this rank's tokens of the residual stream,
+/// all T without sequence parallelism.
 template <class T>
 struct StackEntry {
   View2<T> input;   ///< [T', D] residual stream before the layer
@@ -32,19 +31,19 @@ struct StackEntry {
 template <class T>
 using StackObserver = std::function<void(index_t layer, const StackEntry<T>& entry)>;
 
-/// Called in a backward pass with the offset in the flat buffer from which on gradients will not
-/// change any more.
+/// Called in a backward pass with the offset in the flat buffer from which on gradients
+/// will not change any more.
 using GradientsComplete = std::function<void(index_t offset)>;
 
-/// One per layer; null where a layer is dropped.
+/// Caches of the layers, one each; null where a layer is dropped.
 template <class T>
 using StackCaches = std::vector<std::unique_ptr<typename Layer<T>::Cache>>;
 
 template <class T>
 class HybridStack {
  public:
-  /// Declares "layers.<l>.norm.weight" and the mixers' tensors in `store`, whose shard is that of
-  /// `parallel`.
+  /// Declares "layers.<l>.norm.weight" and the mixers' tensors in `store`,
+  /// whose shard is that of `parallel`.
   HybridStack(const ModelShape& shape, const TensorParallel& parallel, ParameterStore<T>& store);
 
   std::vector<StackEntry<T>> make_entries() const;
@@ -56,8 +55,8 @@ class HybridStack {
   void backward(const LayerContext& context, const ActiveWidths<T>& widths, Keep keep,
                 const View2<T>& dh, std::vector<StackEntry<T>>& entries,
                 const GradientsComplete& complete = {}) const;
-  /// The next L positions of each of B sequences from `position` on (layers/layer.hpp); h [B*L, D],
-  /// all tokens on every rank.
+  /// Takes h [B*L, D] through the next L positions of each of B sequences, from `position` on
+  /// (layers/layer.hpp); all tokens on every rank.
   void extend(const LayerContext& context, const ActiveWidths<T>& widths, index_t position,
               const View2<T>& h, StackCaches<T>& caches) const;
   const Layer<T>& layer(index_t l) const { return *m_layers[static_cast<std::size_t>(l)]; }

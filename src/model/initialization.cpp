@@ -10,7 +10,7 @@
 namespace elastic {
 namespace {
 
-/// Matrices, which are nearly all there is: N(0, (std * scale)^2) on the device.
+/// Fills matrices, which are nearly all there is, with N(0, (std * scale)^2) on the device.
 template <class T>
 void fill_normal(const RandomKey& key, double std, double scale, const GlobalPosition& position,
                  const View1<T>& values) {

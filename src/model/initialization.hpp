@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Initial weights: a pure function of (seed, tensor name, element), equal on any rank count and
-// layout.
+// Initial weights: a pure function of (seed, tensor name, element), equal on any number of ranks.
 //
-// Linears and embeddings N(0, std^2); those that write to the residual stream (out_proj, o_proj,
-// down_proj) divided by sqrt(2 layers); norms 1; Mamba-2: A ~ U(1, 16), D = 1, dt_bias = inverse
-// softplus of log-uniform [1e-3, 0.1], conv U(-1/sqrt(W), 1/sqrt(W)). Sources: Mamba-2 reference
-// implementation; NemotronH (rescale_prenorm_residual).
+//   linears, embeddings          N(0, std^2)
+//   out_proj, o_proj, down_proj  N(0, std^2 / (2 layers)): they write to the residual stream
+//   norms, D                     1
+//   A_log                        log of A ~ U(1, 16)
+//   dt_bias                      inverse softplus of dt, log-uniform in [1e-3, 0.1]
+//   convolution                  U(-1/sqrt(W), 1/sqrt(W))
+//
+// Sources: reference implementation of Mamba-2 (Dao and Gu 2024, arXiv 2405.21060);
+// NemotronH in transformers (rescale_prenorm_residual).
 #pragma once
 #include "model/language_model.hpp"
 

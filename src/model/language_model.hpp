@@ -19,8 +19,8 @@ struct ForwardPass {
 template <class T>
 class LanguageModel {
  public:
-  /// All values zero; see initialization.hpp. A frozen model has no gradients. Of several
-  /// tensor-parallel ranks, each holds its units of the whole model that `shape` describes.
+  /// All values are zero; initialization.hpp fills them. A frozen model has no gradients. With
+  /// several tensor-parallel ranks, each holds its units of the whole model that `shape` describes.
   explicit LanguageModel(const ModelShape& shape, bool frozen = false,
                          const TensorParallel& parallel = {});
   LanguageModel(const LanguageModel&) = delete;
@@ -48,8 +48,8 @@ class LanguageModel {
   void forward(const LayerContext& context, const ActiveWidths<T>& widths,
                View1<const token_t> tokens, ForwardPass<T>& pass,
                const StackObserver<T>& observer = {}) const;
-  /// [in, out] dhidden [T, D]: gradient by pass.hidden, this rank's part of a sum over the
-  /// tensor-parallel ranks; changed. Parameter, mask and scale gradients accumulate.
+  /// Adds the gradients of parameters, masks and scales. [in, out] dhidden [T, D]: gradient by
+  /// pass.hidden, this rank's part of a sum over the tensor-parallel ranks; changed.
   void backward(const LayerContext& context, const ActiveWidths<T>& widths,
                 View1<const token_t> tokens, ForwardPass<T>& pass, const View2<T>& dhidden,
                 const GradientsComplete& complete = {}) const;

@@ -45,7 +45,7 @@ struct Chunk {
   }
 };
 
-/// Chunks of at most `size` of the tokens `all`.
+/// Calls `body` for chunks of at most `size` of the tokens `all`.
 template <class T, class Body>
 void for_each_chunk(const LayerContext& context, const LanguageModel<T>& model,
                     View2<const T> hidden, const Range& all, index_t size, const Body& body) {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Losses on the output layer, chunked over tokens: per chunk, logits of student (and teacher) are
+// Losses on the output layer, in chunks of tokens: per chunk, logits of student (and teacher) are
 // computed, reduced, differentiated and discarded.
 //
-//   loss = cross_entropy_weight * CE(student, targets) + distillation_weight * KL(teacher ||
-//   student), weighted sums over tokens
+//   loss = cross_entropy_weight * CE(student, targets)
+//        + distillation_weight * KL(teacher || student)      weighted sums over tokens
+//
+// (Nemotron Elastic, arXiv 2511.16664, equations 13 to 16.)
 #pragma once
 #include "model/language_model.hpp"
 
@@ -33,13 +35,13 @@ struct TeacherStates {
   View2<const T> hidden;
 };
 
-/// Both losses of a pass without gradient (evaluation); teacher optional.
+/// Both losses of a pass without gradient (evaluation); the teacher is optional.
 template <class T>
 LossSums evaluate_losses(const LayerContext& context, const LanguageModel<T>& model,
                          View2<const T> hidden, const LossTargets<T>& targets,
                          const TeacherStates<T>& teacher, const LossConfig& config);
-/// Losses with a non-zero weight, their gradient by `hidden` (overwritten) times `factor`, and by
-/// the output layer (accumulated).
+/// Losses with a non-zero weight, and their gradients: by `hidden`, times `factor`,
+/// overwritten; by the output layer, added.
 template <class T>
 LossSums differentiate_losses(const LayerContext& context, const LanguageModel<T>& model,
                               View2<const T> hidden, const LossTargets<T>& targets,

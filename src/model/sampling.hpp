@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which token follows: the most likely one, or one drawn from a tempered and cut distribution.
+// Which token follows: the most likely one, or one drawn from a tempered and cut distribution
+// (nucleus sampling, Holtzman et al. 2020).
 //
-//   p_v = softmax(logits / temperature)_v; of the tokens in falling order of p (the smaller id
-//   first on a tie) the shortest row whose sum reaches top_p is kept (nucleus sampling, Holtzman et
-//   al. 2020)
+//   p_v = softmax(logits / temperature)_v
 //
-// Random numbers are a function of seed, sequence and position: a sequence is the same alone and in
-// any batch.
+// Tokens are taken in falling order of p (the smaller id first on a tie) until their sum reaches
+// top_p; the others are left out. Random numbers are a function of seed, sequence and position, so
+// that a sequence is equal alone and in any batch.
 #pragma once
 #include <span>
 

@@ -6,7 +6,7 @@
 namespace elastic {
 
 namespace {
-/// Of global indices those that this rank holds, as local ones.
+/// The indices among `indices` that this rank holds, as local ones.
 std::vector<index_t> localised(std::vector<index_t> indices, index_t unit, const Shard& shard) {
   if (unit == 0 || shard.size == 1) return indices;
   std::vector<index_t> mine;

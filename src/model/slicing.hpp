@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cuts a submodel out of its ranked parent: a smaller model with weights of its own, no training
-// needed.
+// Cuts a submodel out of its ranked parent:
+// a smaller model with weights of its own, without training.
 #pragma once
 #include "model/language_model.hpp"
 
@@ -10,7 +10,7 @@ namespace elastic {
 /// kept_layers[i] of the parent.
 std::vector<index_t> kept_layers(const SubmodelSpec& spec);
 
-/// The name a parent's tensor has in the sliced model ("layers.7.norm.weight" ->
+/// The name of a parent's tensor in the sliced model ("layers.7.norm.weight" ->
 /// "layers.5.norm.weight"); empty if its layer is dropped.
 std::string sliced_name(const ParameterInfo& info, const SubmodelSpec& spec);
 

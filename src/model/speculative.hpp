@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Nested speculative decoding: a submodel drafts k tokens one by one, the model it is a part of
-// reads them all in one pass and keeps those that it would have chosen itself, and its own choice
-// after them (Leviathan, Kalman and Matias 2023, arXiv 2211.17192, with greedy choice). No weights
-// besides those of the model; each of the two has caches of its own.
+// Nested speculative decoding (Leviathan, Kalman and Matias 2023, arXiv 2211.17192, with greedy
+// choice). A submodel drafts k tokens one by one. The model it is a part of reads them all in one
+// pass, keeps those that it would have chosen itself, and adds its own choice after them. There are
+// no weights besides those of the model; each of the two has caches of its own.
 //
-// The output is that of greedy decoding by the model, token for token: the logits of a position
-// have the same bits in a block as alone where the products of a few rows do (kernels/products/gemm.hpp: on
-// hosts, and everywhere in deterministic mode); else it is so except where two tokens are equally
-// likely up to rounding.
+// The output is that of greedy decoding by the model, token for token, if the logits of a position
+// have equal bits in a block and alone:
+// on hosts, and everywhere in deterministic mode (kernels/products/gemm.hpp). Elsewhere it may
+// differ where two tokens are equally likely up to rounding.
 #pragma once
 #include "model/generation.hpp"
 
@@ -25,8 +25,8 @@ struct SpeculativeResult {
   index_t drafted = 0, accepted = 0;
 };
 
-/// Continuation of one prompt by `widths`, drafted by `draft`; exact widths both. Throws InputError
-/// for an empty prompt or one that is not shorter than max_length.
+/// Continuation of one prompt by `widths`, drafted by `draft`, both exact. Throws InputError for an
+/// empty prompt or one that is not shorter than max_length.
 template <class T>
 SpeculativeResult generate_speculative(const ExecutionSpace& exec, Arena& arena,
                                        const LanguageModel<T>& model, const ActiveWidths<T>& widths,

@@ -2,14 +2,14 @@
 // Blocks of tokens over which parameter gradients are summed in one go.
 //
 // Usually the whole micro-batch is one block. In deterministic mode a block is a span of a sequence
-// that no layout of ranks cuts (parallel/spans.hpp): its sum is a fixed one, and BlockSums adds the
-// blocks in a way that does not depend on their order.
+// that no layout of ranks cuts (parallel/spans.hpp). Its sum is then a fixed one, and BlockSums
+// adds the blocks in a way that does not depend on their order.
 #pragma once
 #include "base/types.hpp"
 
 namespace elastic {
 
-/// Where gradients go that were summed over one block.
+/// Takes gradients that were summed over one block.
 class BlockSums {
  public:
   virtual ~BlockSums() = default;

@@ -11,17 +11,17 @@
 
 namespace elastic {
 
-/// Ranks that share one model: by units of its tensors, and by tokens of its sequences. Data
-/// parallelism takes the rest.
+/// How many ranks share one model: by units of its tensors, and by tokens of its sequences.
+/// Data parallelism takes the rest.
 struct ParallelSizes {
   int tensor = 1, context = 1;
 };
 
-/// Communicators inherit the deterministic flag of `world`.
+/// The communicators of a rank; they inherit the deterministic flag of `world`.
 class ProcessGrid {
  public:
-  /// Collective. Throws InputError on all ranks, naming possible numbers, unless tensor * context
-  /// divides the ranks.
+  /// Collective. Throws InputError on all ranks, naming possible numbers, unless
+  /// tensor * context divides the ranks.
   ProcessGrid(const Communicator& world, const ParallelSizes& sizes);
 
   /// Data-parallel replicas of the model.
@@ -30,11 +30,11 @@ class ProcessGrid {
   bool tensor_groups_on_one_node() const { return m_tensor_groups_on_one_node; }
 
   Communicator world;
-  Communicator tensor;        ///< same c, d: parts of each tensor
-  Communicator context;       ///< same t, d: parts of each sequence
-  Communicator data;          ///< same t, c: other sequences
-  Communicator data_context;  ///< same t: the same parameters; rank d * context + c
-  Communicator model;         ///< same d: one replica; rank c * tensor + t
+  Communicator tensor;        ///< equal c, d: parts of each tensor
+  Communicator context;       ///< equal t, d: parts of each sequence
+  Communicator data;          ///< equal t, c: other sequences
+  Communicator data_context;  ///< equal t: the replicas of each parameter; rank d * context + c
+  Communicator model;         ///< equal d: one replica; rank c * tensor + t
 
  private:
   bool m_tensor_groups_on_one_node;

@@ -39,7 +39,7 @@ Spans::Spans(const Communicator& group, const SpanDealing& dealing, index_t halo
   fence(exec, "elastic::spans_dealt");
 }
 
-/// action(number of the span here, sequence, first token of the span in its sequence)
+/// Calls action(number of the span here, sequence, first token of the span in its sequence).
 template <class Action>
 void Spans::for_each_piece(index_t batch, index_t length, const Action& action) const {
   for (index_t slot = 0; slot < num_here(); ++slot)
@@ -87,7 +87,7 @@ void Spans::set_segments(const ExecutionSpace& exec, index_t batch,
   fence(exec, "elastic::segments_uploaded");
 }
 
-/// What all ranks hold, rank by rank.
+/// The rows of all ranks, rank by rank.
 template <class T>
 View2<T> Spans::all_ranks(Arena& arena, const View2<T>& mine) const {
   if (m_group.size() == 1) return mine;

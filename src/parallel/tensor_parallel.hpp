@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// How one model is spread over the ranks of a tensor-parallel group: every rank holds some units of
-// each mixer and some words, and the whole hidden dimension.
+// How one model is spread over the ranks of a tensor-parallel group: every rank holds some units
+// of each mixer and some words, and the whole hidden dimension.
 //
-// Mixers, embedding and output layer give partial sums over their units; sum() adds them up. With
-// sequence parallelism (Korthikanti et al. 2022), norms and the residual stream live on a
-// contiguous part of the tokens: gather() collects these before a mixer, sum() leaves a rank its
-// tokens.
+// Mixers, embedding and output layer give partial sums over their units;
+// sum() adds them up. With sequence parallelism (Korthikanti et al. 2022, arXiv 2205.05198), norms
+// and the residual stream live on a contiguous part of the tokens: gather() collects these before
+// a mixer, sum() leaves a rank its tokens.
 #pragma once
 #include <vector>
 
@@ -17,7 +17,7 @@ namespace elastic {
 
 class TensorParallel {
  public:
-  /// One rank that holds everything.
+  /// For one rank that holds everything.
   TensorParallel() = default;
   /// `group` must outlive this object.
   TensorParallel(const Communicator& group, bool sequence_parallel)
@@ -28,26 +28,27 @@ class TensorParallel {
   /// Null for one rank.
   const Communicator* group() const { return shard().size > 1 ? m_group : nullptr; }
 
-  /// Tokens [first, second) of the residual stream that live here, of `tokens`.
+  /// The tokens [first, second) out of `tokens` whose residual stream lives here.
   Range my_tokens(index_t tokens) const;
   index_t num_my_tokens(index_t tokens) const {
     const Range mine = my_tokens(tokens);
     return mine.second - mine.first;
   }
-  /// Rows of my tokens in each of `blocks` equal blocks of `tokens`; blocks without any left out.
+  /// Rows of my tokens in each of `blocks` equal blocks of `tokens`;
+  /// blocks without any are left out.
   std::vector<Range> my_blocks(index_t tokens, index_t blocks) const;
-  /// All rows [tokens, D] of a matrix of which this rank holds its tokens (itself where it holds
-  /// all).
+  /// All rows [tokens, D] of a matrix of which this rank holds its tokens.
+  /// Gives `mine` back where it holds all.
   template <class T>
   View2<T> gather(Arena& arena, const View2<T>& mine, index_t tokens) const;
-  /// The sum over ranks of `partial` [tokens, D], of which this rank gets its tokens. May work in
-  /// place.
+  /// The sum over ranks of `partial` [tokens, D].
+  /// This rank gets the rows of its tokens. May work in place.
   template <class T>
   View2<T> sum(Arena& arena, const View2<T>& partial) const;
-  /// The same with all tokens on every rank, in place.
+  /// The sum over ranks of `partial`, with all tokens on every rank, in place.
   template <class T>
   View2<T> sum_all(const View2<T>& partial) const;
-  /// `mine` [t, n] of all ranks below each other: `all` [ranks * t, n].
+  /// Puts `mine` [t, n] of all ranks below each other: `all` [ranks * t, n].
   template <class T>
   void gather_equal(const View2<T>& mine, const View2<T>& all) const;
 

@@ -19,7 +19,7 @@ void check(const DealtMatrix& m) {
                   m.row_unit, m.column_unit);
 }
 
-/// body(position in the whole, position in the part, length) for every run of neighbours.
+/// Calls body(position in the whole, position in the part, length) for every run of neighbours.
 template <class Body>
 void for_each_run(const DealtMatrix& matrix, const Shard& shard, const Body& body) {
   const index_t rows = matrix.local_rows(shard), columns = matrix.local_columns(shard);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole tensors on the host from the parts that ranks hold, and back: what checkpoints are written
-// from and read into. One tensor at a time, so memory is that of one tensor.
+// Whole tensors on the host from the parts that ranks hold, and back: checkpoints are written from
+// them and read into them. One tensor at a time, so memory is that of one tensor.
 //
 //   const auto whole = gather_shards<float>(tensor, {V, D, 1, 0}, embedding);   // on rank 0
 //   take_shard<float>(whole, {V, D, 1, 0}, shard, embedding);
@@ -13,8 +13,8 @@
 
 namespace elastic {
 
-/// A matrix [rows, columns] whose rows (columns) are dealt out to ranks in units of so many, unit i
-/// to rank i mod ranks (base/shard.hpp); 0: not dealt out. At most one unit is not 0.
+/// A matrix [rows, columns] whose rows (columns) are dealt out to ranks in units of this many: unit
+/// i to rank i mod ranks (base/shard.hpp); 0: not dealt out. At most one of the two is not 0.
 struct DealtMatrix {
   index_t rows = 1, columns = 0;
   index_t row_unit = 0, column_unit = 0;
@@ -24,15 +24,15 @@ struct DealtMatrix {
   index_t local_columns(const Shard& shard) const;
 };
 
-/// Collective. The whole matrix, row by row, on rank 0 (elsewhere empty) from everybody's part;
-/// rank 0's if it is not dealt out. `mine` is compact. S = float or double.
+/// Collective. The whole matrix, row by row, on rank 0 (elsewhere empty) from the parts of all
+/// ranks; rank 0's own if it is not dealt out. `mine` is compact. T = float or double.
 template <class T>
 std::vector<T> gather_shards(const Communicator& comm, const DealtMatrix& matrix, const T* mine);
 template <class T>
 std::vector<T> gather_shards(const Communicator& comm, const DealtMatrix& matrix,
                              const std::type_identity_t<View2<const T>>& mine);
 
-/// The part of `shard` of a whole matrix [rows, columns]; local.
+/// The part of `shard` of a whole matrix [rows, columns]. Local.
 template <class T>
 std::vector<T> take_shard(const T* whole, const DealtMatrix& matrix, const Shard& shard);
 template <class T>

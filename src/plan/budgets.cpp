@@ -23,7 +23,7 @@ double num_combinations(const std::vector<Decision>& decisions) {
   return count;
 }
 
-/// The space with one width for all layers of a kind.
+/// The space in which all layers of a kind have one width.
 ElasticSpace homogeneous_space(ElasticSpace space) {
   for (const Axis axis :
        {Axis::mamba_heads, Axis::mamba_head_channels, Axis::attention_heads, Axis::ffn})
@@ -101,7 +101,7 @@ class Planner {
     return plan;
   }
 
-  /// By the extraction itself, from a router without preference.
+  /// Widths within the budget that the extraction itself finds with a router without preference.
   SubmodelSpec any_within(double budget, const std::string& name, double tolerance) const {
     Probabilities logits;
     for (const auto& decision : list_decisions(m_parent, m_space))

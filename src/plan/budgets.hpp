@@ -5,13 +5,13 @@
 
 namespace elastic {
 
-/// One budget of the deck.
+/// One budget of the deck and widths that meet it.
 struct PlanBudget {
   std::string name;
   double budget = 1;
   SubmodelSpec spec;  ///< widths that meet it: the nearest homogeneous ones, else any
-  /// Homogeneous widths (equal in all layers of a kind) within 1% of the budget, nearest first, at
-  /// most four.
+  /// Homogeneous widths (equal in all layers of a kind) within 1% of the budget,
+  /// nearest first, at most four.
   std::vector<SubmodelSpec> homogeneous;
 };
 struct PlanBudgets {
@@ -23,8 +23,8 @@ struct PlanBudgets {
 };
 
 /// Costs are monotone in every width, so the extremes are those of all smallest and all full
-/// widths. The order in which layers are dropped is only known after the rank phase; here: the last
-/// first. Throws InputError if no widths meet a budget within <elastic>/tolerance.
+/// widths. The order in which layers are dropped is only known after the rank phase; until then the
+/// last are dropped first. Throws InputError if no widths meet a budget within <elastic>/tolerance.
 PlanBudgets plan_budgets(const RunConfig& config, const ModelShape& parent,
                          const ElasticSpace& space);
 

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one elastic run saves against making each smaller model by itself (arXiv:2511.16664, tables
-// 2 and 3): inputs are those of <comparison>, the rest is arithmetic.
+// What one elastic run saves against making each smaller model by itself (Nemotron Elastic, arXiv
+// 2511.16664, tables 2 and 3). Inputs are those of <comparison>, the rest is arithmetic.
 //
-//   n smaller models: pretraining n P tokens; pruning and distilling n (X + K) tokens, X to
-//   explore; one elastic run: the tokens of its elastic stages, whatever n is deployment, w bytes
-//   per weight: w * parameters of the parent, which holds all submodels, against w * the sum over
+// Training tokens of n smaller models, each with P to pretrain, X to explore, K to distil:
+//
+//   pretraining              n P
+//   pruning and distilling   n (X + K)
+//   one elastic run          the tokens of its elastic stages, whatever n is
+//
+// Bytes of deployment, with w bytes per weight:
+//
+//   one elastic model        w * parameters of the parent, which holds all submodels
+//   separate models          w * sum of their parameters
 //   separate models
 #pragma once
 #include <string>
@@ -23,7 +30,8 @@ struct PlanComparison {
 };
 
 PlanComparison plan_comparison(const RunConfig& config, double parent_parameters);
-/// Lines for people; empty without an elastic phase, or if <comparison> asks for nothing.
+/// The comparison as lines for people;
+/// empty without an elastic phase, or if <comparison> asks for nothing.
 std::string comparison_lines(const RunConfig& config, const PlanComparison& comparison);
 
 }  // namespace elastic

@@ -25,7 +25,7 @@
 
 namespace elastic {
 
-/// Rates of one rank while all ranks of its node work.
+/// What one rank does per second while all ranks of its node work.
 struct RankRates {
   double matrix_products = 0;   ///< FLOP/s of fp32 matrix products
   double attention = 0;         ///< FLOP/s inside attention, without its projections
@@ -34,8 +34,8 @@ struct RankRates {
   double memory_bandwidth = 0;  ///< bytes/s on arrays as large as the model: optimizer, sums
 };
 
-/// Messages between two ranks: n bytes take latency + n / bandwidth seconds while every rank sends
-/// and receives.
+/// Messages between two ranks: n bytes take latency + n / bandwidth seconds while
+/// every rank sends and receives.
 struct Link {
   double latency = 0, bandwidth = 0;
   /// Part of the time of travelling gradients that the backward pass can hide; 0 where the cores
@@ -51,8 +51,8 @@ struct Machine {
   bool has_network = false;
   double file_bandwidth = 0;  ///< bytes/s of one file that one rank writes
 
-  /// The link between ranks of which neighbours lie `stride` ranks apart. Throws InputError if they
-  /// span nodes and the machine says nothing of a network.
+  /// The link between the ranks of a group whose neighbours lie `stride` ranks apart.
+  /// Throws InputError if they span nodes and the machine says nothing of a network.
   const Link& link(index_t group_size, index_t stride) const;
 };
 

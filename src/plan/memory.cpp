@@ -18,7 +18,7 @@ constexpr double kReal = sizeof(float);
 // Fitted to files of HDF5 1.10: header and attributes of a dataset; an empty file with the shape.
 constexpr double kTensorOverhead = 375, kFileOverhead = 2400;
 
-/// What one layer takes on B sequences of length L, in elements.
+/// Elements that one layer takes on B sequences of length L.
 struct LayerElements {
   double forward = 0, backward = 0;
 };
@@ -32,8 +32,8 @@ struct Tokens {
   bool in_turn = false;      ///< whether each span is a block
   index_t partial_sums = 0;  ///< of deterministic sums over units, besides the result
   index_t count() const { return batch * seq_length; }
-  /// Tokens whose residual stream lives here; D elements of all tokens for each gather() or sum()
-  /// that sequence parallelism adds.
+  /// Tokens whose residual stream lives here. Each gather() or sum() that sequence parallelism adds
+  /// takes D elements of all tokens.
   index_t mine() const { return (count() + sharers - 1) / sharers; }
   double gathered(double hidden) const {
     return sharers > 1 ? static_cast<double>(count()) * hidden : 0;
@@ -57,8 +57,8 @@ LayerElements mamba_elements(const ModelShape& shape, const LayerShape& layer, T
                                .state_dim = shape.mamba_state_dim,
                                .chunk_size = shape.chunk_size};
   const index_t n = t.count();
-  // Where rows are spans: edges of the convolutions and their neighbours', one state of each span,
-  // and what all spans make of the states that come in.
+  // Where rows are spans there are also the edges of the convolutions and their neighbours', one
+  // state of each span, and what all spans make of the states that come in.
   const bool spans = t.slots > 0, gathers = spans && !t.in_turn;
   const index_t edges = spans ? 2 * t.batch * (shape.mamba_d_conv - 1) * (inner + 2 * state) : 0,
                 states = spans ? t.batch * inner * shape.mamba_state_dim : 0,
@@ -199,7 +199,7 @@ double most_owned(index_t elements, int replicas) {
   return static_cast<double>(most);
 }
 
-/// Of GradientSum.
+/// Bytes that GradientSum takes.
 double sums_memory(const RunConfig& config, index_t elements, int replicas) {
   const FlatSlices slices = optimizer_slices(elements, replicas);
   const auto travelling = static_cast<double>(GradientBuckets<float>::scratch_elements(slices));

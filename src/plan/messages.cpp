@@ -39,11 +39,11 @@ double seconds(const Collectives& collectives, index_t ranks, const Link& link) 
          ring(collectives.reduce_scatter, ranks, link) + ring(collectives.all_gather, ranks, link);
 }
 
-/// Partial sums over units, [T, D].
+/// Sums of partial results over units, [T, D].
 void TensorTraffic::add_sums(Collectives& all, double count) const {
   (sequence_parallel ? all.reduce_scatter : all.all_reduce).add(count, kReal * tokens * hidden);
 }
-/// Tokens of all ranks, [T, D].
+/// Gathers of the tokens of all ranks, [T, D].
 void TensorTraffic::add_gathers(Collectives& all, double count) const {
   if (sequence_parallel) all.all_gather.add(count, kReal * tokens * hidden);
 }

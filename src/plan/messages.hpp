@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Messages of a training step, counted from the shape (what model/hybrid_stack, model/losses,
-// train/train_step and optim/gradient_buckets send), and the time they take.
+// Messages of a training step, counted from the shape, and the time they take. They are what
+// model/hybrid_stack, model/losses, train/train_step and optim/gradient_buckets send.
 //
 // With p ranks, arrays of n bytes in all, latency a and bandwidth b:
-//   reduce-scatter, all-gather   (p-1) a + (p-1)/p n/b            (ring)
-//   all-reduce                   2 (p-1) a + 2 (p-1)/p n/b        (ring) or
-//                                ceil(log2 p) (a + n/b)           (recursive doubling), the smaller
-// Gradients travel directly from every rank to the owner of each slice: as much as a
-// reduce-scatter per bucket.
+//
+//   reduce-scatter, all-gather   (p-1) a + (p-1)/p n/b         ring
+//   all-reduce                   2 (p-1) a + 2 (p-1)/p n/b     ring, or
+//                                ceil(log2 p) (a + n/b)        recursive doubling: the smaller
+//
+// Gradients travel directly from every rank to the owner of each slice:
+// as much as a reduce-scatter per bucket.
 #pragma once
 #include "plan/machine.hpp"
 #include "config/run_config.hpp"
@@ -18,7 +20,7 @@ namespace elastic {
 struct Layout {
   index_t tensor = 1, context = 1, replicas = 1;
   index_t ranks() const { return tensor * context * replicas; }
-  /// That of a run on at least one replica's ranks.
+  /// The layout of a run on at least the ranks of one replica.
   static Layout of(const RunConfig& config, index_t ranks);
 };
 
@@ -43,10 +45,10 @@ struct Collectives {
   }
 };
 double seconds(const Collectives& collectives, index_t ranks, const Link& link);
-/// An all-reduce that only costs its latency.
+/// Seconds of an all-reduce that only costs its latency.
 double small_all_reduce(index_t ranks, const Link& link);
 
-/// Inside a tensor-parallel group, for one micro-batch.
+/// Messages inside a tensor-parallel group, for one micro-batch.
 struct TensorTraffic {
   double tokens;           ///< of a rank's micro-batch
   double hidden;           ///< D
@@ -54,20 +56,20 @@ struct TensorTraffic {
   bool sequence_parallel;  ///< parallel/sequence_parallel
 
   Collectives forward() const;
-  /// Layers alone: what recomputation repeats.
+  /// Messages of the layers alone: what recomputation repeats.
   Collectives stack() const;
   Collectives backward() const;
-  /// Maxima and sums of the softmax, [T] and [T, 2] for cross-entropy, [T, 2] and [T, 3] for the
-  /// KL.
+  /// Maxima and sums of the softmax:
+  /// [T] and [T, 2] for cross-entropy, [T, 2] and [T, 3] for the KL.
   Collectives loss(index_t tokens_per_chunk, bool distills) const;
 
  private:
   void add_sums(Collectives& all, double count) const;
   void add_gathers(Collectives& all, double count) const;
 };
-/// Inside a context-parallel group, for one micro-batch in fast mode: every rank holds two spans of
-/// each sequence, of which it gathers the edges (the inputs of convolutions next to other spans),
-/// the states and all keys and values.
+/// Messages inside a context-parallel group, for one micro-batch in fast mode. Every rank holds two
+/// spans of each sequence; it gathers their edges (the inputs of convolutions next to other spans),
+/// the states, and all keys and values.
 struct ContextTraffic {
   double sequences, tokens;  ///< of the group's micro-batch
   index_t ranks;
@@ -78,7 +80,7 @@ struct ContextTraffic {
  private:
   Collectives layers(const ModelShape& local, bool backward) const;
 };
-/// Inside a replica.
+/// Messages inside a replica.
 struct ReplicaTraffic {
   Collectives tensor, context;
   void add(double factor, const ReplicaTraffic& other) {
@@ -87,16 +89,16 @@ struct ReplicaTraffic {
   }
 };
 
-/// After each budget: gradients of the masks, from those who share its tokens, and the router's.
-/// `choices`: widths of each of its decisions.
+/// Messages after each budget: gradients of the masks, summed over those who share its tokens,
+/// and those of the router. `choices`: widths of each of its decisions.
 ReplicaTraffic router_traffic(const ModelShape& local, const std::vector<index_t>& choices,
                               bool sequence_parallel);
-/// Once per step with sequence parallelism: gradients of tensors that every rank of the group
-/// holds.
+/// Messages once per step with sequence parallelism:
+/// gradients of tensors that every rank of the group holds.
 Collectives shared_gradient_traffic(const ModelShape& shape);
 
-/// Gradients of `elements` numbers to their owners, and values back from them, over the ranks that
-/// hold the same parameters.
+/// Messages of `elements` gradients to their owners, and of values back from them, over
+/// the ranks that hold equal parameters.
 struct OwnerTraffic {
   Collectives gradients, values;
 };

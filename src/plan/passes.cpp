@@ -7,7 +7,7 @@ namespace elastic {
 namespace {
 constexpr double kReal = sizeof(float);
 
-/// Extents as real numbers.
+/// Extents of a layer as real numbers.
 struct Extents {
   double hidden, inner, width, side;  // D; E, AC or F; H, A or F; 2GN or 2RC
 };
@@ -27,7 +27,7 @@ double products_of(const LayerShape& layer, const Extents& e) {
   return 2 * e.hidden * (3 * e.inner + e.side + e.width);
 }
 
-/// Of the mixer alone.
+/// Work of the mixer alone.
 Work mixer_forward(const ModelShape& shape, const LayerShape& layer, const PassOptions& options) {
   const Extents e = extents_of(shape, layer);
   Work work{.products = products_of(layer, e)};

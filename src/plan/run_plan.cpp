@@ -134,7 +134,7 @@ std::string work_lines(const RunConfig& config, const ModelShape& parent,
                                           days(total_full), with_prefix(kPlannedRate, "FLOP/s")));
 }
 
-/// `parameters` of one rank, which `replicas` hold.
+/// The line of the gradient sum: `parameters` of one rank, of which there are `replicas`.
 std::string communication_line(double parameters, index_t steps, int replicas, bool shares_model) {
   const std::string gradients =
       fmt::format("gradients of {} per step", in_bytes(sizeof(float) * parameters));
@@ -175,7 +175,7 @@ std::string time_lines_of(const ResolvedDeck& deck, const Machine& machine,
                     checkpoint_bytes(deck, parent, router));
 }
 
-/// What must be there when the run starts; a plan needs none of it.
+/// Lines of what must be there when the run starts; a plan needs none of it.
 std::string needs_lines(const RunConfig& config) {
   std::string text;
   for (const auto& file : needed_files(config)) {

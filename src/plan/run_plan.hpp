@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// --check: what a deck would run, need and cost, from formulas alone; nothing is trained or
-// allocated.
+// --check: what a deck would run, need and cost, from formulas alone;
+// nothing is trained or allocated.
 #pragma once
 #include <string>
 
@@ -10,11 +10,11 @@
 namespace elastic {
 
 /// Parent, reachable budgets, stages, memory per rank, work and communication per step, and files,
-/// as text for people. Formulas: plan/budgets.hpp, plan/memory.hpp, plan/work.hpp. Throws
-/// InputError if a budget cannot be met within <elastic>/tolerance. With a machine, predicted times
-/// too (plan/time.hpp).
+/// as text for people; with a machine, predicted times too. Formulas:
+/// plan/budgets.hpp, plan/memory.hpp, plan/work.hpp, plan/time.hpp. Throws InputError if a budget
+/// cannot be met within <elastic>/tolerance.
 std::string run_plan(const ResolvedDeck& deck, int ranks, const Machine* machine = nullptr);
-/// Files that a run of the deck reads: the parent and the data. The plan says which are there.
+/// The files that a run of the deck reads: the parent and the data. The plan says which are there.
 std::vector<std::string> needed_files(const RunConfig& config);
 
 }  // namespace elastic

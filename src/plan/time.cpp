@@ -123,8 +123,8 @@ void add(StepTime& sum, double factor, const StepTime& time) {
   sum.sent.add(factor, time.sent);
 }
 
-/// Budgets drawn on a replica's micro-batches: their mean time, and how much longer the slowest
-/// replica takes.
+/// Adds the mean time of the budgets drawn on a replica's micro-batches, and how much
+/// longer the slowest replica takes.
 void add_budgets(const RunConfig& config, const MicroBatch& batch, const ModelShape& parent,
                  const Stage& stage, const ElasticPlan& elastic,
                  const std::vector<SubmodelSpec>& specs, const Layout& layout, index_t batches,
@@ -154,7 +154,7 @@ void add_budgets(const RunConfig& config, const MicroBatch& batch, const ModelSh
     step.waiting = expected_lead(each, weights, batches * drawn, layout.replicas);
 }
 
-/// After the last micro-batch. `last_backward`: seconds of one backward pass.
+/// Adds what follows the last micro-batch. `last_backward`: seconds of one backward pass.
 void add_update(const RunConfig& config, const Machine& machine, const ModelShape& parent,
                 const Stage& stage, const ElasticPlan& elastic, const Layout& layout,
                 double last_backward, StepTime& step) {
@@ -184,7 +184,7 @@ void add_update(const RunConfig& config, const Machine& machine, const ModelShap
   const double overlap = config.parallel.sequence_parallel ? 0 : link.overlap;
   step.gradients += travelling - overlap * std::min(travelling * (1 - last), last_backward) +
                     seconds(routers.gradients, owners, link);
-  // Own part copied twice, the others added.
+  // The owner's own part is copied twice, those of the others are added.
   const double added =
       (model + router) * (4 + 3 * static_cast<double>(owners - 1)) / static_cast<double>(owners);
   step.gradients += kReal * added / memory;
@@ -198,7 +198,7 @@ double expected_lead(const std::vector<double>& values, const std::vector<double
   if (draws == 0 || replicas == 1 || values.empty()) return 0;
   const double largest = *std::max_element(values.begin(), values.end()),
                all = std::accumulate(weights.begin(), weights.end(), 0.0);
-  // Sums on a grid: probability[k] of k units.
+  // Sums lie on a grid: probability[k] is that of k units.
   const auto levels = std::max<std::size_t>(16, 8192 / static_cast<std::size_t>(draws));
   const double unit = largest / static_cast<double>(levels);
   if (unit <= 0) return 0;

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Predicted time of a step and of a run on a machine (machine.hpp), in fast mode.
 //
-// A replica computes its m = ceil(micro-batches / replicas) micro-batches of a step one after the
-// other; with the work of plan/passes.hpp and the messages of plan/messages.hpp,
-//   pass      = products / rate + attention / rate + scan / rate + bytes / kernel bandwidth
-//   messages  = sums and gathers inside the replica, which nothing hides
-//   gradients = G - overlap * min(G (1 - V D/P), last backward pass) + adding / memory bandwidth
-//               G: travelling time of all P gradients. Those of the embeddings come last. Nothing
-//               overlaps with sequence parallelism.
-//   update    = (4P zeroed, 4P/R for the norm, 28 P/R for AdamW) / memory bandwidth
-//   values    = all-gather of 4P bytes
-//   waiting   = expected time of the slowest replica's budgets minus the mean: every micro-batch
-//               draws its own
-// Submodels run at the widths of the plan (as at the end of training), or at full widths (where the
-// router starts). Not counted: data, router network, imbalance of machines, ranking, slicing.
+// A replica computes its m = ceil(micro-batches / replicas) micro-batches of a step one after
+// the other. The work is that of plan/passes.hpp, the messages those of plan/messages.hpp:
+//
+//   pass        products / rate + attention / rate + scan / rate + bytes / kernel bandwidth
+//   messages    sums and gathers inside the replica, which nothing hides
+//   gradients   G - overlap * min(G (1 - V D/P), last backward pass) + adding / memory bandwidth
+//               G: travelling time of all P gradients; those of the embeddings come last;
+//               nothing overlaps with sequence parallelism
+//   update      (4P zeroed + 4P/R for the norm + 28 P/R for AdamW) / memory bandwidth
+//   values      all-gather of 4P bytes
+//   waiting     expected time of the slowest replica's budgets minus the mean, since every
+//               micro-batch draws its own
+//
+// Submodels run at the widths of the plan (as at the end of training), or at full widths (where
+// the router starts). Not counted: data, router network, imbalance of machines, ranking, slicing.
 #pragma once
 #include "plan/messages.hpp"
 #include "plan/passes.hpp"
@@ -21,7 +23,7 @@
 
 namespace elastic {
 
-/// Seconds of one step.
+/// Seconds of one step by what they are spent on.
 struct StepTime {
   double teacher = 0, forward = 0, loss = 0, backward = 0;  ///< computing
   double messages = 0;                                      ///< inside a replica
@@ -39,7 +41,7 @@ struct ElasticPlan {
   std::vector<index_t> choices;  ///< widths of each decision
 };
 
-/// `specs`: the widths that the budgets run at, one each.
+/// Predicts a step. `specs`: the widths that the budgets run at, one each.
 StepTime step_time(const RunConfig& config, const Machine& machine, const ModelShape& parent,
                    const Stage& stage, const ElasticPlan& elastic,
                    const std::vector<SubmodelSpec>& specs, const Layout& layout);
@@ -48,12 +50,13 @@ StepTime step_time(const RunConfig& config, const Machine& machine, const ModelS
 double validation_time(const RunConfig& config, const Machine& machine, const ModelShape& parent,
                        const Stage& stage, const ElasticPlan& elastic, const Layout& layout);
 
-/// Mean of the largest of `replicas` sums of `draws` independent draws, minus the mean of a sum.
-/// Draw i has `values[i]` with a probability proportional to `weights[i]`.
+/// Mean of the largest of `replicas` sums of `draws` independent draws, minus the mean of a sum. A
+/// draw has `values[i]` with a probability proportional to `weights[i]`.
 double expected_lead(const std::vector<double>& values, const std::vector<double>& weights,
                      index_t draws, index_t replicas);
 
-/// Lines of the plan. Throws InputError if the machine does not have what the layout needs.
+/// The predicted times as lines of the plan.
+/// Throws InputError if the machine lacks what the layout needs.
 std::string time_lines(const RunConfig& config, const Machine& machine, const ModelShape& parent,
                        const ElasticPlan& elastic, const Layout& layout, double checkpoint_bytes);
 

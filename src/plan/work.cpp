@@ -8,7 +8,7 @@
 namespace elastic {
 namespace {
 
-/// Adds `probability` times the mean draws from the budgets still in the urn.
+/// Adds `probability` times the mean number of draws of each budget still in the urn.
 void add_draws(std::vector<double> weights, index_t count, double probability,
                std::vector<double>& draws) {
   const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Operations and communication of a training step.
 //
-// Per token, with F_b the forward operations of budget b (elastic/cost_model.hpp), of which
-// 2 V D_b are logits, and F the parent's: a backward pass counts as two forward passes,
-//   pretraining:        3 F
-//   elastic: (F - 2VD) once per micro-batch (teacher), and per budget drawn on it
-//            3 F_b + 2VD (teacher's logits) + 6 V D_b if cross-entropy is mixed in
-// (+ F_b - 2 V D_b with recompute); the mean is over the budgets' probabilities. F_b is that of
-// the exact widths, which soft masks only reach at the end: at first every budget costs F.
-// Attention's and the convolution's backward passes take more than two forward passes and norms
-// are not counted, so the number is an estimate (test_run_plan.cpp states how good).
+// Per token, with F_b the forward operations of budget b (elastic/cost_model.hpp), of which 2 V D_b
+// are logits, and F those of the parent; a backward pass counts as two forward passes:
+//
+//   pretraining   3 F
+//   elastic       F - 2 V D      once per micro-batch: the teacher
+//                 3 F_b + 2 V D  per budget drawn on it: student, and logits of the teacher
+//                 + 6 V D_b      if cross-entropy is mixed in
+//   recompute     + F_b - 2 V D_b
+//
+// The mean is over the budgets' probabilities. F_b is that of the exact widths, which soft masks
+// only reach at the end: at first every budget costs F.
+//
+// The number is an estimate (test_run_plan.cpp states how good): backward passes of attention
+// and convolution take more than two forward passes, and norms are not counted.
 #pragma once
 #include "config/curriculum.hpp"
 
@@ -17,14 +22,14 @@ namespace elastic {
 
 struct StageWork {
   double flops_per_step = 0;       ///< over all ranks, mean, every budget at its own widths
-  double full_flops_per_step = 0;  ///< the same, every budget at full widths (start of the router)
+  double full_flops_per_step = 0;  ///< likewise, every budget at full widths (start of the router)
 };
 
 /// Mean number of times each budget is trained on a micro-batch: `count` draws without
 /// replacement with probabilities proportional to `weights`.
 std::vector<double> expected_draws(const std::vector<double>& weights, index_t count);
 
-/// `specs`: one per trained budget.
+/// Work of a stage. `specs`: one per trained budget.
 StageWork stage_work(const RunConfig& config, const ModelShape& parent, const Stage& stage,
                      const std::vector<SubmodelSpec>& specs);
 

@@ -7,8 +7,8 @@
 
 namespace elastic {
 
-/// Bytes of physical memory held now and at most so far (VmRSS and VmHWM of /proc/self/status,
-/// which Linux has); 0 where the system does not tell.
+/// Bytes of physical memory held now, and the most held so far (VmRSS and VmHWM
+/// of /proc/self/status, which Linux has); 0 where the system does not tell.
 double resident_bytes();
 double peak_resident_bytes();
 
@@ -16,8 +16,8 @@ double peak_resident_bytes();
 /// the GNU C library keeps freed arrays of up to 32 MiB for later.
 void return_freed_arrays();
 
-/// Collective. "peak memory of a rank: 1.23 GB measured ..., 1.20 GB planned (+2.5%)": the largest
-/// of all ranks. `before`: bytes held when the run began (program and libraries), which the plan
+/// Collective. "peak memory of a rank: 1.23 GB measured ..., 1.20 GB planned (+2.5%)", for the rank
+/// that held most. `before`: bytes held when the run began (program and libraries), which the plan
 /// does not count. Where tensors live on a device, the measured number is that of the host.
 std::string peak_memory_line(const Communicator& comm, double before, double planned);
 

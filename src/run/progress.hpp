@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a person sees while a run trains: one line that renews itself on a terminal, plain lines at
-// intervals in a log file.
+// What a person sees while a run trains: one line that renews itself on a terminal, plain
+// lines at intervals in a log file.
 #pragma once
 #include "config/curriculum.hpp"
 #include "train/train_step.hpp"
@@ -11,7 +11,7 @@ class Progress {
  public:
   /// Silent unless `speaks` (rank 0). `interval`: steps between lines of a log file.
   Progress(const Curriculum& curriculum, index_t first_step, index_t interval, bool speaks);
-  /// After step `step`.
+  /// Shows the state after step `step`.
   void report(index_t step, const StepMetrics& metrics);
   /// Ends the renewed line, so that other output may follow.
   void finish_line();

@@ -10,15 +10,19 @@
 
 namespace elastic {
 
-/// One line per region, indented below its parent, siblings by falling time: calls (the most of any
-/// rank), least, mean and largest seconds over the ranks, percent of the sum of the outermost
-/// regions, GFLOP/s per rank (all FLOPs / all seconds), percent of the measured peak. A region that
-/// a rank did not enter counts as 0 seconds there. Collective; the same text on all ranks. No line
-/// break at the end.
-/// [in] peak_flops_per_rank: FLOP/s measured by this rank; 0: no such column entries.
+/// One line per region, indented below its parent, siblings by falling time. The columns:
+///
+///   calls        the most of any rank
+///   seconds      least, mean and largest over the ranks; 0 for a rank that did not enter
+///   percent      of the sum of the outermost regions
+///   GFLOP/s      per rank: all FLOPs / all seconds
+///   percent      of the peak that was measured
+///
+/// Collective; equal text on all ranks, no line break at the end. [in] peak_flops_per_rank: FLOP/s
+/// measured by this rank; 0 leaves the last column empty.
 std::string region_table(const Communicator& comm, double peak_flops_per_rank);
 
-/// FLOP/s of this rank's kernels::gemm<float>, the best of at most 5 large square products; takes
+/// FLOP/s of this rank's kernels::gemm<float>: the best of at most 5 large square products. Takes
 /// about 0.1 s at most. What it computes counts in no region.
 double measure_gemm_peak(const ExecutionSpace& exec);
 

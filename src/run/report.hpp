@@ -7,9 +7,9 @@
 
 namespace elastic {
 
-/// Draws the pictures (run/plots.hpp) and writes report.md. Without python or matplotlib there
-/// are no pictures: one warning, and the report tells how to draw them later. Call on one rank,
-/// after write_results. Throws RunError if report.md cannot be written.
+/// Draws the pictures (run/plots.hpp) and writes report.md. Without python or matplotlib there are
+/// no pictures: one warning, and the report tells how to draw them later. Call on one rank, after
+/// write_results. Throws RunError if report.md cannot be written.
 void write_report(const RunFolder& folder, const RunConfig& config, const Curriculum& curriculum,
                   const RunResults& results, const std::string& region_table);
 

@@ -30,7 +30,7 @@ Json budget_json(const BudgetResult& b) {
           {"sliced_file_bytes", b.sliced_file_bytes}};
 }
 
-/// The first step of a stage also allocates: only the median says what a step takes.
+/// The first step of a stage also allocates, so only the median says what a step takes.
 Json stage_json(const StageResult& stage) {
   auto seconds = stage.step_seconds;
   std::sort(seconds.begin(), seconds.end());

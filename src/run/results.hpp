@@ -23,7 +23,7 @@ struct BudgetResult {
   std::uintmax_t sliced_file_bytes = 0;
 };
 
-/// Steps of a stage that this job ran.
+/// Times of the steps of a stage that this job ran.
 struct StageResult {
   std::string name;
   std::vector<double> step_seconds;
@@ -36,15 +36,14 @@ struct RunResults {
   index_t steps = 0, tokens = 0;
   double parent_parameters = 0, parent_valid_loss = 0;
   std::optional<double> parent_accuracy;
-  std::uintmax_t model_file_bytes = 0,
-                 extra_bytes_per_submodel = 0;  ///< of model.h5, which holds all submodels
-  double seconds = 0, tokens_per_second = 0;    ///< of training in this job
+  std::uintmax_t model_file_bytes = 0, extra_bytes_per_submodel = 0;  ///< of model.h5
+  double seconds = 0, tokens_per_second = 0;                          ///< of training in this job
   std::vector<StageResult> stages;
   std::vector<BudgetResult> budgets;
 };
 
 void write_results(const RunFolder& folder, const RunResults& results);
-/// A table for people.
+/// The results per budget as a table for people.
 std::string describe(const RunResults& results);
 
 }  // namespace elastic

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Start, resume and end of a run, and its training loop; the phases after training are in
-// run_phases.cpp.
+// Start, resume and end of a run, and its training loop.
+// The phases after training are in run_phases.cpp.
 #include "run/run.hpp"
 
 #include "base/log.hpp"

@@ -28,12 +28,12 @@ class Run {
   void start_new();
   void restore();
   void read_parent();
-  /// Throws InputError now rather than after hours of training.
+  /// Refuses unreachable budgets (InputError) now rather than after hours of training.
   void require_reachable_budgets(const ElasticSpace& space) const;
   bool train();  // false: stopped before the end
   void start_clock();
-  /// Collective: a signal has come, or the time is up. `num_saves`: checkpoints to come until the
-  /// end of another step.
+  /// Collective. True if a signal has come or the time is up. `num_saves`: checkpoints that will be
+  /// written until the end of another step.
   bool must_stop(int num_saves);
   void enter_stage(const Stage& stage);
   void rank_and_begin_elastic();
@@ -44,15 +44,15 @@ class Run {
   bool evaluate_phase();  // false: stopped before the end
   BudgetResult evaluate_budget(const SubmodelSpec& spec, bool trained);
   void write_model_file(const std::filesystem::path& path, std::size_t num_specs);
-  /// Collective. fill(writer) on all ranks; save(body) on rank 0 opens the file, calls body(file)
-  /// and completes it. An error of rank 0 is everyone's.
+  /// Collective. fill(writer) runs on all ranks; save(body) on rank 0 opens the file, calls
+  /// body(file) and completes it. An error of rank 0 becomes the error of all.
   using Fill = std::function<void(const StateWriter&)>;
   using Save = std::function<void(const std::function<void(CheckpointWriter&)>&)>;
   void write_together(const Save& save, const Fill& fill);
   void write_file(const std::filesystem::path& path, const Fill& fill);
   void report_phase();
   index_t last_seq_length() const;
-  /// Runs `work` on rank 0 while the others wait; its error is everyone's.
+  /// Runs `work` on rank 0 while the others wait. Its error becomes the error of all.
   template <class Work>
   void on_root(const Work& work) {
     all_ranks_agree(m_comm, [&] {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a run writes, and how a folder that already holds a run is treated: nothing saved is ever
-// overwritten.
+// Where a run writes, and how a folder that already holds a run is treated:
+// nothing saved is ever overwritten.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -15,17 +15,16 @@ struct RunFolder {
   std::filesystem::path results() const { return root / "results.json"; }
   std::filesystem::path report() const { return root / "report.md"; }
   std::filesystem::path checkpoints() const { return root / "checkpoints"; }
-  std::filesystem::path parent() const {
-    return root / "parent.h5";
-  }  ///< ranked, untrained by the elastic phase
+  /// The ranked parent, untrained by the elastic phase.
+  std::filesystem::path parent() const { return root / "parent.h5"; }
   std::filesystem::path model() const { return root / "model.h5"; }  ///< all submodels in one
   std::filesystem::path submodel(const std::string& name) const {
     return root / "submodels" / (name + ".h5");
   }
 };
 
-/// Makes the folder for a new run. An earlier run there is moved aside to ROOT.1, ROOT.2, ...;
-/// returns where to, or an empty path. Throws RunError if the folder cannot be made, InputError if
+/// Makes the folder for a new run. An earlier run there is moved aside to ROOT.1, ROOT.2, ...
+/// Returns where to, or an empty path. Throws RunError if the folder cannot be made, InputError if
 /// it holds files that no run has written.
 std::filesystem::path prepare_new_run(const RunFolder& folder);
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// history.csv (losses per step) and router.csv (what the router prefers), written by rank 0. No
-// time of day stands in them: a resumed run gives the same digits as one that was never
-// interrupted.
+// history.csv (losses per step) and router.csv (what the router prefers), written by rank 0.
+// No time of day stands in them: a resumed run gives the digits of one that was never interrupted.
 #pragma once
 #include <memory>
 
@@ -15,15 +14,15 @@ namespace elastic {
 
 /// Validation of one budget (or of the parent) at a step.
 struct StepValidation {
-  std::vector<ValidationResult>
-      budgets;  ///< empty: not validated at this step; pretraining: one entry, the parent
+  /// Empty if not validated at this step; in pretraining one entry, the parent.
+  std::vector<ValidationResult> budgets;
   std::vector<double> parameters;  ///< of each budget's submodel
 };
 
 class RunHistory {
  public:
-  /// Continues existing files after `first_step` (rows beyond it are removed). Does nothing on
-  /// other ranks than 0.
+  /// Continues existing files after `first_step` (rows beyond it are removed).
+  /// Does nothing on other ranks than 0.
   RunHistory(const RunFolder& folder, const RunConfig& config, index_t first_step, bool writes);
   void append(index_t step, const Stage& stage, index_t tokens, const StepMetrics& metrics,
               const StepValidation& validation);

@@ -98,7 +98,7 @@ bool Run::evaluate_phase() {
       m_validation->losses(parent, full, nullptr, last_seq_length()).cross_entropy;
   if (m_validation->has_problems())
     m_results.parent_accuracy = m_validation->accuracy(parent, full);
-  // Without a step in this job, a new one would have no more time than this one had.
+  // If this job has run no step, a new one would have no more time than this one had.
   const bool trained = m_results.seconds > 0;
   for (std::size_t i = 0; i < m_specs.size(); ++i) {
     if (trained && must_stop(0)) {

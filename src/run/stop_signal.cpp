@@ -14,8 +14,8 @@ std::array<struct sigaction, kSignals.size()> g_previous;
 extern "C" void remember_signal(int) { g_received = 1; }
 
 // oneDNN's generated sgemm code uses the stack pointer as one more register, pointing into the heap
-// (issue 4845 of oneDNN; releases before 3.12): a handler that ran on the stack of the thread would
-// write over whatever lies there. Hence a stack of its own.
+// (issue 4845 of oneDNN; releases before 3.12). A handler that ran on the stack of the thread would
+// write over whatever lies there; hence a stack of its own.
 std::array<char, 65536> g_stack;
 stack_t g_previous_stack;
 }  // namespace

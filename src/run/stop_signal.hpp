@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// SIGTERM, SIGINT and SIGUSR1 ask a run to save and stop at the end of the step; one rank that was
-// asked is enough.
+// SIGTERM, SIGINT and SIGUSR1 ask a run to save and stop at the end of the step.
+// It is enough that one rank was asked.
 //
 // The kernel gives a signal of the process to its main thread, which has the handler's stack.
 #pragma once

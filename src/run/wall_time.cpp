@@ -21,7 +21,7 @@ std::string from_environment(const char* name) {
   return text == nullptr ? "" : text;
 }
 
-/// First line of what a command prints; empty if it cannot run.
+/// The first line that a command prints; empty if it cannot run.
 std::string first_line(const char* command) {
   std::FILE* pipe = popen(command, "r");
   if (pipe == nullptr) return "";
@@ -32,7 +32,7 @@ std::string first_line(const char* command) {
   return text;
 }
 
-/// Slurm 23.02 and later say when the job ends; earlier ones answer questions.
+/// Seconds left: Slurm 23.02 and later say when the job ends, earlier ones answer a question.
 std::optional<double> time_left_by_slurm() {
   if (from_environment("SLURM_JOB_ID").empty()) return std::nullopt;
   const std::string end = from_environment("SLURM_JOB_END_TIME");

@@ -9,26 +9,27 @@
 namespace elastic {
 
 /// Seconds that this job may still run; nothing if there is no limit or none is known.
-/// `given`: the time that the whole program may take from its start, in the formats above; empty:
-/// what Slurm has left for the job that this process belongs to, if it does (SLURM_JOB_END_TIME, or
-/// an answer of squeue).
+/// `given`: the time that the whole program may take from its start, in the formats
+/// of config/wall_time_text.hpp. If empty: what Slurm has left for the job of this process, if it
+/// has one (SLURM_JOB_END_TIME, or an answer of squeue).
 std::optional<double> wall_time_left(const std::string& given);
 
 /// Stops a run before its time is up. One rank keeps the clock and tells the others.
 class WallTime {
  public:
   using Clock = double (*)();
-  /// Without limit.
+  /// A clock without limit.
   WallTime() = default;
-  /// `seconds_left` from now on. `checkpoint_seconds`: what a checkpoint may take, until one has
-  /// been saved. A margin is kept for the end of the program: a twentieth of the time, at most a
-  /// minute.
+  /// A clock that ends `seconds_left` from now. `checkpoint_seconds`: what a checkpoint may take,
+  /// until one has been saved. A margin is kept for the end of the program:
+  /// a twentieth of the time, at most a minute.
   WallTime(double seconds_left, double checkpoint_seconds, Clock clock = wall_seconds);
 
-  /// A checkpoint has been saved, and that took so long.
+  /// To be called when a checkpoint was saved, with the time it took.
   void saved(double seconds);
-  /// After every step. False if the slowest step so far (with its validation), `num_saves`
-  /// checkpoints like the last one and the margin need more than the time left; says so in the log.
+  /// To be called after every step. False if the time left is too short for the slowest
+  /// step so far (with its validation), `num_saves` checkpoints like the last one
+  /// and the margin; says so in the log.
   bool another_step_fits(int num_saves = 1);
 
  private:

@@ -35,7 +35,7 @@ Extents extents_of(const ParameterInfo& info) {
   return info.vector ? Extents::vector(info.columns) : Extents::matrix(info.rows, info.columns);
 }
 
-/// The whole tensor, as rank 1 or 2.
+/// Writes the whole tensor as rank 1 or 2.
 void write_whole(const StateWriter& writer, const std::string& name, const ParameterInfo& info,
                  const float* whole) {
   const std::string columns = dim_name(info.column_dim);
@@ -46,7 +46,7 @@ void write_whole(const StateWriter& writer, const std::string& name, const Param
   });
 }
 
-/// All values of a store under a prefix. `group`: the ranks that share the store, or null.
+/// Writes all values of a store under a prefix. `group`: the ranks that share the store, or null.
 void write_store(const StateWriter& writer, const Communicator* group, const std::string& prefix,
                  const ParameterStore<float>& store) {
   if (!writer.sends()) return;
@@ -76,7 +76,7 @@ void read_store(const CheckpointReader& reader, const std::string& prefix,
     take_shard<float>(whole.data(), dealt(parameter.info), store.shard(), parameter.value);
   }
 }
-/// AdamW's moments. Ranks that hold the same part of the model own slices of them.
+/// Writes AdamW's moments. Ranks that hold equal parts of the model own slices of them.
 void write_moments(const StateWriter& writer, const Communicator* group, const std::string& prefix,
                    const ParameterStore<float>& store, const AdamW<float>& optimizer) {
   for (const auto& [which, name] : {std::pair{Moment::first, "m/"}, {Moment::second, "v/"}})

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// TrainState <-> checkpoint file: names and layout of everything in it (design: one file holds the
-// parent, hence all submodels).
+// TrainState <-> checkpoint file: names and layout of everything in it (doc/checkpoint_format.md).
+// One file holds the parent, hence all submodels.
 //
-//   model/<tensor>                   values of the parent        optimizer/model/{m,v}/<tensor>
-//   AdamW moments router/<tensor>                  router weights optimizer/router/{m,v}/<tensor>
-//   ranking/{hidden,units.<l>,channels.<l>,drop_order}           texts: deck, shape,
-//   submodel.<name> (JSON); attributes: step, kind
+//   model/TENSOR                    values of the parent
+//   optimizer/model/{m,v}/TENSOR    AdamW's moments of them
+//   router/TENSOR                   router weights
+//   optimizer/router/{m,v}/TENSOR   AdamW's moments of them
+//   ranking/hidden                  order of the hidden channels
+//   ranking/units.L                 order of the units of layer L
+//   ranking/channels.L              order of the head channels of layer L
+//   ranking/drop_order              order in which layers are dropped
+//   texts                           deck, shape, submodel.NAME (JSON)
+//   attributes                      step, kind
 //
-// Tensors are whole in files, on any number of ranks: writing is collective over the ranks that
+// Tensors are whole in files, on any number of ranks. Writing is collective over the ranks that
 // share the model, one tensor at a time; every rank reads its part by itself.
 #pragma once
 #include "io/checkpoint_file.hpp"
@@ -16,26 +22,26 @@
 
 namespace elastic {
 
-/// Model values, shape and deck.
+/// Writes model values, shape and deck.
 void write_model(const StateWriter& writer, const LanguageModel<float>& model,
                  const std::string& deck, const std::string& kind);
 void write_ranking(const StateWriter& writer, const Ranking& ranking);
-/// The router's weights.
+/// Writes the router's weights.
 void write_router(const StateWriter& writer, const Router<float>& router);
 void read_router(const CheckpointReader& reader, Router<float>& router);
-/// Everything needed to resume.
+/// Writes everything needed to resume.
 void write_state(const StateWriter& writer, const TrainState& state, const std::string& deck);
-/// A submodel's widths, a few hundred bytes.
+/// Writes a submodel's widths, a few hundred bytes.
 void write_spec(const StateWriter& writer, const SubmodelSpec& spec);
 
 ModelShape read_shape(const CheckpointReader& reader);
 std::string shape_to_json(const ModelShape& shape);
 ModelShape shape_from_json(const std::string& text, const std::string& file);
 Ranking read_ranking(const CheckpointReader& reader, const ModelShape& shape);
-/// Throws InputError naming file and tensor if shape and file do not fit.
+/// Fills a model of the file's shape. Throws InputError naming file and tensor if they do not fit.
 void read_model(const CheckpointReader& reader, LanguageModel<float>& model);
-/// Restores `state` (a fresh parent of the deck) from a file of write_state; teacher values are not
-/// in it.
+/// Restores `state` (a fresh parent of the deck) from a file of write_state.
+/// Values of the teacher are not in it.
 void read_state(const CheckpointReader& reader, const RunConfig& config, TrainState& state);
 
 /// Writes the submodel `spec` of `parent` as a checkpoint of kind "submodel": its own shape and
@@ -43,7 +49,7 @@ void read_state(const CheckpointReader& reader, const RunConfig& config, TrainSt
 void write_sliced(const std::filesystem::path& path, const LanguageModel<float>& parent,
                   const SubmodelSpec& spec, const std::string& deck);
 
-/// The same into an open file, by the ranks that share `parent`.
+/// Writes a submodel, as above, into an open file; called by all ranks that share `parent`.
 void write_sliced(const StateWriter& writer, const LanguageModel<float>& parent,
                   const SubmodelSpec& spec, const std::string& deck);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the tensors of a state go that several ranks hold together: to the file of one of them.
+// Writes the tensors that several ranks hold together to the file of one of them.
 #pragma once
 #include <exception>
 #include <memory>
@@ -11,11 +11,11 @@ namespace elastic {
 
 class StateWriter {
  public:
-  /// This rank holds and writes all there is.
+  /// For a rank that holds and writes all there is.
   StateWriter(CheckpointWriter& file)
       : m_file(&file), m_replicas(std::make_shared<Communicator>(Communicator::self())) {}
-  /// One of several ranks: `file` is null where nothing is written. `replicas`: the ranks that hold
-  /// the same part of the model; what the first of them holds is written.
+  /// For one of several ranks. `file` is null where nothing is written. `replicas`: the ranks that
+  /// hold equal parts of the model; what the first of them holds is written.
   StateWriter(CheckpointWriter* file, const Communicator& replicas)
       : m_file(file), m_shared(true), m_replicas(&replicas, [](const Communicator*) {}) {}
 
@@ -24,8 +24,8 @@ class StateWriter {
   bool sends() const { return m_replicas->is_root(); }
   /// Whether whole tensors are wanted here.
   bool writes() const { return m_file && !m_failure; }
-  /// work(file) on the rank that writes. Of several ranks, this one keeps its first error until
-  /// finish(), since the others wait for it in collectives.
+  /// Runs work(file) on the rank that writes. If there are several ranks, it keeps its first error
+  /// until finish(), since the others wait for it in collectives.
   template <class Work>
   void write(const Work& work) const {
     if (!writes()) return;
@@ -36,7 +36,7 @@ class StateWriter {
       m_failure = std::current_exception();
     }
   }
-  /// Throws what went wrong.
+  /// Throws the error that was kept, if any.
   void finish() const {
     if (m_failure) std::rethrow_exception(m_failure);
   }

@@ -21,7 +21,7 @@ std::optional<double> as_number(const std::string& text) {
   return value;
 }
 
-/// What the user called the budget: a number, or the name of a budget of the deck.
+/// The value of a budget that the user named: a number, or the name of a budget of the deck.
 double budget_value(const CheckpointReader& reader, const StoredModel& stored,
                     const std::string& budget, const std::vector<std::string>& names) {
   const auto& elastic = stored.deck.config.elastic;
@@ -41,7 +41,7 @@ double budget_value(const CheckpointReader& reader, const StoredModel& stored,
                                nearest ? fmt::format("; nearest is '{}'", nearest->name) : ""));
 }
 
-/// Asks the stored router.
+/// The choice of the stored router.
 SubmodelSpec choose_with_router(const CheckpointReader& reader, const StoredModel& stored,
                                 double budget) {
   const RunConfig& config = stored.deck.config;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the verbs share: a model out of any checkpoint of elastic.x, and the submodel of a budget.
+// A model out of any checkpoint of elastic.x, and the submodel of a budget: what the verbs share.
 //
 //   kind       written by                              holds
 //   training   every checkpoint of a run               all of the run's state
@@ -22,10 +22,11 @@ struct StoredModel {
   bool has_router = false;
 };
 
-/// All but the values: `model` is null.
+/// Reads all but the values: `model` is null.
 StoredModel read_stored_head(const CheckpointReader& reader,
                              const std::vector<std::string>& overrides = {});
-/// `overrides` change the stored deck (block/key=value). Throws InputError naming the file.
+/// Reads everything. `overrides` change the stored deck (block/key=value).
+/// Throws InputError naming the file.
 StoredModel read_stored_model(const CheckpointReader& reader,
                               const std::vector<std::string>& overrides = {});
 /// Names of the submodels whose widths the file holds.
@@ -35,10 +36,10 @@ std::vector<std::string> stored_names(const CheckpointReader& reader);
 std::vector<SubmodelSpec> stored_submodels(const CheckpointReader& reader,
                                            const ModelShape& parent);
 
-/// `budget`: the name of a stored submodel, the name of a budget of the deck, or any number in (0,
-/// 1]. Stored widths if there are some for it, else the router's choice that meets the budget
-/// within <elastic>/tolerance. Throws InputError naming what there is, or the nearest reachable
-/// budgets.
+/// The submodel of a budget: its stored widths if there are some, else the router's choice that
+/// meets the budget within <elastic>/tolerance. `budget`: the name of a stored submodel, the name
+/// of a budget of the deck, or any number in (0, 1]. Throws InputError naming what there is,
+/// or the nearest reachable budgets.
 SubmodelSpec find_submodel(const CheckpointReader& reader, const StoredModel& stored,
                            const std::string& budget);
 

@@ -16,7 +16,7 @@ std::unique_ptr<AdamW<float>> make_adamw(const ParameterStore<float>& store, con
                                         optimizer_slices(store, replica.size).of(replica.rank));
 }
 
-/// Moments at zero. Those of before are given back first.
+/// Starts the optimizer with moments at zero. The earlier moments are given back first.
 void make_optimizer(const RunConfig& config, TrainState& state) {
   state.optimizer.reset();
   if (changes_model(make_curriculum(config)))

@@ -31,16 +31,16 @@ struct TrainState {
   Shard replica;  ///< which of the equal copies of the model this is: owner of its optimizer slices
 };
 
-/// A parent with initial weights, or with zeros for the caller to read.
+/// How the weights of a new parent begin: at initial values, or at zero for the caller to read.
 enum class Weights { initial, zero };
 TrainState make_parent(const RunConfig& config, Weights weights = Weights::initial);
-/// The same on this rank of a grid: its part of the model and of the optimizer state.
+/// Makes this rank's part of the parent and of its optimizer state.
 TrainState make_parent(const RunConfig& config, const ProcessGrid& grid, Weights weights);
 /// Collective over the tensor group. Applies `ranking` to the parent, freezes a copy as the
 /// teacher, and starts a router and fresh optimizers.
 void begin_elastic(const RunConfig& config, const Ranking& ranking, TrainState& state);
-/// As begin_elastic for a parent that is ranked already (resume): teacher weights are left at zero
-/// for the caller to read.
+/// Like begin_elastic for a parent that is ranked already (resume): the teacher's weights are left
+/// at zero for the caller to read.
 void make_elastic(const RunConfig& config, const Ranking& ranking, TrainState& state);
 /// The submodel that the router picks for a budget now.
 SubmodelSpec submodel_for(const RunConfig& config, const TrainState& state, double budget);

@@ -10,7 +10,7 @@
 namespace elastic {
 namespace {
 
-/// What to evaluate in a file: see evaluate_checkpoint.
+/// The submodels of a file that are to be evaluated, see evaluate_checkpoint.
 std::vector<SubmodelSpec> choose_specs(const CheckpointReader& reader, const StoredModel& stored,
                                        const std::string& budget) {
   if (!budget.empty()) return {find_submodel(reader, stored, budget)};
@@ -27,7 +27,7 @@ std::vector<SubmodelSpec> choose_specs(const CheckpointReader& reader, const Sto
   return specs;
 }
 
-/// The sequences that the run itself is validated on at its end.
+/// Length of the sequences that the run itself is validated on at its end.
 index_t last_seq_length(const RunConfig& config) {
   const Curriculum curriculum = make_curriculum(config);
   return curriculum.stages.empty() ? config.rank.seq_length

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The verb `evaluate`: held-out loss and answers of the models in a checkpoint, on the data of its
-// stored deck.
+// The verb `evaluate`: held-out loss and answers of the models in a checkpoint,
+// on the data of its stored deck.
 #pragma once
 #include <filesystem>
 #include <optional>
@@ -17,14 +17,14 @@ struct Evaluated {
   std::optional<double> accuracy;  ///< reasoning data only
 };
 
-/// Collective; all ranks share the work. `budget` empty: every stored submodel, else every budget
-/// of the router, else the whole model. A sliced file is the model itself. `overrides` of the
-/// stored deck: block/key=value. Throws InputError.
+/// Collective; all ranks share the work. An empty `budget` means every stored submodel, else every
+/// budget of the router, else the whole model. A sliced file is the model itself. `overrides`
+/// change the stored deck (block/key=value). Throws InputError.
 std::vector<Evaluated> evaluate_checkpoint(const Communicator& comm,
                                            const std::filesystem::path& checkpoint,
                                            const std::string& budget,
                                            const std::vector<std::string>& overrides);
-/// A table for people.
+/// The results as a table for people.
 std::string describe(const std::vector<Evaluated>& results);
 
 }  // namespace elastic

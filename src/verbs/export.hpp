@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The verb `export`: a model or submodel of a checkpoint as a Hugging Face folder, one tensor at a
-// time.
+// The verb `export`: a model or submodel of a checkpoint as a Hugging Face
+// folder, one tensor at a time.
 //
 //   elastic.x export runs/nano/model.h5 --budget 0.5 --out nano-6b
 #pragma once
@@ -21,7 +21,7 @@ struct ExportOptions {
 /// Writes the folder under the name OUT.tmp and renames it, so that it is complete or not there.
 /// Returns what was written, for people. Throws InputError for an unknown budget or type, a folder
 /// that holds something, a damaged checkpoint, or widths that stock nemotron_h cannot express
-/// (interop/hf_export.hpp); RunError.
+/// (interop/hf_export.hpp); RunError if the disk fails.
 std::string export_checkpoint(const ExportOptions& options);
 
 }  // namespace elastic

@@ -44,7 +44,7 @@ class Models {
     return prefix_widths<float>(
         shape, budget.empty() ? full_spec(shape) : find_submodel(m_reader, m_stored, budget));
   }
-  /// "BUDGET@N", N rising.
+  /// The switches of texts like "BUDGET@N", with rising N.
   std::vector<BudgetSwitch<float>> switches(const std::vector<std::string>& texts) const {
     std::vector<BudgetSwitch<float>> result;
     index_t last = 0;

@@ -33,14 +33,18 @@ struct GenerateOptions {
   std::filesystem::path out;  ///< file for the continuations; empty: part of the result
 };
 
-/// Options of the verb but for the checkpoint.
+/// Adds all options of the verb but the checkpoint.
 void add_generate_options(CLI::App& command, GenerateOptions& options);
 
-/// Continuations, one per line, in the form of the prompt (text or ids), and how fast they came. A
-/// change of budget goes on from the same caches if the new submodel is part of the one before
-/// (exact for itself only in what it reads from there on); otherwise the text is read again, which
-/// is exact. With a draft budget also decodes greedily without it, and compares tokens and speed.
-/// Throws InputError (state/stored_model.hpp, token_text.hpp) and for options that do not go together.
+/// Continuations, one per line, in the form of the prompt (text or ids), and how fast they came.
+///
+/// A change of budget goes on from the present caches if the new submodel is part of the one
+/// before; it is then exact for itself only in what it reads from there on. Otherwise the text
+/// is read again, which is exact. With a draft budget the verb also decodes greedily without
+/// it, and compares tokens and speed.
+///
+/// Throws InputError (state/stored_model.hpp, token_text.hpp), also for options
+/// that contradict each other.
 std::string generate_from_checkpoint(const GenerateOptions& options);
 
 }  // namespace elastic

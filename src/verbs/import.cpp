@@ -35,7 +35,7 @@ std::string deck_of(const ModelShape& shape, const std::string& name, const std:
                         attention->width, attention->num_groups, attention->head_channels);
   if (const auto* mlp = first_of(shape, LayerKind::mlp))
     deck += fmt::format("<mlp>\nffn_hidden_size = {}\n", mlp->width);
-  // Tokens of the model's own tokenizer; which ones, nobody has said yet.
+  // The tokens are those of the model's own tokenizer; which files hold them, nobody has said yet.
   return deck + fmt::format("<data>\nsource = indexed\ntrain = tokens\nvocab_size = {}\n",
                             shape.vocab_size);
 }

@@ -63,7 +63,7 @@ std::string submodel_lines(const CheckpointReader& reader, const ModelShape& sha
   return text.empty() ? line("submodels", "no stored widths") : text;
 }
 
-/// Of a sliced file: what it was cut out as.
+/// What a sliced file was cut out as.
 std::string origin_lines(const CheckpointReader& reader) {
   std::string text;
   for (const auto& name : stored_names(reader)) {

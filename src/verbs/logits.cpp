@@ -20,7 +20,7 @@ std::vector<token_t> read_sequence(const fs::path& path, index_t vocab_size) {
   return tokens;
 }
 
-/// Rows of logits, `rows_at_once` of them in memory, to the dataset.
+/// Writes rows of logits to the dataset, `rows_at_once` of them in memory.
 void write_rows(const LayerContext& context, const LanguageModel<float>& model,
                 const View2<float>& hidden, index_t rows_at_once, Hdf5File& file) {
   const index_t length = context.num_tokens(), vocab = model.shape().vocab_size;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The verb `logits`: what a model says to a sequence of tokens, for comparison with another
-// implementation.
+// The verb `logits`: what a model says to a sequence of tokens, for comparison
+// with another implementation.
 //
 //   elastic.x logits runs/quickstart/model.h5 --budget 0.5 --tokens ids.txt --out logits.h5
 #pragma once
@@ -17,9 +17,9 @@ struct LogitsOptions {
   std::size_t bytes_at_once = std::size_t(1) << 26;  ///< of logits in memory
 };
 
-/// Writes an HDF5 file with `logits` [L, V] (float32; row t: what follows token t) and `tokens` [L]
-/// (int64), complete or not at all; an old one is replaced. Returns what was written, for people.
-/// Throws InputError (state/stored_model.hpp, token_text.hpp), RunError.
+/// Writes an HDF5 file, complete or not at all; an old one is replaced. It holds `logits` [L, V]
+/// (float32; row t: what follows token t) and `tokens` [L] (int64). Returns what was written, for
+/// people. Throws InputError (state/stored_model.hpp, token_text.hpp), RunError if the disk fails.
 std::string write_logits(const LogitsOptions& options);
 
 }  // namespace elastic

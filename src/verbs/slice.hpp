@@ -8,9 +8,9 @@
 
 namespace elastic {
 
-/// Cuts the submodel of `budget` (state/stored_model.hpp: find_submodel) out of `checkpoint` and
-/// returns what was written, for people. Throws InputError if `out` exists and not `force`, is the
-/// checkpoint itself or lies in no folder, or if there is no such submodel.
+/// Cuts the submodel of `budget` (state/stored_model.hpp: find_submodel) out of `checkpoint`
+/// and returns what was written, for people. Throws InputError if there is no such submodel, or if
+/// `out` exists and `force` is not set, is the checkpoint itself or lies in no folder.
 std::string slice_checkpoint(const std::filesystem::path& checkpoint, const std::string& budget,
                              const std::filesystem::path& out, bool force);
 

@@ -14,7 +14,7 @@
 namespace elastic {
 
 /// The ids of each line that holds some, separated by blanks. Throws InputError naming file, line
-/// and word if a word is no id in [0, vocab_size), or if there are none at all.
+/// and word if a word is no id in [0, vocab_size), or if there are no ids at all.
 std::vector<std::vector<token_t>> read_token_lines(const std::filesystem::path& path,
                                                    index_t vocab_size);
 

@@ -22,7 +22,7 @@ CLI::App* add_verb(CLI::App& app, VerbOptions& options, Verb verb, const char* n
   return command;
 }
 
-/// Work of rank 0; its error is everyone's.
+/// Prints the result of `work` on rank 0. Its error becomes the error of all.
 template <class Work>
 void print_on_root(const Communicator& comm, const Work& work) {
   all_ranks_agree(comm, [&] {

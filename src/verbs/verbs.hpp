@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The verbs of elastic.x that work on checkpoint files: slice, inspect, evaluate, import, export,
-// logits, generate.
+// The verbs of elastic.x that work on checkpoint files: slice, inspect, evaluate,
+// import, export, logits, generate.
 #pragma once
 #include <string>
 #include <vector>
@@ -31,7 +31,7 @@ struct VerbOptions {
 
 /// Adds a subcommand per verb; parsing one sets options.verb.
 void add_verbs(CLI::App& app, VerbOptions& options);
-/// Collective. Rank 0 prints the result. Throws the same error on every rank.
+/// Collective. Rank 0 prints the result. Every rank throws an equal error.
 ExitCode run_verb(const Communicator& comm, const VerbOptions& options);
 
 }  // namespace elastic
