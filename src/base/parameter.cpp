@@ -27,10 +27,12 @@ template <class T>
 void ParameterStore<T>::allocate(bool with_gradients) {
   m_allocated = true;
   m_values = View1<T>("elastic::parameter_values", m_num_elements);
-  if (with_gradients) m_gradients = View1<T>("elastic::parameter_gradients", m_num_elements);
+  if (with_gradients)
+    m_gradients = View1<Accumulate<T>>("elastic::parameter_gradients", m_num_elements);
   for (auto& p : m_parameters) {
     p.value = View2<T>(m_values.data() + p.offset, p.rows, p.columns);
-    if (with_gradients) p.gradient = View2<T>(m_gradients.data() + p.offset, p.rows, p.columns);
+    if (with_gradients)
+      p.gradient = View2<Accumulate<T>>(m_gradients.data() + p.offset, p.rows, p.columns);
   }
 }
 

@@ -44,11 +44,11 @@ struct Parameter {
   index_t rows = 1, columns = 0;  ///< of this rank's part
   index_t offset = 0;             ///< of the first element in the flat buffers
   View2<T> value;                 ///< [rows, columns], contiguous
-  View2<T> gradient;              ///< the same extents; empty in a frozen model
+  View2<Accumulate<T>> gradient;  ///< the same extents; empty in a frozen model
   index_t size() const { return rows * columns; }
   View1<T> value_vector() const { return View1<T>(value.data(), size()); }
-  View1<T> gradient_vector() const {
-    return View1<T>(gradient.data(), gradient.size() ? size() : 0);
+  View1<Accumulate<T>> gradient_vector() const {
+    return View1<Accumulate<T>>(gradient.data(), gradient.size() ? size() : 0);
   }
 };
 
@@ -87,15 +87,16 @@ class ParameterStore {
   GlobalPosition global_position(const Parameter<T>& p) const {
     return {p.columns, p.info.columns, p.info.row_unit, p.info.column_unit, m_shard};
   }
-  View1<T> values() const { return m_values; }        ///< flat [num_elements]
-  View1<T> gradients() const { return m_gradients; }  ///< flat [num_elements] or empty
+  View1<T> values() const { return m_values; }                    ///< flat [num_elements]
+  View1<Accumulate<T>> gradients() const { return m_gradients; }  ///< flat [num_elements] or empty
 
  private:
   Shard m_shard;
   std::vector<Parameter<T>> m_parameters;
   index_t m_num_elements = 0;
   bool m_allocated = false;
-  View1<T> m_values, m_gradients;
+  View1<T> m_values;
+  View1<Accumulate<T>> m_gradients;
 };
 
 }  // namespace elastic

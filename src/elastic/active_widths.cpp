@@ -18,7 +18,7 @@ NormWidths<T> corrected_norm(const ModelShape& parent, index_t kept, index_t ful
                              bool with_gradients, index_t groups = 1) {
   const double rho = static_cast<double>(kept) / static_cast<double>(full);
   NormWidths<T> norm{{parent.norm_epsilon * rho, static_cast<double>(full), std::sqrt(rho)}, {}};
-  if (with_gradients) norm.dscale = View1<T>("elastic::masked_dscale", groups);
+  if (with_gradients) norm.dscale = View1<Accumulate<T>>("elastic::masked_dscale", groups);
   return norm;
 }
 
@@ -27,12 +27,13 @@ template <class T>
 SoftMask<T> block_mask(index_t units, index_t block, index_t kept_units, index_t kept_block,
                        bool with_gradients) {
   SoftMask<T> mask;
-  mask.value = View1<T>("elastic::masked_value", units * block);
+  mask.value = View1<Accumulate<T>>("elastic::masked_value", units * block);
   const auto host = Kokkos::create_mirror_view(mask.value);
   for (index_t u = 0; u < kept_units; ++u)
-    for (index_t c = 0; c < kept_block; ++c) host(u * block + c) = T(1);
+    for (index_t c = 0; c < kept_block; ++c) host(u * block + c) = Accumulate<T>(1);
   Kokkos::deep_copy(mask.value, host);
-  if (with_gradients) mask.gradient = View1<T>("elastic::masked_gradient", units * block);
+  if (with_gradients)
+    mask.gradient = View1<Accumulate<T>>("elastic::masked_gradient", units * block);
   return mask;
 }
 
@@ -41,7 +42,7 @@ LayerActive<T> prefix_layer(const ModelShape& parent, const LayerShape& full,
                             const LayerWidths& kept, const Shard& shard) {
   LayerActive<T> layer;
   layer.active = kept.keep;
-  layer.gamma = kept.keep ? T(1) : T(0);
+  layer.gamma = kept.keep ? 1 : 0;
   layer.width = local_count(kept.width, shard);
   layer.head_channels = kept.head_channels;
   if (full.kind == LayerKind::mamba)
@@ -54,8 +55,8 @@ LayerActive<T> masked_layer(const ModelShape& parent, const LayerShape& full,
                             const LayerWidths& kept, bool with_gradients, const Shard& shard) {
   LayerActive<T> layer;
   const index_t kept_units = local_count(kept.width, shard);
-  layer.gamma = kept.keep ? T(1) : T(0);
-  if (with_gradients) layer.dgamma = View1<T>("elastic::masked_dgamma", 1);
+  layer.gamma = kept.keep ? 1 : 0;
+  if (with_gradients) layer.dgamma = View1<Accumulate<T>>("elastic::masked_dgamma", 1);
   layer.width = local_count(full.width, shard);
   layer.head_channels = full.head_channels;
   if (full.kind != LayerKind::mamba) {

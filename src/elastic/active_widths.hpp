@@ -17,8 +17,8 @@ namespace elastic {
 /// A mask and where its gradient accumulates. Both empty: no mask (all ones).
 template <class T>
 struct SoftMask {
-  View1<T> value;
-  View1<T> gradient;
+  View1<Accumulate<T>> value;
+  View1<Accumulate<T>> gradient;
 };
 
 /// mean_width, epsilon and scale of a norm over masked channels (kernels/rows/rmsnorm.hpp), and d loss /
@@ -26,14 +26,14 @@ struct SoftMask {
 template <class T>
 struct NormWidths {
   kernels::RmsNormParams params;
-  View1<T> dscale;
+  View1<Accumulate<T>> dscale;
 };
 
 template <class T>
 struct LayerActive {
   bool active = true;                    ///< false: the layer is skipped altogether
-  T gamma = 1;                           ///< depth gate
-  View1<T> dgamma;                       ///< [1] or empty
+  Accumulate<T> gamma = 1;               ///< depth gate
+  View1<Accumulate<T>> dgamma;           ///< [1] or empty
   index_t width = 0, head_channels = 1;  ///< computed extents
   SoftMask<T> inner;  ///< Mamba [width*head_channels] on z, x and conv; attention [width] on head
                       ///< outputs; MLP [width] before the activation
@@ -89,7 +89,7 @@ class SoftWidths {
   const std::vector<Decision>& decisions() const { return m_decisions; }
   /// Of all masks, scales and gates, flat: sums over tokens, to be added up by those who share
   /// tokens out. The first of them are the terms that every tensor-parallel rank holds.
-  View1<T> gradients() const { return m_gradients; }
+  View1<Accumulate<T>> gradients() const { return m_gradients; }
   index_t num_shared_gradients() const { return m_num_shared; }
 
  private:
@@ -103,7 +103,7 @@ class SoftWidths {
   void set_layer(index_t l);
   void set_mamba(index_t l);
   SoftMask<T> mask_at(index_t offset, const std::vector<double>& values);
-  View1<T> gradients_at(index_t offset, index_t count = 1) const;
+  View1<Accumulate<T>> gradients_at(index_t offset, index_t count = 1) const;
   void add_gate_gradient(index_t l, Probabilities& dpi) const;
   void add_layer_gradient(index_t l, Probabilities& dpi) const;
 
@@ -115,8 +115,9 @@ class SoftWidths {
   index_t m_hidden_decision = -1, m_depth_decision = -1;
   index_t m_hidden_offset = 0, m_norm_offset = 0, m_num_shared = 0;
   std::vector<LayerPlace> m_layers;
-  View1<T> m_values, m_gradients;  // all masks of the model, and all gradients, at the same offsets
-  HostView1<T> m_host_values, m_host_gradients;
+  View1<Accumulate<T>> m_values,
+      m_gradients;  // all masks of the model, and all gradients, at the same offsets
+  HostView1<Accumulate<T>> m_host_values, m_host_gradients;
   Probabilities m_pi;  // small ones dropped, renormalised
   ActiveWidths<T> m_active;
 };

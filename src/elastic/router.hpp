@@ -31,6 +31,7 @@ struct RouterSchedule {
   RouterTemperature at(double progress) const;
 };
 
+/// T: the sum type of the model (Accumulate), in which probabilities, masks and their gradients are kept.
 template <class T>
 class Router {
  public:

@@ -90,7 +90,8 @@ std::vector<double> drop_small(std::vector<double> pi, double epsilon) {
 
 /// Norm of a soft prefix, computed over `full` channels.
 template <class T>
-NormWidths<T> soft_norm(double epsilon, index_t full, double ratio, double scale, View1<T> dscale) {
+NormWidths<T> soft_norm(double epsilon, index_t full, double ratio, double scale,
+                        View1<Accumulate<T>> dscale) {
   return {{epsilon * ratio, static_cast<double>(full), scale}, dscale};
 }
 
@@ -123,8 +124,8 @@ SoftWidths<T>::SoftWidths(const ModelShape& parent, const ElasticSpace& space,
     m_layers[l].scale = reserve(local_count(layer.num_groups, shard));
   }
   const index_t total = reserve(0);
-  m_values = View1<T>("elastic::soft_values", total);
-  m_gradients = View1<T>("elastic::soft_gradients", total);
+  m_values = View1<Accumulate<T>>("elastic::soft_values", total);
+  m_gradients = View1<Accumulate<T>>("elastic::soft_gradients", total);
   m_host_values = Kokkos::create_mirror_view(HostSpace(), m_values);
   m_host_gradients = Kokkos::create_mirror_view(HostSpace(), m_gradients);
   assign_decisions();
@@ -149,14 +150,14 @@ void SoftWidths<T>::assign_decisions() {
 template <class T>
 SoftMask<T> SoftWidths<T>::mask_at(index_t offset, const std::vector<double>& values) {
   for (std::size_t j = 0; j < values.size(); ++j)
-    m_host_values(offset + static_cast<index_t>(j)) = static_cast<T>(values[j]);
-  return {View1<T>(m_values.data() + offset, values.size()),
-          View1<T>(m_gradients.data() + offset, values.size())};
+    m_host_values(offset + static_cast<index_t>(j)) = static_cast<Accumulate<T>>(values[j]);
+  return {View1<Accumulate<T>>(m_values.data() + offset, values.size()),
+          View1<Accumulate<T>>(m_gradients.data() + offset, values.size())};
 }
 
 template <class T>
-View1<T> SoftWidths<T>::gradients_at(index_t offset, index_t count) const {
-  return View1<T>(m_gradients.data() + offset, count);
+View1<Accumulate<T>> SoftWidths<T>::gradients_at(index_t offset, index_t count) const {
+  return View1<Accumulate<T>>(m_gradients.data() + offset, count);
 }
 
 template <class T>
@@ -215,7 +216,7 @@ void SoftWidths<T>::set_layer(index_t l) {
     if (drops[i] <= m_layers[l].drop_rank) gamma += pi[i];
   const bool soft = std::count(pi.begin(), pi.end(), 0.0) + 1 < static_cast<index_t>(pi.size());
   layer.active = gamma >= m_epsilon_choice && gamma > 0;
-  layer.gamma = layer.active ? static_cast<T>(gamma) : T(0);
+  layer.gamma = layer.active ? static_cast<Accumulate<T>>(gamma) : 0;
   if (soft && layer.active) layer.dgamma = gradients_at(m_layers[l].gamma);
 }
 
@@ -233,7 +234,7 @@ const ActiveWidths<T>& SoftWidths<T>::set(const ExecutionSpace& exec, const Prob
   set_hidden();
   for (index_t l = 0; l < m_parent.num_layers(); ++l) set_layer(l);
   Kokkos::deep_copy(exec, m_values, m_host_values);
-  Kokkos::deep_copy(exec, m_gradients, T(0));
+  Kokkos::deep_copy(exec, m_gradients, Accumulate<T>(0));
   fence(exec, "elastic::soft_widths_set");  // the host copy is filled anew by the next call
   return m_active;
 }
@@ -288,7 +289,7 @@ Probabilities SoftWidths<T>::gradient(const ExecutionSpace& exec) const {
   const bool counts_shared = m_shard.rank == 0;
   if (counts_shared && m_active.hidden_mask.value.size() > 0) {
     const auto hidden = mixture(m_decisions, m_pi, m_hidden_decision, m_parent.hidden_size);
-    const T* begin = m_host_gradients.data() + m_hidden_offset;
+    const Accumulate<T>* begin = m_host_gradients.data() + m_hidden_offset;
     hidden.add_gradient(std::vector<double>(begin, begin + m_active.hidden),
                         {m_host_gradients(m_norm_offset)}, dpi[m_hidden_decision]);
   }

@@ -35,8 +35,8 @@ class Declarations {
     return {info.name, first_row, rows, columns, row_dim, column_dim, info.layer, info.vector};
   }
 
-  ParameterStore<float> m_store;
-  HybridStack<float> m_stack;
+  ParameterStore<Real> m_store;
+  HybridStack<Real> m_stack;
 };
 
 HfTensor hidden_tensor(const std::string& name, const std::string& ours, index_t rows,

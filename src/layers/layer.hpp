@@ -39,12 +39,10 @@ void for_each_block(const LayerContext& context, const Body& body) {
 }
 /// Ends a block for these gradients.
 template <class T>
-void close_block(const LayerContext& context, std::initializer_list<View1<T>> gradients) {
+void close_block(const LayerContext& context,
+                 std::initializer_list<View1<Accumulate<T>>> gradients) {
   if (!context.sums) return;
-  if constexpr (std::is_same_v<T, float>)
-    for (const auto& gradient : gradients) context.sums->take(gradient);
-  else
-    throw_contract("sums over blocks are of single precision");
+  for (const auto& gradient : gradients) context.sums->take(gradient);
 }
 
 /// Position t of each sequence: [B, columns] of a compact matrix [B*L, columns].

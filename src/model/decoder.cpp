@@ -97,7 +97,7 @@ View2<const T> Decoder<T>::logits(const View2<T>& stream) {
   const index_t count = stream.extent_int(0), width = m_widths.hidden,
                 vocab = m_model.shape().vocab_size;
   const auto normed = m_arena.matrix<T>(count, width);
-  const auto rstd = m_arena.vector<T>(count);
+  const auto rstd = m_arena.vector<Accumulate<T>>(count);
   kernels::rmsnorm_forward<T>(m_context.exec, stream,
                               prefix(m_model.final_norm().value_vector(), width), {},
                               m_widths.norm.params, normed, rstd);

@@ -35,7 +35,7 @@ void HybridStack<T>::forward_layer(const LayerContext& context, const ActiveWidt
   const index_t tokens = entry.input.extent_int(0);
   entry.normed = arena.matrix<T>(tokens, widths.hidden);
   const auto partial = arena.matrix<T>(context.num_tokens(), widths.hidden);
-  entry.rstd = arena.vector<T>(tokens);
+  entry.rstd = arena.vector<Accumulate<T>>(tokens);
   const auto weight = prefix(m_store[m_norms[l]].value_vector(), widths.hidden);
   kernels::rmsnorm_forward<T>(context.exec, entry.input, weight, widths.hidden_mask.value,
                               widths.norm.params, entry.normed, entry.rstd);
@@ -87,7 +87,8 @@ void HybridStack<T>::backward_layer(const LayerContext& context, const ActiveWid
                         entry.mixed, *entry.saved, dmixed);
   const auto dnormed = m_parallel.sum(arena, dmixed);
   const auto& norm = m_store[m_norms[l]];
-  const auto workspace = arena.vector<T>(kernels::rmsnorm_workspace_size(tokens, widths.hidden));
+  const auto workspace =
+      arena.vector<Accumulate<T>>(kernels::rmsnorm_workspace_size(tokens, widths.hidden));
   for (const Range& block : blocks) {
     const auto rows_of = [&](const View2<T>& all) { return rows(all, block.first, block.second); };
     kernels::rmsnorm_backward<T>(context.exec, rows_of(dnormed), rows_of(entry.input),
@@ -122,7 +123,7 @@ void HybridStack<T>::extend(const LayerContext& context, const ActiveWidths<T>& 
   const index_t tokens = context.num_tokens();
   const auto normed = context.arena->matrix<T>(tokens, widths.hidden),
              output = context.arena->matrix<T>(tokens, widths.hidden);
-  const auto rstd = context.arena->vector<T>(tokens);
+  const auto rstd = context.arena->vector<Accumulate<T>>(tokens);
   for (std::size_t l = 0; l < m_layers.size(); ++l) {
     const auto& active = widths.layers[l];
     if (!active.active) continue;

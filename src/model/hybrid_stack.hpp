@@ -19,11 +19,11 @@ enum class Keep { nothing, inputs, everything };
 /// all T without sequence parallelism.
 template <class T>
 struct StackEntry {
-  View2<T> input;   ///< [T', D] residual stream before the layer
-  View2<T> normed;  ///< [T', D]
-  View1<T> rstd;    ///< [T']
-  View2<T> mixed;   ///< [T, D] normed, of all tokens: what the mixer reads
-  View2<T> output;  ///< [T', D] of the mixer
+  View2<T> input;             ///< [T', D] residual stream before the layer
+  View2<T> normed;            ///< [T', D]
+  View1<Accumulate<T>> rstd;  ///< [T']
+  View2<T> mixed;             ///< [T, D] normed, of all tokens: what the mixer reads
+  View2<T> output;            ///< [T', D] of the mixer
   std::unique_ptr<typename Layer<T>::Saved> saved;
 };
 

@@ -56,7 +56,7 @@ void LanguageModel<T>::forward(const LayerContext& context, const ActiveWidths<T
   pass.stream = m_parallel.sum(arena, partial);
   const index_t num_mine = pass.stream.extent_int(0);
   const auto normed = arena.matrix<T>(num_mine, width);
-  pass.rstd = arena.vector<T>(num_mine);
+  pass.rstd = arena.vector<Accumulate<T>>(num_mine);
   m_stack.forward(context, widths, pass.keep, pass.stream, pass.entries, observer);
   kernels::rmsnorm_forward<T>(context.exec, pass.stream, prefix(final_norm().value_vector(), width),
                               widths.hidden_mask.value, widths.norm.params, normed, pass.rstd);
@@ -71,7 +71,8 @@ void LanguageModel<T>::backward(const LayerContext& context, const ActiveWidths<
   const Arena::Scope scope(arena);
   const index_t num_mine = pass.stream.extent_int(0), width = widths.hidden;
   const auto dstream = arena.matrix<T>(num_mine, width);
-  const auto workspace = arena.vector<T>(kernels::rmsnorm_workspace_size(num_mine, width));
+  const auto workspace =
+      arena.vector<Accumulate<T>>(kernels::rmsnorm_workspace_size(num_mine, width));
   Kokkos::deep_copy(context.exec, dstream, T(0));
   const auto dnormed = m_parallel.sum(arena, dhidden);
   for (const Range& block : m_parallel.my_blocks(context.num_tokens(), context.num_blocks())) {

@@ -10,9 +10,9 @@ namespace elastic {
 template <class T>
 struct ForwardPass {
   Keep keep = Keep::nothing;
-  View2<T> stream;  ///< [T', D] residual stream after the last layer, this rank's tokens
-  View2<T> hidden;  ///< [T, D] after the final norm: what the output layer reads
-  View1<T> rstd;    ///< [T']
+  View2<T> stream;            ///< [T', D] residual stream after the last layer, this rank's tokens
+  View2<T> hidden;            ///< [T, D] after the final norm: what the output layer reads
+  View1<Accumulate<T>> rstd;  ///< [T']
   std::vector<StackEntry<T>> entries;
 };
 

@@ -64,12 +64,12 @@ double cross_entropy_sum(const Chunk<T>& chunk, const LossTargets<T>& targets, b
   Arena& arena = *chunk.context.arena;
   const auto words = chunk.rows_of(targets.targets);
   const auto weight = chunk.rows_of(targets.weight);
-  const auto factor = static_cast<T>(factor_);
-  const auto loss = arena.vector<T>(chunk.count());
+  const auto factor = static_cast<Accumulate<T>>(factor_);
+  const auto loss = arena.vector<Accumulate<T>>(chunk.count());
   if (const Communicator* group = chunk.group()) {
     const Shard shard = chunk.model.shard();
-    const auto maximum = arena.vector<T>(chunk.count());
-    const auto sums = arena.matrix<T>(chunk.count(), 2);
+    const auto maximum = arena.vector<Accumulate<T>>(chunk.count());
+    const auto sums = arena.matrix<Accumulate<T>>(chunk.count(), 2);
     kernels::cross_entropy_maxima<T>(exec, weight, logits, maximum);
     all_reduce_max(*group, maximum);
     kernels::cross_entropy_sums<T>(exec, words, weight, shard, logits, maximum, sums);
@@ -79,7 +79,7 @@ double cross_entropy_sum(const Chunk<T>& chunk, const LossTargets<T>& targets, b
   } else {
     kernels::cross_entropy<T>(exec, words, weight, gradient, factor, logits, loss);
   }
-  return kernels::sum<T>(exec, loss);
+  return kernels::sum<Accumulate<T>>(exec, loss);
 }
 
 template <class T>
@@ -92,11 +92,12 @@ double kl_sum(const Chunk<T>& chunk, const LossTargets<T>& targets, const Teache
                         Kokkos::subview(teacher.hidden, Range(chunk.begin, chunk.end), Kokkos::ALL),
                         chunk.begin, chunk.end};
   const auto weight = chunk.rows_of(targets.weight);
-  const auto factor = static_cast<T>(factor_);
-  const auto loss = arena.vector<T>(chunk.count());
+  const auto factor = static_cast<Accumulate<T>>(factor_);
+  const auto loss = arena.vector<Accumulate<T>>(chunk.count());
   const View2<T> p = source.logits();
   if (const Communicator* group = chunk.group()) {
-    const auto maxima = arena.matrix<T>(chunk.count(), 2), sums = arena.matrix<T>(chunk.count(), 3);
+    const auto maxima = arena.matrix<Accumulate<T>>(chunk.count(), 2),
+               sums = arena.matrix<Accumulate<T>>(chunk.count(), 3);
     kernels::kl_divergence_maxima<T>(exec, p, weight, logits, maxima);
     all_reduce_max(*group, maxima);
     kernels::kl_divergence_sums<T>(exec, p, weight, chunk.model.shard(), temperature, logits,
@@ -107,7 +108,7 @@ double kl_sum(const Chunk<T>& chunk, const LossTargets<T>& targets, const Teache
   } else {
     kernels::kl_divergence<T>(exec, p, weight, temperature, gradient, factor, logits, loss);
   }
-  return kernels::sum<T>(exec, loss);
+  return kernels::sum<Accumulate<T>>(exec, loss);
 }
 }  // namespace
 

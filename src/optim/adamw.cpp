@@ -45,7 +45,7 @@ void AdamW<T>::step(const ExecutionSpace& exec, const AdamWConfig& config, doubl
                     index_t step_number, double grad_scale) {
   ELASTIC_REQUIRE(step_number >= 1, "steps count from 1, got {}", step_number);
   for (const auto& segment : m_segments) {
-    const auto part = [&](const View1<T>& flat, index_t begin) {
+    const auto part = [&](const auto& flat, index_t begin) {
       return Kokkos::subview(flat, Range(begin, begin + segment.end - segment.begin));
     };
     const kernels::AdamWParams params = {
@@ -85,40 +85,41 @@ auto AdamW<T>::pieces_of(const Parameter<T>& parameter) const -> std::vector<Pie
 }
 
 template <class T>
-View2<T> AdamW<T>::moment(Moment which, const std::string& name) const {
+View2<Accumulate<T>> AdamW<T>::moment(Moment which, const std::string& name) const {
   const auto& p = tensor(name);
-  if (p.size() == 0) return View2<T>(nullptr, p.rows, p.columns);
+  if (p.size() == 0) return View2<Accumulate<T>>(nullptr, p.rows, p.columns);
   const auto pieces = pieces_of(p);
   ELASTIC_REQUIRE(pieces.size() == 1 && pieces[0].end - pieces[0].begin == p.size(),
                   "parameter {} is not owned as a whole", name);
-  return View2<T>(moments(which).data() + pieces[0].moment_begin, p.rows, p.columns);
+  return View2<Accumulate<T>>(moments(which).data() + pieces[0].moment_begin, p.rows, p.columns);
 }
 
 template <class T>
-std::vector<T> AdamW<T>::gather_moment(const Communicator& comm, Moment which,
-                                       const std::string& name) const {
+std::vector<Accumulate<T>> AdamW<T>::gather_moment(const Communicator& comm, Moment which,
+                                                   const std::string& name) const {
   const auto& p = tensor(name);
   std::vector<Range> ranges;
-  std::vector<T> mine;
+  std::vector<Accumulate<T>> mine;
   for (const auto& piece : pieces_of(p)) {
     const index_t length = piece.end - piece.begin;
     ranges.emplace_back(piece.begin - p.offset, piece.end - p.offset);
     mine.resize(mine.size() + static_cast<std::size_t>(length));
     Kokkos::deep_copy(
-        HostView1<T>(mine.data() + mine.size() - length, length),
+        HostView1<Accumulate<T>>(mine.data() + mine.size() - length, length),
         Kokkos::subview(moments(which), Range(piece.moment_begin, piece.moment_begin + length)));
   }
-  return gather_ranges<T>(comm, p.size(), ranges, mine.data());
+  return gather_ranges<Accumulate<T>>(comm, p.size(), ranges, mine.data());
 }
 
 template <class T>
-void AdamW<T>::set_moment(Moment which, const std::string& name, const T* values) const {
+void AdamW<T>::set_moment(Moment which, const std::string& name,
+                          const Accumulate<T>* values) const {
   const auto& p = tensor(name);
   for (const auto& piece : pieces_of(p)) {
     const index_t length = piece.end - piece.begin;
     Kokkos::deep_copy(
         Kokkos::subview(moments(which), Range(piece.moment_begin, piece.moment_begin + length)),
-        HostView1<const T>(values + (piece.begin - p.offset), length));
+        HostView1<const Accumulate<T>>(values + (piece.begin - p.offset), length));
   }
 }
 

@@ -40,21 +40,25 @@ class AdamW {
 
   const std::vector<Range>& owned() const { return m_owned; }
   /// m and v of the owned elements, flat, in the order of the store.
-  View1<T> first_moments() const { return m_first; }
-  View1<T> second_moments() const { return m_second; }
+  View1<Accumulate<T>> first_moments() const { return m_first; }
+  View1<Accumulate<T>> second_moments() const { return m_second; }
 
   /// Moments of one tensor that is owned as a whole, [rows, columns], to read or to restore. Throw
   /// ContractError for an unknown name or a tensor of which others own a part.
-  View2<T> first_moment(const std::string& name) const { return moment(Moment::first, name); }
-  View2<T> second_moment(const std::string& name) const { return moment(Moment::second, name); }
+  View2<Accumulate<T>> first_moment(const std::string& name) const {
+    return moment(Moment::first, name);
+  }
+  View2<Accumulate<T>> second_moment(const std::string& name) const {
+    return moment(Moment::second, name);
+  }
 
   /// Collective over the ranks that share the elements of the store among them.
   /// Returns one tensor's moments (this tensor-parallel rank's rows * columns) on rank 0,
   /// on the host; empty elsewhere.
-  std::vector<T> gather_moment(const Communicator& comm, Moment which,
-                               const std::string& name) const;
+  std::vector<Accumulate<T>> gather_moment(const Communicator& comm, Moment which,
+                                           const std::string& name) const;
   /// Takes the owned elements from one tensor's moments [rows * columns] on the host. Local.
-  void set_moment(Moment which, const std::string& name, const T* values) const;
+  void set_moment(Moment which, const std::string& name, const Accumulate<T>* values) const;
 
   /// Kernel calls of one step.
   index_t num_segments() const { return static_cast<index_t>(m_segments.size()); }
@@ -71,15 +75,15 @@ class AdamW {
   };
   const Parameter<T>& tensor(const std::string& name) const;
   std::vector<Piece> pieces_of(const Parameter<T>& parameter) const;
-  View2<T> moment(Moment which, const std::string& name) const;
-  const View1<T>& moments(Moment which) const {
+  View2<Accumulate<T>> moment(Moment which, const std::string& name) const;
+  const View1<Accumulate<T>>& moments(Moment which) const {
     return which == Moment::first ? m_first : m_second;
   }
 
   ParameterStore<T> m_parameters;
   std::vector<Range> m_owned;
   std::vector<Segment> m_segments;
-  View1<T> m_first, m_second;
+  View1<Accumulate<T>> m_first, m_second;
 };
 
 }  // namespace elastic

@@ -63,7 +63,8 @@ void for_each_piece(const ParameterStore<T>& store, const std::vector<Range>& ra
 
 /// Which elements of a store's optimizer state each of `replicas` ranks owns.
 FlatSlices optimizer_slices(index_t num_elements, int replicas);
-inline FlatSlices optimizer_slices(const ParameterStore<float>& store, int replicas) {
+template <class T>
+FlatSlices optimizer_slices(const ParameterStore<T>& store, int replicas) {
   return optimizer_slices(store.num_elements(), replicas);
 }
 

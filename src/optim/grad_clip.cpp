@@ -54,9 +54,9 @@ GradientClip clip_gradients(const ExecutionSpace& exec, const Communicator& comm
 }
 
 template <class T>
-std::vector<View1<const T>> counted_gradients(const ParameterStore<T>& parameters,
-                                              const std::vector<Range>& owned,
-                                              bool count_replicated) {
+std::vector<View1<const Accumulate<T>>> counted_gradients(const ParameterStore<T>& parameters,
+                                                          const std::vector<Range>& owned,
+                                                          bool count_replicated) {
   std::vector<Range> counted;
   for_each_piece(parameters, owned, [&](const Parameter<T>& p, index_t begin, index_t end) {
     if (!p.info.sharded() && !count_replicated) return;
@@ -65,7 +65,7 @@ std::vector<View1<const T>> counted_gradients(const ParameterStore<T>& parameter
     else
       counted.emplace_back(begin, end);
   });
-  std::vector<View1<const T>> views;
+  std::vector<View1<const Accumulate<T>>> views;
   for (const auto& range : counted) views.push_back(Kokkos::subview(parameters.gradients(), range));
   return views;
 }
@@ -75,8 +75,8 @@ std::vector<View1<const T>> counted_gradients(const ParameterStore<T>& parameter
                                           const std::vector<View1<const T>>&, double, double); \
   template GradientClip clip_gradients<T>(const ExecutionSpace&, const Communicator&,          \
                                           const std::vector<View1<const T>>&, double, double); \
-  template std::vector<View1<const T>> counted_gradients<T>(const ParameterStore<T>&,          \
-                                                            const std::vector<Range>&, bool);
+  template std::vector<View1<const Accumulate<T>>> counted_gradients<T>(                       \
+      const ParameterStore<T>&, const std::vector<Range>&, bool);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

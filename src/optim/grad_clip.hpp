@@ -50,8 +50,8 @@ GradientClip clip_gradients(const ExecutionSpace& exec, const Communicator& comm
 /// norm: all of the tensors that are dealt out to tensor-parallel ranks; the tensors that each
 /// of these ranks holds only if `count_replicated`, which must be true on one of them.
 template <class T>
-std::vector<View1<const T>> counted_gradients(const ParameterStore<T>& parameters,
-                                              const std::vector<Range>& owned,
-                                              bool count_replicated);
+std::vector<View1<const Accumulate<T>>> counted_gradients(const ParameterStore<T>& parameters,
+                                                          const std::vector<Range>& owned,
+                                                          bool count_replicated);
 
 }  // namespace elastic

@@ -5,6 +5,7 @@
 // that no layout of ranks cuts (parallel/spans.hpp). Its sum is then a fixed one, and BlockSums
 // adds the blocks in a way that does not depend on their order.
 #pragma once
+#include "base/error.hpp"
 #include "base/types.hpp"
 
 namespace elastic {
@@ -14,7 +15,8 @@ class BlockSums {
  public:
   virtual ~BlockSums() = default;
   /// Adds `gradient` to the sums and sets it to zero; an empty one is passed over.
-  virtual void take(const View1<float>& gradient) = 0;
+  virtual void take(const View1<float>&) { throw_contract("no sums of single precision"); }
+  virtual void take(const View1<double>&) { throw_contract("no sums of double precision"); }
 };
 
 /// Number `number` of `count` equal parts of all rows.

@@ -14,7 +14,6 @@
 
 namespace elastic {
 namespace {
-constexpr double kReal = sizeof(float);
 // Fitted to files of HDF5 1.10: header and attributes of a dataset; an empty file with the shape.
 constexpr double kTensorOverhead = 375, kFileOverhead = 2400;
 
@@ -167,9 +166,9 @@ PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const S
   const double vocab = static_cast<double>(shape.vocab_size);
   PlanMemory memory;
   memory.stage = stage.config.name;
-  memory.kept = kReal * (kept + 4 * n);
-  memory.backward = kReal * backward;
-  memory.logits = kReal * chunk *
+  memory.kept = value_bytes * (kept + 4 * n);
+  memory.backward = value_bytes * backward;
+  memory.logits = value_bytes * chunk *
                   ((teacher ? 2 * vocab + 1 : vocab + 1) + static_cast<double>(t.partial_sums) * d);
   return memory;
 }
@@ -188,7 +187,7 @@ double evaluation_memory(const RunConfig& config, const ModelShape& shape, index
     layer = std::max(layer, layer_elements(shape, l, t, false).forward);
   const auto chunk = static_cast<double>(std::min(config.parallel.logit_chunk_tokens, seq_length));
   const double logits = n + 2 * chunk * static_cast<double>(shape.vocab_size);
-  return kReal * (2 * n * (2 * d + 1) + std::max(layer, logits) + 4 * n);
+  return value_bytes * (2 * n * (2 * d + 1) + std::max(layer, logits) + 4 * n);
 }
 
 /// Elements whose moments one of the replicas holds, at most.
@@ -202,8 +201,9 @@ double most_owned(index_t elements, int replicas) {
 /// Bytes that GradientSum takes.
 double sums_memory(const RunConfig& config, index_t elements, int replicas) {
   const FlatSlices slices = optimizer_slices(elements, replicas);
-  const auto travelling = static_cast<double>(GradientBuckets<float>::scratch_elements(slices));
-  if (!config.job.deterministic) return kReal * travelling;
+  const auto travelling =
+      static_cast<double>(GradientBuckets<Accumulate<Real>>::scratch_elements(slices));
+  if (!config.job.deterministic) return sum_bytes * travelling;
   return static_cast<double>(sizeof(index_t)) * (static_cast<double>(elements) + travelling);
 }
 
@@ -245,12 +245,13 @@ PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent, index_
     const PlanMemory memory = step_memory(config, local, stage);
     if (memory.step() > plan.step()) plan = memory;
   }
-  const double values = kReal * parameters_of(local);
-  plan.weights = plan.gradients = values;
+  const double values = value_bytes * parameters_of(local);
+  plan.weights = values;
+  plan.gradients = sum_bytes * parameters_of(local);
   const auto parameters = static_cast<index_t>(parameters_of(local));
-  if (changes_model(curriculum)) plan.moments = 2 * kReal * most_owned(parameters, replicas);
+  if (changes_model(curriculum)) plan.moments = 2 * sum_bytes * most_owned(parameters, replicas);
   if (router_parameters > 0) plan.teacher = values;
-  plan.router = 2 * kReal *
+  plan.router = 2 * sum_bytes *
                 (static_cast<double>(router_parameters) + most_owned(router_parameters, replicas));
   plan.sums = sums_memory(config, parameters, replicas) +
               (router_parameters > 0 ? sums_memory(config, router_parameters, replicas) : 0);
@@ -269,22 +270,25 @@ index_t num_tensors(const ModelShape& shape) {
 }
 
 double model_file_bytes(const ModelShape& shape, std::size_t deck_characters) {
-  return kReal * parameters_of(shape) + kTensorOverhead * static_cast<double>(num_tensors(shape)) +
-         kFileOverhead + static_cast<double>(deck_characters);
+  return value_bytes * parameters_of(shape) +
+         kTensorOverhead * static_cast<double>(num_tensors(shape)) + kFileOverhead +
+         static_cast<double>(deck_characters);
 }
 
 double training_file_bytes(const ModelShape& shape, std::size_t deck_characters,
                            index_t router_parameters, index_t router_tensors, bool moments) {
   const index_t copies = moments ? 3 : 1;
-  const double values = static_cast<double>(copies) * parameters_of(shape) +
-                        3 * static_cast<double>(router_parameters);
+  const double parameters = parameters_of(shape),
+               sums = static_cast<double>(copies - 1) * parameters +
+                      3 * static_cast<double>(router_parameters);
   index_t tensors = copies * num_tensors(shape) + 3 * router_tensors;
   double ranking = 0;
   if (router_tensors > 0) {
     ranking = ranking_elements(shape) * static_cast<double>(sizeof(index_t));
     tensors += ranking_tensors(shape);
   }
-  return kReal * values + ranking + kTensorOverhead * static_cast<double>(tensors) + kFileOverhead +
+  return value_bytes * parameters + sum_bytes * sums + ranking +
+         kTensorOverhead * static_cast<double>(tensors) + kFileOverhead +
          static_cast<double>(deck_characters);
 }
 

@@ -8,7 +8,6 @@
 
 namespace elastic {
 namespace {
-constexpr double kReal = sizeof(float);
 
 /// Rounds of messages in which a number reaches all ranks.
 double doublings(index_t ranks) { return std::ceil(std::log2(static_cast<double>(ranks))); }
@@ -41,11 +40,12 @@ double seconds(const Collectives& collectives, index_t ranks, const Link& link) 
 
 /// Sums of partial results over units, [T, D].
 void TensorTraffic::add_sums(Collectives& all, double count) const {
-  (sequence_parallel ? all.reduce_scatter : all.all_reduce).add(count, kReal * tokens * hidden);
+  (sequence_parallel ? all.reduce_scatter : all.all_reduce)
+      .add(count, value_bytes * tokens * hidden);
 }
 /// Gathers of the tokens of all ranks, [T, D].
 void TensorTraffic::add_gathers(Collectives& all, double count) const {
-  if (sequence_parallel) all.all_gather.add(count, kReal * tokens * hidden);
+  if (sequence_parallel) all.all_gather.add(count, value_bytes * tokens * hidden);
 }
 
 Collectives TensorTraffic::stack() const {
@@ -65,8 +65,8 @@ Collectives TensorTraffic::backward() const { return forward(); }  // the same p
 Collectives TensorTraffic::loss(index_t tokens_per_chunk, bool distills) const {
   const double chunks = std::ceil(tokens / static_cast<double>(tokens_per_chunk));
   Collectives all;
-  all.all_reduce.add(chunks, kReal * (distills ? 2 : 1) * tokens / chunks);
-  all.all_reduce.add(chunks, kReal * (distills ? 3 : 2) * tokens / chunks);
+  all.all_reduce.add(chunks, sum_bytes * (distills ? 2 : 1) * tokens / chunks);
+  all.all_reduce.add(chunks, sum_bytes * (distills ? 3 : 2) * tokens / chunks);
   return all;
 }
 
@@ -81,11 +81,11 @@ Collectives ContextTraffic::layers(const ModelShape& local, bool backward) const
     if (layer.kind == LayerKind::mamba) {
       const auto state = static_cast<double>(local.mamba_state_dim);
       for (const double channels : {inner, groups * state, groups * state})
-        all.all_gather.add(1, kReal * spans * halo * channels);
-      all.all_gather.add(1, kReal * spans * inner * state);
-      all.all_gather.add(1, kReal * spans * static_cast<double>(layer.width));
+        all.all_gather.add(1, value_bytes * spans * halo * channels);
+      all.all_gather.add(1, value_bytes * spans * inner * state);
+      all.all_gather.add(1, value_bytes * spans * static_cast<double>(layer.width));
     } else if (layer.kind == LayerKind::attention) {
-      const double keys = kReal * tokens * groups * static_cast<double>(layer.head_channels);
+      const double keys = value_bytes * tokens * groups * static_cast<double>(layer.head_channels);
       all.all_gather.add(2, keys);
       if (backward) all.reduce_scatter.add(2, keys);
     }
@@ -104,8 +104,8 @@ ReplicaTraffic router_traffic(const ModelShape& local, const std::vector<index_t
   for (const auto& layer : local.layers)
     masks += padded(layer.inner()) + padded(layer.width) + padded(layer.num_groups);
   ReplicaTraffic all;
-  all.context.all_reduce.add(1, kReal * static_cast<double>(masks));
-  if (sequence_parallel) all.tensor.all_reduce.add(1, kReal * static_cast<double>(shared));
+  all.context.all_reduce.add(1, sum_bytes * static_cast<double>(masks));
+  if (sequence_parallel) all.tensor.all_reduce.add(1, sum_bytes * static_cast<double>(shared));
   for (const index_t count : choices)
     all.tensor.all_reduce.add(1, sizeof(double) * static_cast<double>(count));
   return all;
@@ -114,7 +114,7 @@ ReplicaTraffic router_traffic(const ModelShape& local, const std::vector<index_t
 Collectives shared_gradient_traffic(const ModelShape& shape) {
   Collectives all;
   all.all_reduce.add(static_cast<double>(shape.num_layers() + 1),
-                     kReal * static_cast<double>(shape.hidden_size));
+                     sum_bytes * static_cast<double>(shape.hidden_size));
   return all;
 }
 
@@ -123,8 +123,8 @@ OwnerTraffic owner_traffic(index_t elements, index_t owners) {
   const auto slices = optimizer_slices(elements, static_cast<int>(owners));
   const auto calls = static_cast<double>(slices.num_buckets());
   OwnerTraffic traffic;
-  traffic.gradients.reduce_scatter.add(calls, kReal * static_cast<double>(elements) / calls);
-  traffic.values.all_gather.add(calls, kReal * static_cast<double>(elements) / calls);
+  traffic.gradients.reduce_scatter.add(calls, sum_bytes * static_cast<double>(elements) / calls);
+  traffic.values.all_gather.add(calls, value_bytes * static_cast<double>(elements) / calls);
   return traffic;
 }
 

@@ -5,7 +5,6 @@
 
 namespace elastic {
 namespace {
-constexpr double kReal = sizeof(float);
 
 /// Extents of a layer as real numbers.
 struct Extents {
@@ -32,15 +31,15 @@ Work mixer_forward(const ModelShape& shape, const LayerShape& layer, const PassO
   const Extents e = extents_of(shape, layer);
   Work work{.products = products_of(layer, e)};
   if (layer.kind == LayerKind::mlp) {
-    work.bytes = kReal * 2 * e.inner;
+    work.bytes = value_bytes * 2 * e.inner;
   } else if (layer.kind == LayerKind::attention) {
     work.attention = 2 * e.inner * static_cast<double>(options.seq_length + 1);
-    if (options.soft_masks) work.bytes = kReal * 2 * e.inner;
+    if (options.soft_masks) work.bytes = value_bytes * 2 * e.inner;
   } else {
     const auto reach = static_cast<double>(std::min(shape.chunk_size, options.seq_length) + 1);
     work.scan =
         4 * e.inner * static_cast<double>(shape.mamba_state_dim) + reach * (e.side / 2 + e.inner);
-    work.bytes = kReal * (2 * (e.inner + e.side) + 3 * e.inner);
+    work.bytes = value_bytes * (2 * (e.inner + e.side) + 3 * e.inner);
   }
   return work;
 }
@@ -49,21 +48,21 @@ Work mixer_backward(const ModelShape& shape, const LayerShape& layer, const Pass
   const Extents e = extents_of(shape, layer);
   Work work{.products = 2 * products_of(layer, e)};
   if (layer.kind == LayerKind::mlp) {
-    work.bytes = kReal * 3 * e.inner;
+    work.bytes = value_bytes * 3 * e.inner;
   } else if (layer.kind == LayerKind::attention) {
     work.attention = 5 * e.inner * static_cast<double>(options.seq_length + 1);
-    if (options.soft_masks) work.bytes = kReal * 3 * e.inner;
+    if (options.soft_masks) work.bytes = value_bytes * 3 * e.inner;
   } else {
     const auto reach = static_cast<double>(std::min(shape.chunk_size, options.seq_length) + 1);
     work.scan = 8 * e.inner * static_cast<double>(shape.mamba_state_dim) +
                 reach * (3 * e.side / 2 + 2 * e.inner);
-    work.bytes = kReal * (3 * (e.inner + e.side) + 5 * e.inner);
+    work.bytes = value_bytes * (3 * (e.inner + e.side) + 5 * e.inner);
   }
   return work;
 }
 
 double hidden_bytes(const ModelShape& shape) {
-  return kReal * static_cast<double>(shape.hidden_size);
+  return value_bytes * static_cast<double>(shape.hidden_size);
 }
 
 }  // namespace
@@ -107,7 +106,7 @@ Work logits_work(const ModelShape& local) {
 
 Work loss_work(const ModelShape& local, const ModelShape* teacher) {
   Work work = 3 * logits_work(local);
-  work.bytes = kReal * (teacher ? 3 : 2) * static_cast<double>(local.vocab_size);
+  work.bytes = value_bytes * (teacher ? 3 : 2) * static_cast<double>(local.vocab_size);
   if (teacher) work += logits_work(*teacher);
   return work;
 }

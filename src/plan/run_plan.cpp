@@ -137,15 +137,16 @@ std::string work_lines(const RunConfig& config, const ModelShape& parent,
 /// The line of the gradient sum: `parameters` of one rank, of which there are `replicas`.
 std::string communication_line(double parameters, index_t steps, int replicas, bool shares_model) {
   const std::string gradients =
-      fmt::format("gradients of {} per step", in_bytes(sizeof(float) * parameters));
+      fmt::format("gradients of {} per step", in_bytes(sum_bytes * parameters));
   if (replicas == 1)
     return plan_line(
         "messages",
         fmt::format("{} (more would sum {}: under {} from each, {} in all "
                     "{} steps)",
                     shares_model ? "inside the one replica only" : "none: one rank", gradients,
-                    in_bytes(2 * sizeof(float) * parameters),
-                    in_bytes(2 * sizeof(float) * parameters * static_cast<double>(steps)), steps));
+                    in_bytes((sum_bytes + value_bytes) * parameters),
+                    in_bytes((sum_bytes + value_bytes) * parameters * static_cast<double>(steps)),
+                    steps));
   const double sent = all_reduce_bytes(parameters, replicas);
   return plan_line(
       "messages",
@@ -155,7 +156,7 @@ std::string communication_line(double parameters, index_t steps, int replicas, b
 }
 
 double checkpoint_bytes(const ResolvedDeck& deck, const ModelShape& parent,
-                        const ParameterStore<float>* router) {
+                        const ParameterStore<Accumulate<Real>>* router) {
   return training_file_bytes(parent, deck.text.size(), router ? router->num_elements() : 0,
                              router ? router->size() : 0,
                              changes_model(make_curriculum(deck.config)));
@@ -164,7 +165,7 @@ double checkpoint_bytes(const ResolvedDeck& deck, const ModelShape& parent,
 std::string time_lines_of(const ResolvedDeck& deck, const Machine& machine,
                           const ModelShape& parent, const ElasticSpace& space,
                           const std::vector<SubmodelSpec>& specs,
-                          const ParameterStore<float>* router, int ranks) {
+                          const ParameterStore<Accumulate<Real>>* router, int ranks) {
   ElasticPlan elastic{.specs = specs, .router_parameters = 0, .choices = {}};
   if (router) {
     elastic.router_parameters = router->num_elements();
@@ -190,7 +191,7 @@ std::string needs_lines(const RunConfig& config) {
 
 std::string file_lines(const ResolvedDeck& deck, const ModelShape& parent,
                        const std::vector<SubmodelSpec>& specs,
-                       const ParameterStore<float>* router) {
+                       const ParameterStore<Accumulate<Real>>* router) {
   const std::size_t characters = deck.text.size();
   const double each = checkpoint_bytes(deck, parent, router);
   std::string checkpoints = "no checkpoints";
@@ -232,16 +233,16 @@ std::string run_plan(const ResolvedDeck& deck, int given_ranks, const Machine* m
                                  deck.file, ranks, ranks == 1 ? "" : "s");
   text += model_lines(parent);
   std::vector<SubmodelSpec> trained, all;
-  std::unique_ptr<Router<float>> router;
+  std::unique_ptr<Router<Accumulate<Real>>> router;
   if (elastic) {
     const PlanBudgets budgets = plan_budgets(config, parent, space);
     text += budget_lines(config, parent, budgets);
     for (const auto& budget : budgets.budgets) all.push_back(budget.spec);
     trained.assign(all.begin(),
                    all.begin() + static_cast<std::ptrdiff_t>(config.elastic.budgets.size()));
-    router = std::make_unique<Router<float>>(list_decisions(parent, space), config.elastic.budgets,
-                                             config.router.net,
-                                             static_cast<std::uint32_t>(config.job.seed));
+    router = std::make_unique<Router<Accumulate<Real>>>(
+        list_decisions(parent, space), config.elastic.budgets, config.router.net,
+        static_cast<std::uint32_t>(config.job.seed));
   }
   const auto* parameters = router ? &router->parameters() : nullptr;
   const index_t router_size = parameters ? parameters->num_elements() : 0;

@@ -9,7 +9,6 @@
 
 namespace elastic {
 namespace {
-constexpr double kReal = sizeof(float);
 
 double elements_of(const ModelShape& shape) {
   return parameter_count(shape, expected_widths(full_spec(shape)));
@@ -164,7 +163,10 @@ void add_update(const RunConfig& config, const Machine& machine, const ModelShap
   const auto bytes_of = [&](double elements) {
     const double owned = elements / static_cast<double>(owners);
     const bool moves = stage.config.learning_rate > 0;
-    return kReal * (elements + owned + (moves ? 7 * owned : 0));
+    // All gradients are zeroed, the owned ones read for the norm; an update reads them again, and reads and
+    // writes moments and values.
+    return sum_bytes * (elements + owned + (moves ? 5 * owned : 0)) +
+           value_bytes * (moves ? 2 * owned : 0);
   };
   const auto router = stage.elastic ? static_cast<double>(elastic.router_parameters) : 0;
   step.update = (bytes_of(model) + bytes_of(router)) / memory;
@@ -187,7 +189,7 @@ void add_update(const RunConfig& config, const Machine& machine, const ModelShap
   // The owner's own part is copied twice, those of the others are added.
   const double added =
       (model + router) * (4 + 3 * static_cast<double>(owners - 1)) / static_cast<double>(owners);
-  step.gradients += kReal * added / memory;
+  step.gradients += sum_bytes * added / memory;
   step.values = seconds(sent.values, owners, link) + seconds(routers.values, owners, link);
 }
 

@@ -72,7 +72,7 @@ StageWork stage_work(const RunConfig& config, const ModelShape& parent, const St
 }
 
 double all_reduce_bytes(double parameters, int ranks) {
-  return 2 * static_cast<double>(ranks - 1) / ranks * sizeof(float) * parameters;
+  return (sum_bytes + value_bytes) * static_cast<double>(ranks - 1) / ranks * parameters;
 }
 
 }  // namespace elastic

@@ -22,7 +22,7 @@ namespace elastic {
 /// measured by this rank; 0 leaves the last column empty.
 std::string region_table(const Communicator& comm, double peak_flops_per_rank);
 
-/// FLOP/s of this rank's kernels::gemm<float>: the best of at most 5 large square products. Takes
+/// FLOP/s of this rank's kernels::gemm<Real>: the best of at most 5 large square products. Takes
 /// about 0.1 s at most. What it computes counts in no region.
 double measure_gemm_peak(const ExecutionSpace& exec);
 

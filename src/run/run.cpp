@@ -248,7 +248,7 @@ void Run::start_clock() {
     if (const auto left = wall_time_left(m_config.job.walltime)) {
       const auto values =
           static_cast<double>(m_state.model->parameters().num_elements() * m_grid.tensor.size());
-      m_wall_time = WallTime(*left, 3 * sizeof(float) * values / kBytesPerSecond);
+      m_wall_time = WallTime(*left, (value_bytes + 2 * sum_bytes) * values / kBytesPerSecond);
     }
   });
 }

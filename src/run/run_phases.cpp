@@ -75,7 +75,7 @@ BudgetResult Run::evaluate_budget(const SubmodelSpec& spec, bool trained) {
     result.accuracy_cut_untrained = m_validation->accuracy(teacher, spec);
   }
   const auto prefix = model.widths(spec),
-             masked = masked_widths<float>(shape, spec, false, model.shard());
+             masked = masked_widths<Real>(shape, spec, false, model.shard());
   const auto sliced = slice_model(model, spec);
   const auto sliced_full = sliced->full_widths();
   result.max_abs_diff_sliced_vs_prefix =

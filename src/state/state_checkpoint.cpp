@@ -36,25 +36,27 @@ Extents extents_of(const ParameterInfo& info) {
 }
 
 /// Writes the whole tensor as rank 1 or 2.
+template <class T>
 void write_whole(const StateWriter& writer, const std::string& name, const ParameterInfo& info,
-                 const float* whole) {
+                 const T* whole) {
   const std::string columns = dim_name(info.column_dim);
   const std::string axes =
       info.vector ? columns : fmt::format("{} {}", dim_name(info.row_dim), columns);
   writer.write([&](CheckpointWriter& file) {
-    file.write(name, extents_of(info), whole, StorageType::float32, {{"axes", axes}});
+    file.write(name, extents_of(info), whole, storage_type_of<T>(), {{"axes", axes}});
   });
 }
 
 /// Writes all values of a store under a prefix. `group`: the ranks that share the store, or null.
+template <class T>
 void write_store(const StateWriter& writer, const Communicator* group, const std::string& prefix,
-                 const ParameterStore<float>& store) {
+                 const ParameterStore<T>& store) {
   if (!writer.sends()) return;
   for (const auto& parameter : store) {
     const auto& info = parameter.info;
-    const View2<float>& mine = parameter.value;
+    const View2<T>& mine = parameter.value;
     if (group && info.sharded()) {
-      const auto whole = gather_shards<float>(*group, dealt(info), mine);
+      const auto whole = gather_shards<T>(*group, dealt(info), mine);
       write_whole(writer, prefix + info.name, info, whole.data());
     } else if (writer.writes()) {
       const auto h_mine = Kokkos::create_mirror_view_and_copy(HostSpace(), mine);
@@ -62,42 +64,48 @@ void write_store(const StateWriter& writer, const Communicator* group, const std
     }
   }
 }
-std::vector<float> read_whole(const CheckpointReader& reader, const std::string& name,
-                              const ParameterInfo& info) {
-  std::vector<float> whole(static_cast<std::size_t>(info.rows * info.columns));
+template <class T>
+std::vector<T> read_whole(const CheckpointReader& reader, const std::string& name,
+                          const ParameterInfo& info) {
+  std::vector<T> whole(static_cast<std::size_t>(info.rows * info.columns));
   reader.read(name, extents_of(info), whole.data());
   return whole;
 }
 /// Every rank reads its part by itself.
+template <class T>
 void read_store(const CheckpointReader& reader, const std::string& prefix,
-                const ParameterStore<float>& store) {
+                const ParameterStore<T>& store) {
   for (const auto& parameter : store) {
-    const auto whole = read_whole(reader, prefix + parameter.info.name, parameter.info);
-    take_shard<float>(whole.data(), dealt(parameter.info), store.shard(), parameter.value);
+    const auto whole = read_whole<T>(reader, prefix + parameter.info.name, parameter.info);
+    take_shard<T>(whole.data(), dealt(parameter.info), store.shard(), parameter.value);
   }
 }
 /// Writes AdamW's moments. Ranks that hold equal parts of the model own slices of them.
+template <class T>
 void write_moments(const StateWriter& writer, const Communicator* group, const std::string& prefix,
-                   const ParameterStore<float>& store, const AdamW<float>& optimizer) {
+                   const ParameterStore<T>& store, const AdamW<T>& optimizer) {
   for (const auto& [which, name] : {std::pair{Moment::first, "m/"}, {Moment::second, "v/"}})
     for (const auto& parameter : store) {
       const auto& info = parameter.info;
       const auto part = optimizer.gather_moment(writer.replicas(), which, info.name);
       if (!writer.sends()) continue;
       if (group && info.sharded()) {
-        const auto whole = gather_shards<float>(*group, dealt(info), part.data());
+        const auto whole = gather_shards<Accumulate<T>>(*group, dealt(info), part.data());
         write_whole(writer, prefix + name + info.name, info, whole.data());
       } else {
         write_whole(writer, prefix + name + info.name, info, part.data());
       }
     }
 }
+template <class T>
 void read_moments(const CheckpointReader& reader, const std::string& prefix,
-                  const ParameterStore<float>& store, const AdamW<float>& optimizer) {
+                  const ParameterStore<T>& store, const AdamW<T>& optimizer) {
   for (const auto& [which, name] : {std::pair{Moment::first, "m/"}, {Moment::second, "v/"}})
     for (const auto& parameter : store) {
-      const auto whole = read_whole(reader, prefix + name + parameter.info.name, parameter.info);
-      const auto part = take_shard<float>(whole.data(), dealt(parameter.info), store.shard());
+      const auto whole =
+          read_whole<Accumulate<T>>(reader, prefix + name + parameter.info.name, parameter.info);
+      const auto part =
+          take_shard<Accumulate<T>>(whole.data(), dealt(parameter.info), store.shard());
       optimizer.set_moment(which, parameter.info.name, part.data());
     }
 }
@@ -142,7 +150,7 @@ ModelShape shape_from_json(const std::string& text, const std::string& file) {
   }
 }
 
-void write_model(const StateWriter& writer, const LanguageModel<float>& model,
+void write_model(const StateWriter& writer, const LanguageModel<Real>& model,
                  const std::string& deck, const std::string& kind) {
   writer.write([&](CheckpointWriter& file) {
     file.attribute("kind", kind);
@@ -171,10 +179,10 @@ void write_spec(const StateWriter& writer, const SubmodelSpec& spec) {
   writer.write([&](CheckpointWriter& file) { file.text("submodel." + spec.name, to_json(spec)); });
 }
 
-void write_router(const StateWriter& writer, const Router<float>& router) {
+void write_router(const StateWriter& writer, const Router<Accumulate<Real>>& router) {
   write_store(writer, nullptr, "router/", router.parameters());
 }
-void read_router(const CheckpointReader& reader, Router<float>& router) {
+void read_router(const CheckpointReader& reader, Router<Accumulate<Real>>& router) {
   read_store(reader, "router/", router.parameters());
 }
 
@@ -214,7 +222,7 @@ Ranking read_ranking(const CheckpointReader& reader, const ModelShape& shape) {
   return ranking;
 }
 
-void read_model(const CheckpointReader& reader, LanguageModel<float>& model) {
+void read_model(const CheckpointReader& reader, LanguageModel<Real>& model) {
   if (read_shape(reader) != model.shape())
     throw InputError(fmt::format(
         "{}: holds a model of another shape than the deck describes ({} layers of {} channels; "
@@ -237,13 +245,13 @@ void read_state(const CheckpointReader& reader, const RunConfig& config, TrainSt
     read_moments(reader, "optimizer/model/", state.model->parameters(), *state.optimizer);
 }
 
-void write_sliced(const StateWriter& writer, const LanguageModel<float>& parent,
+void write_sliced(const StateWriter& writer, const LanguageModel<Real>& parent,
                   const SubmodelSpec& spec, const std::string& deck) {
   write_model(writer, *slice_model(parent, spec), deck, "submodel");
   write_spec(writer, spec);
 }
 
-void write_sliced(const std::filesystem::path& path, const LanguageModel<float>& parent,
+void write_sliced(const std::filesystem::path& path, const LanguageModel<Real>& parent,
                   const SubmodelSpec& spec, const std::string& deck) {
   CheckpointWriter file(path);
   write_sliced(file, parent, spec, deck);

@@ -49,8 +49,8 @@ SubmodelSpec choose_with_router(const CheckpointReader& reader, const StoredMode
   ElasticSpace space = elastic_space(config, shape);
   const Ranking ranking = read_ranking(reader, shape);
   if (!ranking.drop_order.empty()) space.drop_order = ranking.drop_order;
-  Router<float> router(list_decisions(shape, space), config.elastic.budgets, config.router.net,
-                       static_cast<std::uint32_t>(config.job.seed));
+  Router<Accumulate<Real>> router(list_decisions(shape, space), config.elastic.budgets,
+                                  config.router.net, static_cast<std::uint32_t>(config.job.seed));
   read_router(reader, router);
   return choose_submodel(shape, space, router.logits(ExecutionSpace(), budget),
                          config.router.schedule.logit_scale_end, budget,
@@ -75,7 +75,7 @@ StoredModel read_stored_head(const CheckpointReader& reader,
 StoredModel read_stored_model(const CheckpointReader& reader,
                               const std::vector<std::string>& overrides) {
   StoredModel stored = read_stored_head(reader, overrides);
-  stored.model = std::make_unique<LanguageModel<float>>(stored.shape, /*frozen=*/true);
+  stored.model = std::make_unique<LanguageModel<Real>>(stored.shape, /*frozen=*/true);
   read_model(reader, *stored.model);
   return stored;
 }

@@ -18,7 +18,7 @@ struct StoredModel {
   std::string kind;
   ResolvedDeck deck;
   ModelShape shape;
-  std::unique_ptr<LanguageModel<float>> model;  ///< frozen
+  std::unique_ptr<LanguageModel<Real>> model;  ///< frozen
   bool has_router = false;
 };
 

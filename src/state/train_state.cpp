@@ -11,9 +11,9 @@
 namespace elastic {
 
 namespace {
-std::unique_ptr<AdamW<float>> make_adamw(const ParameterStore<float>& store, const Shard& replica) {
-  return std::make_unique<AdamW<float>>(store,
-                                        optimizer_slices(store, replica.size).of(replica.rank));
+template <class T>
+std::unique_ptr<AdamW<T>> make_adamw(const ParameterStore<T>& store, const Shard& replica) {
+  return std::make_unique<AdamW<T>>(store, optimizer_slices(store, replica.size).of(replica.rank));
 }
 
 /// Starts the optimizer with moments at zero. The earlier moments are given back first.
@@ -29,7 +29,7 @@ TrainState make_parent_on(const RunConfig& config, const TensorParallel& paralle
                           const Shard& replica, Weights weights) {
   TrainState state;
   state.replica = replica;
-  state.model = std::make_unique<LanguageModel<float>>(parent_shape(config), false, parallel);
+  state.model = std::make_unique<LanguageModel<Real>>(parent_shape(config), false, parallel);
   if (weights == Weights::initial)
     initialize(*state.model, config.init_std, static_cast<std::uint32_t>(config.job.seed));
   make_optimizer(config, state);
@@ -53,12 +53,12 @@ void make_elastic(const RunConfig& config, const Ranking& ranking, TrainState& s
   elastic.decisions = list_decisions(shape, elastic.space);
   elastic.ranking = ranking;
   elastic.teacher =
-      std::make_unique<LanguageModel<float>>(shape, /*frozen=*/true, state.model->parallel());
-  elastic.soft_widths = std::make_unique<SoftWidths<float>>(
+      std::make_unique<LanguageModel<Real>>(shape, /*frozen=*/true, state.model->parallel());
+  elastic.soft_widths = std::make_unique<SoftWidths<Real>>(
       shape, elastic.space, config.elastic.choice_epsilon, state.model->shard());
-  elastic.router =
-      std::make_unique<Router<float>>(elastic.decisions, config.elastic.budgets, config.router.net,
-                                      static_cast<std::uint32_t>(config.job.seed));
+  elastic.router = std::make_unique<Router<Accumulate<Real>>>(
+      elastic.decisions, config.elastic.budgets, config.router.net,
+      static_cast<std::uint32_t>(config.job.seed));
   elastic.router_optimizer = make_adamw(elastic.router->parameters(), state.replica);
   state.elastic = std::move(elastic);
   make_optimizer(config, state);

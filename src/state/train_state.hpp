@@ -17,17 +17,17 @@ struct ElasticState {
   ElasticSpace space;  ///< drop order of the ranking included
   std::vector<Decision> decisions;
   Ranking ranking;
-  std::unique_ptr<LanguageModel<float>> teacher;  ///< frozen ranked parent
-  std::unique_ptr<SoftWidths<float>> soft_widths;
-  std::unique_ptr<Router<float>> router;
-  std::unique_ptr<AdamW<float>> router_optimizer;
+  std::unique_ptr<LanguageModel<Real>> teacher;  ///< frozen ranked parent
+  std::unique_ptr<SoftWidths<Real>> soft_widths;
+  std::unique_ptr<Router<Accumulate<Real>>> router;
+  std::unique_ptr<AdamW<Accumulate<Real>>> router_optimizer;
 };
 
 struct TrainState {
   index_t step = 0;  ///< steps of the curriculum that are done
-  std::unique_ptr<LanguageModel<float>> model;
-  std::unique_ptr<AdamW<float>> optimizer;  ///< none if no stage changes the model
-  std::optional<ElasticState> elastic;      ///< from the end of the rank phase on
+  std::unique_ptr<LanguageModel<Real>> model;
+  std::unique_ptr<AdamW<Real>> optimizer;  ///< none if no stage changes the model
+  std::optional<ElasticState> elastic;     ///< from the end of the rank phase on
   Shard replica;  ///< which of the equal copies of the model this is: owner of its optimizer slices
 };
 

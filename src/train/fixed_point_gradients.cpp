@@ -5,7 +5,7 @@
 
 namespace elastic {
 
-FixedPointGradients::FixedPointGradients(const View1<float>& gradients, double limit,
+FixedPointGradients::FixedPointGradients(const View1<Accumulate<Real>>& gradients, double limit,
                                          const View1<index_t>& overflow)
     : m_gradients(gradients),
       m_limit(limit),
@@ -14,27 +14,29 @@ FixedPointGradients::FixedPointGradients(const View1<float>& gradients, double l
 
 void FixedPointGradients::begin() {
   const ExecutionSpace exec;
-  Kokkos::deep_copy(exec, m_gradients, 0.0f);
+  Kokkos::deep_copy(exec, m_gradients, Accumulate<Real>(0));
   Kokkos::deep_copy(exec, m_sums, index_t(0));
 }
 
-bool FixedPointGradients::holds(const View1<float>& part) const {
+bool FixedPointGradients::holds(const View1<Accumulate<Real>>& part) const {
   return m_gradients.data() <= part.data() &&
          part.data() < m_gradients.data() + m_gradients.extent(0);
 }
 
-void FixedPointGradients::take(const View1<float>& part) {
+void FixedPointGradients::take(const View1<Accumulate<Real>>& part) {
   const ExecutionSpace exec;
   const index_t begin = part.data() - m_gradients.data(),
                 end = begin + static_cast<index_t>(part.extent(0));
-  kernels::accumulate_fixed_point<float>(exec, part, m_limit,
-                                         Kokkos::subview(m_sums, Range(begin, end)), m_overflow);
-  Kokkos::deep_copy(exec, part, 0.0f);
+  kernels::accumulate_fixed_point<Accumulate<Real>>(
+      exec, part, m_limit, Kokkos::subview(m_sums, Range(begin, end)), m_overflow);
+  Kokkos::deep_copy(exec, part, Accumulate<Real>(0));
 }
 
-void FixedPointGradients::finish() { kernels::from_fixed_point<float>({}, m_sums, m_gradients); }
+void FixedPointGradients::finish() {
+  kernels::from_fixed_point<Accumulate<Real>>({}, m_sums, m_gradients);
+}
 
-void BlockGradients::take(const View1<float>& gradient) {
+void BlockGradients::take(const View1<Accumulate<Real>>& gradient) {
   if (gradient.extent(0) == 0) return;
   for (auto* buffer : m_buffers)
     if (buffer->holds(gradient)) return buffer->take(gradient);

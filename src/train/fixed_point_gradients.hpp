@@ -14,20 +14,23 @@ class FixedPointGradients {
  public:
   /// `overflow` [1] becomes 1 if a sum leaves its range or a term is not finite; `limit`: see
   /// kernels/update/fixed_point.hpp.
-  FixedPointGradients(const View1<float>& gradients, double limit, const View1<index_t>& overflow);
+  FixedPointGradients(const View1<Accumulate<Real>>& gradients, double limit,
+                      const View1<index_t>& overflow);
   /// Gradients and sums start at zero.
   void begin();
-  bool is_of(const View1<float>& gradients) const { return m_gradients.data() == gradients.data(); }
-  bool holds(const View1<float>& part) const;
+  bool is_of(const View1<Accumulate<Real>>& gradients) const {
+    return m_gradients.data() == gradients.data();
+  }
+  bool holds(const View1<Accumulate<Real>>& part) const;
   /// Adds a part of the gradients and sets it to zero.
-  void take(const View1<float>& part);
+  void take(const View1<Accumulate<Real>>& part);
   /// To be summed over ranks.
   const View1<index_t>& sums() const { return m_sums; }
   /// The gradients are the sums.
   void finish();
 
  private:
-  View1<float> m_gradients;
+  View1<Accumulate<Real>> m_gradients;
   double m_limit;
   View1<index_t> m_overflow, m_sums;
 };
@@ -37,7 +40,7 @@ class BlockGradients final : public BlockSums {
  public:
   explicit BlockGradients(std::vector<FixedPointGradients*> buffers)
       : m_buffers(std::move(buffers)) {}
-  void take(const View1<float>& gradient) override;
+  void take(const View1<Accumulate<Real>>& gradient) override;
 
  private:
   std::vector<FixedPointGradients*> m_buffers;

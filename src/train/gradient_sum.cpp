@@ -5,15 +5,10 @@
 
 namespace elastic {
 
-GradientSum::GradientSum(const ProcessGrid& grid, const ParameterStore<float>& store,
-                         const FlatSlices& slices, bool deterministic, bool tokens_shared_out)
-    : m_grid(grid), m_gradients(store.gradients()) {
-  for (const auto& p : store) {
-    if (!tokens_shared_out || p.info.sharded()) continue;
-    if (m_shared_out.empty() || m_shared_out.back().second != p.offset)
-      m_shared_out.emplace_back(p.offset, p.offset);
-    m_shared_out.back().second = p.offset + p.size();
-  }
+GradientSum::GradientSum(const ProcessGrid& grid, const View1<Accumulate<Real>>& gradients,
+                         std::vector<Range> shared_out, const FlatSlices& slices,
+                         bool deterministic)
+    : m_grid(grid), m_gradients(gradients), m_shared_out(std::move(shared_out)) {
   if (deterministic) {
     m_overflow = View1<index_t>("elastic::fixed_point_overflow", 1);
     m_fixed.emplace(m_gradients, kernels::fixed_point_limit(grid.world.size()), m_overflow);
@@ -25,7 +20,7 @@ GradientSum::GradientSum(const ProcessGrid& grid, const ParameterStore<float>& s
 
 void GradientSum::begin() {
   const ExecutionSpace exec;
-  if (!m_fixed) return Kokkos::deep_copy(exec, m_gradients, 0.0f);
+  if (!m_fixed) return Kokkos::deep_copy(exec, m_gradients, Accumulate<Real>(0));
   m_fixed->begin();
   Kokkos::deep_copy(exec, m_overflow, index_t(0));
 }

@@ -18,15 +18,31 @@
 
 namespace elastic {
 
+/// Runs of tensors in the flat buffers of `store` of which every tensor-parallel rank has all.
+template <class T>
+std::vector<Range> replicated_runs(const ParameterStore<T>& store) {
+  std::vector<Range> runs;
+  for (const auto& p : store) {
+    if (p.info.sharded()) continue;
+    if (runs.empty() || runs.back().second != p.offset) runs.emplace_back(p.offset, p.offset);
+    runs.back().second = p.offset + p.size();
+  }
+  return runs;
+}
+
 class GradientSum {
  public:
   /// Collective. Of the gradients of `store`. `tokens_shared_out`: tensors that are not dealt out
   /// have seen this rank's tokens only.
-  GradientSum(const ProcessGrid& grid, const ParameterStore<float>& store, const FlatSlices& slices,
-              bool deterministic, bool tokens_shared_out);
+  template <class T>
+  GradientSum(const ProcessGrid& grid, const ParameterStore<T>& store, const FlatSlices& slices,
+              bool deterministic, bool tokens_shared_out)
+      : GradientSum(grid, store.gradients(),
+                    tokens_shared_out ? replicated_runs(store) : std::vector<Range>{}, slices,
+                    deterministic) {}
 
-  bool is_of(const ParameterStore<float>& store) const {
-    return m_gradients.data() == store.gradients().data();
+  bool is_of(const View1<Accumulate<Real>>& gradients) const {
+    return m_gradients.data() == gradients.data();
   }
   void begin();
   /// Deterministic mode: what takes the gradients of each block; otherwise null.
@@ -42,10 +58,13 @@ class GradientSum {
   bool finish();
 
  private:
+  GradientSum(const ProcessGrid& grid, const View1<Accumulate<Real>>& gradients,
+              std::vector<Range> shared_out, const FlatSlices& slices, bool deterministic);
+
   const ProcessGrid& m_grid;
-  View1<float> m_gradients;
+  View1<Accumulate<Real>> m_gradients;
   std::vector<Range> m_shared_out;  // runs of tensors to be summed over the tensor group
-  std::optional<GradientBuckets<float>> m_buckets;
+  std::optional<GradientBuckets<Accumulate<Real>>> m_buckets;
   // Deterministic mode only.
   std::optional<GradientBuckets<index_t>> m_fixed_buckets;
   std::optional<FixedPointGradients> m_fixed;

@@ -35,7 +35,7 @@ struct Scores {
     return sums;
   }
 
-  View1<float> of_batch;
+  View1<Accumulate<Real>> of_batch;
   std::vector<double> squares;
 };
 }  // namespace
@@ -63,7 +63,7 @@ void ImportancePass::for_each_batch(const Body& body) {
   });
 }
 
-ImportanceScores ImportancePass::width_scores(const LanguageModel<float>& parent) {
+ImportanceScores ImportancePass::width_scores(const LanguageModel<Real>& parent) {
   const ModelShape& shape = parent.shape();
   const auto widths = parent.full_widths();
   Scores hidden(shape.hidden_size);
@@ -72,14 +72,13 @@ ImportanceScores ImportancePass::width_scores(const LanguageModel<float>& parent
     layers.emplace_back(widths.layers[l].width * widths.layers[l].head_channels);
   for_each_batch([&](const LayerContext& context) {
     auto pass = parent.make_pass(Keep::nothing);
-    parent.forward(context, widths, m_batch.tokens(), pass,
-                   [&](index_t l, const StackEntry<float>& entry) {
-                     kernels::activation_score<float>(m_exec, entry.mixed, context.seq_length,
-                                                      hidden.of_batch);
-                     kernels::activation_score<float>(
-                         m_exec, parent.stack().layer(l).importance_activations(*entry.saved),
-                         context.seq_length, layers[static_cast<std::size_t>(l)].of_batch);
-                   });
+    parent.forward(
+        context, widths, m_batch.tokens(), pass, [&](index_t l, const StackEntry<Real>& entry) {
+          kernels::activation_score<Real>(m_exec, entry.mixed, context.seq_length, hidden.of_batch);
+          kernels::activation_score<Real>(
+              m_exec, parent.stack().layer(l).importance_activations(*entry.saved),
+              context.seq_length, layers[static_cast<std::size_t>(l)].of_batch);
+        });
     hidden.end_batch();
     for (auto& layer : layers) layer.end_batch();
   });
@@ -96,7 +95,7 @@ ImportanceScores ImportancePass::width_scores(const LanguageModel<float>& parent
   return scores;
 }
 
-double ImportancePass::logit_error(const LanguageModel<float>& parent, const SubmodelSpec& spec) {
+double ImportancePass::logit_error(const LanguageModel<Real>& parent, const SubmodelSpec& spec) {
   const ModelShape& shape = parent.shape();
   const auto full = parent.full_widths(), cut = parent.widths(spec);
   std::vector<double> sums(2, 0.0);
@@ -108,21 +107,22 @@ double ImportancePass::logit_error(const LanguageModel<float>& parent, const Sub
     for (index_t begin = 0; begin < context.num_tokens(); begin += step) {
       const Arena::Scope chunk(m_arena);
       const index_t end = std::min(context.num_tokens(), begin + step), count = end - begin;
-      const auto a = m_arena.matrix<float>(count, shape.vocab_size),
-                 b = m_arena.matrix<float>(count, shape.vocab_size);
-      const auto difference = m_arena.vector<float>(count), norm = m_arena.vector<float>(count);
+      const auto a = m_arena.matrix<Real>(count, shape.vocab_size),
+                 b = m_arena.matrix<Real>(count, shape.vocab_size);
+      const auto difference = m_arena.vector<Accumulate<Real>>(count),
+                 norm = m_arena.vector<Accumulate<Real>>(count);
       parent.all_logits(m_exec, m_arena, rows(full_pass.hidden, begin, end), a);
       parent.all_logits(m_exec, m_arena, rows(cut_pass.hidden, begin, end), b);
-      kernels::squared_difference<float>(m_exec, a, b, difference, norm);
-      sums[0] += on_grid(kernels::sum<float>(m_exec, difference), 16);
-      sums[1] += on_grid(kernels::sum<float>(m_exec, norm), 16);
+      kernels::squared_difference<Real>(m_exec, a, b, difference, norm);
+      sums[0] += on_grid(kernels::sum<Accumulate<Real>>(m_exec, difference), 16);
+      sums[1] += on_grid(kernels::sum<Accumulate<Real>>(m_exec, norm), 16);
     }
   });
   all_reduce_sum(m_grid.data_context, sums);
   return sums[0] / sums[1];
 }
 
-std::vector<index_t> ImportancePass::drop_order(const LanguageModel<float>& parent, index_t count) {
+std::vector<index_t> ImportancePass::drop_order(const LanguageModel<Real>& parent, index_t count) {
   SubmodelSpec spec = full_spec(parent.shape());
   std::vector<index_t> order;
   while (static_cast<index_t>(order.size()) < count) {
@@ -147,7 +147,7 @@ std::vector<index_t> ImportancePass::drop_order(const LanguageModel<float>& pare
   return order;
 }
 
-Ranking ImportancePass::rank(const LanguageModel<float>& parent) {
+Ranking ImportancePass::rank(const LanguageModel<Real>& parent) {
   const Region region("rank");
   const ElasticSpace space = elastic_space(m_config, parent.shape());
   const auto& channels = space.mamba_head_channels.widths;

@@ -17,13 +17,13 @@ class ImportancePass {
   ImportancePass(const ProcessGrid& grid, const RunConfig& config, Arena& arena);
   /// The ranking of all widths, and the drop order of as many layers as the deck may drop. The same
   /// on all ranks.
-  Ranking rank(const LanguageModel<float>& parent);
+  Ranking rank(const LanguageModel<Real>& parent);
 
  private:
-  ImportanceScores width_scores(const LanguageModel<float>& parent);
-  std::vector<index_t> drop_order(const LanguageModel<float>& parent, index_t count);
+  ImportanceScores width_scores(const LanguageModel<Real>& parent);
+  std::vector<index_t> drop_order(const LanguageModel<Real>& parent, index_t count);
   /// sum (logits_full - logits_of(spec))^2 / sum logits_full^2 over the calibration data.
-  double logit_error(const LanguageModel<float>& parent, const SubmodelSpec& spec);
+  double logit_error(const LanguageModel<Real>& parent, const SubmodelSpec& spec);
   /// body(context) for this rank's calibration batches of whole sequences; single sequences in
   /// deterministic mode.
   template <class Body>

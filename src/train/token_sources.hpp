@@ -24,7 +24,7 @@ class DeviceBatch {
   void set(const ExecutionSpace& exec, const Batch& batch);
   LayerContext context(const ExecutionSpace& exec, Arena& arena) const;
   View1<const token_t> tokens() const { return prefix(m_tokens, m_num_tokens); }
-  LossTargets<float> targets() const {
+  LossTargets<Real> targets() const {
     return {prefix(m_targets, m_num_tokens), prefix(m_weight, m_num_tokens)};
   }
   double weight_sum() const { return m_weight_sum; }  ///< tokens of whole sequences that count

@@ -29,7 +29,8 @@ LossConfig loss_config(const RunConfig& config, bool elastic) {
 }
 
 /// Name of the first tensor whose gradient is not finite; empty if all are.
-std::string first_bad_gradient(const ParameterStore<float>& parameters) {
+template <class T>
+std::string first_bad_gradient(const ParameterStore<T>& parameters) {
   for (const auto& parameter : parameters) {
     const auto h_gradient =
         Kokkos::create_mirror_view_and_copy(HostSpace(), parameter.gradient_vector());
@@ -104,11 +105,11 @@ void TrainStep::train_parent(TrainState& state, bool last, TrainSums& sums) {
     const Region region("forward");
     model.forward(context, widths, m_batch.tokens(), pass);
   }
-  const auto dhidden = m_arena.matrix<float>(context.num_tokens(), widths.hidden);
+  const auto dhidden = m_arena.matrix<Real>(context.num_tokens(), widths.hidden);
   {
     const Region region("loss");
-    sums.loss() += differentiate_losses<float>(context, model, pass.hidden, m_batch.targets(), {},
-                                               loss_config(m_config, false), 1, dhidden)
+    sums.loss() += differentiate_losses<Real>(context, model, pass.hidden, m_batch.targets(), {},
+                                              loss_config(m_config, false), 1, dhidden)
                        .cross_entropy;
   }
   const Region region("backward");
@@ -116,7 +117,7 @@ void TrainStep::train_parent(TrainState& state, bool last, TrainSums& sums) {
   if (m_grid.context.is_root()) sums.weight() += m_batch.weight_sum();
 }
 
-void TrainStep::sum_mask_gradients(const SoftWidths<float>& soft_widths, bool tokens_shared_out) {
+void TrainStep::sum_mask_gradients(const SoftWidths<Real>& soft_widths, bool tokens_shared_out) {
   const auto sum = [&](const auto& gradients) {
     all_reduce_sum(m_grid.context, gradients);
     if (tokens_shared_out)
@@ -129,7 +130,7 @@ void TrainStep::sum_mask_gradients(const SoftWidths<float>& soft_widths, bool to
 
 void TrainStep::train_budget(TrainState& state, std::size_t budget, std::uint64_t stream,
                              const RouterTemperature& temperature,
-                             const TeacherStates<float>& teacher, bool last, TrainSums& sums) {
+                             const TeacherStates<Real>& teacher, bool last, TrainSums& sums) {
   const Arena::Scope scope(m_arena);
   ElasticState& elastic = *state.elastic;
   const auto& model = *state.model;
@@ -144,12 +145,12 @@ void TrainStep::train_budget(TrainState& state, std::size_t budget, std::uint64_
     const Region region("forward");
     model.forward(context, widths, m_batch.tokens(), pass);
   }
-  const auto dhidden = m_arena.matrix<float>(context.num_tokens(), widths.hidden);
+  const auto dhidden = m_arena.matrix<Real>(context.num_tokens(), widths.hidden);
   LossSums losses;
   {
     const Region region("loss");
-    losses = differentiate_losses<float>(context, model, pass.hidden, m_batch.targets(), teacher,
-                                         loss_config(m_config, true), 1, dhidden);
+    losses = differentiate_losses<Real>(context, model, pass.hidden, m_batch.targets(), teacher,
+                                        loss_config(m_config, true), 1, dhidden);
   }
   {
     const Region region("backward");
@@ -181,7 +182,7 @@ void TrainStep::train_elastic(TrainState& state, const Stage& stage, index_t mic
   const auto& teacher = *state.elastic->teacher;
   const index_t step = state.step + 1;
   auto pass = teacher.make_pass(Keep::nothing);
-  TeacherStates<float> states;
+  TeacherStates<Real> states;
   if (m_config.distill.distillation_weight != 0) {
     const Region region("teacher");
     teacher.forward(context(), teacher.full_widths(), m_batch.tokens(), pass);
@@ -219,11 +220,11 @@ void TrainStep::reduce(const Stage& stage, TrainSums& sums) {
 
 /// The elements that this rank adds to the norm over the whole model: those of its optimizer
 /// slices.
-std::vector<View1<const float>> TrainStep::counted_gradients(const TrainState& state,
-                                                             const Stage& stage) const {
-  const auto of = [&](const ParameterStore<float>& store) {
+std::vector<View1<const Accumulate<Real>>> TrainStep::counted_gradients(const TrainState& state,
+                                                                        const Stage& stage) const {
+  const auto of = [&](const auto& store) {
     const auto owned = optimizer_slices(store, state.replica.size).of(state.replica.rank);
-    return elastic::counted_gradients<float>(store, owned, m_grid.tensor.is_root());
+    return elastic::counted_gradients(store, owned, m_grid.tensor.is_root());
   };
   auto counted = of(state.model->parameters());
   if (stage.elastic)
@@ -236,8 +237,9 @@ StepMetrics TrainStep::finish(TrainState& state, const Stage& stage, TrainSums& 
   const index_t step = state.step + 1, local_step = step - stage.first_step;
   auto& parameters = state.model->parameters();
   const double per_token = sums.weight() > 0 ? 1 / sums.weight() : 0;
-  const auto clip = clip_gradients<float>(m_exec, m_grid.world, counted_gradients(state, stage),
-                                          m_config.optimizer.clip_grad_norm, per_token);
+  const auto clip =
+      clip_gradients<Accumulate<Real>>(m_exec, m_grid.world, counted_gradients(state, stage),
+                                       m_config.optimizer.clip_grad_norm, per_token);
   if (!m_in_range || !clip.finite() || !std::isfinite(sums.loss())) {
     std::string bad = first_bad_gradient(parameters);
     if (bad.empty() && stage.elastic) bad = first_bad_gradient(state.elastic->router->parameters());
@@ -247,7 +249,7 @@ StepMetrics TrainStep::finish(TrainState& state, const Stage& stage, TrainSums& 
   }
   const double rate = stage.learning_rate(local_step);
   const index_t optimizer_step = stage.elastic ? step - m_curriculum.elastic_begin : step;
-  const auto update = [&](AdamW<float>& optimizer, ParameterStore<float>& store, double rate_) {
+  const auto update = [&](auto& optimizer, const auto& store, double rate_) {
     optimizer.step(m_exec, m_config.optimizer.adamw, rate_, optimizer_step, clip.scale);
     const Region gather("all_gather");
     gather_slices(m_grid.data_context, optimizer_slices(store, state.replica.size), store.values());
@@ -310,9 +312,9 @@ void TrainStep::train_micro_batches(TrainState& state, const Stage& stage, Train
 /// Gradients of the stage start at zero.
 void TrainStep::begin_gradients(const TrainState& state, const Stage& stage) {
   const bool deterministic = m_config.job.deterministic;
-  const auto begin = [&](std::optional<GradientSum>& sum, const ParameterStore<float>& store,
+  const auto begin = [&](std::optional<GradientSum>& sum, const auto& store,
                          bool tokens_shared_out) {
-    if (!sum || !sum->is_of(store))
+    if (!sum || !sum->is_of(store.gradients()))
       sum.emplace(m_grid, store, optimizer_slices(store, state.replica.size), deterministic,
                   tokens_shared_out);
     sum->begin();

@@ -45,16 +45,16 @@ class TrainStep {
   void train_elastic(TrainState& state, const Stage& stage, index_t micro_batch, const Batch& batch,
                      bool last, TrainSums& sums);
   void train_budget(TrainState& state, std::size_t budget, std::uint64_t stream,
-                    const RouterTemperature& temperature, const TeacherStates<float>& teacher,
+                    const RouterTemperature& temperature, const TeacherStates<Real>& teacher,
                     bool last, TrainSums& sums);
   LayerContext context();
   /// Over the ranks that hold other tokens of the micro-batch: spans, and, of what is the same on
   /// tensor-parallel ranks, tokens of the residual stream.
-  void sum_mask_gradients(const SoftWidths<float>& soft_widths, bool tokens_shared_out);
+  void sum_mask_gradients(const SoftWidths<Real>& soft_widths, bool tokens_shared_out);
   GradientsComplete completion(bool last);
   void reduce(const Stage& stage, TrainSums& sums);
-  std::vector<View1<const float>> counted_gradients(const TrainState& state,
-                                                    const Stage& stage) const;
+  std::vector<View1<const Accumulate<Real>>> counted_gradients(const TrainState& state,
+                                                               const Stage& stage) const;
   StepMetrics finish(TrainState& state, const Stage& stage, TrainSums& sums);
   const TokenSource& source_of(const Stage& stage);
   std::vector<std::size_t> budgets_of(const Stage& stage, index_t step, index_t micro_batch) const;

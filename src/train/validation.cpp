@@ -17,9 +17,9 @@ constexpr std::uint64_t kValidationStream = 1000002;
 constexpr index_t kProblemsAtOnce = 128;  // sequences of one generation batch
 
 /// Largest element, NaN if there is one.
-double largest(const View1<float>& values) {
+double largest(const View1<Accumulate<Real>>& values) {
   const auto h_values = Kokkos::create_mirror_view_and_copy(HostSpace(), values);
-  float result = 0;
+  Accumulate<Real> result = 0;
   for (std::size_t i = 0; i < h_values.extent(0); ++i)
     result = h_values(i) <= result ? result : h_values(i);
   return result;
@@ -37,9 +37,9 @@ Validation::Validation(const Communicator& comm, const RunConfig& config, Arena&
       m_arena(arena),
       m_source(make_source(config, kValidationStream)) {}
 
-std::vector<double> Validation::loss_sums(const LanguageModel<float>& model,
+std::vector<double> Validation::loss_sums(const LanguageModel<Real>& model,
                                           const SubmodelSpec& spec,
-                                          const LanguageModel<float>* teacher, index_t seq_length) {
+                                          const LanguageModel<Real>* teacher, index_t seq_length) {
   const auto widths = model.widths(spec);
   std::vector<double> sums(3, 0.0);  // tokens, cross-entropy, KL
   const index_t size = m_config.job.deterministic ? 1
@@ -51,7 +51,7 @@ std::vector<double> Validation::loss_sums(const LanguageModel<float>& model,
     m_batch.set(m_exec, make_batch(*m_source, Split::validation, b * size, count, seq_length));
     const auto context = m_batch.context(m_exec, m_arena);
     auto pass = model.make_pass(Keep::nothing);
-    TeacherStates<float> states;
+    TeacherStates<Real> states;
     if (teacher) {
       auto teacher_pass = teacher->make_pass(Keep::nothing);
       teacher->forward(context, teacher->full_widths(), m_batch.tokens(), teacher_pass);
@@ -59,9 +59,9 @@ std::vector<double> Validation::loss_sums(const LanguageModel<float>& model,
     }
     model.forward(context, widths, m_batch.tokens(), pass);
     const auto losses =
-        evaluate_losses<float>(context, model, pass.hidden, m_batch.targets(), states,
-                               {.temperature = m_config.distill.temperature,
-                                .tokens_per_chunk = m_config.parallel.logit_chunk_tokens});
+        evaluate_losses<Real>(context, model, pass.hidden, m_batch.targets(), states,
+                              {.temperature = m_config.distill.temperature,
+                               .tokens_per_chunk = m_config.parallel.logit_chunk_tokens});
     sums[0] += m_batch.weight_sum();
     sums[1] += on_grid(losses.cross_entropy);
     sums[2] += on_grid(losses.kl);
@@ -69,15 +69,15 @@ std::vector<double> Validation::loss_sums(const LanguageModel<float>& model,
   return sums;
 }
 
-ValidationResult Validation::losses(const LanguageModel<float>& model, const SubmodelSpec& spec,
-                                    const LanguageModel<float>* teacher, index_t seq_length) {
+ValidationResult Validation::losses(const LanguageModel<Real>& model, const SubmodelSpec& spec,
+                                    const LanguageModel<Real>* teacher, index_t seq_length) {
   const Region region("validation");
   auto sums = all_ranks_agree(m_comm, [&] { return loss_sums(model, spec, teacher, seq_length); });
   all_reduce_sum(m_comm, sums);
   return {.cross_entropy = sums[1] / sums[0], .kl = sums[2] / sums[0]};
 }
 
-double Validation::right_answers(const LanguageModel<float>& model, const SubmodelSpec& spec) {
+double Validation::right_answers(const LanguageModel<Real>& model, const SubmodelSpec& spec) {
   const ReasoningProblems problems(
       reasoning_config(m_config), static_cast<std::uint32_t>(m_config.job.seed), kValidationStream);
   const auto widths = model.widths(spec);
@@ -92,7 +92,7 @@ double Validation::right_answers(const LanguageModel<float>& model, const Submod
       asked.push_back(problems.problem(Split::validation, i));
       prompts.push_back(prompt_tokens(asked.back()));
     }
-    const auto answers = generate_greedy<float>(
+    const auto answers = generate_greedy<Real>(
         m_exec, m_arena, model, widths, prompts,
         {.max_length = problems.longest_document() + 1, .stop = CharacterVocabulary::end});
     for (std::size_t i = 0; i < asked.size(); ++i)
@@ -102,37 +102,37 @@ double Validation::right_answers(const LanguageModel<float>& model, const Submod
   return right;
 }
 
-double Validation::accuracy(const LanguageModel<float>& model, const SubmodelSpec& spec) {
+double Validation::accuracy(const LanguageModel<Real>& model, const SubmodelSpec& spec) {
   const Region region("generation");
   const double right = all_ranks_agree(m_comm, [&] { return right_answers(model, spec); });
   return all_reduce_sum(m_comm, right) / static_cast<double>(m_config.evaluate.problems);
 }
 
-double Validation::max_logit_difference(const LanguageModel<float>& a,
-                                        const ActiveWidths<float>& a_widths,
-                                        const LanguageModel<float>& b,
-                                        const ActiveWidths<float>& b_widths, index_t seq_length) {
+double Validation::max_logit_difference(const LanguageModel<Real>& a,
+                                        const ActiveWidths<Real>& a_widths,
+                                        const LanguageModel<Real>& b,
+                                        const ActiveWidths<Real>& b_widths, index_t seq_length) {
   const Arena::Scope scope(m_arena);
   m_batch.set(m_exec, make_batch(*m_source, Split::validation, 0, 1, seq_length));
   const auto context = m_batch.context(m_exec, m_arena);
   const index_t tokens = context.num_tokens(), vocab = a.shape().vocab_size,
                 chunk = std::min(tokens, m_config.parallel.logit_chunk_tokens);
-  const auto hidden_of = [&](const LanguageModel<float>& model, const ActiveWidths<float>& widths) {
+  const auto hidden_of = [&](const LanguageModel<Real>& model, const ActiveWidths<Real>& widths) {
     auto pass = model.make_pass(Keep::nothing);
     model.forward(context, widths, m_batch.tokens(), pass);
     return pass.hidden;
   };
   const auto a_hidden = hidden_of(a, a_widths), b_hidden = hidden_of(b, b_widths);
-  const auto a_logits = m_arena.matrix<float>(chunk, vocab),
-             b_logits = m_arena.matrix<float>(chunk, vocab);
-  const auto difference = m_arena.vector<float>(tokens);
+  const auto a_logits = m_arena.matrix<Real>(chunk, vocab),
+             b_logits = m_arena.matrix<Real>(chunk, vocab);
+  const auto difference = m_arena.vector<Accumulate<Real>>(tokens);
   for (index_t begin = 0; begin < tokens; begin += chunk) {
     const index_t end = std::min(tokens, begin + chunk);
     const auto a_rows = rows(a_logits, 0, end - begin), b_rows = rows(b_logits, 0, end - begin);
     a.all_logits(m_exec, m_arena, rows(a_hidden, begin, end), a_rows);
     b.all_logits(m_exec, m_arena, rows(b_hidden, begin, end), b_rows);
-    kernels::max_abs_difference<float>(m_exec, a_rows, b_rows,
-                                       Kokkos::subview(difference, Range(begin, end)));
+    kernels::max_abs_difference<Real>(m_exec, a_rows, b_rows,
+                                      Kokkos::subview(difference, Range(begin, end)));
   }
   return largest(difference);
 }

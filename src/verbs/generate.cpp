@@ -37,16 +37,16 @@ class Models {
  public:
   explicit Models(const std::filesystem::path& checkpoint)
       : m_reader(checkpoint), m_stored(read_stored_model(m_reader)) {}
-  const LanguageModel<float>& model() const { return *m_stored.model; }
+  const LanguageModel<Real>& model() const { return *m_stored.model; }
   const RunConfig& config() const { return m_stored.deck.config; }
-  ActiveWidths<float> widths(const std::string& budget) const {
+  ActiveWidths<Real> widths(const std::string& budget) const {
     const ModelShape& shape = model().shape();
-    return prefix_widths<float>(
+    return prefix_widths<Real>(
         shape, budget.empty() ? full_spec(shape) : find_submodel(m_reader, m_stored, budget));
   }
   /// The switches of texts like "BUDGET@N", with rising N.
-  std::vector<BudgetSwitch<float>> switches(const std::vector<std::string>& texts) const {
-    std::vector<BudgetSwitch<float>> result;
+  std::vector<BudgetSwitch<Real>> switches(const std::vector<std::string>& texts) const {
+    std::vector<BudgetSwitch<Real>> result;
     index_t last = 0;
     for (const auto& text : texts) {
       const auto at = text.rfind('@');
@@ -124,8 +124,7 @@ Generated generate_plainly(const GenerateOptions& options, const Models& models,
     for (const auto& prompt : some) longest = std::max(longest, prompt.size());
     config.max_length = static_cast<index_t>(longest) + options.max_tokens;
     config.first_sequence = static_cast<index_t>(begin);
-    for (auto& output :
-         generate<float>({}, arena, models.model(), widths, some, config, switches)) {
+    for (auto& output : generate<Real>({}, arena, models.model(), widths, some, config, switches)) {
       output.resize(std::min(output.size(), static_cast<std::size_t>(options.max_tokens)));
       result.outputs.push_back(std::move(output));
     }
@@ -145,7 +144,7 @@ Speculated speculate(const GenerateOptions& options, const Models& models,
   Speculated result;
   const double start = wall_seconds();
   for (const auto& prompt : prompts) {
-    const auto one = generate_speculative<float>(
+    const auto one = generate_speculative<Real>(
         {}, arena, models.model(), widths, draft, prompt,
         {.max_length = static_cast<index_t>(prompt.size()) + options.max_tokens,
          .stop = stop_token(options, models),

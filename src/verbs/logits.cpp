@@ -21,11 +21,11 @@ std::vector<token_t> read_sequence(const fs::path& path, index_t vocab_size) {
 }
 
 /// Writes rows of logits to the dataset, `rows_at_once` of them in memory.
-void write_rows(const LayerContext& context, const LanguageModel<float>& model,
-                const View2<float>& hidden, index_t rows_at_once, Hdf5File& file) {
+void write_rows(const LayerContext& context, const LanguageModel<Real>& model,
+                const View2<Real>& hidden, index_t rows_at_once, Hdf5File& file) {
   const index_t length = context.num_tokens(), vocab = model.shape().vocab_size;
   file.create_dataset("logits", StorageType::float32, Extents::matrix(length, vocab));
-  const auto logits = context.arena->matrix<float>(std::min(length, rows_at_once), vocab);
+  const auto logits = context.arena->matrix<Real>(std::min(length, rows_at_once), vocab);
   for (index_t begin = 0; begin < length; begin += rows_at_once) {
     const index_t end = std::min(length, begin + rows_at_once);
     const auto chunk = rows(logits, 0, end - begin);
@@ -59,13 +59,13 @@ std::string write_logits(const LogitsOptions& options) {
   const auto ids = arena.vector<token_t>(length);
   Kokkos::deep_copy(ids, HostView1<const token_t>(tokens.data(), tokens.size()));
   auto pass = model.make_pass(Keep::nothing);
-  model.forward(context, prefix_widths<float>(shape, spec), ids, pass);
+  model.forward(context, prefix_widths<Real>(shape, spec), ids, pass);
 
   const auto temporary = temporary_name(options.out);
   auto file = Hdf5File::create(temporary);
   const std::vector<index_t> wide(tokens.begin(), tokens.end());
   file.write_dataset("tokens", StorageType::int64, Extents::vector(length), wide.data());
-  const auto row_bytes = sizeof(float) * static_cast<std::size_t>(shape.vocab_size);
+  const auto row_bytes = sizeof(Real) * static_cast<std::size_t>(shape.vocab_size);
   write_rows(context, model, pass.hidden,
              static_cast<index_t>(std::max<std::size_t>(1, options.bytes_at_once / row_bytes)),
              file);
