@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Causal grouped-query attention without positions; memory linear in the sequence (tiles, online
-// softmax).
+// softmax; Dao et al. 2022, 2023, FlashAttention). Query head a reads KV head a % R: heads are
+// stored rank-major across KV groups.
 //
-//   s_ij = scale q_i . k_j   for j <= i in the same segment,   out_i = sum_j softmax_j(s_ij) v_j,
+//   s_ij  = scale q_i . k_j              for j <= i in the segment of i
+//   out_i = sum_j softmax_j(s_ij) v_j
 //   lse_i = log sum_j exp(s_ij)
 //
-// Query head a reads KV head a % R (heads are stored rank-major across KV groups). Dao et al. 2022,
-// 2023 (FlashAttention).
-//
-// The queries may be a span of longer sequences whose keys and values are all there: query i of the
-// span stands at position q_begin + i. out, lse and dq have the bits of the whole sequence; dk and
-// dv are the span's part of the sum over queries.
+// The queries may be a span of longer sequences whose keys and values are all there:
+// query i of the span stands at position q_begin + i. out, lse and dq have the bits of the whole
+// sequence; dk and dv are the span's part of the sum over queries.
 #pragma once
 #include "base/types.hpp"
 
@@ -30,21 +29,24 @@ struct AttentionShape {
   }
 };
 
-/// [in] q [B*L, A*C], k, v [B*L', R*C], segment [B*L'] or empty; [out] out [B*L, A*C], lse [B*L, A]
-/// (saved for backward).
+/// [in] q [B*L, A*C], k, v [B*L', R*C], segment [B*L'] or empty
+/// [out] out [B*L, A*C], lse [B*L, A] (saved for backward)
 template <class T>
 void attention_forward(const ExecutionSpace& exec, const AttentionShape& shape, In2<T> q, In2<T> k,
                        In2<T> v, In1<token_t> segment, InOut2<T> out, InOut2<T> lse);
-/// Recomputes the probabilities from lse. [in] dout [B*L, A*C] and all of the forward; [out] dq
-/// [B*L, A*C], dk, dv [B*L', R*C]. workspace: attention_workspace_size(shape) elements.
+/// Recomputes the probabilities from lse.
+/// [in] dout [B*L, A*C] and all of the forward;
+///      workspace of attention_workspace_size(shape) elements
+/// [out] dq [B*L, A*C], dk, dv [B*L', R*C]
 template <class T>
 void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape, In2<T> dout,
                         In2<T> q, In2<T> k, In2<T> v, In2<T> out, In2<T> lse, In1<token_t> segment,
                         InOut2<T> dq, InOut2<T> dk, InOut2<T> dv, InOut1<T> workspace);
 index_t attention_workspace_size(const AttentionShape& shape);
-/// One new position of each of B sequences against a cache. [in] q [B, A*C], k_cache, v_cache
-/// [B*max_length, R*C], of which the first `length` rows of each sequence count (the new position
-/// is the last of them); [out] out [B, A*C]. shape.seq_length = max_length.
+/// One new position of each of B sequences against a cache, of which the first `length` rows
+/// of each sequence count; the new position is the last of them. shape.seq_length = max_length.
+/// [in] q [B, A*C], k_cache, v_cache [B*max_length, R*C]
+/// [out] out [B, A*C]
 template <class T>
 void attention_step(const ExecutionSpace& exec, const AttentionShape& shape, index_t length,
                     In2<T> q, In2<T> k_cache, In2<T> v_cache, InOut2<T> out);

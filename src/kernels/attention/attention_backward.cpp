@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Backward attention: one team per (sequence, head) goes over its key tiles and, inside, over the
-// query tiles that see them; no element is written by two teams, so that no atomics are needed.
+// Backward attention: one team per (sequence, head) goes over its key tiles and, inside, over
+// the query tiles that see them. No element is written by two teams, so that no atomics are needed.
 //
-//   p = exp(scale q k^T - lse),  delta_i = dout_i . out_i,  ds = p (dout v^T - delta)
-//   dv = p^T dout,  dk = scale ds^T q,  dq = scale ds k
+//   p       = exp(scale q k^T - lse)
+//   delta_i = dout_i . out_i
+//   ds      = p (dout v^T - delta)
+//   dv      = p^T dout
+//   dk      = scale ds^T q
+//   dq      = scale ds k
 //
 // dk and dv of each head go to the workspace and are then summed over the heads of a KV group.
 #include "base/region.hpp"
@@ -37,7 +41,7 @@ struct BackwardScratch {
   }
 };
 
-/// A pair of tiles: the first query in its span and the first key, and how many there are.
+/// A pair of tiles: the first query in its span, the first key, and how many there are of each.
 struct TilePair {
   index_t query, queries, key, keys;
   index_t offset;  ///< distance from the position of the first key to that of the first query

@@ -9,9 +9,9 @@
 
 namespace elastic::kernels {
 
-/// Positions of a tile of queries or keys.
+/// Positions in a tile of queries or keys.
 inline constexpr index_t attention_tile = 64;
-/// Score that no visible element has; finite, so that differences of two of them are zero.
+/// The score that no visible element has; finite, so that differences of two of them are zero.
 template <class T>
 inline constexpr T no_score = T(-1e30);
 
@@ -25,7 +25,7 @@ KOKKOS_INLINE_FUNCTION T attention_scale(const AttentionShape& shape) {
   return T(1) / math::sqrt(static_cast<T>(shape.head_dim));
 }
 
-/// Sequence b, head a and its KV head of one team, and the segments of the sequence.
+/// Sequence b, head a and its KV head that one team works on, and the segments of the sequence.
 struct AttentionHead {
   index_t first_query;     ///< b * L
   index_t first_key;       ///< b * L'
@@ -41,7 +41,8 @@ struct AttentionHead {
         kv_column(head % shape.num_groups * shape.head_dim),
         segment(segments.extent(0) == 0 ? nullptr : segments.data() + first_key) {}
 
-  /// Of positions. Segments do not decrease, so only the ends of two tiles need a look.
+  /// Whether positions may see each other.
+  /// Segments do not decrease, so only the ends of two tiles need a look.
   KOKKOS_INLINE_FUNCTION bool interact(index_t query, index_t last_key) const {
     return segment == nullptr || segment[last_key] >= segment[query];
   }
@@ -54,7 +55,7 @@ struct AttentionHead {
   }
 };
 
-/// tile[i, j] = sum_{k < count} a[i, k] b[k, j]: as Tile::multiply, with a row-major a.
+/// tile[i, j] = sum_{k < count} a[i, k] b[k, j]. Like Tile::multiply, but a is row-major.
 template <class T>
 ELASTIC_OWN_REGISTERS KOKKOS_INLINE_FUNCTION void multiply_rows(Tile<T>& tile, const T* a,
                                                                 index_t lda, const T* b,
@@ -103,7 +104,7 @@ struct TeamScratch {
   }
 };
 
-/// Preconditions of all attention functions: queries [q_rows, A*C], keys and values [B*L', R*C].
+/// Checks what all attention functions require: queries [q_rows, A*C], keys and values [B*L', R*C].
 template <class Q, class K, class O>
 void require_attention_shapes(const char* function, const AttentionShape& shape, index_t q_rows,
                               const Q& q, const K& k, const K& v, const O& out) {
@@ -120,7 +121,7 @@ void require_attention_shapes(const char* function, const AttentionShape& shape,
   require_shape(function, "out", out, q_rows, shape.num_heads * C);
 }
 
-/// Multiply-adds of the visible scores per head and channel, all sequences counted.
+/// Multiply-adds of the visible scores per head and channel, over all sequences.
 inline double attention_pairs(const AttentionShape& shape) {
   const auto L = static_cast<double>(shape.seq_length), begin = static_cast<double>(shape.q_begin);
   return static_cast<double>(shape.batch * shape.num_heads * shape.head_dim) * L *

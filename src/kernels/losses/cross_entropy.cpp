@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cross-entropy of a chunk of logits: maximum, sum and gradient of a row while it is in cache, or
-// one after the other.
+// Cross-entropy of a chunk of logits: maximum, sum and gradient of a row while it
+// is in cache, or one after the other.
 #include "kernels/losses/cross_entropy.hpp"
 
 #include "kernels/losses/row_softmax.hpp"
@@ -21,7 +21,7 @@ struct Target {
         mine(word < 0 || word % shard.size == shard.rank),
         exists(mine && word >= 0 && column < columns) {}
 };
-/// Of a row: the sum of the exponentials, and the logit of the target.
+/// Sums of a row: that of the exponentials, and the logit of the target.
 template <class T>
 struct RowSums {
   T exponentials, target;
@@ -65,7 +65,7 @@ struct Finish {
         [=](T z) { return step * softmax.probability(z); }, s, s);
     if (target.exists) Kokkos::single(Kokkos::PerTeam(team), [&]() { s[target.column] -= step; });
   }
-  /// Of a row that does not count.
+  /// Writes a row that does not count.
   KOKKOS_INLINE_FUNCTION void clear(const RowTeam& team, index_t t) const {
     Kokkos::single(Kokkos::PerTeam(team), [&]() { row_loss(t) = 0; });
     if (gradient) zero_row(team, row_of(logits, t), static_cast<index_t>(logits.extent(1)));

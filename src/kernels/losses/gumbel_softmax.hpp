@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gumbel-Softmax of rows of router logits (Jang et al. 2016; paper eq. in paper.md 2.2).
+// Gumbel-Softmax of rows of router logits (Jang et al. 2016;
+// router of Nemotron Elastic, arXiv 2511.16664).
 //
-//   pi_i = softmax_i( (s z_i + g_i) / tau ),  g_i = -log(-log U_i);    dz_i += (s/tau) pi_i (v_i - sum_j v_j pi_j),  v = dL/dpi
+//   g_i   = -log(-log U_i)
+//   pi_i  = softmax_i( (s z_i + g_i) / tau )
+//   dz_i += (s/tau) pi_i (v_i - sum_j v_j pi_j),   v = dL/dpi
 //
-// A straight-through draw (hard) replaces pi by the one-hot of its maximum in the forward and keeps the gradient of the soft pi.
+// A straight-through draw (hard) replaces pi by the one-hot of its maximum in the forward pass
+// and keeps the gradient of the soft pi.
 #pragma once
 #include "base/random.hpp"
 
@@ -20,7 +24,8 @@ struct GumbelSoftmaxParams {
 template <class T>
 void gumbel_softmax_forward(const ExecutionSpace& exec, In2<T> z, const GumbelSoftmaxParams& params,
                             InOut2<T> pi);
-/// [in] dpi, pi [rows, choices] (the soft pi); [in, out] dz [rows, choices] +=.
+/// [in] dpi, pi [rows, choices] (the soft pi)
+/// [in, out] dz [rows, choices] +=
 template <class T>
 void gumbel_softmax_backward(const ExecutionSpace& exec, In2<T> dpi, In2<T> pi,
                              const GumbelSoftmaxParams& params, InOut2<T> dz);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Forward KL of a chunk of logits: both softmaxes, loss and gradient of a row while it is in cache,
-// or one after the other.
+// Forward KL of a chunk of logits: both softmaxes, loss and gradient of a row while it
+// is in cache, or one after the other.
 #include "kernels/losses/kl_divergence.hpp"
 
 #include "kernels/losses/row_softmax.hpp"
@@ -8,7 +8,7 @@
 namespace elastic::kernels {
 namespace {
 
-/// Of a row: maxima of teacher and student, and the sums of e^a, e^b, e^a (a - b).
+/// Numbers of a row: maxima of teacher and student, and the sums of e^a, e^b, e^a (a - b).
 template <class T>
 struct RowMaxima {
   T teacher, student;
@@ -68,7 +68,7 @@ struct Finish {
         [=](T z_p, T z_q) { return step * (q.probability(z_q) - p.probability(z_p)); }, s_q,
         row_of(teacher, t), static_cast<const T*>(s_q));
   }
-  /// Of a row that does not count.
+  /// Writes a row that does not count.
   KOKKOS_INLINE_FUNCTION void clear(const RowTeam& team, index_t t) const {
     Kokkos::single(Kokkos::PerTeam(team), [&]() { row_loss(t) = 0; });
     if (gradient) zero_row(team, row_of(student, t), static_cast<index_t>(student.extent(1)));

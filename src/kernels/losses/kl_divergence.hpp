@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // Forward KL of a chunk of student logits from teacher logits (Hinton et al. 2015), differentiated
-// in place.
+// in place. There is no factor tau^2, as in Megatron's distillation.
 //
-//   p = softmax(teacher / tau), q = softmax(student / tau),  loss = sum_t w_t sum_v p_tv (log p_tv
-//   - log q_tv),  d student_tv = factor w_t (q_tv - p_tv) / tau     (no tau^2 factor, as Megatron's
-//   distillation)
+//   p            = softmax(teacher / tau)
+//   q            = softmax(student / tau)
+//   loss         = sum_t w_t sum_v p_tv (log p_tv - log q_tv)
+//   d student_tv = factor w_t (q_tv - p_tv) / tau
 //
-// With a = (teacher - max) / tau and b = (student - max) / tau, each with the maximum of its row,
+// All sums of a row are formed at once: with a = (teacher - max) / tau and b = (student - max) /
+// tau, each with the maximum of its row,
 //
 //   loss_t = sum_v e^a (a - b) / sum_v e^a - log sum_v e^a + log sum_v e^b
 //
-// so that all sums of a row are formed at once. In one call where a rank has all columns, or in
-// three stages where the vocabulary is dealt out (base/shard.hpp): the caller takes maxima and sums
-// over the ranks between them.
+// One call does it where a rank has all columns. Where the vocabulary is dealt out (base/shard.hpp)
+// there are three stages, and the caller takes maxima and sums over the ranks between them:
 //
-//   kl_divergence_maxima  -> max over ranks ->  kl_divergence_sums  -> sum over ranks ->
+//   kl_divergence_maxima   then the maximum over ranks
+//   kl_divergence_sums     then the sum over ranks
 //   kl_divergence_finish
 //
 // Sums paired over ranks at distances t/2, .., 1 give the bits of the one call for t = 2, 4, 8
@@ -25,26 +27,32 @@
 
 namespace elastic::kernels {
 
-/// [in] teacher [T, V], weight [T]; [in, out] student [T, V], on return `factor` * d loss/d student
-/// (only if `gradient`); row_loss [T] = w_t * loss_t on return.
+/// [in] teacher [T, V], weight [T]
+/// [in, out] student [T, V]: on return `factor` * d loss/d student (only if `gradient`)
+/// [out] row_loss [T] = w_t * loss_t
 template <class T>
 void kl_divergence(const ExecutionSpace& exec, In2<T> teacher, In1<float> weight,
                    double temperature, bool gradient, std::type_identity_t<T> factor,
                    InOut2<T> student, InOut1<T> row_loss);
 
-/// Stage 1: [in] teacher, student [T, V'], this rank's columns, weight [T]; [out] maxima [T, 2] of
-/// the rows of both.
+/// Stage 1: the largest logits of the rows of teacher and student among this rank's columns.
+/// [in] teacher, student [T, V'], weight [T]
+/// [out] maxima [T, 2]
 template <class T>
 void kl_divergence_maxima(const ExecutionSpace& exec, In2<T> teacher, In1<float> weight,
                           In2<T> student, InOut2<T> maxima);
-/// Stage 2: [in] teacher, student [T, V'], weight [T], maxima [T, 2] over all ranks; [out] sums [T,
-/// 3] of e^a, e^b, e^a (a - b).
+/// Stage 2: sums of e^a, e^b and e^a (a - b).
+/// [in] teacher, student [T, V'], weight [T], maxima [T, 2] over all ranks
+/// [out] sums [T, 3]
 template <class T>
 void kl_divergence_sums(const ExecutionSpace& exec, In2<T> teacher, In1<float> weight,
                         const Shard& shard, double temperature, In2<T> student, In2<T> maxima,
                         InOut2<T> sums);
-/// Stage 3: [in] teacher, weight, maxima [T, 2] and sums [T, 3] over all ranks; [in, out] student
-/// [T, V'] and row_loss [T] as kl_divergence, the row loss on every rank.
+/// Stage 3: loss and gradient as in kl_divergence;
+/// the row loss is that of the whole row on every rank.
+/// [in] teacher, weight, maxima [T, 2] and sums [T, 3] over all ranks
+/// [in, out] student [T, V']
+/// [out] row_loss [T]
 template <class T>
 void kl_divergence_finish(const ExecutionSpace& exec, In2<T> teacher, In1<float> weight,
                           double temperature, In2<T> maxima, In2<T> sums, bool gradient,

@@ -2,13 +2,16 @@
 // Softmax of one row of logits, shared by the losses: one team per row. The columns may be dealt
 // out to ranks (base/shard.hpp), which then add up the sums of each.
 //
-//   log p_v = (z_v - max) / tau - log_sum,      log_sum = log sum_v exp((z_v - max) / tau)
+//   log p_v = (z_v - max) / tau - log_sum
+//   log_sum = log sum_v exp((z_v - max) / tau)
 //
 // A sum over columns is formed in chains: column v belongs to chain v mod `chains`, and chains are
-// joined by a tree, p_j += p_{j + chains/2} first. Of t ranks each has 1/t of the chains and its
-// own levels of the tree, so that the sum has the same bits on 1, 2, 4 and 8 ranks if the levels
-// that are left pair ranks in the same way. Columns are computed in blocks, all of a block by the
-// same instructions, so that no bit depends on where in a row a column stands.
+// joined by a tree, p_j += p_{j + chains/2} first. Each of t ranks has 1/t of the chains and its
+// own levels of the tree. The sum has equal bits on 1, 2, 4 and 8 ranks if the levels that are
+// left pair ranks in this way too.
+//
+// Columns are computed in blocks, all of a block by equal instructions, so that no bit depends
+// on where in a row a column stands.
 #pragma once
 #include "base/shard.hpp"
 #include "kernels/rows/row_loops.hpp"
@@ -20,7 +23,7 @@ using RowTeam = Kokkos::TeamPolicy<ExecutionSpace>::member_type;
 
 /// Columns that one thread treats at a time: one on a device, so that neighbours read neighbours.
 constexpr index_t column_block = host_loops ? 16 : 1;
-/// Chains of each of the classes that may lie on ranks of their own; a power of two.
+/// Chains of each class; classes may lie on ranks of their own. A power of two.
 constexpr index_t chains_of_class = host_loops ? column_block : 128;
 constexpr index_t most_chains = sum_classes * chains_of_class;
 
@@ -42,7 +45,7 @@ KOKKOS_INLINE_FUNCTION T* row_of(const View2<T>& matrix, index_t i) {
   return matrix.data() + i * leading_dimension(matrix);
 }
 
-/// Columns v .. v + column_block of a row; past its end they are zeros.
+/// Columns v .. v + column_block of a row; zeros past its end.
 template <class T>
 struct ColumnBlock {
   T padded[column_block];
@@ -54,9 +57,9 @@ struct ColumnBlock {
     values = padded;
   }
 };
-/// body(v, count, block...) for all columns, the blocks of the given rows; `count` <= column_block
-/// of a block's columns exist. A host's thread takes all blocks, thread j of a device j, j + step,
-/// ...
+/// Calls body(v, count, block...) for all columns, with the blocks of the given rows;
+/// `count` <= column_block of a block's columns exist. A host's thread takes all blocks; thread j
+/// of a device takes j, j + step, ...
 template <class F, class... T>
 KOKKOS_INLINE_FUNCTION void for_column_blocks(const RowTeam& team, index_t step, index_t columns,
                                               const F& body, const T*... row) {
@@ -90,7 +93,7 @@ KOKKOS_INLINE_FUNCTION void zero_row(const RowTeam& team, T* z, index_t columns)
       team, columns, [](T) { return T(0); }, z, z);
 }
 
-/// `count` sums over the columns of one row.
+/// Forms `count` sums over the columns of one row.
 template <class T, int count>
 class ColumnSums {
  public:
@@ -120,7 +123,7 @@ class ColumnSums {
   KOKKOS_INLINE_FUNCTION T operator[](int k) const { return m_sum[k * most_chains]; }
 
  private:
-  /// f(j, chains of a sum) for the first `chains` of every sum.
+  /// Calls f(j, chains of a sum) for the first `chains` of every sum.
   template <class F>
   KOKKOS_INLINE_FUNCTION void for_chains(const RowTeam& team, index_t chains, const F& f) const {
     const index_t length = host_loops ? chains : 1;
@@ -138,8 +141,8 @@ class ColumnSums {
   index_t m_chains;
 };
 
-/// The largest of the columns, the lowest number of none. NaN is passed over here and shows up in
-/// the sums.
+/// The largest of the columns; of none, the lowest number.
+/// NaN is passed over here and shows up in the sums.
 template <class T>
 KOKKOS_INLINE_FUNCTION T row_maximum(const RowTeam& team, const T* z, index_t columns) {
   constexpr index_t stripe = host_loops ? 2048 : 1;
@@ -157,7 +160,8 @@ KOKKOS_INLINE_FUNCTION T row_maximum(const RowTeam& team, const T* z, index_t co
   return maximum;
 }
 
-/// Normalisation of one row. Maximum and log_sum are kept apart, so that large logits lose nothing.
+/// The normalisation of one row. Maximum and log_sum are kept apart,
+/// so that large logits lose nothing.
 template <class T>
 struct RowSoftmax {
   T scale;  ///< 1 / tau

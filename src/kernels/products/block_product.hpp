@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Small dense products inside a team: register tiles over operands packed into team scratch.
 //
-//   c[i, j] (+)= sum_k a[k, i] b[k, j]          both operands "k-major": k counts rows, rows are
-//   padded to `lanes` columns
+//   c[i, j] (+)= sum_k a[k, i] b[k, j]
 //
-// A tile's accumulators live in registers (on an AVX-512 core eight rows of one vector,
-// close to the peak), its columns are vectorised, and tiles are shared out over the threads of the
-// team. Every element is one sum over rising k, whatever the extents are; the padding of packed
-// blocks is zero.
+// Both operands are "k-major": k counts rows, and rows are padded to `lanes` columns with zeros.
+// A tile's accumulators live in registers (on an AVX-512 core eight rows of one vector, close
+// to the peak), its columns are vectorised, and tiles are shared out over the threads of the team.
+// Every element is one sum over rising k, whatever the extents are.
 #pragma once
 #include <cstdint>
 #include <type_traits>
@@ -47,8 +46,8 @@ class ScratchCarver {
 /// Level 0 (shared memory of a device) as far as every device has it, else level 1.
 inline int scratch_level(index_t bytes) { return on_host || bytes <= 40000 ? 0 : 1; }
 
-// Inlined into a large kernel, the loop of a tile would share its registers with everything around
-// it.
+// Inlined into a large kernel, the loop of a tile would share its registers
+// with everything around it.
 #if defined(__CUDACC__) || defined(__HIPCC__) || defined(SYCL_LANGUAGE_VERSION)
 #define ELASTIC_OWN_REGISTERS
 #else
@@ -75,8 +74,8 @@ struct Tile {
       for (index_t j = 0; j < lanes; ++j) value[i][j] *= factor[i];
     }
   }
-  /// Writes the part that lies inside `rows` x `columns`, the extents from this tile's corner c to
-  /// the end of the matrix.
+  /// Writes the part that lies inside `rows` x `columns`, the extents from this tile's
+  /// corner c to the end of the matrix.
   KOKKOS_INLINE_FUNCTION void store(T* c, index_t ldc, index_t rows, index_t columns) const {
     write(c, ldc, rows, columns, [](T& target, T mine) { target = mine; });
   }
@@ -119,7 +118,8 @@ struct Tile {
   }
 };
 
-/// f(i, j) for the upper left corner of every tile of a rows x columns matrix, then a barrier.
+/// Calls f(i, j) for the upper left corner of every tile of a rows x columns
+/// matrix; then a barrier.
 template <class F>
 KOKKOS_INLINE_FUNCTION void for_each_tile(const Team& team, index_t rows, index_t columns,
                                           const F& f) {
@@ -129,7 +129,7 @@ KOKKOS_INLINE_FUNCTION void for_each_tile(const Team& team, index_t rows, index_
   });
   team.team_barrier();
 }
-/// f(i, j) for every row i and every `lanes` columns, j the first of them; then a barrier.
+/// Calls f(i, j) for every row i and every `lanes` columns, j the first of them; then a barrier.
 template <class F>
 KOKKOS_INLINE_FUNCTION void for_each_block(const Team& team, index_t rows, index_t columns,
                                            const F& f) {
@@ -138,7 +138,7 @@ KOKKOS_INLINE_FUNCTION void for_each_block(const Team& team, index_t rows, index
                        [&](const index_t block) { f(block / across, block % across * lanes); });
   team.team_barrier();
 }
-/// f(i) for i < count, then a barrier.
+/// Calls f(i) for i < count; then a barrier.
 template <class F>
 KOKKOS_INLINE_FUNCTION void for_each_row(const Team& team, index_t count, const F& f) {
   Kokkos::parallel_for(Kokkos::TeamThreadRange(team, count), f);
@@ -161,9 +161,9 @@ KOKKOS_INLINE_FUNCTION void pack(const Team& team, T* target, const T* source, i
     }
   });
 }
-/// The transpose of a lanes x lanes block: interleaving the halves of the array moves the highest
-/// bit of every index to the lowest place, and four of those exchange row and column. Unlike
-/// strided copies this vectorises.
+/// The transpose of a lanes x lanes block. Interleaving the halves of the array moves the highest
+/// bit of every index to the lowest place; four of those exchange row and column.
+/// Unlike strided copies this vectorises.
 template <class T>
 KOKKOS_INLINE_FUNCTION void transpose_block(T* block, T* other) {
   static_assert(lanes == 16);
@@ -181,8 +181,8 @@ KOKKOS_INLINE_FUNCTION void transpose_block(T* block, T* other) {
     }
   }
 }
-/// target [columns, ld], ld = a multiple of lanes >= rows: target[j, i] = source[i, j], zero in the
-/// padding.
+/// target[j, i] = source[i, j].
+/// target [columns, ld], ld a multiple of lanes >= rows; zero in the padding.
 template <class T>
 ELASTIC_OWN_REGISTERS KOKKOS_INLINE_FUNCTION void pack_transposed(const Team& team, T* target,
                                                                   index_t ld, const T* source,

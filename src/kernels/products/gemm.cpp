@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chooses the route of a matrix product. oneDNN's dnnl_sgemm is as fast as its matmul primitive
-// (both run the same generated code, see README.md), faster for small products, and needs neither
-// descriptors nor a cache.
+// Chooses the route of a matrix product. oneDNN's dnnl_sgemm is as fast as its matmul
+// primitive (both run one generated code, see README.md), faster for small products, and needs
+// neither descriptors nor a cache.
 #include "kernels/products/gemm.hpp"
 
 #include <KokkosBlas3_gemm.hpp>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // On a host: register tiles of 12 rows by two AVX-512 vectors, over panels of B packed to the width
-// of the tile and padded with zeros. Edges are computed by the same code on padded tiles, so that
-// all elements round alike. The sum starts from beta c and alpha is folded into the panel: a
-// product over K and two products over its halves, the second added to the first, give the same
-// bits.
+// of the tile and padded with zeros. Edges are computed by the same code on padded tiles,
+// so that all elements round alike. The sum starts from beta c, and alpha is folded into
+// the panel. A product over K therefore has the bits of two products over its halves,
+// the second added to the first.
 #include "kernels/products/gemm_deterministic.hpp"
 
 #include "kernels/rows/row_loops.hpp"

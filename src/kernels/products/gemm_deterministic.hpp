@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The deterministic route of kernels/products/gemm: every element is one sum over k in rising order,
-// starting from beta c, whatever M, N, the strides and the number of threads. Rows of zeros
-// appended to K change no bit, and K in pieces, each added to the one before, gives the bits of K
-// in one piece. Internal to kernels/products/gemm.cpp.
+// The deterministic route of kernels/products/gemm: every element is one sum over k in rising
+// order, starting from beta c, whatever M, N, the strides and the number of threads are. Rows
+// of zeros appended to K change no bit. K in pieces, each added to the one before, gives the bits
+// of K in one piece. Internal to kernels/products/gemm.cpp.
 #pragma once
 #include "base/types.hpp"
 
 namespace elastic::kernels {
 
-/// op(A): element (i, j) at data[i * row_stride + j * column_stride].
+/// Describes op(A): element (i, j) is at data[i * row_stride + j * column_stride].
 template <class T>
 struct StridedMatrix {
   const T* data;

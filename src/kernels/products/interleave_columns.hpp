@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Columns that were dealt out to ranks, back in their order.
+// Puts columns that were dealt out to ranks back in their order.
 #pragma once
 #include "base/types.hpp"
 
 namespace elastic::kernels {
 
-/// out(t, v) = parts(v % ranks * T + t, v / ranks). [in] parts [ranks * T, at least V / ranks
-/// rounded up]: the matrices of all ranks below each other; [out] out [T, V].
+/// out(t, v) = parts(v % ranks * T + t, v / ranks)
+/// [in] parts [ranks * T, at least V / ranks rounded up]:
+///      the matrices of all ranks below each other
+/// [out] out [T, V]
 template <class T>
 void interleave_columns(const ExecutionSpace& exec, In2<T> parts, index_t ranks, InOut2<T> out);
 

@@ -6,8 +6,8 @@
 namespace elastic::kernels {
 namespace {
 
-/// score_c += sum over groups of rows of finish( sum_{t in group} |x_tc| ); rows and groups in
-/// rising order.
+/// score_c += sum over groups of rows of finish( sum_{t in group} |x_tc| ),
+/// rows and groups in rising order.
 template <class T, class F>
 void add_group_scores(const ExecutionSpace& exec, const View2<const T>& x, index_t group_rows,
                       const View1<T>& score, const F& finish) {

@@ -41,8 +41,8 @@ void embedding_backward(const ExecutionSpace& exec, In1<token_t> tokens, In2<T> 
   const auto count = static_cast<index_t>(tokens.extent(0)),
              width = static_cast<index_t>(dweight.extent(1));
   require_shape("embedding_backward", "dy", dy, count, width);
-  // Pieces of columns, each walking all tokens: two tokens that are the same word never meet in two
-  // threads.
+  // Every piece of columns walks all tokens:
+  // two tokens that are one word never meet in two threads.
   for_column_pieces(
       exec, "elastic::embedding_backward", width,
       KOKKOS_LAMBDA(const index_t begin, const index_t end) {

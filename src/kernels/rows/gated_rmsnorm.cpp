@@ -62,7 +62,7 @@ KOKKOS_INLINE_FUNCTION void forward_row(const Shape<T>& shape, const T* y, const
   }
 }
 
-/// Until the last loop dz holds the sigmoid of u = m z and dy holds silu(u).
+/// Until the last loop dz holds the sigmoid of u = m z, and dy holds silu(u).
 template <class T, class M>
 KOKKOS_INLINE_FUNCTION void backward_row(const Shape<T>& shape, const T* dout, const T* y,
                                          const T* z, const T* w, const M& m, const T* rstd, T* dy,

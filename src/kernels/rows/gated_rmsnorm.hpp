@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gated group RMSNorm of the Mamba-2 mixer: gate first, norm after, inside each of the G groups of
-// channels.
+// Gated group RMSNorm of the Mamba-2 mixer (norm_before_gate=False): gate first, norm after, inside
+// each of the G groups of channels.
 //
-//   g_e = y_e silu(m_e z_e),   out_e = scale * r_group g_e w_e,   r_group = 1 / sqrt( sum_{e in
-//   group} g_e^2 / mean_width + epsilon )
+//   g_e     = y_e silu(m_e z_e)
+//   r_group = 1 / sqrt( sum_{e in group} g_e^2 / mean_width + epsilon )
+//   out_e   = scale * r_group g_e w_e
 //
-// Channel e = h * P + p belongs to group h % G (heads are stored rank-major across groups). Mamba-2
-// (norm_before_gate=False).
+// Channel e = h * P + p belongs to group h % G (heads are stored rank-major across groups).
 #pragma once
 #include "base/types.hpp"
 
@@ -20,14 +20,17 @@ struct GatedRmsNormParams {
   double scale = 1;
 };
 
-/// [in] y [T, E], z [T, E], weight [E], mask [E] or empty; [out] out [T, E], rstd [T, G].
+/// [in] y [T, E], z [T, E], weight [E], mask [E] or empty
+/// [out] out [T, E], rstd [T, G]
 template <class T>
 void gated_rmsnorm_forward(const ExecutionSpace& exec, In2<T> y, In2<T> z, In1<T> weight,
                            In1<T> mask, const GatedRmsNormParams& params, InOut2<T> out,
                            InOut2<T> rstd);
-/// [in] dout [T, E] and all of the forward; [out] dy, dz [T, E]; [in, out] dweight [E] += or empty,
-/// dmask [E] += or empty, dscale [G] += or empty: the part of each group; workspace as for
-/// rmsnorm_backward, of gated_rmsnorm_workspace_size(T, E, G) elements.
+/// [in] dout [T, E] and all of the forward; workspace as for rmsnorm_backward,
+///      of gated_rmsnorm_workspace_size(T, E, G) elements
+/// [out] dy, dz [T, E]
+/// [in, out] dweight [E] +=, dmask [E] +=, dscale [G] += (the part of each group);
+///           each may be empty
 template <class T>
 void gated_rmsnorm_backward(const ExecutionSpace& exec, In2<T> dout, In2<T> y, In2<T> z,
                             In1<T> weight, In1<T> mask, In2<T> rstd,

@@ -5,12 +5,15 @@
 
 namespace elastic::kernels {
 
-/// difference_t = sum_v (a_tv - b_tv)^2, norm_t = sum_v a_tv^2.  [in] a, b [T, V]; [out]
-/// difference, norm [T].
+/// difference_t = sum_v (a_tv - b_tv)^2,   norm_t = sum_v a_tv^2
+/// [in] a, b [T, V]
+/// [out] difference, norm [T]
 template <class T>
 void squared_difference(const ExecutionSpace& exec, In2<T> a, In2<T> b, InOut1<T> difference,
                         InOut1<T> norm);
-/// max_t = max_v |a_tv - b_tv|.  [in] a, b [T, V]; [out] maximum [T].
+/// max_t = max_v |a_tv - b_tv|
+/// [in] a, b [T, V]
+/// [out] maximum [T]
 template <class T>
 void max_abs_difference(const ExecutionSpace& exec, In2<T> a, In2<T> b, InOut1<T> maximum);
 

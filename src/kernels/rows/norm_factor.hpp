@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The factor of a norm, in double and rounded once: a masked norm in the full width and the norm of
-// the small model round alike, although one divides by D and scales by sqrt(D_i/D) and the other
-// divides by D_i. Internal to kernels/rows/rmsnorm.cpp and kernels/rows/gated_rmsnorm.cpp.
+// The factor of a norm, in double and rounded once. A masked norm in the full width and the norm
+// of the small model then round alike, although one divides by D and scales by sqrt(D_i/D) and the
+// other divides by D_i. Internal to kernels/rows/rmsnorm.cpp and kernels/rows/gated_rmsnorm.cpp.
 #pragma once
 #include "base/types.hpp"
 

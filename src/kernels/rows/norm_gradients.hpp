@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parameter gradients of the two norms: each block of tokens sums its own in the workspace, then
-// blocks are added in order. Internal to kernels/rows/rmsnorm.cpp and kernels/rows/gated_rmsnorm.cpp.
+// Parameter gradients of the two norms:
+// each block of tokens sums its own in the workspace, then blocks are added in order.
+// Internal to kernels/rows/rmsnorm.cpp and kernels/rows/gated_rmsnorm.cpp.
 #pragma once
 #include "kernels/rows/row_loops.hpp"
 
 namespace elastic::kernels {
 
-/// Sums of one block: weight, mask [width], scale [groups].
+/// The sums of one block: weight and mask [width], scale [groups].
 template <class T>
 struct NormGradients {
   T *weight, *mask, *scale;

@@ -23,8 +23,8 @@ void add_mask_gradient(const ExecutionSpace& exec, const View2<const T>& dh,
       });
 }
 
-/// dgamma += sum dh (m (.) y). The sums of single rows pass through the first column of `scratch`;
-/// one team adds them up.
+/// dgamma += sum dh (m (.) y). The sums of single rows pass through the first column
+/// of `scratch`; one team adds them up.
 template <class T>
 void add_gate_gradient(const ExecutionSpace& exec, const View2<const T>& dh,
                        const View2<const T>& y, const View1<const T>& mask, const View2<T>& scratch,

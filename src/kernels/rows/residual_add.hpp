@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Joins a layer's output to the residual stream: h += gamma * m (.) y, with depth gate gamma and hidden mask m.
+// Joins a layer's output to the residual stream: h += gamma * m (.) y, with the gate gamma of the
+// layer (depth) and the hidden mask m.
 #pragma once
 #include "base/types.hpp"
 
@@ -9,8 +10,10 @@ namespace elastic::kernels {
 template <class T>
 void residual_add_forward(const ExecutionSpace& exec, In2<T> y, In1<T> mask,
                           std::type_identity_t<T> gamma, InOut2<T> h);
-/// dy = gamma m (.) dh;  dmask_j += gamma sum_t dh y;  dgamma += sum dh (m (.) y).
-/// [in] dh, y [T, D]; [out] dy [T, D], may be the same View as y; [in, out] dmask [D] += or empty, dgamma [1] += or empty.
+/// dy = gamma m (.) dh,   dmask_j += gamma sum_t dh y,   dgamma += sum dh (m (.) y)
+/// [in] dh, y [T, D]
+/// [out] dy [T, D], may be the View y
+/// [in, out] dmask [D] += or empty, dgamma [1] += or empty
 template <class T>
 void residual_add_backward(const ExecutionSpace& exec, In2<T> dh, In2<T> y, In1<T> mask,
                            std::type_identity_t<T> gamma, InOut2<T> dy, InOut1<T> dmask,

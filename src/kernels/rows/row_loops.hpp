@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the kernels that go over the rows or columns of a matrix share out their work: long
-// vectorised runs on a host, single neighbouring elements on a device. All sums have an order that
-// does not depend on the number of threads.
+// How the kernels that go over the rows or columns of a matrix share out their work:
+// long vectorised runs on a host, single neighbouring elements on a device. The order of every sum
+// is independent of the number of threads.
 #pragma once
 #include "base/shapes.hpp"
 
@@ -12,14 +12,15 @@ inline constexpr bool host_loops =
     std::is_same_v<ExecutionSpace, Kokkos::DefaultHostExecutionSpace>;
 /// The longest run of columns one work item handles: stays in the first cache.
 inline constexpr index_t longest_piece = host_loops ? 1024 : 1;
-/// Rows whose contributions to a sum over tokens are added up first.
+/// So many rows make a block, whose contributions to a sum over tokens are added up first.
 inline constexpr index_t rows_per_block = 64;
 
 inline index_t num_row_blocks(index_t rows) { return (rows + rows_per_block - 1) / rows_per_block; }
 
 using LinearPolicy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>;
 
-/// body(i, begin, end) for columns [begin, end) of row i, everything once: whole rows on a host.
+/// Calls body(i, begin, end) for columns [begin, end) of row i, every element
+/// once; whole rows on a host.
 template <class F>
 void for_row_pieces(const ExecutionSpace& exec, const char* label, index_t rows, index_t columns,
                     const F& body) {
@@ -32,8 +33,8 @@ void for_row_pieces(const ExecutionSpace& exec, const char* label, index_t rows,
       });
 }
 
-/// body(begin, end) for disjoint runs of [0, count): few and long on a host, one element each on a
-/// device.
+/// Calls body(begin, end) for disjoint runs of [0, count):
+/// few and long on a host, one element each on a device.
 template <class F>
 void for_column_pieces(const ExecutionSpace& exec, const char* label, index_t count,
                        const F& body) {
@@ -57,7 +58,7 @@ KOKKOS_INLINE_FUNCTION void fold_lanes(T* sum) {
   }
 }
 
-/// sum_{j < n} term(j). Term j belongs to lane j % 32 and lanes are combined in a tree, so that
+/// sum_{j < n} term(j). Term j belongs to lane j % 32, and lanes are combined in a tree, so that
 /// terms which are exactly zero and stand at the end change no bit: the sum over a masked row
 /// equals the sum over its prefix.
 template <class T, class F>
@@ -74,7 +75,7 @@ KOKKOS_INLINE_FUNCTION T lane_sum(index_t n, const F& term) {
   return sum[0];
 }
 
-/// Factors of columns: mask_j, or one.
+/// The factor of each column: mask_j, or one.
 template <class T>
 struct ColumnMask {
   const T* mask;
@@ -84,8 +85,8 @@ template <class T>
 struct NoMask {
   KOKKOS_INLINE_FUNCTION T operator()(index_t) const { return T(1); }
 };
-/// Calls body(m) with the factors m of a mask that may be absent, so that loops inside carry no
-/// condition.
+/// Calls body(m) with the factors m of a mask that may be absent, so that loops
+/// inside carry no condition.
 template <class T, class F>
 KOKKOS_INLINE_FUNCTION void with_mask(const View1<const T>& mask, const F& body) {
   if (mask.extent(0) != 0)

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Squared ReLU of the MLP, elastic in its width: y_f = relu(m_f x_f)^2. So et al. 2021 (Primer); mask before the activation.
+// Squared ReLU of the MLP (So et al. 2021, Primer), elastic in its width: y_f = relu(m_f x_f)^2,
+// with the mask before the activation.
 #pragma once
 #include "base/types.hpp"
 
 namespace elastic::kernels {
 
-/// [in] x [T, F], mask [F] or empty; [out] y [T, F].
+/// [in] x [T, F], mask [F] or empty
+/// [out] y [T, F]
 template <class T>
 void squared_relu_forward(const ExecutionSpace& exec, In2<T> x, In1<T> mask, InOut2<T> y);
-/// dx = 2 m relu(m x) dy (may be the same View as dy); dmask_f += sum_t 2 relu(m x) x dy.
-/// [in] dy, x [T, F], mask [F] or empty; [out] dx [T, F]; [in, out] dmask [F] += or empty.
+/// dx = 2 m relu(m x) dy,   dmask_f += sum_t 2 relu(m x) x dy
+/// [in] dy, x [T, F], mask [F] or empty
+/// [out] dx [T, F], may be the View dy
+/// [in, out] dmask [F] += or empty
 template <class T>
 void squared_relu_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, In1<T> mask,
                            InOut2<T> dx, InOut1<T> dmask);

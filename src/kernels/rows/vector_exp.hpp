@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// exp() that vectorises on the host: libm's is a scalar call inside loops, 12 times slower on an
-// AVX-512 core.
+// exp() that vectorises on the host: libm's is a scalar call inside loops,
+// 12 times slower on an AVX-512 core.
 #pragma once
 #include <algorithm>
 #include <bit>
@@ -10,9 +10,12 @@
 
 namespace elastic::kernels {
 
-/// exp(x). float on the host: exp(x) = 2^n exp(r), |r| <= ln(2)/2, Taylor polynomial of degree 7;
-/// relative error below 1.5e-7 on [-87.3, 88.3], x is clamped to that interval (so the result is
-/// never 0 or inf), exp(0) = 1, NaN stays NaN. double, and float on devices: the library's.
+/// exp(x). In double, and in float on devices, it is the library's. In float on the host:
+///
+///   exp(x) = 2^n exp(r),  |r| <= ln(2)/2,  Taylor polynomial of degree 7
+///
+/// Relative error below 1.5e-7 on [-87.3, 88.3]; x is clamped to that interval, so that the result
+/// is never 0 or inf; exp(0) = 1, NaN stays NaN.
 template <class T>
 KOKKOS_INLINE_FUNCTION T vector_exp(T x) {
   return math::exp(x);
@@ -20,8 +23,8 @@ KOKKOS_INLINE_FUNCTION T vector_exp(T x) {
 #if !defined(__CUDA_ARCH__) && !defined(__HIP_DEVICE_COMPILE__) && !defined(__SYCL_DEVICE_ONLY__)
 template <>
 KOKKOS_INLINE_FUNCTION float vector_exp<float>(float x) {
-  // Integer minima instead of comparisons of floats, which the compiler turns into branches that
-  // forbid vectorising.
+  // Integer minima instead of comparisons of floats:
+  // the compiler turns those into branches that forbid vectorising.
   const auto given = std::bit_cast<std::uint32_t>(x);
   const std::uint32_t above = std::min(given, 0xc2ae999au);                            // x >= -87.3
   const std::int32_t inside = std::min(static_cast<std::int32_t>(above), 0x42b0999a);  // x <= 88.3

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One work item owns some rows of one sequence and `width_of_block` channels; it keeps their taps
+// One work item owns some rows of one sequence and `width_of_block` channels. It keeps their taps
 // (and, going backward, the last gradients of v) in local arrays and walks down the rows. Parameter
-// gradients: partial sums per block of rows, then their sum in rising order.
+// gradients are partial sums per block of rows, then their sum in rising order.
 #include "kernels/scan/causal_conv1d.hpp"
 
 #include "base/region.hpp"
@@ -13,7 +13,7 @@ namespace {
 constexpr index_t max_width = 8;
 constexpr index_t channels_of_block = std::is_same_v<MemorySpace, HostSpace> ? 128 : 1;
 
-/// The inputs that rows see: those of their sequence in u, before these those of the past.
+/// The inputs that rows see: those of their sequence in u, and before these those of the past.
 template <class T>
 struct Signal {
   View2<const T> u;
@@ -33,11 +33,11 @@ struct Signal {
         past_length(static_cast<index_t>(before.u.extent(0)) * length_ /
                     math::max<index_t>(1, static_cast<index_t>(u_.extent(0)))) {}
 
-  /// Row of the past that lies `back` positions before row t, which is at `position` < back.
+  /// The row of the past that lies `back` positions before row t, which is at `position` < back.
   KOKKOS_INLINE_FUNCTION index_t past_row(index_t t, index_t position, index_t back) const {
     return (t / length + 1) * past_length + position - back;
   }
-  /// Number of positions before row t, at most `most`, that it sees.
+  /// The number of positions before row t that it sees, at most `most`.
   KOKKOS_INLINE_FUNCTION index_t reach(index_t t, index_t most) const {
     const index_t position = t % length, inside = math::min(most, position),
                   all = math::min(most, position + past_length);
@@ -48,14 +48,14 @@ struct Signal {
       if (past_segment(past_row(t, position, s)) != segment(t)) return s - 1;
     return all;
   }
-  /// `row`, which points into row t of u, moved `back` <= reach positions back.
+  /// `row`, which points into row t of u, moved back by `back` <= reach positions.
   KOKKOS_INLINE_FUNCTION const T* before(const T* row, index_t t, index_t back) const {
     if (past_length == 0 || back <= t % length) return row - back * leading_dimension(u);
     return &past(past_row(t, t % length, back), row - &u(t, 0));
   }
 };
 
-/// What a work item knows: its rows, its channels, their masked taps.
+/// What a work item knows: its rows, its channels, and their masked taps.
 template <class T>
 struct Block {
   index_t begin, end;      ///< rows in [T, *]; may cross from one sequence to the next

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Depthwise causal convolution over the sequence, then SiLU; documents of a packed row do not see
-// each other.
+// Depthwise causal convolution over the sequence, then SiLU (conv1d of Mamba-2).
+// Documents of a packed row do not see each other.
 //
-//   v_t = m b + sum_{j=0}^{W-1} (m w_j) (m u_{t-W+1+j}),   out_t = silu(v_t)        per channel, m
-//   = 1 without a mask
+//   v_t   = m b + sum_{j=0}^{W-1} (m w_j) (m u_{t-W+1+j})    per channel; m = 1 without a mask
+//   out_t = silu(v_t)
 //
-// Terms whose position lies before the row or in another segment are zero. Mamba-2 conv1d; masks as
-// in Megatron-LM megatron/elastification (weight, bias and input are all masked, hence m^2 on the
-// signal).
+// Terms whose position lies before the row or in another segment are zero.
+// Masks are as in Megatron-LM, megatron/elastification: weight, bias and input are all
+// masked, hence m^2 on the signal.
 //
-// The rows may be spans of longer sequences: forward and backward then need the inputs just before
-// the span (ConvolutionPast), backward also the gradients dv just after it (ConvolutionFuture),
-// which the owner of the next span computes by causal_conv1d_first_gradients. out, du and dv have
-// the bits of the whole sequence; parameter gradients are those of the span's rows.
+// The rows may be spans of longer sequences.
+// Forward and backward then need the inputs just before the span (ConvolutionPast). Backward
+// also needs the gradients dv just after it (ConvolutionFuture), which the owner of the next span
+// computes by causal_conv1d_first_gradients. out, du and dv have the bits of the whole sequence;
+// parameter gradients are those of the span's rows.
 #pragma once
 #include "base/types.hpp"
 
@@ -34,15 +35,18 @@ struct ConvolutionFuture {
   View1<const token_t> segment = {};  ///< [B*n], or empty where the rows' segment is
 };
 
-/// [in] u [T, channels], weight [channels, W], bias [channels], mask [channels] or empty, segment
-/// [T] or empty, past; [out] out [T, channels].
+/// [in] u [T, channels], weight [channels, W], bias [channels], mask [channels] or empty,
+///      segment [T] or empty, past
+/// [out] out [T, channels]
 template <class T>
 void causal_conv1d_forward(const ExecutionSpace& exec, In2<T> u, In2<T> weight, In1<T> bias,
                            In1<T> mask, In1<token_t> segment, const CausalConv1dParams& params,
                            InOut2<T> out, const ConvolutionPast<T>& past = {});
-/// Recomputes v. [in] dout [T, channels], all of the forward, future; [out] du [T, channels]; [in,
-/// out] dweight [channels, W] +=, dbias [channels] +=, dmask [channels] += or empty. workspace:
-/// causal_conv1d_workspace_size(T, channels, W) elements.
+/// Recomputes v.
+/// [in] dout [T, channels], all of the forward, future;
+///      workspace of causal_conv1d_workspace_size(T, channels, W) elements
+/// [out] du [T, channels]
+/// [in, out] dweight [channels, W] +=, dbias [channels] +=, dmask [channels] += or empty
 template <class T>
 void causal_conv1d_backward(const ExecutionSpace& exec, In2<T> dout, In2<T> u, In2<T> weight,
                             In1<T> bias, In1<T> mask, In1<token_t> segment,
@@ -51,16 +55,19 @@ void causal_conv1d_backward(const ExecutionSpace& exec, In2<T> dout, In2<T> u, I
                             const ConvolutionPast<T>& past = {},
                             const ConvolutionFuture<T>& future = {});
 index_t causal_conv1d_workspace_size(index_t tokens, index_t channels, index_t width);
-/// What the owner of the span before needs as its future: [in] as backward; [out] dv [B*n,
-/// channels], the gradients by v of the first n <= L rows of each sequence.
+/// Gradients that the owner of the span before needs as its future.
+/// [in] as backward
+/// [out] dv [B*n, channels], the gradients by v of the first n <= L rows of each sequence
 template <class T>
 void causal_conv1d_first_gradients(const ExecutionSpace& exec, In2<T> dout, In2<T> u, In2<T> weight,
                                    In1<T> bias, In1<T> mask, In1<token_t> segment,
                                    const CausalConv1dParams& params, InOut2<T> dv,
                                    const ConvolutionPast<T>& past = {});
-/// One new position for each of B sequences (generation; no masks). [in] u [B, channels]; [in, out]
-/// state [B, channels * (W-1)], the last W-1 inputs of each channel, oldest first (zero at the
-/// start); [out] out [B, channels].
+/// One new position for each of B sequences (generation; no masks).
+/// [in] u [B, channels]
+/// [in, out] state [B, channels * (W-1)], the last W-1 inputs of each channel,
+///           oldest first; zero at the start
+/// [out] out [B, channels]
 template <class T>
 void causal_conv1d_step(const ExecutionSpace& exec, In2<T> u, In2<T> weight, In1<T> bias,
                         InOut2<T> state, InOut2<T> out);

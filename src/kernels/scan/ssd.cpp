@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The composition of the four steps, and the plain recurrence.
+// The four steps one after the other, and the plain recurrence.
 #include "kernels/scan/ssd.hpp"
 
 #include "base/region.hpp"

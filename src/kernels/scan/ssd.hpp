@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole state-space scan of the Mamba-2 mixer: the four chunked steps in order, forward and
-// backward, and one step of the plain recurrence for generation. Extents and equations:
-// kernels/scan/ssd_shape.hpp.
+// The whole state-space scan of the Mamba-2 mixer: the four chunked steps in order, forward
+// and backward, and one step of the plain recurrence for generation.
+// Extents and equations: kernels/scan/ssd_shape.hpp.
 #pragma once
 #include "kernels/scan/ssd_shape.hpp"
 
 namespace elastic::kernels {
 
-/// Inputs of the scan. dt_raw is the projection before softplus: Delta = softplus(m_h dt_raw +
-/// dt_bias).
+/// Inputs of the scan. dt_raw is the projection before softplus:
+/// Delta = softplus(m_h dt_raw + dt_bias).
 template <class T>
 struct SsdInputs {
   View2<const T> x;              ///< [T, H*P]
@@ -22,7 +22,7 @@ struct SsdInputs {
   View1<const token_t> segment;  ///< [T] or empty
   SsdIncoming<T> incoming = {};  ///< where the rows are spans of longer sequences
 };
-/// Kept from forward to backward.
+/// What is kept from forward to backward.
 template <class T>
 struct SsdSaved {
   View2<T> dt;         ///< [T, H] Delta
@@ -39,21 +39,22 @@ struct SsdGradients {
   View2<T> dincoming_state = {};         ///< [B*H, P*N] by incoming.state, or empty; overwritten
 };
 
-/// [out] y [T, H*P] and saved (allocated by the caller).
+/// [out] y [T, H*P], and `saved`, which the caller allocates
 template <class T>
 void ssd_forward(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
                  const SsdSaved<T>& saved, InOut2<T> y);
-/// [in] dy [T, H*P]. workspace: ssd_workspace_size(shape) elements.
+/// [in] dy [T, H*P]; workspace of ssd_workspace_size(shape) elements
 template <class T>
 void ssd_backward(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
                   const SsdSaved<T>& saved, In2<T> dy, const SsdGradients<T>& gradients,
                   InOut1<T> workspace);
 index_t ssd_workspace_size(const SsdShape& shape);
 
-/// The three parts of ssd_forward. Ranks that hold spans of the same sequences pass states on
-/// between them: incoming.state must be there before `passing`, which gives saved.final_state. To
-/// combine spans otherwise, ssd_forward_total tells after `states` what this one contributes:
-/// final_state = decay incoming.state + total, total [B*H, P*N], decay [B*H].
+/// The three parts of ssd_forward, for ranks that hold spans of the same sequences and pass states
+/// on between them. incoming.state must be there before `passing`, which gives saved.final_state.
+/// To combine spans otherwise, ssd_forward_total tells after `states` what this one contributes:
+///
+///   final_state = decay incoming.state + total,   total [B*H, P*N], decay [B*H]
 template <class T>
 void ssd_forward_states(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
                         const SsdSaved<T>& saved);
@@ -66,9 +67,11 @@ void ssd_forward_outputs(const ExecutionSpace& exec, const SsdShape& shape, cons
 template <class T>
 void ssd_forward_total(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
                        const SsdSaved<T>& saved, InOut2<T> total, InOut1<T> decay);
-/// The three parts of ssd_backward, with the same workspace. dfinal_state must be there before
-/// `passing`, which gives dincoming_state; ssd_backward_total tells after `outputs` that
-/// dincoming_state = decay dfinal_state + total.
+/// The three parts of ssd_backward; they share one workspace.
+/// dfinal_state must be there before `passing`, which gives dincoming_state. ssd_backward_total
+/// tells after `outputs` what a span contributes:
+///
+///   dincoming_state = decay dfinal_state + total
 template <class T>
 void ssd_backward_outputs(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
                           const SsdSaved<T>& saved, In2<T> dy, const SsdGradients<T>& gradients,
@@ -86,8 +89,9 @@ void ssd_backward_total(const ExecutionSpace& exec, const SsdShape& shape, const
                         const SsdSaved<T>& saved, InOut1<T> workspace, InOut2<T> total,
                         InOut1<T> decay);
 
-/// One new position of each of B sequences: in.* have B rows, no segment. [in, out] state [B*H,
-/// P*N]; [out] y [B, H*P].
+/// One new position of each of B sequences: the inputs have B rows and no segment.
+/// [in, out] state [B*H, P*N]
+/// [out] y [B, H*P]
 template <class T>
 void ssd_step(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
               InOut2<T> state, InOut2<T> y);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the steps of the chunked scan share: where a chunk lies, which of its positions belong to
-// the same document, and the decay factors of one head. Internal to kernels/ssd_*.cpp.
+// What the steps of the chunked scan share: where a chunk lies, which of its positions belong
+// to one document, and the decay factors of one head. Internal to the kernels of this folder.
 #pragma once
 #include "base/shapes.hpp"
 #include "kernels/products/block_product.hpp"
@@ -21,7 +21,7 @@ struct SsdBefore {
   View1<const token_t> segment = {};
 };
 
-/// Chunk k of sequence b, from row = b*K + k.
+/// Chunk k of sequence b, found from row = b*K + k.
 struct Chunk {
   index_t row, k;         ///< b*K + k; k
   index_t first, tokens;  ///< row of its first token in [T, *]; n <= Q
@@ -44,9 +44,9 @@ struct Chunk {
   }
 };
 
-/// Decays below exp(smallest_exponent) count as zero: beside the term of the position itself, with
-/// decay 1, they are far below rounding, and products with them would be denormal numbers, which
-/// cost a hundred times as much.
+/// Decays below exp(smallest_exponent) count as zero. Beside the term of the position itself,
+/// with decay 1, they are far below rounding, and products with them would be denormal numbers,
+/// which cost a hundred times as much.
 template <class T>
 inline constexpr T smallest_exponent = std::is_same_v<T, float> ? T(-60) : T(-600);
 
@@ -105,8 +105,8 @@ struct HeadDecays {
   }
 };
 
-/// Runs `kernel` with one team for each chunk and group, and team scratch for its Kernel::Scratch;
-/// fills in kernel.rows, the positions of a full chunk, kernel.bytes and kernel.level.
+/// Runs `kernel` with one team for each chunk and group, and team scratch for its Kernel::Scratch.
+/// Fills in kernel.rows (the positions of a full chunk), kernel.bytes and kernel.level.
 template <class Kernel>
 void launch_chunk_groups(const char* label, const ExecutionSpace& exec, const SsdShape& shape,
                          Kernel kernel) {
@@ -123,7 +123,7 @@ void launch_chunk_groups(const char* label, const ExecutionSpace& exec, const Ss
 
 /// Throws ContractError unless the extents make sense together.
 void require_ssd_shape(const char* function, const SsdShape& shape);
-/// The device's view of `incoming`; throws ContractError unless its shapes fit.
+/// What kernels need of `incoming`; throws ContractError unless its shapes fit.
 template <class T>
 SsdBefore checked_before(const char* function, const SsdShape& shape,
                          const View1<const token_t>& segment, const SsdIncoming<T>& incoming) {

@@ -43,7 +43,7 @@ struct Forward {
   }
 };
 
-/// Partial sums of chunk `row`: rows 3 row, 3 row + 1, 3 row + 2 for dA_log, ddt_bias, ddt_mask.
+/// Partial sums of chunk `row` in rows 3 row, 3 row + 1, 3 row + 2: dA_log, ddt_bias, ddt_mask.
 template <class T>
 struct Backward {
   SsdShape shape;

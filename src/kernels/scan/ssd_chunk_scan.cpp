@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One team for each chunk and group: the scores C B^T (and, going backward, their gradient) are
-// shared by the heads of the group.
+// One team for each chunk and group: the heads of a group share the scores C B^T and,
+// going backward, their gradient.
 #include "kernels/scan/ssd_chunk_scan.hpp"
 
 #include "base/region.hpp"
@@ -203,8 +203,8 @@ struct Backward {
     });
   }
 
-  /// y_i = sum_j weights_ij (Delta_j x_j): the gradient by the scores, by Delta_j x_j and by
-  /// cumsum_i.
+  /// y_i = sum_j weights_ij (Delta_j x_j):
+  /// the gradient by the scores, by Delta_j x_j and by cumsum_i.
   KOKKOS_INLINE_FUNCTION void through_scores(const Team& team, const Scratch& scratch,
                                              const Chunk& chunk) const {
     const index_t P = shape.head_dim, n = chunk.tokens, ldq = padded(rows), ldp = padded(P);
@@ -351,8 +351,8 @@ void require_inputs(const char* name, const SsdShape& shape, const Inputs<T>& in
   require_shape_or_empty(name, "segment", in.segment, shape.num_tokens());
 }
 
-/// Multiply-adds of one product with every token's row of [P, N], and of one with the causal pairs
-/// (half of Q + 1 per token) of the scores.
+/// Multiply-adds of one product of every token with a row of [P, N], and of one with the causal
+/// pairs of the scores, half of Q + 1 per token.
 double state_flops(const SsdShape& s) {
   return 2.0 * s.num_tokens() * s.num_heads * s.head_dim * s.state_dim;
 }

@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// Extents shared by the four steps of the chunked state-space scan (SSD, Dao and Gu 2024, arXiv
-// 2405.21060, section 6).
+// Extents shared by the four steps of the chunked state-space scan (SSD, Dao and Gu 2024,
+// arXiv 2405.21060, section 6):
 //
 //   ssd_chunk_cumsum -> ssd_chunk_state -> ssd_state_passing -> ssd_chunk_scan
 //
-// For head h in group g = h % G, with a_t = Delta_t A_h:
-//   S_t = exp(a_t) S_{t-1} + Delta_t x_t B_t^T   (S in R^{P x N}, S = 0 where a segment begins),
-//   y_t = S_t C_t + D_h x_t.
-// Layout: x, y [T, H*P], B, C [T, G*N], dt, dA_cumsum [T, H]; states [B*K*H, P*N], chunk k of
-// sequence b and head h at row (b*K + k)*H + h. The last chunk of a sequence may be short.
-// `segment` [T] or empty: ids of documents, constant runs.
+// For head h in group g = h % G, with a_t = Delta_t A_h and S in R^{P x N},
+// S = 0 where a segment begins:
+//
+//   S_t = exp(a_t) S_{t-1} + Delta_t x_t B_t^T
+//   y_t = S_t C_t + D_h x_t
+//
+// Layout; the last chunk of a sequence may be short:
+//
+//   x, y            [T, H*P]
+//   B, C            [T, G*N]
+//   dt, dA_cumsum   [T, H]
+//   states          [B*K*H, P*N]: chunk k of sequence b and head h at row (b*K + k)*H + h
+//   segment         [T] or empty: ids of documents, in constant runs
 #pragma once
 #include "base/types.hpp"
 

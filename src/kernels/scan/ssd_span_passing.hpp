@@ -7,9 +7,10 @@
 
 namespace elastic::kernels {
 
-/// Blocks of n rows stand at places(0), places(1), ... in the order of the spans; backward begins
-/// at the last. [in] places [spans], decay [spans * n]; [in, out] states [spans * n, columns]:
-/// total_i in, S_i out.
+/// Blocks of n rows stand at places(0), places(1), ... in the order of the spans;
+/// backward begins at the last.
+/// [in] places [spans], decay [spans * n]
+/// [in, out] states [spans * n, columns]: total_i in, S_i out
 template <class T>
 void ssd_span_passing(const ExecutionSpace& exec, Direction direction, In1<index_t> places,
                       In1<T> decay, InOut2<T> states);

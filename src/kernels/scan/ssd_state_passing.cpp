@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One team for each sequence and head; a thread carries some elements of the state along the
-// chunks.
+// One team for each sequence and head;
+// a thread carries some elements of the state along the chunks.
 #include "kernels/scan/ssd_state_passing.hpp"
 
 #include "base/shapes.hpp"
@@ -8,7 +8,7 @@
 
 namespace elastic::kernels {
 namespace {
-/// d_k of chunk `row` and one head.
+/// The decay d_k of chunk `row` for one head.
 template <class T>
 KOKKOS_INLINE_FUNCTION T chunk_decay(const SsdShape& shape, const View1<const token_t>& segment,
                                      const SsdBefore& before, const View2<const T>& dA_cumsum,
@@ -69,7 +69,7 @@ struct Passing {
   }
 
  private:
-  /// What was carried here is handed out, and carried on with what the chunk adds.
+  /// What was carried to here is handed out, and carried on with what the chunk adds.
   KOKKOS_INLINE_FUNCTION static void pass(T d, T* value, index_t count, T* carried) {
     ELASTIC_SIMD
     for (index_t e = 0; e < count; ++e) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One AdamW update of a flat parameter buffer (Loshchilov and Hutter 2019, algorithm 2; bias correction as PyTorch).
+// One AdamW update of a flat parameter buffer (Loshchilov and Hutter 2019, algorithm 2;
+// bias correction as in PyTorch).
 //
 //   g = grad_scale * gradient;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
 //   w -= lr ( m/(1-b1^t) / (sqrt(v/(1-b2^t)) + epsilon) + weight_decay w )
@@ -14,7 +15,8 @@ struct AdamWParams {
   double grad_scale = 1;  ///< clipping and normalisation
 };
 
-/// [in] gradient [n]; [in, out] weight, m, v [n].
+/// [in] gradient [n]
+/// [in, out] weight, m, v [n]
 template <class T>
 void adamw_step(const ExecutionSpace& exec, In1<T> gradient, const AdamWParams& params,
                 InOut1<T> weight, InOut1<T> m, InOut1<T> v);

@@ -18,8 +18,8 @@ index_t length(const View1<const T>& x) {
   return static_cast<index_t>(x.extent(0));
 }
 
-/// reduce(x, n, k) for every block of every part and k < per_block, on the device; all results on
-/// the host, block by block.
+/// Calls reduce(x, n, k) for every block of every part and k < per_block, on the device;
+/// all results on the host, block by block.
 template <class T, class Reduce>
 std::vector<double> reduce_blocks(const ExecutionSpace& exec, const Parts<T>& parts,
                                   index_t per_block, const View1<double>& workspace,
@@ -58,7 +58,8 @@ double added(const std::vector<double>& numbers) {
   return sum;
 }
 
-/// Of the unit 2^e in which squares up to `largest` are below one; even, so that it has a root.
+/// The exponent e of the unit 2^e in which squares up to `largest` are below one;
+/// even, so that it has a root.
 int even_exponent(double largest) {
   int exponent = 0;
   std::frexp(largest, &exponent);

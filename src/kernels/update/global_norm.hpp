@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums over whole buffers that decide about a step: sum of squares (gradient norm) and plain sums
-// (losses), in a fixed order; and a sum of squares that has the same bits in any order.
+// Sums over whole buffers that decide about a step: the sum of squares (gradient norm) and plain
+// sums (losses) in a fixed order; and a sum of squares that has equal bits in any order.
 //
-// All return to the host and wait for exec. They take their workspace [norm_workspace(n)] from the
-// caller; without one they allocate. n is the length of x, or of all parts together.
+// All return to the host and wait for exec. The caller gives them workspace [norm_workspace(n)];
+// without one they allocate. n is the length of x, or of all parts together.
 #pragma once
 #include <vector>
 
@@ -18,12 +18,12 @@ using Parts = std::type_identity_t<std::vector<View1<const T>>>;
 /// Numbers of workspace for `parts` with n elements altogether.
 constexpr index_t norm_workspace(index_t n, index_t parts = 1) { return 2 * (n / 4096 + parts); }
 
-/// sum_i x_i^2 over all parts, in double over blocks of fixed size; the order depends on the
-/// lengths of the parts only.
+/// sum_i x_i^2 over all parts, in double over blocks of fixed size.
+/// The order depends on the lengths of the parts only.
 template <class T>
 double sum_of_squares(const ExecutionSpace& exec, const Parts<T>& parts,
                       const View1<double>& workspace = {});
-/// sum_i x_i of one buffer, likewise.
+/// sum_i x_i of one buffer, in double over blocks of fixed size.
 template <class T>
 double sum(const ExecutionSpace& exec, In1<T> x, const View1<double>& workspace = {});
 
@@ -32,18 +32,18 @@ template <class T>
 double largest_square(const ExecutionSpace& exec, const Parts<T>& parts,
                       const View1<double>& workspace = {});
 
-/// A sum of squares in units of 2^(e - 28) and 2^(e - 56), 2^e the first even power of two above
-/// the largest square. Members are added over parts and ranks, in any order.
+/// A sum of squares in units of 2^(e - 28) and 2^(e - 56), where 2^e is the first even power of two
+/// above the largest square. Members are added over parts and ranks, in any order.
 struct FixedSquares {
   index_t high = 0, low = 0;
   index_t count = 0;  ///< squares in the sum: at most 2^35
 
-  /// The sum, wrong by at most count * 2^-55 * largest and one rounding. Throws ContractError for
-  /// more than 2^35 squares.
+  /// The sum, wrong by at most count * 2^-55 * largest and one rounding.
+  /// Throws ContractError for more than 2^35 squares.
   double value(double largest) const;
 };
-/// sum_i x_i^2, each rounded to the units of `largest` >= all x_i^2, which must be finite and the
-/// same on all ranks (largest_square, then its maximum over ranks).
+/// sum_i x_i^2, each rounded to the units of `largest`. That must be finite, at least all x_i^2,
+/// and equal on all ranks (largest_square, then its maximum over ranks).
 template <class T>
 FixedSquares sum_of_squares_fixed(const ExecutionSpace& exec, const Parts<T>& parts, double largest,
                                   const View1<double>& workspace = {});
