@@ -8,7 +8,7 @@ namespace elastic::bench {
 namespace {
 using kernels::Transpose;
 
-/// C [m, n] = op(A) op(B) over k.
+/// Adds the product C [m, n] = op(A) op(B) over k.
 void add_product(const std::string& name, bool deterministic, Transpose ta, Transpose tb, index_t m,
                  index_t n, index_t k) {
   add(name, [=](benchmark::State& state) {

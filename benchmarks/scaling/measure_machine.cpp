@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes the machine file (src/plan/machine.hpp) of the machine it runs on, on all ranks at once:
-// rates from layers of a deck's model, forward and backward, links from all-reduces as large as its
-// activations.
+// Writes the machine file (src/plan/machine.hpp) of the machine it runs on, on all ranks at once.
+// Rates come from layers of a deck's model, forward and backward;
+// links from all-reduces as large as its activations.
 //
 //   mpirun -n RANKS measure_machine DECK [block/key=value ...] > machine.in
 #include <algorithm>
@@ -113,7 +113,7 @@ void measure_passes(const Communicator& world, Probe& probe, RankRates& rates) {
   rates.kernel_bandwidth = mean_rate(world, work.bytes, kernels.other);
 }
 
-/// AdamW on arrays that fit no cache.
+/// Measures AdamW on arrays that fit no cache.
 void measure_memory(const Communicator& world, RankRates& rates) {
   constexpr index_t rows = 1 << 12, columns = 1 << 13;
   constexpr int repetitions = 4;
@@ -173,7 +173,7 @@ void measure_links(const Communicator& world, double elements, Machine& machine)
   if (machine.has_network) machine.network = measure_link(world, across, elements);
 }
 
-/// Of a file in the current folder.
+/// Bytes per second of writing a file in the current folder.
 double measure_files(const Communicator& world) {
   constexpr std::size_t bytes = std::size_t{256} << 20;
   double rate = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Extents that the benchmarks use: one micro-batch of the quickstart, of a medium model, and of the
-// 12B parent.
+// Extents that the benchmarks use: one micro-batch of the quickstart, of a medium
+// model, and of the 12B parent.
 #pragma once
 #include <array>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The timing loop of every benchmark: fence, launch, fence; rates from counted operations and
-// stated bytes.
+// The timing loop of every benchmark: fence, launch, fence;
+// rates from counted operations and stated bytes.
 #pragma once
 #include <benchmark/benchmark.h>
 
@@ -11,8 +11,8 @@
 
 namespace elastic::bench {
 
-/// Runs `launch` once to warm up, then as often as the library asks. `bytes`: what one launch must
-/// move at least; 0: not stated.
+/// Runs `launch` once to warm up, then as often as the library asks. `bytes`: what one launch
+/// must move at least; 0: not stated.
 template <class Launch>
 void time_launches(benchmark::State& state, double bytes, const Launch& launch) {
   const ExecutionSpace exec;
@@ -34,7 +34,7 @@ void time_launches(benchmark::State& state, double bytes, const Launch& launch) 
   if (bytes > 0) state.counters["bytes/s"] = per_second(bytes * static_cast<double>(launches));
 }
 
-/// A benchmark under a name such as "ssd_forward/medium".
+/// Adds a benchmark under a name such as "ssd_forward/medium".
 template <class Body>
 void add(const std::string& name, const Body& body) {
   benchmark::RegisterBenchmark(name.c_str(), body)->UseManualTime()->Unit(benchmark::kMicrosecond);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// "M-M*-..." -> the layers of a parent: M Mamba-2, * attention, - MLP (Megatron's
-// hybrid_layer_pattern).
+// The layers of a parent from a pattern such as "M-M*-..." (Megatron's hybrid_layer_pattern):
+//
+//   M  Mamba-2      *  attention      -  MLP
 #pragma once
 #include <string_view>
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Extents of a model: what the parent is, and what a sliced submodel is. Layers may differ from
-// each other.
+// Extents of a model: what the parent is, and what a sliced submodel is. Layers may differ.
 #pragma once
 #include <string>
 #include <vector>
@@ -31,16 +30,15 @@ struct ModelShape {
   std::vector<LayerShape> layers;
 
   index_t num_layers() const { return static_cast<index_t>(layers.size()); }
-  /// "M-M*-..."
+  /// The symbols of the layers, "M-M*-...".
   std::string pattern() const;
-  /// The full extent of an elastic dimension in a layer (layer is ignored for `hidden`); 0 for
-  /// `fixed`.
+  /// The full extent of an elastic dimension in a layer (ignored for `hidden`); 0 for `fixed`.
   index_t extent(Dim dim, index_t layer) const;
   bool operator==(const ModelShape&) const = default;
 };
 
-/// Throws InputError naming the layer and the rule: positive extents, width divisible by
-/// num_groups.
+/// Throws InputError naming the layer and the rule:
+/// positive extents, width divisible by num_groups.
 void check_shape(const ModelShape& shape);
 
 }  // namespace elastic

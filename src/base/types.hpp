@@ -45,8 +45,8 @@ using Accumulate = typename AccumulateType<std::remove_const_t<T>>::type;
 /// Stored values and activations of a run. Layers and models are templates of T; what trains, saves
 /// and serves them (state, train, run, verbs) is written for this one.
 using Real = float;
-/// Bytes of one stored value and of one sum (gradient, moment, mask, loss), for plans, messages and
-/// files.
+/// Bytes of one stored value and of one sum (gradient, moment, mask, loss),
+/// for plans, messages and files.
 inline constexpr double value_bytes = sizeof(Real), sum_bytes = sizeof(Accumulate<Real>);
 
 /// Inputs of kernels. They are not deduced, so that a View of non-const elements converts.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a layer computes in one forward pass: extents of the prefix, and soft masks on it where the
-// router explores.
+// What a layer computes in one forward pass: extents of the prefix, and soft masks on it where
+// the router explores. There are three ways to the numbers of one submodel:
 //
-// Three ways to the same numbers: `prefix_widths` (hard: exact extents, no masks), `masked_widths`
-// (full extents and 0/1 masks, as the public reference computes; for tests), and SoftWidths (soft
-// masks up to the widest choice with non-zero probability).
+//   prefix_widths   hard: exact extents, no masks
+//   masked_widths   full extents and 0/1 masks, as the public reference computes; for tests
+//   SoftWidths      soft masks up to the widest choice with non-zero probability
 //
 // With a `shard`, all extents and masks are those of this tensor-parallel rank: its units of each
 // layer's width (base/shard.hpp). The hidden dimension is whole on every rank.
@@ -21,8 +21,9 @@ struct SoftMask {
   View1<Accumulate<T>> gradient;
 };
 
-/// mean_width, epsilon and scale of a norm over masked channels (kernels/rows/rmsnorm.hpp), and d loss /
-/// d scale: [1], or the part of each group [G] of Mamba's gated norm (empty: not wanted).
+/// A norm over masked channels: its mean_width, epsilon and scale (kernels/rows/rmsnorm.hpp),
+/// and d loss / d scale. That has shape [1]; for Mamba's gated norm [G], the part of each
+/// group; empty if not wanted.
 template <class T>
 struct NormWidths {
   kernels::RmsNormParams params;
@@ -35,9 +36,10 @@ struct LayerActive {
   Accumulate<T> gamma = 1;               ///< depth gate
   View1<Accumulate<T>> dgamma;           ///< [1] or empty
   index_t width = 0, head_channels = 1;  ///< computed extents
-  SoftMask<T> inner;  ///< Mamba [width*head_channels] on z, x and conv; attention [width] on head
-                      ///< outputs; MLP [width] before the activation
-  SoftMask<T> heads;  ///< Mamba only: [width] on dt
+  /// Mamba [width*head_channels] on z, x and the convolution; attention [width] on the outputs of
+  /// heads; MLP [width] before the activation.
+  SoftMask<T> inner;
+  SoftMask<T> heads;         ///< Mamba only: [width] on dt
   NormWidths<T> gated_norm;  ///< Mamba only: per-group norm
 };
 
@@ -49,12 +51,12 @@ struct ActiveWidths {
   std::vector<LayerActive<T>> layers;
 };
 
-/// Exact extents of a submodel; dropped layers inactive.
+/// Exact extents of a submodel; dropped layers are inactive.
 template <class T>
 ActiveWidths<T> prefix_widths(const ModelShape& parent, const SubmodelSpec& spec,
                               const Shard& shard = {});
-/// Full extents, 0/1 masks, corrected norms, gamma 0 or 1 with every layer active; mask gradients
-/// are kept where `with_gradients`.
+/// Full extents, 0/1 masks, corrected norms; every layer is active with gamma 0 or 1.
+/// Mask gradients are kept if `with_gradients`.
 template <class T>
 ActiveWidths<T> masked_widths(const ModelShape& parent, const SubmodelSpec& spec,
                               bool with_gradients = false, const Shard& shard = {});
@@ -62,38 +64,45 @@ ActiveWidths<T> masked_widths(const ModelShape& parent, const SubmodelSpec& spec
 /// Probabilities of all decisions: one list per decision.
 using Probabilities = std::vector<std::vector<double>>;
 
-/// Masks from probabilities, and the gradient back to them.
-///   m_j = sum_i pi_i [j < width_i],  rho_i = width_i / full,  gamma_l = P(layer l is kept)
-///   epsilon' = epsilon sum_i pi_i rho_i (no gradient),  scale = sum_i pi_i sqrt(rho_i)
+/// Masks from probabilities, and the gradient back to them (derivation:
+/// doc/equations/soft_masks.md):
+///
+///   m_j      = sum_i pi_i [j < width_i]
+///   rho_i    = width_i / full
+///   gamma_l  = P(layer l is kept)
+///   epsilon' = epsilon sum_i pi_i rho_i      no gradient
+///   scale    = sum_i pi_i sqrt(rho_i)
 ///   dL/dpi_i = sum_{j < width_i} dL/dm_j + sqrt(rho_i) dL/dscale
 ///
-/// Choices with pi_i < epsilon_choice are dropped and the rest renormalised (the dropped ones get
-/// no gradient, and the renormalisation, a factor within (number of choices) * epsilon_choice of 1,
-/// is taken as constant); extents reach to the widest choice left; a decision with one choice left
-/// is hard (no mask) unless another axis of the same mask is soft. Mamba's inner mask is the
-/// product of head and channel masks. The mean width stays that of the parent (mean over D, or E/G)
-/// while soft, and becomes the exact one when hard.
+/// Choices with pi_i < epsilon_choice are dropped and the rest renormalised. Dropped choices get
+/// no gradient; the renormalisation, a factor within (number of choices) * epsilon_choice of 1,
+/// is taken as constant. Extents reach to the widest choice left.
+///
+/// A decision with one choice left is hard (no mask) unless another axis of its mask is soft.
+/// Mamba's inner mask is the product of head and channel masks. The mean width stays that of the
+/// parent (mean over D, or E/G) while soft, and becomes the exact one when hard.
 template <class T>
 class SoftWidths {
  public:
   SoftWidths(const ModelShape& parent, const ElasticSpace& space, double epsilon_choice = 1e-3,
              const Shard& shard = {});
-  /// Uploads masks and zeroes gradients. The result refers to buffers of this object and is valid
-  /// until the next call.
+  /// Uploads masks and zeroes gradients. The result refers to buffers of this object
+  /// and is valid until the next call.
   const ActiveWidths<T>& set(const ExecutionSpace& exec, const Probabilities& pi);
-  /// dL/dpi after the model's backward pass, all terms of the model (not of the budget loss); of
-  /// several tensor-parallel ranks, the sum over ranks is meant. Terms that every rank holds in
-  /// full (hidden, depth) are left to rank 0. Every term is rounded to a multiple of 2^-30, so that
-  /// sums are exact in any order below 2^22.
+  /// dL/dpi after the model's backward pass: all terms of the model, not those of the budget loss.
+  /// With several tensor-parallel ranks, the sum over ranks is meant; terms that every rank holds
+  /// in full (hidden, depth) are left to rank 0. Every term is rounded to a multiple of 2^-30, so
+  /// that sums are exact in any order below 2^22.
   Probabilities gradient(const ExecutionSpace& exec) const;
   const std::vector<Decision>& decisions() const { return m_decisions; }
-  /// Of all masks, scales and gates, flat: sums over tokens, to be added up by those who share
-  /// tokens out. The first of them are the terms that every tensor-parallel rank holds.
+  /// Gradients of all masks, scales and gates, flat: sums over tokens, to be added up
+  /// by those who share tokens out. The first num_shared_gradients() are the terms that
+  /// every tensor-parallel rank holds.
   View1<Accumulate<T>> gradients() const { return m_gradients; }
   index_t num_shared_gradients() const { return m_num_shared; }
 
  private:
-  /// Of one layer: decisions that concern it (-1: none) and offsets into the flat buffers.
+  /// Places of one layer: decisions that concern it (-1: none) and offsets into the flat buffers.
   struct LayerPlace {
     index_t width_decision = -1, channel_decision = -1, drop_rank = -1;
     index_t inner = 0, heads = 0, scale = 0, gamma = 0;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The router's resource loss and its gradient by the probabilities (paper.md 2.6; Megatron-LM
-// megatron/elastification).
+// The router's resource loss and its gradient by the probabilities (router loss of Nemotron
+// Elastic, arXiv 2511.16664, in the form of Megatron-LM, megatron/elastification;
+// doc/equations/router.md).
 //
-//   b < 1:  | C(E[pi]) / (b C_full) - 1 |, zero inside `tolerance`
+//   b < 1:  | C(E[pi]) / (b C_full) - 1 |,  zero inside `tolerance`
 //   b = 1:  | C(E[pi]) / C_full - 1 | + 10 sum over axes of mean (pi - onehot_full)^2
 #pragma once
 #include "elastic/active_widths.hpp"
@@ -22,7 +23,7 @@ struct BudgetLoss {
 };
 ExpectedWidths expected_widths(const ModelShape& parent, const ElasticSpace& space,
                                const std::vector<Decision>& decisions, const Probabilities& pi);
-/// `budget` in (0, 1] as a fraction of the parent's cost.
+/// `budget`: in (0, 1], as a fraction of the parent's cost.
 BudgetLoss budget_loss(const ModelShape& parent, const ElasticSpace& space,
                        const std::vector<Decision>& decisions, const Probabilities& pi,
                        double budget, const BudgetLossConfig& config);

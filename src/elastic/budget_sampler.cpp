@@ -16,8 +16,8 @@ index_t sample_budget(std::uint32_t seed, index_t step, index_t micro_batch,
                   probabilities.size());
   const RandomKey key{seed, RandomPurpose::budget, static_cast<std::uint64_t>(step)};
   double rest = total * random_uniform(key, static_cast<std::uint64_t>(micro_batch));
-  index_t last =
-      0;  // rounding may leave a rest: the last budget with a positive probability takes it
+  // Rounding may leave a rest: the last budget with a positive probability takes it.
+  index_t last = 0;
   for (std::size_t i = 0; i < probabilities.size(); ++i) {
     if (probabilities[i] == 0) continue;
     last = static_cast<index_t>(i);

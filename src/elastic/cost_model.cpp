@@ -44,8 +44,8 @@ LayerExtents layer_parameters_gradient(const ModelShape& parent, LayerKind kind,
           d + taps(parent) + 1};
 }
 
-/// KV cache elements of an attention layer, state elements of a Mamba layer, for one sequence;
-/// linear in inner and side.
+/// KV cache elements of an attention layer, state elements of a Mamba layer, for one
+/// sequence; linear in inner and side.
 double layer_cache(const ModelShape& parent, LayerKind kind, const LayerExtents& e,
                    double seq_length) {
   if (kind == LayerKind::mlp) return 0;
@@ -70,7 +70,7 @@ double cache_bytes(const ModelShape& parent, const ExpectedWidths& widths, const
   return config.cache_bytes * static_cast<double>(config.batch) * elements;
 }
 
-/// By the chain rule from the extents back to width and head channels.
+/// Goes by the chain rule from the extents back to width and head channels.
 ExpectedLayer chain(const LayerShape& shape, const ExpectedLayer& layer, const LayerExtents& by,
                     double keep) {
   if (shape.kind == LayerKind::mlp) return {layer.keep * by.inner, 0, keep};

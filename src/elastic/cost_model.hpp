@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cost of a (possibly fractional) submodel and its gradient: one function for the router's
-// budget loss, the planner, the MFU report and the slicer.
+// budget loss, the planner, the MFU report and the slicer (doc/equations/router.md).
 //
-// Parameters (paper.md 1.4), each layer times the probability that it is kept, every width its
-// expectation:
-//   2VD + D + sum_M [D + D(2E + 2GN + H) + (E + 2GN)(W + 1) + 3H + E + ED]
-//           + sum_* [D + 2ACD + 2RCD] + sum_- [D + 2DF]
-// Memory of inference: weight_bytes * parameters + cache_bytes * batch *
-//   (sum_* 2LRC + sum_M [HPN + (E + 2GN)(W - 1)])
+// Parameters; each layer counts with the probability that it is kept,
+// every width with its expectation:
+//
+//   model  2VD + D
+//   M      D + D(2E + 2GN + H) + (E + 2GN)(W + 1) + 3H + E + ED
+//   *      D + 2ACD + 2RCD
+//   -      D + 2DF
+//
+// Memory of inference:
+//
+//   weight_bytes * parameters + cache_bytes * batch * (sum_* 2LRC + sum_M [HPN + (E + 2GN)(W - 1)])
 #pragma once
 #include "elastic/submodel_spec.hpp"
 
@@ -31,22 +36,26 @@ struct CostConfig {
 };
 
 double parameter_count(const ModelShape& parent, const ExpectedWidths& widths);
-/// KV cache bytes and SSM + conv state bytes of one inference.
+/// Bytes of the KV caches, and of SSM and convolution states, of one inference.
 double kv_cache_bytes(const ModelShape& parent, const ExpectedWidths& widths,
                       const CostConfig& config);
 double ssm_cache_bytes(const ModelShape& parent, const ExpectedWidths& widths,
                        const CostConfig& config);
-/// Parameters, or bytes, by config.kind.
+/// Parameters, or bytes, as config.kind says.
 double cost(const ModelShape& parent, const ExpectedWidths& widths, const CostConfig& config);
-/// d cost / d each expected width (same structure).
+/// d cost / d each expected width, in the structure of the widths.
 ExpectedWidths cost_gradient(const ModelShape& parent, const ExpectedWidths& widths,
                              const CostConfig& config);
-/// Operations (2 per multiply-add) of the matrix products, conv, scan and attention of a forward
-/// pass over sequences of length L, per token:
-///   2VD + sum_M [2D(3E + 2GN + H) + 2W(E + 2GN) + 4EN + (Q'+1)(GN + E)]
-///       + sum_* [2D(2AC + 2RC) + 2AC(L + 1)] + sum_- 4DF
-/// with Q' = min(Q, L); attention and the scan inside a chunk count causal pairs only. Norms and
-/// activations are not counted.
+/// Operations (2 per multiply-add) of the matrix products, convolution, scan and attention
+/// of a forward pass over sequences of length L, per token, with Q' = min(Q, L):
+///
+///   model  2VD
+///   M      2D(3E + 2GN + H) + 2W(E + 2GN) + 4EN + (Q'+1)(GN + E)
+///   *      2D(2AC + 2RC) + 2AC(L + 1)
+///   -      4DF
+///
+/// Attention and the scan inside a chunk count causal pairs only.
+/// Norms and activations are not counted.
 double forward_flops_per_token(const ModelShape& parent, const SubmodelSpec& spec,
                                index_t seq_length);
 

@@ -33,7 +33,7 @@ std::vector<index_t> layers_of(const ModelShape& parent, Axis axis) {
   throw InputError(fmt::format("elastic axis {}: {}", axis_name(axis), message));
 }
 
-/// Falling list that starts with `full`, multiples of `step`.
+/// Checks that a list falls, starts with `full` and holds multiples of `step`.
 void check_widths(Axis axis, const std::vector<index_t>& widths, index_t full, index_t step) {
   if (widths.front() != full)
     fail(axis, fmt::format("the first width is {}, expected the full one, {}", widths[0], full));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What may be chosen: the allowed widths of every elastic axis, and the list of separate decisions
-// that follow from it.
+// What may be chosen: the allowed widths of every elastic axis, and the list of separate
+// decisions that follow from it.
 #pragma once
 #include "elastic/submodel_spec.hpp"
 
@@ -11,16 +11,17 @@ inline constexpr int kNumAxes = 6;
 const char* axis_name(Axis axis);
 
 struct AxisChoices {
-  std::vector<index_t> widths;  ///< allowed widths, the full one first, falling; depth: numbers of
-                                ///< dropped layers, 0 first, rising
-  bool per_layer = false;  ///< heterogeneous: every layer of the kind chooses for itself (never for
-                           ///< hidden and depth)
+  /// Allowed widths, the full one first, falling. Depth:
+  /// numbers of dropped layers, 0 first, rising.
+  std::vector<index_t> widths;
+  /// Heterogeneous: every layer of the kind chooses for itself (never for hidden and depth).
+  bool per_layer = false;
 };
 
 struct ElasticSpace {
   AxisChoices hidden, mamba_heads, mamba_head_channels, attention_heads, ffn, depth;
-  std::vector<index_t> drop_order;  ///< layers that depth may drop, least important first; a choice
-                                    ///< of r drops the first r
+  /// Layers that depth may drop, least important first; a choice of r drops the first r.
+  std::vector<index_t> drop_order;
   const AxisChoices& axis(Axis a) const;
   AxisChoices& axis(Axis a);
 };
@@ -32,12 +33,12 @@ struct Decision {
   std::vector<index_t> widths;  ///< as AxisChoices::widths
 };
 
-/// A space in which nothing is elastic (every list holds the full width only, that of the widest
-/// layer; an empty list means the same).
+/// A space in which nothing is elastic. Every list holds the full width only, that of the widest
+/// layer; an empty list has that meaning too.
 ElasticSpace rigid_space(const ModelShape& parent);
-/// Throws InputError naming axis and width: full width first, strictly falling, multiples of
-/// num_groups, head channels and depth possible. Layers of a kind may differ from each other only
-/// where their axis is not elastic (fewer than two widths).
+/// Throws InputError naming axis and width unless lists start with the full width and fall
+/// strictly, widths are multiples of num_groups, and head channels and depth are possible. Layers
+/// of a kind may differ only where their axis is not elastic (fewer than two widths).
 void check_space(const ModelShape& parent, const ElasticSpace& space);
 /// All decisions in a fixed order: axes in the order of the enum, layers rising. Axes with a single
 /// choice, or without layers of their kind, give none.

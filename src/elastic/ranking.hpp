@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Importance order of every elastic axis, and the permutation of the parent that makes every
-// submodel a prefix (paper.md 3).
+// submodel a prefix (Nemotron Elastic, arXiv 2511.16664, importance estimation).
 #pragma once
 #include "arch/model_shape.hpp"
 
 namespace elastic {
 
-/// Accumulated activations.
+/// Activations accumulated over the calibration data.
 struct ImportanceScores {
   std::vector<double> hidden;  ///< [D] summed over the norms of all layers
   /// Per layer: Mamba [H*P] of x, attention [A*C] of head outputs, MLP [F].
   std::vector<std::vector<double>> layers;
-  /// `layers` holds squares (kernels::activation_score: L2 norms add them); false: plain sums
-  /// (kernels::activation_sum), squared first.
+  /// True: `layers` holds squares (kernels::activation_score), which L2 norms add. False: it holds
+  /// plain sums (kernels::activation_sum), which are squared first.
   bool squared = true;
 };
 
@@ -26,26 +26,30 @@ struct Ranking {
 };
 
 Ranking identity_ranking(const ModelShape& shape);
-/// Sorts each axis falling, ties by index. Mamba: channel score = L2 over heads; heads by the L2
-/// norm of their `kept_channels` best channels (paper 3.1; kept_channels = P if channels are not
-/// elastic), inside their groups; attention heads by the L2 norm over C inside their KV group.
+/// Sorts each axis falling, ties by index (Nemotron Elastic, arXiv 2511.16664,
+/// importance estimation).
+///
+///   Mamba channels    L2 norm over heads
+///   Mamba heads       L2 norm over their `kept_channels` best channels (P if channels are not
+///                     elastic), sorted inside their groups
+///   attention heads   L2 norm over C, sorted inside their KV group
 Ranking rank_parent(const ModelShape& shape, const ImportanceScores& scores, index_t kept_channels);
 /// new index -> old index along a dimension of a layer.
 std::vector<index_t> permutation(const ModelShape& shape, const Ranking& ranking, Dim dim,
                                  index_t layer, index_t fixed_extent);
-/// Permutes all values in place: logits of the parent stay the same up to rounding.
+/// Permutes all values in place. Logits of the parent do not change beyond rounding.
 template <class T>
 void apply_ranking(const ModelShape& shape, const Ranking& ranking,
                    const ParameterStore<T>& parameters);
-/// `values` (row-major, [rows.size(), columns.size()]) permuted: new (i, j) is old (rows[i],
-/// columns[j]).
+/// `values` (row-major, [rows.size(), columns.size()]) permuted:
+/// new (i, j) is old (rows[i], columns[j]).
 template <class T>
 std::vector<T> permuted(const std::vector<T>& values, const std::vector<index_t>& rows,
                         const std::vector<index_t>& columns);
 /// The ranking that undoes `ranking` (drop_order is kept).
 Ranking inverse(const Ranking& ranking);
-/// The ranking that does `first`, then `second`; the drop order is the second's, unless it has
-/// none.
+/// The ranking that does `first`, then `second`.
+/// The drop order is that of the second, unless it has none.
 Ranking compose(const Ranking& first, const Ranking& second);
 
 }  // namespace elastic

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The router: from a budget to a probability for every choice of every decision (paper.md 2.2).
+// The router: from a budget to a probability for every choice of every decision
+// (doc/equations/router.md; Nemotron Elastic, arXiv 2511.16664).
+// Per axis, with logit scale s and temperature tau:
 //
-//   u = one-hot of the budget (between two trained budgets: the linear blend of their one-hots);
-//   per axis:  h = LeakyReLU_0.1(W1 u),  z = W2 h,  pi = softmax((s z + Gumbel noise) / tau)
-// with logit scale s and temperature tau. No biases; W ~ N(0, init_std^2).
-// An axis with per-layer choices has one row of z per layer. Trained end to end; a few hundred
-// kilobytes.
+//   u  = one-hot of the budget (between two trained budgets: the linear blend of their one-hots)
+//   h  = LeakyReLU_0.1(W1 u)
+//   z  = W2 h
+//   pi = softmax((s z + Gumbel noise) / tau)
+//
+// No biases; W ~ N(0, init_std^2). An axis with per-layer choices has one row of z per layer.
+// Trained end to end; a few hundred kilobytes.
 #pragma once
 #include "base/parameter.hpp"
 #include "base/random.hpp"
@@ -17,37 +21,38 @@ namespace elastic {
 struct RouterConfig {
   index_t hidden_size = 256;  ///< width of the hidden layer
   double init_std = 0.1;
-  /// Of straight-through one-hot draws, decided once per call for all axes.
+  /// Probability of a straight-through one-hot draw, decided once per call for all axes.
   double hard_sample_probability = 0.004;
 };
 /// Values of the schedules at a step.
 struct RouterTemperature {
   double logit_scale = 1, tau = 1;
 };
-/// logit scale linear from 1 to 10, tau exponential from 1 to 0.05 over the run (paper), at
-/// progress in [0, 1].
+/// Over the run, at progress 0 to 1: logit scale linear from 1 to 10, tau exponential from 1
+/// to 0.05 (values of Nemotron Elastic, arXiv 2511.16664).
 struct RouterSchedule {
   double logit_scale_start = 1, logit_scale_end = 10, tau_start = 1, tau_end = 0.05;
   RouterTemperature at(double progress) const;
 };
 
-/// T: the sum type of the model (Accumulate), in which probabilities, masks and their gradients are kept.
+/// T: the sum type of the model (Accumulate), in which probabilities,
+/// masks and their gradients are kept.
 template <class T>
 class Router {
  public:
-  /// `budgets` falling, e.g. {1, 0.75, 0.5}: the trained ones.
+  /// `budgets`: the trained ones, falling, e.g. {1, 0.75, 0.5}.
   Router(const std::vector<Decision>& decisions, const std::vector<double>& budgets,
          const RouterConfig& config, std::uint32_t seed);
 
-  /// Input vector of a budget [num_budgets]; budgets above the largest or below the smallest
-  /// trained one give that one.
+  /// Input vector of a budget [num_budgets]. A budget above the largest or below the smallest
+  /// trained one gives that one.
   std::vector<double> budget_input(double budget) const;
   /// Training: probabilities with Gumbel noise keyed by (seed, stream, axis). Keeps what backward
   /// needs. A hard draw gives one-hot lists.
   const Probabilities& forward(const ExecutionSpace& exec, double budget,
                                const RouterTemperature& temperature, std::uint64_t stream);
-  /// Accumulates the gradients of W1 and W2 from dL/dpi of the last forward (of a hard draw:
-  /// through the soft pi).
+  /// Accumulates the gradients of W1 and W2 from dL/dpi of the last forward;
+  /// after a hard draw they go through the soft pi.
   void backward(const ExecutionSpace& exec, const Probabilities& dpi);
   /// Logits z without noise and scale, one list per decision: extraction takes their argmax.
   Probabilities logits(const ExecutionSpace& exec, double budget) const;
@@ -56,8 +61,8 @@ class Router {
   const std::vector<double>& budgets() const { return m_budgets; }
 
  private:
-  /// The two layers of one axis: `rows` decisions with `choices` outputs each, from `offset` in the
-  /// flat outputs.
+  /// The two layers of one axis: `rows` decisions with `choices` outputs each,
+  /// from `offset` in the flat outputs.
   struct Net {
     Axis axis;
     index_t rows, choices, offset;

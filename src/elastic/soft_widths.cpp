@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Soft masks from the router's probabilities, and band sums of their gradients back to them
-// (active_widths.hpp).
+// Soft masks from the router's probabilities, and band sums of their gradients back
+// to them (active_widths.hpp).
 #include <algorithm>
 #include <cmath>
 
@@ -10,8 +10,8 @@
 namespace elastic {
 namespace {
 
-/// A mixture of the prefixes of one axis: what one decision says about the `full` units it covers,
-/// of which `shard` holds some.
+/// A mixture of the prefixes of one axis: what one decision says about the `full` units it
+/// covers, of which `shard` holds some.
 struct Mixture {
   std::vector<index_t> widths;
   std::vector<double> pi;
@@ -50,8 +50,8 @@ struct Mixture {
     for (std::size_t i = 0; i < pi.size(); ++i) sum += pi[i] * std::sqrt(ratio(i));
     return sum;
   }
-  /// dpi_i += sum of dm_j over the band j < width_i, and sqrt(rho_i) dscale of each norm, for the
-  /// choices left.
+  /// For the choices left, dpi_i += sum of dm_j over the band j < width_i,
+  /// and += sqrt(rho_i) dscale of each norm.
   void add_gradient(const std::vector<double>& dm, const std::vector<double>& dscale,
                     std::vector<double>& dpi) const {
     std::vector<double> sums(dm.size() + 1, 0.0);

@@ -119,7 +119,7 @@ class Search {
     }
   }
 
-  /// From the most likely choice, and from it with one shared decision changed.
+  /// Searches from the most likely choice, and from it with one shared decision changed.
   void search_locally(const Choice& likely) {
     std::vector<Choice> starts = {likely};
     for (const Move& move : all_moves(likely))
@@ -149,8 +149,8 @@ class Search {
     return m_log_pi[m.decision][m.to] - m_log_pi[m.decision][choice[m.decision]];
   }
 
-  /// The change of one decision, else of two, that loses the least log-probability per unit of
-  /// violation removed.
+  /// Makes the change of one decision, else of two, that loses the least log-probability
+  /// per unit of violation removed.
   bool repair(Choice& choice) {
     const double now = violation(choice);
     double best_rate = std::numeric_limits<double>::infinity();
@@ -173,7 +173,7 @@ class Search {
     return true;
   }
 
-  /// The most probable feasible choice among all changes of one or two decisions.
+  /// Moves to the most probable feasible choice among all changes of one or two decisions.
   bool improve(Choice& choice) {
     double best_gain = 1e-12;  // rounding must not make it cycle
     Choice best;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A submodel is a set of widths: every elastic dimension of the ranked parent cut to a prefix, and
-// some layers dropped.
+// A submodel is a set of widths: every elastic dimension of the ranked parent cut
+// to a prefix, and some layers dropped.
 #pragma once
 #include "arch/model_shape.hpp"
 
@@ -18,7 +18,7 @@ struct SubmodelSpec {
   double budget = 1;                ///< what it was chosen for
   index_t hidden_size = 0;          ///< kept hidden channels, <= D
   std::vector<LayerWidths> layers;  ///< one per layer of the parent
-  /// Widths equal (name and budget do not count).
+  /// True if all widths are equal; name and budget do not count.
   bool same_widths(const SubmodelSpec& other) const;
 };
 
@@ -29,13 +29,13 @@ void check_spec(const ModelShape& parent, const SubmodelSpec& spec);
 bool is_nested(const SubmodelSpec& inner, const SubmodelSpec& outer);
 /// The submodel as a model of its own: dropped layers gone, widths cut.
 ModelShape sliced_shape(const ModelShape& parent, const SubmodelSpec& spec);
-/// Indices of the parent that the submodel keeps along a dimension of a layer, in rising order; a
-/// prefix of [0, extent) unless Mamba head channels are cut; empty if the layer is dropped.
+/// Indices of the parent that the submodel keeps along a dimension of a layer, rising.
+/// A prefix of [0, extent) unless Mamba head channels are cut; empty if the layer is dropped.
 /// `fixed_extent` is used for Dim::fixed.
 std::vector<index_t> kept_indices(const ModelShape& parent, const SubmodelSpec& spec, Dim dim,
                                   index_t layer, index_t fixed_extent);
-/// One line for people, layers of a kind in one number where all are equal, heads x channels where
-/// channels are cut: "hidden 96, M 6x12, - 384 256, * 4, dropped 3 7".
+/// One line for people, like "hidden 96, M 6x12, - 384 256, * 4, dropped 3 7". Layers of a kind are
+/// one number where all are equal; heads x channels where channels are cut.
 std::string describe(const ModelShape& parent, const SubmodelSpec& spec);
 /// Text form for checkpoints (JSON) and back. Throws InputError if it does not fit the parent.
 std::string to_json(const SubmodelSpec& spec);

@@ -2,7 +2,7 @@
 // What every mixer of the stack offers: y = mixer(u) on a prefix of its parameters, its gradient,
 // and the next positions of generation.
 //
-// A layer holds references to its parameters and nothing else; what a pass keeps lies in an object
+// A layer holds references to its parameters and nothing else. What a pass keeps lies in an object
 // of its own (Saved, Cache), whose Views come from the arena of the step.
 #pragma once
 #include <memory>
@@ -19,25 +19,25 @@ struct LayerContext {
   Arena* arena = nullptr;  ///< memory of activations
   index_t batch = 0;       ///< B
   index_t seq_length = 0;  ///< L
-  View1<const token_t>
-      segment;  ///< [T] document of each token, or empty: one document per sequence
+  /// [T] document of each token, or empty: one document per sequence.
+  View1<const token_t> segment;
   /// Null for whole sequences. Otherwise the rows are spans: B counts the spans of all sequences
   /// here, L is the length of a span.
   const Spans* spans = nullptr;
   BlockSums* sums = nullptr;  ///< of gradients over blocks; null: they stay where they are
 
   index_t num_tokens() const { return batch * seq_length; }
-  /// Blocks over which parameter gradients are summed in one go: one per span where these are dealt
-  /// out in turn.
+  /// Number of blocks over which parameter gradients are summed in one go:
+  /// one per span where these are dealt out in turn.
   index_t num_blocks() const { return spans && spans->dealing().in_turn ? spans->num_here() : 1; }
 };
 
-/// body(block) for all blocks.
+/// Calls body(block) for all blocks.
 template <class Body>
 void for_each_block(const LayerContext& context, const Body& body) {
   for (index_t i = 0; i < context.num_blocks(); ++i) body(Block{i, context.num_blocks()});
 }
-/// Ends a block for these gradients.
+/// Gives the gradients of a finished block to context.sums, if there is one.
 template <class T>
 void close_block(const LayerContext& context,
                  std::initializer_list<View1<Accumulate<T>>> gradients) {
@@ -57,7 +57,7 @@ View2<T> of_each_sequence(const View2<T>& all, index_t seq_length, index_t t) {
 template <class T>
 class Layer {
  public:
-  /// Activations from forward to backward.
+  /// Activations kept from forward to backward.
   struct Saved {
     virtual ~Saved() = default;
   };
@@ -68,39 +68,43 @@ class Layer {
   virtual ~Layer() = default;
 
   virtual std::unique_ptr<Saved> make_saved() const = 0;
-  /// Caches for sequences of at most max_length positions, from which extend may go on at any of
-  /// the last `history` positions again.
+  /// Caches for sequences of at most max_length positions, from which extend may go on at any
+  /// of the last `history` positions again.
   virtual std::unique_ptr<Cache> make_cache(const LayerActive<T>& active, index_t batch,
                                             index_t max_length, index_t history) const = 0;
-  /// The cache with which a narrower submodel goes on where `wider` is: KV caches, which hold all
+  /// The cache with which a narrower submodel goes on where `wider` is. KV caches, which hold all
   /// KV heads, are shared; states are cut to the kept heads and channels. `wider` is used up.
   virtual std::unique_ptr<Cache> narrow_cache(const LayerContext& context,
                                               const LayerActive<T>& from, const LayerActive<T>& to,
                                               Cache& wider) const = 0;
 
-  /// [in] u [T, D] (normalised input); [out] y [T, D], saved. All memory taken from the arena
-  /// belongs to `saved`.
+  /// All memory taken from the arena belongs to `saved`.
+  /// [in] u [T, D] (normalised input)
+  /// [out] y [T, D], saved
   virtual void forward(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
                        View2<T> y, Saved& saved) const = 0;
-  /// [in] dy [T, D], u, saved of the forward; [out] du [T, D]; parameter and mask gradients
-  /// accumulate.
+  /// Parameter and mask gradients accumulate.
+  /// [in] dy [T, D], u, saved of the forward
+  /// [out] du [T, D]
   virtual void backward(const LayerContext& context, const LayerActive<T>& active,
                         View2<const T> dy, View2<const T> u, const Saved& saved,
                         View2<T> du) const = 0;
   /// The next L positions of each of B sequences (B, L of the context), the first of which is the
-  /// `position`-th (from 0) of each; exact widths only (no masks), no segments. The cache is that
-  /// of the positions before. [in] u [B*L, D]; [out] y [B*L, D]. One position after the other and
-  /// all in one call give the same numbers (the same bits where products do not depend on the
-  /// number of rows).
+  /// `position`-th (from 0) of each. The cache is that of the positions before. Exact widths only
+  /// (no masks), no segments. One position after the other gives the numbers of all in one call,
+  /// to the bit where products do not depend on the number of rows.
+  /// [in] u [B*L, D]
+  /// [out] y [B*L, D]
   virtual void extend(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
                       index_t position, Cache& cache, View2<T> y) const = 0;
-  /// The activations whose size ranks the units of the layer (paper.md 3.1): x of Mamba [T, E],
-  /// heads' outputs of attention [T, A*C], first linear's output of the MLP [T, F].
+  /// The activations whose size ranks the units of the layer (Nemotron Elastic, arXiv 2511.16664,
+  /// importance estimation): x of Mamba [T, E], heads' outputs of attention [T, A*C], first
+  /// linear's output of the MLP [T, F].
   virtual View2<const T> importance_activations(const Saved& saved) const = 0;
 };
 
-/// Tensors "layers.<index>.mixer.*" declared in `store`; the layer refers to them after
-/// store.allocate().
+/// Declares the tensors "layers.<index>.mixer.*" in `store`;
+/// the layer refers to them after store.allocate().
 template <class T>
 std::unique_ptr<Layer<T>> make_layer(const ModelShape& shape, index_t index,
                                      ParameterStore<T>& store);

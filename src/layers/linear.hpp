@@ -13,12 +13,12 @@ struct Blocks {
   index_t count = 1;   ///< blocks used
   index_t block = 0;   ///< rows of a block in the parent
   index_t active = 0;  ///< rows used of each
-  /// All of the first n rows.
+  /// The first n rows as one block.
   static Blocks prefix(index_t n) { return {1, n, n}; }
   /// The first n units of `size` rows.
   static Blocks units(index_t n, index_t size = 1) { return {n, size, size}; }
   index_t size() const { return count * active; }
-  /// The same rows as few blocks as possible.
+  /// These rows in as few blocks as possible.
   Blocks merged() const { return active == block ? prefix(count * block) : *this; }
 };
 
@@ -26,12 +26,12 @@ struct Blocks {
 template <class T>
 void linear_forward(const ExecutionSpace& exec, View2<const T> x, const View2<T>& weight,
                     Blocks out, const View2<T>& y);
-/// Weight gradient of the same: dW[out, :D] += dy^T x.
+/// Weight gradient of linear_forward: dW[out, :D] += dy^T x.
 template <class T>
 void linear_weight_gradient(const ExecutionSpace& exec, View2<const T> dy, View2<const T> x,
                             const View2<T>& dweight, Blocks out);
-/// Input columns in blocks (the forward pass is UnitSum::add_columns): dx [T, in.size()] = dy W;
-/// dW[:D, in] += dy^T x.
+/// Input columns in blocks (the forward pass is UnitSum::add_columns):
+/// dx [T, in.size()] = dy W, dW[:D, in] += dy^T x.
 template <class T>
 void linear_blocked_input_backward(const ExecutionSpace& exec, View2<const T> dy, View2<const T> x,
                                    const View2<T>& weight, const View2<T>& dweight, Blocks in,

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Mamba-2 mixer (Dao and Gu 2024), elastic in heads H (the same number in every group) and in
-// head channels P.
+// The Mamba-2 mixer (Dao and Gu 2024, arXiv 2405.21060), elastic in heads H (equally many in every
+// group) and in head channels P.
 //
-//   z, x, B, C, dt = in_proj u;   x, B, C <- silu(conv1d(.));   y = SSD(x, B, C, dt);   out = W_out
-//   groupnorm(y silu(z))
+//   z, x, B, C, dt = in_proj u
+//   x, B, C       <- silu(conv1d(.))
+//   y              = SSD(x, B, C, dt)
+//   out            = W_out groupnorm(y silu(z))
 //
-// Soft masks: m (.) z, x masked before, and in weight and bias of, its convolution, m_h dt; B and C
-// are never masked.
+// Soft masks act on z, on dt (m_h), and on x: on the input, weight and bias of its
+// convolution. B and C are never masked.
 #pragma once
 #include "kernels/scan/causal_conv1d.hpp"
 #include "kernels/rows/gated_rmsnorm.hpp"
@@ -42,8 +44,8 @@ class MambaMixer final : public Layer<T> {
     View2<T> projected, convolved;
     View2<T> past;  // [B*(W-1), channels] inputs before each span, where rows are spans
   };
-  /// Per-channel tensors of the active heads: prefixes, or packed copies where head channels are
-  /// cut.
+  /// Per-channel tensors of the active heads:
+  /// prefixes, or packed copies where head channels are cut.
   struct ChannelTensors {
     View2<T> conv_weight;      // [E, W]
     View1<T> conv_bias, norm;  // [E]
@@ -59,7 +61,7 @@ class MambaMixer final : public Layer<T> {
     View2<T> rstd;      // [T, G]
     ChannelTensors channels;
   };
-  /// What is left of the positions so far; convolutions keep their last W - 1 inputs.
+  /// What is left of the positions so far. Convolutions keep their last W - 1 inputs.
   struct State {
     View2<T> conv_x, conv_B, conv_C;  // [B, channels * (W-1)]
     View2<T> ssm;                     // [B*H, P*N]
@@ -82,7 +84,7 @@ class MambaMixer final : public Layer<T> {
   kernels::GatedRmsNormParams norm_params(const LayerActive<T>& active) const;
   kernels::SsdInputs<T> scan_inputs(const LayerContext& context, const LayerActive<T>& active,
                                     const MambaSaved& saved, const Block& block = {}) const;
-  /// The part of a block.
+  /// The part of `all` that belongs to a block.
   static kernels::SsdSaved<T> scan_saved(const kernels::SsdSaved<T>& all, const Block& block);
   ChannelTensors channel_tensors(const LayerContext& context, const LayerActive<T>& active) const;
   ChannelTensors channel_gradients(const LayerContext& context, const LayerActive<T>& active) const;
@@ -92,8 +94,8 @@ class MambaMixer final : public Layer<T> {
                MambaSaved& saved) const;
   void clear(const ExecutionSpace& exec, const State& state) const;
   void copy(const ExecutionSpace& exec, const State& from, const State& to) const;
-  /// Position t of a block of new ones: saved.*.projected and `state` to saved.*.convolved,
-  /// saved.scanned and the state after it.
+  /// Advances by position t of a block of new ones: from saved.*.projected and `state`
+  /// to saved.*.convolved, saved.scanned and the state after it.
   void advance(const LayerContext& context, const LayerActive<T>& active, index_t t,
                const MambaSaved& saved, const State& state) const;
   kernels::ConvolutionPast<T> past_of(const LayerContext& context, const Signal& signal,
@@ -101,14 +103,15 @@ class MambaMixer final : public Layer<T> {
   /// Turns what each chunk contributes into the state at its beginning.
   void pass_states(const LayerContext& context, const LayerActive<T>& active,
                    const MambaSaved& saved) const;
-  /// The same backward, with the workspaces of all blocks, between ssd_backward_outputs and
-  /// ssd_backward_states. [out] by saved.scan.final_state, where rows are spans.
+  /// Passes the gradients of states backward, with the workspaces of all blocks,
+  /// between ssd_backward_outputs and ssd_backward_states.
+  /// [out] by saved.scan.final_state, where rows are spans.
   View2<T> pass_state_gradients(const LayerContext& context, const LayerActive<T>& active,
                                 const MambaSaved& saved, const View1<T>& workspace) const;
-  /// Output projection and gated norm. [out] dscanned, dz [T, E].
+  /// Backward pass of output projection and gated norm. [out] dscanned, dz [T, E].
   void backward_output(const LayerContext& context, const LayerActive<T>& active, View2<const T> dy,
                        const MambaSaved& saved, const View2<T>& dscanned, const View2<T>& dz) const;
-  /// [in] dscanned [T, E]; [out] dx [T, E], dB, dC [T, G*N], ddt [T, H].
+  /// Backward pass of the scan. [in] dscanned [T, E]; [out] dx [T, E], dB, dC [T, G*N], ddt [T, H].
   void backward_scan(const LayerContext& context, const LayerActive<T>& active,
                      const View2<T>& dscanned, const MambaSaved& saved,
                      const kernels::SsdGradients<T>& gradients) const;
@@ -122,7 +125,7 @@ class MambaMixer final : public Layer<T> {
     View2<T> future = {};  // [B*(W-1), channels] gradients after each span, where rows are spans
     View2<T> dprojected = {};
   };
-  /// Takes memory for the result, and what lies after the spans.
+  /// Takes memory for the result, and fetches what lies after the spans.
   void prepare(const LayerContext& context, ConvolutionBackward& convolution) const;
   void backward_convolution(const LayerContext& context, const ConvolutionBackward& convolution,
                             const Block& block, const View2<T>& dweight,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Backward pass of the Mamba-2 mixer. Parameter gradients are summed block by block
-// (parallel/blocks.hpp).
+// Backward pass of the Mamba-2 mixer.
+// Parameter gradients are summed block by block (parallel/blocks.hpp).
 #include "layers/mamba_mixer.hpp"
 
 namespace elastic {

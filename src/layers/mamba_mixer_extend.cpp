@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Generation by the Mamba-2 mixer: products for all new positions at once, then convolution and
-// recurrence position by position.
+// Generation by the Mamba-2 mixer: products for all new positions at once, then convolution
+// and recurrence position by position.
 #include "kernels/scan/causal_conv1d.hpp"
 #include "layers/mamba_mixer.hpp"
 

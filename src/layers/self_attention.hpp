@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Causal grouped-query attention without positions: y = W_o (m (.) attention(W_q u, W_k u, W_v u)),
-// elastic in query heads.
+// Causal grouped-query attention without positions, elastic in query heads.
+//
+//   y = W_o (m (.) attention(W_q u, W_k u, W_v u))
 //
 // The mask acts on whole heads' outputs (a masked q would still attend, evenly); KV heads are kept.
 #pragma once
@@ -40,7 +41,7 @@ class SelfAttention final : public Layer<T> {
     View2<T> k, v;  // [B*max_length, R*C]
     index_t max_length = 0;
   };
-  /// Of the queries of one of the spans here, or of all.
+  /// Shape of the attention of the queries of one of the spans here, or of all.
   kernels::AttentionShape shape_of(const LayerContext& context, const LayerActive<T>& active,
                                    index_t span = 0) const;
   void attend(const LayerContext& context, const LayerActive<T>& active,

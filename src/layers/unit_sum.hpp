@@ -5,10 +5,10 @@
 //   y.add_columns(x, weight, units);                 // += x W[:D, units]^T
 //   y.finish();
 //
-// In deterministic mode the sum is the same to the bit on 1, 2, 4 or 8 ranks: one chain of
-// additions per residue class of the (global) unit number modulo 8, and a fixed tree over the
-// classes. A rank of t holds 8/t of the classes and adds the levels between these; the levels that
-// are left pair ranks (comm/collectives).
+// In deterministic mode the sum has equal bits on 1, 2, 4 or 8 ranks: one chain of additions per
+// residue class of the (global) unit number modulo 8, and a fixed tree over the classes.
+// Each of t ranks holds 8/t of the classes and adds the levels between these; the levels that are
+// left pair ranks (comm/collectives).
 #pragma once
 #include "base/shard.hpp"
 #include "layers/layer.hpp"
@@ -39,7 +39,7 @@ class UnitSum {
   bool m_empty = true;
 };
 
-/// y [T, D] = x [T, units.size()] W[:D, units]^T: this rank's part.
+/// This rank's part of y [T, D] = x [T, units.size()] W[:D, units]^T.
 template <class T>
 void linear_of_units(const LayerContext& context, const Shard& shard, View2<const T> x,
                      const View2<T>& weight, Blocks units, const View2<T>& y) {

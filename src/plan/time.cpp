@@ -163,8 +163,8 @@ void add_update(const RunConfig& config, const Machine& machine, const ModelShap
   const auto bytes_of = [&](double elements) {
     const double owned = elements / static_cast<double>(owners);
     const bool moves = stage.config.learning_rate > 0;
-    // All gradients are zeroed, the owned ones read for the norm; an update reads them again, and reads and
-    // writes moments and values.
+    // All gradients are zeroed, the owned ones read for the norm; an update reads them again,
+    // and reads and writes moments and values.
     return sum_bytes * (elements + owned + (moves ? 5 * owned : 0)) +
            value_bytes * (moves ? 2 * owned : 0);
   };

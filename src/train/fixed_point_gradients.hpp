@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Deterministic mode: gradients that were summed in fp32 over one block of tokens
-// (parallel/blocks.hpp), rounded to multiples of 2^-40 and added as integers
-// (kernels/update/fixed_point.hpp). Neither the order of the blocks nor how they are dealt out to ranks
-// changes a bit.
+// Deterministic mode:
+// gradients that were summed in fp32 over one block of tokens (parallel/blocks.hpp), rounded
+// to multiples of 2^-40 and added as integers (kernels/update/fixed_point.hpp). Neither the order
+// of the blocks nor how they are dealt out to ranks changes a bit.
 #pragma once
 #include "kernels/update/fixed_point.hpp"
 #include "parallel/blocks.hpp"
@@ -12,8 +12,8 @@ namespace elastic {
 /// The sums of one flat buffer of gradients.
 class FixedPointGradients {
  public:
-  /// `overflow` [1] becomes 1 if a sum leaves its range or a term is not finite; `limit`: see
-  /// kernels/update/fixed_point.hpp.
+  /// `overflow` [1] becomes 1 if a sum leaves its range or a term is not finite. `limit`:
+  /// see kernels/update/fixed_point.hpp.
   FixedPointGradients(const View1<Accumulate<Real>>& gradients, double limit,
                       const View1<index_t>& overflow);
   /// Gradients and sums start at zero.
@@ -26,7 +26,7 @@ class FixedPointGradients {
   void take(const View1<Accumulate<Real>>& part);
   /// To be summed over ranks.
   const View1<index_t>& sums() const { return m_sums; }
-  /// The gradients are the sums.
+  /// Writes the sums into the gradients.
   void finish();
 
  private:
@@ -35,7 +35,7 @@ class FixedPointGradients {
   View1<index_t> m_overflow, m_sums;
 };
 
-/// Leads what a block gave to the sums of its buffer.
+/// Adds what a block gave to the sums of its buffer.
 class BlockGradients final : public BlockSums {
  public:
   explicit BlockGradients(std::vector<FixedPointGradients*> buffers)

@@ -32,7 +32,7 @@ std::vector<Range> replicated_runs(const ParameterStore<T>& store) {
 
 class GradientSum {
  public:
-  /// Collective. Of the gradients of `store`. `tokens_shared_out`: tensors that are not dealt out
+  /// Collective; sums the gradients of `store`. `tokens_shared_out`: tensors that are not dealt out
   /// have seen this rank's tokens only.
   template <class T>
   GradientSum(const ProcessGrid& grid, const ParameterStore<T>& store, const FlatSlices& slices,
@@ -45,9 +45,9 @@ class GradientSum {
     return m_gradients.data() == gradients.data();
   }
   void begin();
-  /// Deterministic mode: what takes the gradients of each block; otherwise null.
+  /// What takes the gradients of each block in deterministic mode; otherwise null.
   FixedPointGradients* fixed_point() { return m_fixed ? &*m_fixed : nullptr; }
-  /// The flag for sums that go wrong besides these, [1] (deterministic mode).
+  /// The flag [1] for sums besides these that go wrong (deterministic mode).
   const View1<index_t>& overflow() const { return m_overflow; }
   /// Ends a block for all gradients, of which no part was taken yet.
   void end_block();

@@ -27,7 +27,7 @@ struct Scores {
     for (std::size_t i = 0; i < squares.size(); ++i) squares[i] += on_grid(h_squares(i));
     Kokkos::deep_copy(of_batch, 0.0f);
   }
-  /// Over all replicas.
+  /// The sum over all replicas.
   std::vector<double> total(const Communicator& replicas) const {
     auto sums = squares;
     all_reduce_sum(replicas, sums);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Importance ranking of the parent from calibration data (paper.md 3): widths by activations,
-// layers by what the logits lose.
+// Importance ranking of the parent from calibration data (Nemotron Elastic, arXiv 2511.16664,
+// importance estimation): widths by activations, layers by what the logits lose.
 //
-//   width: sqrt( sum_b (mean_t |a|)^2 ) per unit; hidden channels from the normed inputs of all
-//   layers depth: s_j = sum (logits_full - logits_without_j)^2 / sum logits_full^2, greedily:
-//   remove the least, score the rest again
+//   width  sqrt( sum_b (mean_t |a|)^2 ) per unit; hidden channels from the normed inputs of
+//          all layers
+//   depth  s_j = sum (logits_full - logits_without_j)^2 / sum logits_full^2, greedily: remove
+//          the least, score the rest again
 #pragma once
 #include "parallel/process_grid.hpp"
 #include "elastic/ranking.hpp"
@@ -15,8 +16,8 @@ namespace elastic {
 class ImportancePass {
  public:
   ImportancePass(const ProcessGrid& grid, const RunConfig& config, Arena& arena);
-  /// The ranking of all widths, and the drop order of as many layers as the deck may drop. The same
-  /// on all ranks.
+  /// The ranking of all widths, and the drop order of as many layers as the deck
+  /// may drop. Equal on all ranks.
   Ranking rank(const LanguageModel<Real>& parent);
 
  private:
@@ -24,8 +25,8 @@ class ImportancePass {
   std::vector<index_t> drop_order(const LanguageModel<Real>& parent, index_t count);
   /// sum (logits_full - logits_of(spec))^2 / sum logits_full^2 over the calibration data.
   double logit_error(const LanguageModel<Real>& parent, const SubmodelSpec& spec);
-  /// body(context) for this rank's calibration batches of whole sequences; single sequences in
-  /// deterministic mode.
+  /// Calls body(context) for this rank's calibration batches of whole sequences;
+  /// single sequences in deterministic mode.
   template <class Body>
   void for_each_batch(const Body& body);
 

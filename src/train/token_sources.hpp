@@ -10,14 +10,14 @@
 
 namespace elastic {
 
-/// `stream`: sources of different streams give different samples. Throws InputError naming a file
-/// that is wrong.
+/// `stream`: sources of different streams give different samples.
+/// Throws InputError naming a file that is wrong.
 std::unique_ptr<TokenSource> make_source(const RunConfig& config, std::uint64_t stream);
 /// The problem generator behind reasoning data, for answers by generation.
 ReasoningConfig reasoning_config(const RunConfig& config);
 
-/// A micro-batch on the device: whole sequences, or this rank's spans of them. Its Views are reused
-/// from batch to batch.
+/// A micro-batch on the device: whole sequences, or this rank's spans of them.
+/// Its Views are reused from batch to batch.
 class DeviceBatch {
  public:
   explicit DeviceBatch(std::optional<Spans> spans = {}) : m_spans(std::move(spans)) {}

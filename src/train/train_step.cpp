@@ -200,7 +200,7 @@ void TrainStep::train_elastic(TrainState& state, const Stage& stage, index_t mic
   }
 }
 
-/// In the last backward pass of a step: lets the gradients of finished layers travel.
+/// In the last backward pass of a step, lets the gradients of finished layers travel.
 GradientsComplete TrainStep::completion(bool last) {
   if (!last) return {};
   return [this](index_t offset) { m_model_gradients->complete_from(offset); };
@@ -218,8 +218,8 @@ void TrainStep::reduce(const Stage& stage, TrainSums& sums) {
   if (stage.elastic) m_in_range = m_router_gradients->finish() && m_in_range;
 }
 
-/// The elements that this rank adds to the norm over the whole model: those of its optimizer
-/// slices.
+/// The elements that this rank adds to the norm over the whole model:
+/// those of its optimizer slices.
 std::vector<View1<const Accumulate<Real>>> TrainStep::counted_gradients(const TrainState& state,
                                                                         const Stage& stage) const {
   const auto of = [&](const auto& store) {
@@ -283,7 +283,7 @@ StepMetrics TrainStep::finish(TrainState& state, const Stage& stage, TrainSums& 
   return metrics;
 }
 
-/// This replica's share of the step. Deterministic sums are over single sequences.
+/// Trains this replica's share of the step. Deterministic sums are over single sequences.
 void TrainStep::train_micro_batches(TrainState& state, const Stage& stage, TrainSums& sums) {
   const index_t size = m_config.job.deterministic ? 1 : m_config.parallel.micro_batch_size,
                 local_step = state.step - stage.first_step;
@@ -309,7 +309,7 @@ void TrainStep::train_micro_batches(TrainState& state, const Stage& stage, Train
   }
 }
 
-/// Gradients of the stage start at zero.
+/// Sets the gradients of the stage to zero.
 void TrainStep::begin_gradients(const TrainState& state, const Stage& stage) {
   const bool deterministic = m_config.job.deterministic;
   const auto begin = [&](std::optional<GradientSum>& sum, const auto& store,

@@ -2,10 +2,11 @@
 // One optimizer step: micro-batches of this replica, sum over replicas, clipping, AdamW.
 //
 // Micro-batch m of a step (m = 0, 1, ... over all replicas) goes to data-parallel rank m %
-// replicas; data, budgets and router noise depend on m only, so that the loss does not depend on
-// the number of ranks. In deterministic mode a micro-batch is one sequence, so that its size in the
-// deck does not matter either, and it is cut into the same spans (parallel/spans.hpp) for any number
-// of ranks. The ranks of a context-parallel group hold spans of the same sequences.
+// replicas. Data, budgets and router noise depend on m only, so that the loss does not depend on
+// the number of ranks. The ranks of a context-parallel group hold spans of the same sequences.
+//
+// In deterministic mode a micro-batch is one sequence, so that its size in the deck does not matter
+// either, and it is cut into equal spans (parallel/spans.hpp) on any number of ranks.
 #pragma once
 #include "parallel/process_grid.hpp"
 #include "config/curriculum.hpp"
@@ -22,7 +23,7 @@ struct StepMetrics {
   double gradient_norm = 0;  ///< before clipping
   double learning_rate = 0;
   double tau = 0, logit_scale = 0;  ///< elastic stages only
-  /// Per budget; NaN where the budget was not drawn in this step, or the loss has no weight.
+  /// Numbers of one budget; NaN where it was not drawn in this step, or the loss has no weight.
   struct Budget {
     double kl = 0, cross_entropy = 0, budget_loss = 0, relative_cost = 0;
   };
@@ -48,8 +49,8 @@ class TrainStep {
                     const RouterTemperature& temperature, const TeacherStates<Real>& teacher,
                     bool last, TrainSums& sums);
   LayerContext context();
-  /// Over the ranks that hold other tokens of the micro-batch: spans, and, of what is the same on
-  /// tensor-parallel ranks, tokens of the residual stream.
+  /// Sums mask gradients over the ranks that hold other tokens of the micro-batch: over spans, and,
+  /// for masks that are equal on tensor-parallel ranks, over tokens of the residual stream.
   void sum_mask_gradients(const SoftWidths<Real>& soft_widths, bool tokens_shared_out);
   GradientsComplete completion(bool last);
   void reduce(const Stage& stage, TrainSums& sums);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The numbers of a step that are sums over micro-batches and ranks: losses and what they are
-// divided by.
+// The numbers of a step that are sums over micro-batches and ranks:
+// losses and what they are divided by.
 #pragma once
 #include <vector>
 
@@ -19,10 +19,10 @@ class TrainSums {
 
   /// Adds what `other` counted.
   void add(const TrainSums& other);
-  /// Rounds each number to a multiple of 2^-30: sums of such numbers are exact below 2^22, so that
+  /// Rounds each number to a multiple of 2^-30. Sums of such numbers are exact below 2^22, so that
   /// their order and grouping do not matter.
   void round();
-  /// Sums over the ranks of `comm`, on all of them.
+  /// Sums over the ranks of `comm`; all of them get the sums.
   void reduce(const Communicator& comm);
 
  private:

@@ -16,7 +16,7 @@ namespace {
 constexpr std::uint64_t kValidationStream = 1000002;
 constexpr index_t kProblemsAtOnce = 128;  // sequences of one generation batch
 
-/// Largest element, NaN if there is one.
+/// The largest element, NaN if there is one.
 double largest(const View1<Accumulate<Real>>& values) {
   const auto h_values = Kokkos::create_mirror_view_and_copy(HostSpace(), values);
   Accumulate<Real> result = 0;
@@ -24,7 +24,7 @@ double largest(const View1<Accumulate<Real>>& values) {
     result = h_values(i) <= result ? result : h_values(i);
   return result;
 }
-/// False if a model with a larger vocabulary than the problems' has left theirs.
+/// False if a model with a larger vocabulary than that of the problems has left the latter.
 bool is_text(const std::vector<token_t>& tokens) {
   return std::all_of(tokens.begin(), tokens.end(),
                      [](token_t token) { return token < CharacterVocabulary::size; });

@@ -70,8 +70,8 @@ KOKKOS_INLINE_FUNCTION void find_runs(const Team& team, const Chunk& chunk,
 template <class T>
 struct HeadDecays {
   T *delta, *cumsum;
-  T* from_start;  ///< exp(cumsum_i) where position i sees the state at the beginning of the chunk,
-                  ///< else 0
+  /// exp(cumsum_i) where position i sees the state at the beginning of the chunk, else 0.
+  T* from_start;
   T* to_end;  ///< exp(cumsum_last - cumsum_i) where position i reaches the end of the chunk, else 0
 
   KOKKOS_INLINE_FUNCTION HeadDecays(ScratchCarver& carver, index_t count)

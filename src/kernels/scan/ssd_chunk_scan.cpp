@@ -114,17 +114,16 @@ struct Backward {
   struct Scratch {
     int *begin, *end;
     HeadDecays<T> head;
-    T *B, *C;    ///< [Q, N]
-    T *Bt, *Ct;  ///< [N, Q]
-    T* scores;   ///< [Q, Q]: row i, column j
-    T* dscores;  ///< sum over the heads
-    T* weights;  ///< of one head: first the gradient, then the weight itself; last the transpose of
-                 ///< dscores
-    T *dy, *dyt;       ///< [Q, P], [P, Q]
-    T* xt;             ///< [P, Q], Delta_j x_j
-    T* state;          ///< [P, N]
-    T* dx;             ///< [Q, P]
-    T *dC, *dC_sum;    ///< [Q, N] through the state, of one head and summed over the heads
+    T *B, *C;        ///< [Q, N]
+    T *Bt, *Ct;      ///< [N, Q]
+    T* scores;       ///< [Q, Q]: row i, column j
+    T* dscores;      ///< sum over the heads
+    T* weights;      ///< of one head: the gradient, then the weight itself; last dscores transposed
+    T *dy, *dyt;     ///< [Q, P], [P, Q]
+    T* xt;           ///< [P, Q], Delta_j x_j
+    T* state;        ///< [P, N]
+    T* dx;           ///< [Q, P]
+    T *dC, *dC_sum;  ///< [Q, N] through the state, of one head and summed over the heads
     T *of_row, *skip;  ///< [Q]: gradient by cumsum_i as a row; part of dD
     KOKKOS_INLINE_FUNCTION Scratch(ScratchCarver& carver, const SsdShape& s, index_t q)
         : begin(carver.take<int>(padded(q))),
