@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Philox4x32-10 against the known answers of Random123 (kat_vectors), and the distributions built
-// on it.
+// Philox4x32-10 against the known answers of Random123 (kat_vectors), and its distributions.
 #include "base/random.hpp"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums of which a rank keeps its part, all-gather, the fixed tree and messages, on groups of 1, 2,
-// ... ranks.
+// Sums of which a rank keeps its part, all-gather, the fixed tree and messages,
+// on groups of 1, 2, ... ranks.
 #include <gtest/gtest.h>
 
 #include "comm/collectives.hpp"
@@ -12,7 +12,7 @@ using namespace elastic;
 
 namespace {
 
-/// The groups of the first 1, 2, ... ranks; body(group) on their members.
+/// Calls body(group) on the members of the groups of the first 1, 2, ... ranks.
 template <class Body>
 void on_groups(bool deterministic, const Body& body) {
   auto world = Communicator::world();

@@ -29,7 +29,7 @@ std::string mistakes(const std::string& text, const std::vector<std::string>& ov
   }
   return "no mistake";
 }
-/// Of a deck that is right but for one line in one block.
+/// The report on a deck that is right but for one line in one block.
 std::string one_mistake(const std::string& override_text) {
   const std::string text = mistakes(kStage, {override_text});
   EXPECT_THAT(text, HasSubstr("1 mistake in toy.in")) << override_text;

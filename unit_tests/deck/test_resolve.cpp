@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Deck meets schema: values, mistakes with place and suggestion, round trip and hash of the
-// resolved deck.
+// Deck meets schema: values, mistakes with place and suggestion, round trip
+// and hash of the resolved deck.
 #include "deck/resolve.hpp"
 
 #include <gmock/gmock.h>

@@ -8,8 +8,7 @@
 
 namespace elastic::test {
 
-/// Hidden size d; Mamba H x P in G groups, attention A x C on R groups, MLP F, in the order of
-/// `pattern`.
+/// Hidden size d; Mamba H x P in G groups, attention A x C on R groups, MLP F; layers by `pattern`.
 inline ModelShape make_shape(const std::string& pattern, index_t d, LayerShape mamba,
                              LayerShape attention, LayerShape mlp) {
   ModelShape shape;
@@ -112,7 +111,7 @@ inline std::vector<std::vector<double>> random_probabilities(Draw& draw,
   return pi;
 }
 
-/// The published models (paper.md 1.1 and 1.2).
+/// The published models: Nemotron Nano 2 12B and 9B (arXiv 2508.14444), Nemotron 3 Nano 4B.
 inline ModelShape nemotron(const std::string& pattern, index_t d, index_t f, index_t heads) {
   auto shape = make_shape(pattern, d, {LayerKind::mamba, heads, 80, 8},
                           {LayerKind::attention, 40, 128, 8}, {LayerKind::mlp, f});

@@ -19,7 +19,7 @@ TEST(CostModel, PublishedParameterCounts) {
   EXPECT_EQ(parameters(nemotron_4b()), 3973556832.0);
 }
 
-/// Sum over the tensors of the model, as files hold them (paper.md 1.4).
+/// Sum over the tensors of the model, as files hold them (src/interop/README.md).
 double counted(const ModelShape& s) {
   const index_t d = s.hidden_size, n = s.mamba_state_dim, w = s.mamba_d_conv;
   index_t sum = 2 * s.vocab_size * d + d;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Orders stay in their groups, permutations invert and compose, and slices of ranked tensors hold
-// the best units.
+// Orders stay in their groups, permutations invert and compose, and slices of ranked
+// tensors hold the best units.
 #include "elastic/ranking.hpp"
 
 #include <gmock/gmock.h>

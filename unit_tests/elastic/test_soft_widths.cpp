@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Soft masks by their definition, their limits, and their gradient against finite differences of a
-// synthetic loss.
+// Soft masks by their definition, their limits, and their gradient against finite
+// differences of a synthetic loss.
 #include <gmock/gmock.h>
 
 #include "elastic/active_widths.hpp"

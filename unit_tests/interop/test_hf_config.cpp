@@ -10,7 +10,7 @@
 namespace elastic::test {
 namespace {
 
-/// The published 12B (paper.md 1.1), as its file spells it.
+/// The published 12B (nvidia/NVIDIA-Nemotron-Nano-12B-v2), as its config.json spells it.
 const std::string kNano12b = R"({"architectures": ["NemotronHForCausalLM"],
   "auto_map": {"AutoConfig": "configuration_nemotron_h.NemotronHConfig"}, "model_type": "nemotron_h",
   "hidden_size": 5120, "num_hidden_layers": 62, "vocab_size": 131072, "intermediate_size": 20480,
@@ -42,7 +42,7 @@ TEST(HfConfig, Nano12b) {
   EXPECT_EQ(shape.layers[1], (LayerShape{LayerKind::mlp, 20480, 1, 1}));
   EXPECT_FALSE(config.tied);
   EXPECT_EQ(parameter_count(shape, expected_widths(full_spec(shape))), 12'310'001'152.0);
-  // Names and shapes of the table in paper.md 1.4, and their sum.
+  // Names and shapes as in NemotronH of transformers (src/interop/README.md), and their sum.
   std::map<std::string, std::vector<index_t>> tensors;
   index_t elements = 0;
   for (const auto& tensor : hf_tensors(shape, "backbone.", false)) {

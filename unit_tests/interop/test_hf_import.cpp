@@ -82,7 +82,7 @@ TEST_F(HfImport, TiedEmbeddingsAreTwoTensors) {
 }
 
 TEST_F(HfImport, NamesOfTheModules) {
-  // The same tensors with "model." in front, as in a state_dict of transformers 5.
+  // Other spelling of the names: "model." in front, as in a state_dict of transformers 5.
   const auto copy = copy_of("groups");
   std::string bytes = bytes_of(copy / "model.safetensors");
   const auto before = tensors_of(copy);

@@ -195,8 +195,8 @@ TEST_F(CheckpointFileTest, AFlippedByteInAnyDatasetIsFoundAndNamed) {
   expect_found("ranking/order", raw(order));
 }
 
-// Whatever byte of the file changes, either it is found, or nothing that was written has changed
-// (unused bytes).
+// Whatever byte of the file changes, either it is found, or it is an unused one:
+// nothing that was written has changed.
 TEST_F(CheckpointFileTest, NoFlippedByteGoesUnnoticed) {
   const auto good_path = save("a.h5");
   const auto good = bytes_of(good_path);
@@ -256,8 +256,8 @@ TEST_F(CheckpointFileTest, AFullDiskLeavesTheOldFileIntact) {
   const auto path = save("a.h5");
   const auto old = bytes_of(path);
   const auto large = noise<double>(1 << 17, 3);
-  // A limit on the size of files fails writes as a full disk does: at once, in the data, in the
-  // attributes.
+  // A limit on the size of files fails writes as a full disk does:
+  // at once, in the data, in attributes.
   std::signal(SIGXFSZ, SIG_IGN);
   rlimit before{};
   ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);

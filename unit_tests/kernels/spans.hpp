@@ -16,7 +16,7 @@ View2<T> rows_of_sequences(const View2<T>& all, index_t batch, index_t begin, in
                 values.begin() + (b * length + end) * columns);
   return to_device(part, batch * (end - begin), columns);
 }
-/// Of a vector with an element per row; an empty one stays empty.
+/// Rows of a vector with an element per row; an empty one stays empty.
 template <class T>
 View1<T> rows_of_sequences(const View1<T>& all, index_t batch, index_t begin, index_t end) {
   if (all.extent(0) == 0) return {};

@@ -187,8 +187,8 @@ void check_random_submodels(const std::string& kind) {
   kernels::set_deterministic_gemm(false);
 }
 
-/// Blocks of positions, one after the other from `cache` on; row b*11 + t of the result is position
-/// t of sequence b.
+/// Extends by blocks of positions, one after the other from `cache` on;
+/// row b*11 + t of the result is position t of sequence b.
 template <class T>
 View2<T> extend_in_blocks(LayerProblem<T>& problem, const LayerActive<T>& active,
                           typename Layer<T>::Cache& cache, const std::vector<index_t>& blocks,
@@ -220,8 +220,7 @@ View2<T> extend_in_blocks(LayerProblem<T>& problem, const LayerActive<T>& active
 inline const std::vector<std::vector<index_t>> kBlocks = {
     std::vector<index_t>(11, 1), {11}, {4, 7}, {1, 6, 1, 3}};
 
-/// Positions in blocks of any size give the rows of the whole sequence, and the same bits as one by
-/// one.
+/// Positions in blocks of any size give the rows of the whole sequence, and the bits of one by one.
 template <class T>
 void check_extends(const ModelShape& shape, const SubmodelSpec& spec) {
   SCOPED_TRACE(describe(shape, spec));
@@ -262,8 +261,8 @@ void check_history(const ModelShape& shape, const SubmodelSpec& spec) {
   }
 }
 
-/// A narrower layer that reads the same input: what it remembers is part of what the wider one
-/// remembers.
+/// A narrower layer that reads the same input:
+/// what it remembers is part of what the wider one remembers.
 template <class T>
 void check_narrowing(const ModelShape& shape, SubmodelSpec spec) {
   spec.hidden_size = shape.hidden_size;

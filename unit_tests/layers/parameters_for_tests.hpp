@@ -17,7 +17,7 @@ std::vector<T> part_of_whole(const ParameterStore<T>& store, const Parameter<T>&
   return part;
 }
 
-/// Uniform numbers in (-size, size); norm weights around 1. The same on any number of ranks.
+/// Uniform numbers in (-size, size); norm weights around 1. Equal on any number of ranks.
 template <class T>
 void randomize(const ParameterStore<T>& store, std::uint32_t seed, double size = 0.7) {
   for (const auto& p : store) {
@@ -33,8 +33,8 @@ void zero_gradients(const ParameterStore<T>& store) {
   Kokkos::deep_copy(store.gradients(), T(0));
 }
 
-/// Elements of a parent's tensor (its values or gradient) that the submodel keeps and, in order,
-/// those it does not.
+/// Elements of a parent's tensor (its values or gradient) that the submodel keeps and,
+/// in order, those it does not.
 template <class T>
 struct Partition {
   std::vector<T> kept, left;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A small language model on random tokens, its loss as a function of its parameters, and the passes
-// that tests compare.
+// A small language model on random tokens, its loss as a function of its parameters,
+// and the passes that tests compare.
 #pragma once
 #include "elastic/ranking.hpp"
 #include "model/losses.hpp"

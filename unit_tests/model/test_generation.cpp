@@ -102,7 +102,7 @@ TEST(Generation, SampledTextsDoNotDependOnTheBatch) {
     EXPECT_EQ(generate<double>({}, arena, model, widths, {kPrompts[i]}, config)[0], together[i]);
   }
   config.first_sequence = 0;
-  // The same prompt twice gives two texts; another seed gives another one.
+  // One prompt given twice continues in two ways; another seed gives another one.
   const auto twice = generate<double>({}, arena, model, widths, {kPrompts[0], kPrompts[0]}, config);
   EXPECT_EQ(twice[0], together[0]);
   EXPECT_NE(twice[0], twice[1]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What must not change the result of a pass: packing, chunk size, recomputation; and short or empty
-// sequences.
+// What must not change the result of a pass: packing, chunk size, recomputation;
+// and short or empty sequences.
 #include "model/language_model.hpp"
 
 #include "unit_tests/model/model_problem.hpp"

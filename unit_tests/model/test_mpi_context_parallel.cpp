@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model whose sequences are cut into spans on several ranks against the same model on whole
-// sequences: losses, logits, gradients of every tensor and of every choice; to the bit against the
-// same spans on one rank in deterministic mode.
+// A model whose sequences are cut into spans on several ranks: losses, logits, gradients of every
+// tensor and of every choice. They are compared with the model on whole sequences and, to the bit
+// in deterministic mode, with these spans on one rank.
 #include <gtest/gtest.h>
 
 #include "comm/collectives.hpp"
@@ -118,7 +118,7 @@ class ContextParallelPair {
   }
   ~ContextParallelPair() { kernels::set_deterministic_gemm(false); }
 
-  /// What the ranks are compared with: the same spans on this one, or whole sequences.
+  /// What the ranks are compared with: their spans on this rank alone, or whole sequences.
   ModelProblem<T>& expected() { return deterministic ? alone.problem : whole; }
   bool sequence_parallel() const { return together.problem.model.parallel().sequence_parallel(); }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model on the ranks of a tensor-parallel group against the same model on one rank: losses,
-// logits, gradients of every tensor and of every choice; to the bit in deterministic mode.
+// A model on the ranks of a tensor-parallel group against the model on one rank: losses, logits,
+// gradients of every tensor and of every choice; to the bit in deterministic mode.
 #include <gtest/gtest.h>
 
 #include "comm/collectives.hpp"
@@ -10,7 +10,7 @@
 namespace elastic::test {
 namespace {
 
-/// The same problem on all ranks together and on this rank alone.
+/// One problem twice: on all ranks together, and on this rank alone.
 template <class T>
 class Pair {
  public:

@@ -43,7 +43,7 @@ TEST(Sampling, FollowsTheTemperedDistribution) {
 TEST(Sampling, KeepsTheShortestRowThatReachesTopP) {
   EXPECT_TRUE(near(frequencies({.temperature = 1, .top_p = 0.65}),
                    std::vector<double>{0, 4.0 / 7, 0, 3.0 / 7, 0}, 0.03));
-  // Of three tokens with 0.1 the one with the smallest id is needed for 0.75.
+  // Three tokens have 0.1; the one with the smallest id is needed for 0.75.
   EXPECT_TRUE(near(frequencies({.temperature = 1, .top_p = 0.75}),
                    std::vector<double>{0.125, 0.5, 0, 0.375, 0}, 0.03));
   EXPECT_NEAR(frequencies({.temperature = 1, .top_p = 1e-9})[1], 1, 1e-9);

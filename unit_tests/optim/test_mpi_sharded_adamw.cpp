@@ -89,8 +89,8 @@ TYPED_TEST(ShardedAdamW, ContinuesOnAnotherNumberOfRanks) {
     comm.set_deterministic(true);
     return comm;
   }();
-  // Two steps on one rank each, alike on all; then one on all ranks and one on one, equal
-  // gradients.
+  // Two steps on one rank each, alike on all;
+  // then one on all ranks and one on one, with equal gradients.
   const auto one = mixed_store<T>(), all = mixed_store<T>();
   const index_t n = one.num_elements();
   test::assign(one.values(), test::random_values<T>(n, 1));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The plan's bytes per rank against what two ranks hold, as replicas and as one tensor-parallel
-// group.
+// The plan's bytes per rank against what two ranks hold, as replicas and as
+// one tensor-parallel group.
 #include <gtest/gtest.h>
 
 #include "comm/collectives.hpp"

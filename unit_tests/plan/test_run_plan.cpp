@@ -420,7 +420,7 @@ TEST(RunPlan, FilesThatTheRunWillNeed) {
   EXPECT_THAT(needed_files(small_deck().config), testing::IsEmpty());
 }
 
-/// input/NAME.
+/// The deck input/NAME.
 ResolvedDeck input_deck(const std::string& name) {
   const std::string path = ELASTIC_SOURCE "/input/" + name;
   return read_run_config(read_deck_file(path), path, {});

@@ -45,8 +45,8 @@ class Recorder {
     static std::set<std::string> instance;
     return instance;
   }
-  /// Names that neither start with elastic:: nor are Kokkos's own work on a View called
-  /// elastic::...
+  /// Names that neither start with elastic::
+  /// nor are Kokkos's own work on a View called elastic::...
   static std::vector<std::string> strange_names() {
     std::vector<std::string> result;
     for (const std::string& name : names()) {
@@ -84,8 +84,8 @@ TEST(KokkosTools, FindsWhatIsNotNamed) {
             4 + recorder.names().count("Kokkos::View::initialization [named_by_nobody]"));
 }
 
-/// One training step with every mask on, its teacher, and a few generated tokens: passes through
-/// nearly all kernels.
+/// One training step with every mask on, its teacher, and a few generated tokens:
+/// passes through nearly all kernels.
 void train_and_generate(const ExecutionSpace& exec) {
   const ModelShape shape{
       .vocab_size = 16,

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reference numbers written by unit_tests/fixtures/make_*_fixtures.py: float64 (or integer)
-// datasets of an HDF5 file.
+// Reference numbers written by unit_tests/fixtures/make_*_fixtures.py:
+// float64 (or integer) datasets of an HDF5 file.
 //
-//   Fixture f("ssd.h5");   auto x = f.matrix<T>("x");   auto ids = f.tokens("ids");
+//   Fixture f("ssd.h5");
+//   auto x = f.matrix<T>("x");
+//   auto ids = f.tokens("ids");
 #pragma once
 #include <string>
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Gradients against finite differences along a random direction, in double.
 //
-//   auto loss = [&] { forward(x, y); return dot(y, c); };   backward(c, dx);
+//   auto loss = [&] { forward(x, y); return dot(y, c); };
+//   backward(c, dx);
 //   EXPECT_LT(directional_error(loss, x, dx), 1e-6);
 #pragma once
 #include "unit_tests/support/views.hpp"
@@ -17,10 +18,10 @@ double dot(const A& a, const B& b) {
   return sum;
 }
 
-/// Relative difference of <gradient, v> and the five-point central difference of loss(x + h v) in
-/// h, for a random v. `loss` reads x, which is perturbed in place and restored. Relative to the
-/// larger of the two, or to what a typical direction gives, |gradient| |v| / sqrt(n), where they
-/// happen to cancel.
+/// Relative difference of <gradient, v> and the five-point central difference of loss(x + h v)
+/// in h, for a random v. `loss` reads x, which is perturbed in place and restored.
+/// The difference is relative to the larger of the two, or, where they happen to cancel, to what
+/// a typical direction gives, |gradient| |v| / sqrt(n).
 template <class Loss, class V>
 double directional_error(const Loss& loss, const V& x, const V& gradient, std::uint32_t seed = 99,
                          double step = 1e-4) {

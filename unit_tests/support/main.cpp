@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Main of every test program: MPI and Kokkos around GoogleTest; all ranks run, failures of any rank
-// fail the test.
+// Main of every test program: MPI and Kokkos around GoogleTest. All ranks run;
+// failures of any rank fail the test.
 #include <gtest/gtest.h>
 #include <mpi.h>
 

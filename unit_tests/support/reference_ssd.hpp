@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The state-space scan and the convolution as written in the paper, position by position, in double
-// precision on the host.
+// The state-space scan (Mamba-2, arXiv 2405.21060) and the convolution, position by position,
+// in double precision on the host.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -10,15 +10,15 @@
 
 namespace elastic::test {
 
-/// Arguments as flat row-major arrays, shapes as in kernels/scan/ssd.hpp; dt_mask and segment may be
-/// empty.
+/// Arguments as flat row-major arrays, shapes as in kernels/scan/ssd.hpp;
+/// dt_mask and segment may be empty.
 struct ReferenceSsdInputs {
   std::vector<double> x, ssm_B, ssm_C, dt_raw, A_log, dt_bias, ssm_D, dt_mask;
   std::vector<token_t> segment;
 };
 
-/// y [T, H*P] by the plain recurrence; if `states` is given, the state after every position [T,
-/// H*P*N].
+/// y [T, H*P] by the plain recurrence;
+/// `states`, if given, gets the state after every position [T, H*P*N].
 inline std::vector<double> reference_ssd(const kernels::SsdShape& s, const ReferenceSsdInputs& in,
                                          std::vector<double>* states = nullptr) {
   const index_t H = s.num_heads, P = s.head_dim, G = s.num_groups, N = s.state_dim;

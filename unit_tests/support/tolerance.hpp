@@ -9,9 +9,9 @@
 
 namespace elastic::test {
 
-/// Error allowed for a result of magnitude one that sums `reduction_length` terms in arithmetic of
-/// type S: rounding errors of a sum grow like sqrt(n) eps; the factor 8 and the floor of 16 terms
-/// cover the few roundings before and after it.
+/// Error allowed for a result of magnitude one that sums `reduction_length` terms in arithmetic
+/// of type T. Rounding errors of a sum grow like sqrt(n) eps; the factor 8 and the floor of 16
+/// terms cover the few roundings before and after it.
 template <class T>
 double tolerance(index_t reduction_length) {
   const double terms = static_cast<double>(std::max<index_t>(reduction_length, 16));

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random Views, copies to the host and back, and comparisons that tell what differs. All work on
-// device Views too.
+// Random Views, copies to the host and back, and comparisons that tell what differs.
+// All work on device Views too.
 //
-//   auto x = random_matrix<T>(T, D, seed);   auto wide = strided_random_matrix<T>(T, D, D + 3,
-//   seed); EXPECT_TRUE(near(y, expected, tolerance<T>(D)));   EXPECT_TRUE(bitwise_equal(y, again));
+//   auto x = random_matrix<T>(T, D, seed);
+//   auto wide = strided_random_matrix<T>(T, D, D + 3, seed);
+//   EXPECT_TRUE(near(y, expected, tolerance<T>(D)));
+//   EXPECT_TRUE(bitwise_equal(y, again));
 #pragma once
 #include <gtest/gtest.h>
 
@@ -65,7 +67,7 @@ template <class T>
 std::vector<T> to_host(const std::vector<T>& values) {
   return values;
 }
-/// As to_host, in double.
+/// Like to_host, in double.
 template <class V>
 std::vector<double> to_double(const V& view) {
   const auto values = to_host(view);
@@ -89,8 +91,9 @@ View2<T> random_matrix(index_t rows, index_t columns, std::uint32_t seed, double
                        double high = 1) {
   return to_device(random_values<T>(rows * columns, seed, low, high), rows, columns);
 }
-/// The first `columns` of a matrix with `leading_dimension` columns; same values as random_matrix
-/// of the same seed. The columns outside are NaN, so that a kernel that reads them is found out.
+/// The first `columns` of a matrix with `leading_dimension` columns;
+/// they hold the values of random_matrix of this seed. The columns outside are NaN, so that
+/// a kernel that reads them is found out.
 template <class T>
 View2<T> strided_random_matrix(index_t rows, index_t columns, index_t leading_dimension,
                                std::uint32_t seed) {
@@ -128,14 +131,14 @@ testing::AssertionResult same_bits(const void* a, const void* b,
                                    const std::vector<double>& b_values, std::size_t element_bytes,
                                    index_t columns);
 
-/// |actual - expected| <= tolerance * max(1, max |expected|) everywhere; prints the three worst
-/// elements otherwise.
+/// Succeeds if |actual - expected| <= tolerance * max(1, max |expected|) everywhere;
+/// prints the three worst elements otherwise.
 template <class A, class B>
 testing::AssertionResult near(const A& actual, const B& expected, double tolerance) {
   return near_values(to_double(actual), to_double(expected),
                      std::max(row_length(actual), row_length(expected)), tolerance);
 }
-/// The same bits everywhere; prints the first difference otherwise.
+/// Succeeds if all bits are equal; prints the first difference otherwise.
 template <class A, class B>
 testing::AssertionResult bitwise_equal(const A& a, const B& b) {
   const auto h_a = to_host(a);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A small run for the tests of files: its deck, and a state with random numbers in everything that
-// training changes.
+// A small run for the tests of files: its deck, and a state with random numbers
+// in everything that training changes.
 #pragma once
 #include <functional>
 

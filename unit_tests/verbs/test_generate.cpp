@@ -47,7 +47,7 @@ class VerbGenerate : public InFolder {
   ActiveWidths<float> full_widths() const {
     return prefix_widths<float>(state->model->shape(), full_spec(state->model->shape()));
   }
-  /// The same by the library, prompt by prompt.
+  /// What the library itself generates, prompt by prompt.
   Sequences expected(const ActiveWidths<float>& chosen, SamplingConfig sampling = {}) const {
     Arena arena;
     Sequences result;

@@ -66,7 +66,7 @@ TEST_F(Verbs, ASliceIsTheSubmodel) {
   EXPECT_EQ(read_shape(reader), sliced_shape(state->model->shape(), spec));
   const StoredModel stored = read_stored_model(reader);
   EXPECT_EQ(static_cast<double>(stored.model->parameters().num_elements()), parameters(spec));
-  // The same held-out numbers, computed as a prefix of the parent and as a model of its own.
+  // Held-out numbers are equal, computed as a prefix of the parent and as a model of its own.
   const auto prefix = evaluate(model, "small"), sliced = evaluate(out);
   ASSERT_EQ(sliced.size(), 1u);
   EXPECT_EQ(sliced[0].name, "small");

@@ -287,7 +287,7 @@ TYPED_TEST(AttentionTest, spans_equal_the_sequence) {
     }
 }
 
-/// Of one span alone, with a loss that only it knows.
+/// Gradients of one span alone, with a loss that only it knows.
 TEST(Attention, gradients_of_a_span_equal_finite_differences) {
   Attention<double> whole({2, 90, 4, 2, 9});
   whole.segment = to_device(random_segments(2, 90, 40));

@@ -158,8 +158,8 @@ TYPED_TEST(CrossEntropyTest, bad_targets_and_logits_give_nan) {
   for (const T x : to_host(losses)) EXPECT_TRUE(std::isnan(x));
 }
 
-/// What the ranks of a dealt-out vocabulary leave: gradient of each, row loss of the last, their
-/// sums.
+/// What the ranks of a dealt-out vocabulary leave:
+/// gradient of each, row loss of the last, their sums.
 template <class T>
 struct Staged {
   std::vector<View2<T>> logits;

@@ -68,8 +68,8 @@ TEST(GumbelSoftmaxGradient, EqualsFiniteDifferences) {
   EXPECT_LT(directional_error(loss, z, dz), 1e-6);
 }
 
-// The Gumbel-max property: the largest entry is choice i with probability softmax_i(s z), whatever
-// tau is.
+// The Gumbel-max property:
+// the largest entry is choice i with probability softmax_i(s z), for any tau.
 TEST(GumbelSoftmaxNoise, DrawsChoicesWithTheirProbability) {
   const index_t draws = 20000;
   const std::vector<double> logits = {0.3, -0.2, 0.9};

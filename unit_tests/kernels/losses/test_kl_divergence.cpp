@@ -155,8 +155,8 @@ TYPED_TEST(KlDivergenceTest, without_gradient_student_stays) {
   EXPECT_TRUE(bitwise_equal(losses, again));
 }
 
-/// What the ranks of a dealt-out vocabulary leave: gradient of each, row loss of the last, their
-/// sums.
+/// What the ranks of a dealt-out vocabulary leave:
+/// gradient of each, row loss of the last, their sums.
 template <class T>
 struct Staged {
   std::vector<View2<T>> student;

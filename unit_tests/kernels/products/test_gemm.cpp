@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix products of both routes against a naive fp64 product; bit identities of the deterministic
-// route.
+// Matrix products of both routes against a naive fp64 product;
+// bit identities of the deterministic route.
 #include "kernels/products/gemm.hpp"
 
 #include "base/error.hpp"
@@ -129,8 +129,8 @@ TYPED_TEST(Gemm, CountsOperations) {
   EXPECT_EQ(counted_flops() - before, 2.0 * 3 * 4 * 5);
 }
 
-// The bits of an element must not depend on how much else is computed, nor on where the operands
-// lie.
+// The bits of an element must depend neither on how much else is computed
+// nor on where operands lie.
 TYPED_TEST(Gemm, DeterministicPrefixEqualsCopy) {
   using T = TypeParam;
   const Route route(true);

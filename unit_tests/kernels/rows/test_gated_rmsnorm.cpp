@@ -120,8 +120,8 @@ TEST(GatedRmsNormGradient, EqualsFiniteDifferences) {
   }
 }
 
-/// Columns h * head_dim + p with h < heads, p < channels of a matrix whose heads have head_dim
-/// columns.
+/// Columns h * head_dim + p with h < heads, p < channels of a matrix with
+/// head_dim columns per head.
 template <class T>
 std::vector<T> kept_columns(const std::vector<T>& values, index_t width, index_t head_dim,
                             index_t heads, index_t channels) {
@@ -132,8 +132,8 @@ std::vector<T> kept_columns(const std::vector<T>& values, index_t width, index_t
   return result;
 }
 
-// Fewer heads in every group and fewer channels in every head: masked gives the bits of the small
-// norm.
+// With fewer heads in every group and fewer channels in every head, masked gives
+// the bits of the small norm.
 TYPED_TEST(GatedRmsNorm, MaskedEqualsSliced) {
   using T = TypeParam;
   const index_t tokens = 70, heads = 6, head_dim = 40, groups = 2, width = heads * head_dim;

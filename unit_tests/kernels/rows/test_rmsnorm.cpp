@@ -118,8 +118,8 @@ TYPED_TEST(RmsNorm, GradientsAccumulate) {
   EXPECT_TRUE(near(twice.dscale, doubled(once.dscale), tolerance<T>(1)));
 }
 
-// A 0/1 mask over the full width gives the bits of the norm of the prefix: zeros add nothing to any
-// sum.
+// A 0/1 mask over the full width gives the bits of the norm of the prefix:
+// zeros add nothing to a sum.
 TYPED_TEST(RmsNorm, MaskedEqualsSliced) {
   using T = TypeParam;
   for (const index_t kept : {1, 16, 37, 64, 75}) {

@@ -18,8 +18,8 @@ inline std::string describe(const kernels::SsdShape& s) {
                      s.num_groups, s.state_dim, s.chunk_size);
 }
 
-/// Documents of changing lengths: some longer than a chunk, some of one token, two with the same id
-/// but not adjacent.
+/// Documents of changing lengths: some longer than a chunk, some of one token,
+/// two of one id that are not adjacent.
 inline std::vector<token_t> random_segments(index_t batch, index_t length, std::uint32_t seed) {
   std::vector<token_t> result;
   const auto cut = random_values<double>(batch * length, seed, 0, 1);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The convolution against its equation, finite differences and PyTorch; one step at a time; what
-// must not change it.
+// The convolution against its equation, finite differences and PyTorch;
+// one step at a time; what must not change it.
 #include "kernels/scan/causal_conv1d.hpp"
 
 #include "base/error.hpp"

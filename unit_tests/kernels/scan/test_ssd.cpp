@@ -375,7 +375,7 @@ TEST(Ssd, strong_decays_do_not_overflow) {
   for (const auto value : to_double(problem.gradients.ddt_raw)) EXPECT_TRUE(std::isfinite(value));
 }
 
-/// Of a span with a state coming in and a loss on the state going out.
+/// Gradients of a span with a state coming in and a loss on the state going out.
 TEST(Ssd, gradients_of_a_span_equal_finite_differences) {
   for (const auto& shape : shapes)
     for (const bool extras : {false, true}) {

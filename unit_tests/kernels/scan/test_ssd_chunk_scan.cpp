@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Step 4 of the chunked scan by itself: gradients of all its inputs, given states included. Its
-// outputs: test_ssd.cpp.
+// Step 4 of the chunked scan by itself: gradients of all its inputs, given states included.
+// Its outputs: test_ssd.cpp.
 #include "kernels/scan/ssd_chunk_scan.hpp"
 
 #include "unit_tests/kernels/scan/ssd_problem.hpp"

@@ -19,8 +19,8 @@ TEST(SsdStatePassing, carries_decayed_states_within_a_document) {
     View1<token_t> segment;
     if (split) segment = to_device(std::vector<token_t>{1, 1, 1, 1, 1, 2, 2, 2});
     kernels::ssd_state_passing_forward<double>(ExecutionSpace(), shape, cumsum, segment, states);
-    // S_1 = 1, S_2 = 0.5 * 1 + 2, S_3 = d_2 S_2 + 3 with d_2 = 0.25, or 0 where a document begins
-    // in chunk 2
+    // S_1 = 1, S_2 = 0.5 * 1 + 2, S_3 = d_2 S_2 + 3 with d_2 = 0.25, or 0 where
+    // a document begins in chunk 2
     EXPECT_TRUE(near(states, std::vector<double>{0, 1, 2.5, split ? 3 : 3.625}, 1e-15));
   }
 }
