@@ -7,7 +7,7 @@
 //
 // the first source on a tie, and is that source's sample number taken_i. After any n samples,
 // taken_i differs from w_i n by less than the number of sources. The rule is that of Megatron-LM
-// (helpers.cpp, build_blending_indices).
+// (build_blending_indices).
 #pragma once
 #include <cstddef>
 #include <memory>

@@ -21,7 +21,7 @@ ModelProblem<T> make_problem(const ModelShape& shape) {
   return ModelProblem<T>(shape, 2, {5, 1, 6});
 }
 
-/// Problem `p` for the submodel as a model of its own.
+/// A problem for the submodel as a model of its own.
 template <class T>
 struct SlicedProblem : ModelProblem<T> {
   SlicedProblem(const LanguageModel<T>& parent, const SubmodelSpec& spec)

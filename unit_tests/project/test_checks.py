@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import unittest
 
+import comments
 import docs_code_blocks
 import document_paths
 import file_rules
@@ -215,6 +216,33 @@ class FileRules(TreeTest):
             self.write("unit_tests/fixtures/hf/x.h5", "x" * size)
             self.write("src/base/README.md", "")
             self.assertEqual(self.problems(file_rules), problems)
+
+
+class Comments(TreeTest):
+    def check_text(self, text):
+        self.write("src/base/arena.hpp", "")
+        self.write("doc/numerics.md", "")
+        self.write("src/io/x.hpp", text)
+        return self.problems(comments)
+
+    def test_good_comments_pass(self):
+        self.assertEqual(self.check_text("""// What it is. Its order: doc/numerics.md.
+// The same holds for memory: base/arena.hpp, ../base/ar*.hpp and report.md.
+int official = 0;  // of ranks; Office("// Of") is code
+const char* url = "// The same none.hpp";
+""" + "int x" + " " * 200 + ";\n"), "")
+
+    def test_bad_comments(self):
+        for bad, message in (("\n/// Of a View.", 'x.hpp:2: a comment starts with "Of"'),
+                             ("int a;  ///< The same for b.", 'x.hpp:1: a comment starts with "The same"'),
+                             ("// One.\n//\n//   Of it.", 'x.hpp:3: a comment starts with "Of"'),
+                             ("// One.\nint a;  // Of it.", 'x.hpp:2: a comment starts with "Of"'),
+                             ("// " + "x" * 98, "x.hpp:1: a comment reaches column 101, at most 100"),
+                             ("int a;" + " " * 93 + "// a", "x.hpp:1: a comment reaches column 103, at most 100"),
+                             ("// See paper.md 1.4.", "x.hpp:1: there is no file paper.md"),
+                             ("// See src/base/none.hpp.", "x.hpp:1: there is no file src/base/none.hpp"),
+                             ("/* none*.cpp */", "x.hpp:1: there is no file none*.cpp")):
+            self.assertIn(message, self.check_text(bad), bad)
 
 
 class Format(TreeTest):
