@@ -1,9 +1,31 @@
 # Finds every library the project uses and gives each one imported target.
 # Differences between Kokkos packages are smoothed out here and in src/base/kokkos_compat.hpp, nowhere else.
 
+include(ElasticFind)
+
+elastic_find(Kokkos DEBIAN libtrilinos-kokkos-dev SPACK kokkos)
+elastic_find(KokkosKernels DEBIAN libtrilinos-kokkos-kernels-dev SPACK kokkos-kernels)
+elastic_find(MPI DEBIAN libopenmpi-dev SPACK openmpi COMPONENTS C)
+set(HDF5_PREFER_PARALLEL ON)
+elastic_find(HDF5 DEBIAN libhdf5-openmpi-dev SPACK "hdf5 +mpi" COMPONENTS C)
+elastic_find(fmt DEBIAN libfmt-dev SPACK fmt)
+elastic_find(spdlog DEBIAN libspdlog-dev SPACK spdlog)
+elastic_find(nlohmann_json DEBIAN nlohmann-json3-dev SPACK nlohmann-json)
+elastic_find_header(ELASTIC_CLI11_INCLUDE CLI/CLI.hpp DEBIAN libcli11-dev SPACK cli11)
+elastic_find_header(ELASTIC_RANDOM123_INCLUDE Random123/philox.h DEBIAN librandom123-dev SPACK random123)
+elastic_find_header(ELASTIC_XXHASH_INCLUDE xxhash.h DEBIAN libxxhash-dev SPACK xxhash)
+elastic_find_library(ELASTIC_XXHASH_LIBRARY xxhash DEBIAN libxxhash-dev SPACK xxhash)
+if(ELASTIC_UNIT_TESTS)
+  elastic_find(GTest DEBIAN "libgtest-dev libgmock-dev" SPACK "googletest +gmock")
+endif()
+if(ELASTIC_BENCHMARKS)
+  elastic_find(benchmark DEBIAN libbenchmark-dev SPACK benchmark)
+endif()
+elastic_require_found()
+find_package(Threads REQUIRED)
+elastic_require_kokkos(${ELASTIC_KOKKOS_FOR})
+
 # --- Kokkos and Kokkos Kernels -------------------------------------------------------------------
-find_package(Kokkos REQUIRED)
-find_package(KokkosKernels REQUIRED)
 add_library(elastic_kokkos INTERFACE)
 add_library(elastic::kokkos ALIAS elastic_kokkos)
 if(Kokkos_VERSION VERSION_LESS 3.7)
@@ -35,16 +57,5 @@ if(ELASTIC_DNNL_INCLUDE AND ELASTIC_DNNL_LIBRARY)
   target_compile_definitions(elastic_dnnl INTERFACE ELASTIC_HAVE_DNNL)
 endif()
 
-# --- MPI, HDF5 and small libraries ---------------------------------------------------------------
-find_package(MPI REQUIRED COMPONENTS C)
+# --- MPI -----------------------------------------------------------------------------------------
 target_compile_definitions(MPI::MPI_C INTERFACE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)  # C API only
-set(HDF5_PREFER_PARALLEL ON)
-find_package(HDF5 REQUIRED COMPONENTS C)
-find_package(Threads REQUIRED)
-find_path(ELASTIC_CLI11_INCLUDE CLI/CLI.hpp REQUIRED)
-find_package(fmt REQUIRED)
-find_package(spdlog REQUIRED)
-find_package(nlohmann_json REQUIRED)
-find_path(ELASTIC_RANDOM123_INCLUDE Random123/philox.h REQUIRED)
-find_path(ELASTIC_XXHASH_INCLUDE xxhash.h REQUIRED)
-find_library(ELASTIC_XXHASH_LIBRARY xxhash REQUIRED)

@@ -48,7 +48,7 @@ install_on_debian() {
   fi
 }
 
-# Elsewhere the first configure of CMake is the check: it names the first library that it does not find.
+# Elsewhere the first configure of CMake is the check: it names all libraries that it does not find.
 check_elsewhere() {
   local missing=() tool
   for tool in cmake c++ mpirun python3; do command -v "$tool" >/dev/null || missing+=("$tool"); done
@@ -56,7 +56,7 @@ check_elsewhere() {
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
     if ! cmake -S . -B "$scratch/build" >"$scratch/out" 2>"$scratch/error"; then
-      missing+=("a library:$(grep -m 1 -A 3 -i 'could not find\|not found' "$scratch/error" | tr -s ' \n' ' ')")
+      mapfile -t -O "${#missing[@]}" missing < <(grep 'Debian package' "$scratch/error" || tail -n 20 "$scratch/error")
     fi
   fi
   if ((${#missing[@]} == 0)); then return; fi

@@ -3,6 +3,7 @@
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -17,6 +18,9 @@ import test_coverage
 import tree
 
 HERE = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(HERE / "scripts"))
+import readme_outputs  # noqa: E402
+
 SPDX = "// SPDX-License-Identifier: Apache-2.0\n"
 
 
@@ -338,6 +342,50 @@ class DocumentPaths(TreeTest):
         self.assertIn("README.md:8: there is no x/types.cpp to read", self.problems(document_paths))
         self.write("README.md", self.README.replace("Reading order", "Order"))
         self.assertIn("has no reading order", self.problems(document_paths))
+
+
+class ReadmeOutputs(TreeTest):
+    RUN = ("== run: deck\nplan     stage  steps\n         all        9\nstep 0: stage a begins\na step 1 loss 2\na step 2 loss 1\n"
+           "m.h5 holds 2 submodels; one more costs 7 bytes\nregion calls\nbudget  parameters cost valid KL accuracy cut widths\n"
+           "parent         100   1.000      0.5          -     99.8%              -\n"
+           "0.5             50   0.500      0.6   1.20e-02     91.5%          30.3%  hidden 4, M 2\nreport: r.md\n")
+    BLOCK = ("<!-- output quickstart -->\n```\n== run: deck\nplan     stage  steps\n         all        9\n"
+             "step 0: stage a begins\n...\nm.h5 holds 2 submodels; one more costs 7 bytes\n...\n"
+             "budget  parameters cost valid KL accuracy cut widths\n"
+             "parent         100   1.000      0.5          -     99.8%              -\n"
+             "0.5             50   0.500      0.6   1.20e-02     91.5%          30.3%  hidden 4, M 2\nreport: r.md\n```\n")
+    TEXT = ("With half of the parent's parameters, 91.5 % of the problems are still solved. The same widths cut out of the ranked "
+            "parent without elastic\ntraining solve 30.3 %, each further submodel costs 7 bytes\n")
+
+    def check_text(self, text, **records):
+        self.write("README.md", text)
+        return "\n".join(readme_outputs.check(self.root, records))
+
+    def test_block_and_sentences_of_the_record_pass(self):
+        self.assertEqual(self.check_text(self.TEXT + self.BLOCK, quickstart=self.RUN), "")
+
+    def test_another_number_is_found_and_mended(self):
+        for old, new in (("loss 1\n", "loss 0\n"), ("region calls", "regions")):  # not shown
+            self.assertEqual(self.check_text(self.TEXT + self.BLOCK, quickstart=self.RUN.replace(old, new)), "")
+        for old, new in (("        9\n", "        8\n"), ("91.5%", "91.6%"), ("costs 7 bytes", "costs 8 bytes")):
+            records = {"quickstart": self.RUN.replace(old, new)}
+            self.assertIn("write it anew", self.check_text(self.TEXT + self.BLOCK, **records))
+            mended = readme_outputs.render(self.TEXT + self.BLOCK, records)
+            self.assertEqual(self.check_text(mended, **records), "")
+        self.assertIn("91.6 %", readme_outputs.render(self.TEXT + self.BLOCK, {"quickstart": self.RUN.replace("91.5%", "91.6%")}))
+        self.assertIn("write it anew", self.check_text(self.TEXT.replace("30.3", "30.4") + self.BLOCK, quickstart=self.RUN))
+
+    def test_block_without_record_and_record_without_block(self):
+        self.assertIn("no block <!-- output quickstart -->", self.check_text(self.TEXT, quickstart=self.RUN))
+        with self.assertRaises(SystemExit):
+            self.check_text(self.TEXT + self.BLOCK)
+
+    def test_records_of_different_runs(self):
+        inspect = "submodels  0.5      budget 0.5     50 parameters ( 50.0%)  hidden 4, M 2\n"
+        self.assertEqual(list(readme_outputs.contradictions({"quickstart": self.RUN, "inspect": inspect})), [])
+        for old, new in ((" 50 ", " 51 "), ("M 2", "M 3"), ("budget 0.5", "budget 0.6")):
+            other = {"quickstart": self.RUN, "inspect": inspect.replace(old, new)}
+            self.assertNotEqual(list(readme_outputs.contradictions(other)), [], new)
 
 
 class SameOutput(TreeTest):
