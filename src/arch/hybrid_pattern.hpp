@@ -9,6 +9,8 @@
 
 namespace elastic {
 
+/// The pattern and the extents of a parent as a deck states them; the names are Megatron's.
+/// All layers of a kind are equal.
 struct ModelConfig {
   std::string hybrid_layer_pattern = "M-M*-";  ///< white space is ignored
   index_t vocab_size = 256;

@@ -11,6 +11,7 @@ namespace elastic {
 /// Symbols of hybrid_layer_pattern (Megatron-LM).
 enum class LayerKind : char { mamba = 'M', attention = '*', mlp = '-' };
 
+/// Extents of one layer.
 struct LayerShape {
   LayerKind kind;
   index_t width;              ///< what is elastic: Mamba heads H, attention (query) heads A, or F
@@ -20,6 +21,7 @@ struct LayerShape {
   bool operator==(const LayerShape&) const = default;
 };
 
+/// Extents of a whole model.
 struct ModelShape {
   index_t vocab_size = 0;        ///< V
   index_t hidden_size = 0;       ///< D

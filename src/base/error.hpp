@@ -17,6 +17,7 @@ namespace elastic {
 /// Documented exit codes of elastic.x.
 enum class ExitCode : int { success = 0, input = 1, runtime = 2, numerics = 3, requeue = 85 };
 
+/// The base of all errors of the program: a message and the exit code.
 class Error : public std::runtime_error {
  public:
   Error(ExitCode code, const std::string& message) : std::runtime_error(message), m_code(code) {}

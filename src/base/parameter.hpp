@@ -35,9 +35,11 @@ struct ParameterInfo {
   index_t layer = -1;        ///< index in the parent's pattern; -1 outside the layers
   bool weight_decay = true;  ///< false for norms, A_log, D, dt_bias and biases
   bool vector = false;       ///< rank 1 in files
+  /// True if ranks hold parts of the tensor, false if every rank has all.
   bool sharded() const { return row_unit > 0 || column_unit > 0; }
 };
 
+/// One tensor: this rank's part of the values and of the gradient.
 template <class T>
 struct Parameter {
   ParameterInfo info;
@@ -73,6 +75,7 @@ class ParameterStore {
   /// Declares a tensor and returns its index. Throws ContractError after allocate()
   /// or for a name that is already taken.
   index_t add(ParameterInfo info);
+  /// Allocates the flat buffers of all declared tensors; without gradients for a frozen model.
   void allocate(bool with_gradients);
 
   index_t size() const { return static_cast<index_t>(m_parameters.size()); }

@@ -26,6 +26,7 @@ enum class RandomPurpose : std::uint32_t {
   test = 8
 };
 
+/// What a sequence of random numbers belongs to.
 struct RandomKey {
   std::uint32_t seed;
   RandomPurpose purpose;
@@ -52,6 +53,7 @@ KOKKOS_INLINE_FUNCTION double uniform_from_bits(std::uint32_t high, std::uint32_
   const std::uint64_t bits = ((static_cast<std::uint64_t>(high) << 32) | low) >> 12;
   return (static_cast<double>(bits) + 0.5) * 0x1p-52;
 }
+/// The uniform number of an index, in (0, 1).
 KOKKOS_INLINE_FUNCTION double random_uniform(const RandomKey& key, std::uint64_t index) {
   const RandomBits bits = random_bits(key, index);
   return uniform_from_bits(bits.word[0], bits.word[1]);

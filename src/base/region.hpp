@@ -9,12 +9,14 @@
 
 namespace elastic {
 
+/// What a region took, over all times that it was open on this rank.
 struct RegionTotals {
   long calls = 0;
   double seconds = 0;  ///< wall time, fenced
   double flops = 0;    ///< floating-point operations counted by add_flops while the region was open
 };
 
+/// A region that is open from construction to destruction; regions nest.
 class Region {
  public:
   explicit Region(const std::string& name);
@@ -24,6 +26,7 @@ class Region {
 
   /// Totals of all regions closed so far on this rank, by path ("step/forward").
   static const std::map<std::string, RegionTotals>& totals();
+  /// Forgets all totals.
   static void reset();
 
  private:

@@ -13,6 +13,7 @@
 
 namespace elastic {
 
+/// This rank's number in a group, and the size of the group.
 struct Shard {
   int rank = 0, size = 1;
   bool operator==(const Shard&) const = default;

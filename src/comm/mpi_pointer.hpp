@@ -8,6 +8,7 @@
 
 namespace elastic::impl {
 
+/// What MPI does with the memory.
 enum class Access { read, write, read_write };
 
 template <class V>

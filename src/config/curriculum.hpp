@@ -5,6 +5,7 @@
 
 namespace elastic {
 
+/// A stage of the plan: what the deck says of it, and where it lies on the count of steps.
 struct Stage {
   StageConfig config;
   bool elastic = false;
@@ -25,6 +26,7 @@ struct Stage {
   LrSchedule schedule(double peak) const;
 };
 
+/// All stages of a run in order.
 struct Curriculum {
   std::vector<Stage> stages;
   index_t total_steps = 0;
@@ -39,6 +41,7 @@ struct Curriculum {
   double router_progress(index_t step) const;
 };
 
+/// The stages that the phases of a deck ask for: pretraining, then the elastic ones.
 Curriculum make_curriculum(const RunConfig& config);
 /// False if the learning rate of the model is 0 in every stage: its moments are then not needed.
 bool changes_model(const Curriculum& curriculum);

@@ -30,6 +30,7 @@ class BlendedSource : public TokenSource {
   struct Pick {
     index_t source, sample;  ///< which source, and the number of the sample in it
   };
+  /// Where sample n of the blend comes from.
   Pick pick(index_t sample) const;
 
  private:

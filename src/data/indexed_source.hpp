@@ -16,6 +16,7 @@
 
 namespace elastic {
 
+/// Which dataset, and how many of its documents are held out.
 struct IndexedSourceConfig {
   std::string prefix;              ///< PREFIX.bin and PREFIX.idx
   index_t vocab_size;              ///< V of the model; larger ids in the file are an error

@@ -16,6 +16,7 @@ class RowPacker {
   void add_piece(std::span<const token_t> text, index_t count);
   /// Pads the rest of the row with `pad`, in a segment of its own, with weight 0.
   void finish(token_t pad);
+  /// Tokens that still fit into the row.
   index_t space() const { return m_row.length() - m_used; }
 
  private:

@@ -34,6 +34,7 @@ struct Row {
 struct Batch {
   Batch() = default;
   Batch(index_t batch_size, index_t length);
+  /// Row b of the batch.
   Row row(index_t b);
 
   index_t batch = 0, seq_length = 0;
@@ -41,6 +42,7 @@ struct Batch {
   std::vector<float> weight;
 };
 
+/// The interface of all sources.
 class TokenSource {
  public:
   virtual ~TokenSource() = default;

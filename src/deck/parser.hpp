@@ -37,6 +37,7 @@ struct DeckBlock {
   std::string name;
   DeckPlace place;
 };
+/// What is wrong at a place.
 struct DeckMistake {
   DeckPlace place;
   std::string subject;  ///< "<block>/key = value", or empty

@@ -23,6 +23,7 @@
 
 namespace elastic {
 
+/// What is known of a key besides its type.
 struct KeyOptions {
   bool required = false;  ///< must stand in the deck (or on the command line), and not be empty
   std::string unit = {};  ///< "1" for pure numbers, empty for text
@@ -43,6 +44,7 @@ struct SchemaKey {
   ValueOrigin origin = ValueOrigin::default_value;  ///< set by resolve()
 };
 
+/// The keys of one block.
 class SchemaBlock {
  public:
   SchemaBlock(std::string name, std::string help, bool optional)
@@ -81,6 +83,7 @@ class SchemaBlock {
   std::deque<SchemaKey> m_keys;
 };
 
+/// All blocks that a program knows.
 class Schema {
  public:
   /// A block; all its keys take their defaults if the deck does not have it. Throws ContractError

@@ -25,6 +25,7 @@ std::string shorten(std::string_view text);
 /// Edit distance (insert, delete, replace, swap of neighbours);
 /// upper and lower case are alike, and so are '-' and '_'.
 std::size_t edit_distance(std::string_view a, std::string_view b);
+/// The choice most like a name, and how far it is from it.
 struct Nearest {
   std::string name;
   std::size_t distance;

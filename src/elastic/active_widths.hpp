@@ -30,6 +30,7 @@ struct NormWidths {
   View1<Accumulate<T>> dscale;
 };
 
+/// Extents, masks, norm and gate of one layer.
 template <class T>
 struct LayerActive {
   bool active = true;                    ///< false: the layer is skipped altogether
@@ -43,6 +44,7 @@ struct LayerActive {
   NormWidths<T> gated_norm;  ///< Mamba only: per-group norm
 };
 
+/// Extents and masks of a whole model.
 template <class T>
 struct ActiveWidths {
   index_t hidden = 0;       ///< computed hidden extent

@@ -16,11 +16,13 @@ struct BudgetLossConfig {
   double tolerance = 0.05;  ///< dead zone of sub-budgets
   double full_weight = 10;  ///< weight of the identity term at budget 1
 };
+/// The loss of a budget and its gradient.
 struct BudgetLoss {
   double value = 0;
   double relative_cost = 0;  ///< C / C_full
   Probabilities gradient;    ///< d value / d pi
 };
+/// E[pi]: the mean width of every decision, and the probability that each layer is kept.
 ExpectedWidths expected_widths(const ModelShape& parent, const ElasticSpace& space,
                                const std::vector<Decision>& decisions, const Probabilities& pi);
 /// `budget`: in (0, 1], as a fraction of the parent's cost.

@@ -26,15 +26,18 @@ struct ExpectedWidths {
   double hidden = 0;
   std::vector<ExpectedLayer> layers;
 };
+/// The exact widths of a submodel; a dropped layer has keep = 0.
 ExpectedWidths expected_widths(const SubmodelSpec& spec);
 
 enum class BudgetKind { parameters, memory };
+/// What a budget counts: parameters, or bytes of an inference.
 struct CostConfig {
   BudgetKind kind = BudgetKind::parameters;
   index_t batch = 1, seq_length = 1;         ///< of the inference whose memory is meant
   double weight_bytes = 2, cache_bytes = 2;  ///< bytes per element
 };
 
+/// Parameters of a submodel; formula at the top of this file.
 double parameter_count(const ModelShape& parent, const ExpectedWidths& widths);
 /// Bytes of the KV caches, and of SSM and convolution states, of one inference.
 double kv_cache_bytes(const ModelShape& parent, const ExpectedWidths& widths,

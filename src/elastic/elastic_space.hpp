@@ -6,10 +6,12 @@
 
 namespace elastic {
 
+/// The elastic dimensions of a parent.
 enum class Axis { hidden, mamba_heads, mamba_head_channels, attention_heads, ffn, depth };
 inline constexpr int kNumAxes = 6;
 const char* axis_name(Axis axis);
 
+/// What one axis allows.
 struct AxisChoices {
   /// Allowed widths, the full one first, falling. Depth:
   /// numbers of dropped layers, 0 first, rising.
@@ -18,6 +20,7 @@ struct AxisChoices {
   bool per_layer = false;
 };
 
+/// What all axes allow.
 struct ElasticSpace {
   AxisChoices hidden, mamba_heads, mamba_head_channels, attention_heads, ffn, depth;
   /// Layers that depth may drop, least important first; a choice of r drops the first r.

@@ -16,6 +16,7 @@ struct ImportanceScores {
   bool squared = true;
 };
 
+/// The order of importance: from the ranked parent to the parent as it was.
 struct Ranking {
   std::vector<index_t> hidden;  ///< new channel j is old channel hidden[j]
   /// Per layer: heads or neurons likewise; new head r*G + g is the r-th best of group g.
@@ -25,6 +26,7 @@ struct Ranking {
   std::vector<index_t> drop_order;  ///< layers, least important first (from the depth pass)
 };
 
+/// The order that changes nothing.
 Ranking identity_ranking(const ModelShape& shape);
 /// Sorts each axis falling, ties by index (Nemotron Elastic, arXiv 2511.16664,
 /// importance estimation).

@@ -6,6 +6,7 @@
 
 namespace elastic {
 
+/// What a submodel keeps of one layer.
 struct LayerWidths {
   index_t width;          ///< kept heads or neurons, <= LayerShape::width; a multiple of num_groups
   index_t head_channels;  ///< kept channels of each Mamba head, <= P; equals the parent's elsewhere
@@ -13,6 +14,7 @@ struct LayerWidths {
   bool operator==(const LayerWidths&) const = default;
 };
 
+/// What a submodel keeps of its parent.
 struct SubmodelSpec {
   std::string name;                 ///< e.g. "0.5"
   double budget = 1;                ///< what it was chosen for
@@ -22,6 +24,7 @@ struct SubmodelSpec {
   bool same_widths(const SubmodelSpec& other) const;
 };
 
+/// The submodel that is the whole parent.
 SubmodelSpec full_spec(const ModelShape& parent);
 /// Throws InputError naming the layer, the width and the nearest valid one.
 void check_spec(const ModelShape& parent, const SubmodelSpec& spec);

@@ -16,6 +16,7 @@
 
 namespace elastic {
 
+/// What config.json says that the model here needs.
 struct HfConfig {
   ModelShape shape;
   bool tied = false;  ///< tie_word_embeddings: lm_head.weight is backbone.embeddings.weight

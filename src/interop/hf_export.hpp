@@ -13,6 +13,7 @@
 
 namespace elastic {
 
+/// What is to be written.
 struct ExportRequest {
   ModelShape parent;                     ///< what the checkpoint holds
   SubmodelSpec spec;                     ///< what is written
@@ -22,6 +23,7 @@ struct ExportRequest {
   bool heterogeneous = false;            ///< allow block_configs (hf_config.hpp)
   std::uint64_t max_shard_bytes = HfWeightsWriter::kMaxShardBytes;
 };
+/// What was written.
 struct ExportSummary {
   std::size_t tensors = 0;
   std::uint64_t bytes = 0;

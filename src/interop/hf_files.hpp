@@ -6,12 +6,14 @@
 
 namespace elastic {
 
+/// Reads the tensors of all shards of a folder.
 class HfWeights {
  public:
   /// Opens all shards. Throws InputError if a file is missing or damaged, a file name of the index
   /// leaves the folder, or index and shards disagree on any tensor.
   explicit HfWeights(const std::filesystem::path& folder);
 
+  /// Where a tensor lies.
   struct Tensor {
     const SafetensorsReader* file = nullptr;
     const SafetensorsEntry* entry = nullptr;
@@ -43,6 +45,7 @@ class HfWeightsWriter {
   HfWeightsWriter(const std::filesystem::path& folder,
                   const std::vector<SafetensorsTensor>& tensors,
                   std::uint64_t max_shard_bytes = kMaxShardBytes);
+  /// Writes all bytes of one tensor; tensors may come in any order.
   void write(const std::string& name, const void* data);
   /// Completes all files, then the index. Throws RunError.
   void commit();

@@ -22,6 +22,7 @@ struct HfPart {
   bool vector = false;
 };
 
+/// A tensor of a Hugging Face folder and the tensors of ours that are its parts.
 struct HfTensor {
   std::string name;  ///< e.g. backbone.layers.0.mixer.in_proj.weight
   std::vector<index_t> shape;

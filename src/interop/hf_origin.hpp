@@ -16,6 +16,7 @@
 
 namespace elastic {
 
+/// What is remembered.
 struct HfOrigin {
   std::string config;                        ///< text of config.json
   std::string prefix = "backbone.";          ///< of tensor names

@@ -24,6 +24,7 @@
 
 namespace elastic {
 
+/// A tensor of a file that was read.
 struct SafetensorsEntry {
   std::string name;
   ElementType type = ElementType::f32;
@@ -47,6 +48,7 @@ class FileHandle {
   int m_descriptor;
 };
 
+/// Reads a file piece by piece.
 class SafetensorsReader {
  public:
   /// Opens the file and checks the header. Throws InputError naming file and tensor unless
@@ -77,6 +79,7 @@ class SafetensorsReader {
   std::map<std::string, std::string> m_metadata;
 };
 
+/// A tensor of a file that will be written.
 struct SafetensorsTensor {
   std::string name;
   ElementType type = ElementType::bf16;
@@ -84,6 +87,7 @@ struct SafetensorsTensor {
   std::uint64_t bytes() const;
 };
 
+/// Writes a file that is complete or not there.
 class SafetensorsWriter {
  public:
   /// Plans the file and reserves its space under a temporary name. Wide elements come first, then

@@ -28,6 +28,7 @@
 
 namespace elastic {
 
+/// Writes a checkpoint; nothing is seen of it before commit().
 class CheckpointWriter {
  public:
   /// Writes to a temporary name in the folder of `path`, which must exist. Throws RunError.
@@ -69,6 +70,7 @@ class CheckpointWriter {
   std::unique_ptr<Hdf5File> m_file;
 };
 
+/// What the file says of a tensor.
 struct TensorInfo {
   std::string name;
   StorageType type = StorageType::float32;

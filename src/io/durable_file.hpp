@@ -10,6 +10,7 @@ namespace elastic {
 /// A new version of `path` is written under its name with this suffix:
 /// in the same folder, so that a rename suffices.
 inline constexpr std::string_view temporary_suffix = ".tmp";
+/// `path` with the suffix.
 std::filesystem::path temporary_name(const std::filesystem::path& path);
 
 /// Makes sure that a file can grow to `bytes` (it does grow) where the file system can promise

@@ -19,6 +19,7 @@
 
 namespace elastic {
 
+/// An open file, either being written or being read.
 class Hdf5File {
  public:
   /// A new file; an old one of that name is overwritten.
@@ -38,6 +39,7 @@ class Hdf5File {
   /// All datasets below a group, with their full names, sorted.
   std::vector<std::string> datasets(const std::string& group = "/") const;
 
+  /// Type and extents of a dataset.
   struct DatasetInfo {
     StorageType type = StorageType::float32;
     Extents extents;

@@ -37,6 +37,7 @@ inline std::uint16_t bfloat16_bits(float x) {
   if (std::isnan(x)) return static_cast<std::uint16_t>((bits >> 16) | 0x40u);
   return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
+/// The value of a bfloat16, exact.
 inline float float_from_bfloat16(std::uint16_t bits) {
   return std::bit_cast<float>(std::uint32_t(bits) << 16);
 }

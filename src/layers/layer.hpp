@@ -54,6 +54,7 @@ View2<T> of_each_sequence(const View2<T>& all, index_t seq_length, index_t t) {
   return Kokkos::subview(by_sequence, Kokkos::ALL, Range(t * columns, (t + 1) * columns));
 }
 
+/// The interface of all mixers.
 template <class T>
 class Layer {
  public:

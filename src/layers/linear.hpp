@@ -9,6 +9,7 @@
 
 namespace elastic {
 
+/// Which rows (columns) of a weight are used.
 struct Blocks {
   index_t count = 1;   ///< blocks used
   index_t block = 0;   ///< rows of a block in the parent

@@ -17,6 +17,7 @@
 
 namespace elastic {
 
+/// This rank's part of one sum.
 template <class T>
 class UnitSum {
  public:

@@ -9,6 +9,7 @@
 
 namespace elastic {
 
+/// When a text ends, and how its tokens are chosen.
 struct GenerationConfig {
   index_t max_length = 256;      ///< prompt and continuation together, tokens
   token_t stop = -1;             ///< a sequence ends after this token; -1: never

@@ -39,6 +39,7 @@ using GradientsComplete = std::function<void(index_t offset)>;
 template <class T>
 using StackCaches = std::vector<std::unique_ptr<typename Layer<T>::Cache>>;
 
+/// The layers of a model in order.
 template <class T>
 class HybridStack {
  public:
@@ -46,6 +47,7 @@ class HybridStack {
   /// whose shard is that of `parallel`.
   HybridStack(const ModelShape& shape, const TensorParallel& parallel, ParameterStore<T>& store);
 
+  /// One empty entry per layer, for a forward pass to fill.
   std::vector<StackEntry<T>> make_entries() const;
   /// [in, out] h [T', D]: residual stream, embeddings in, last layer's sum out.
   void forward(const LayerContext& context, const ActiveWidths<T>& widths, Keep keep,

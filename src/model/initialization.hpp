@@ -15,6 +15,7 @@
 
 namespace elastic {
 
+/// Fills all values of `model`. `std`: that of linears and embeddings in the table above.
 template <class T>
 void initialize(LanguageModel<T>& model, double std, std::uint32_t seed);
 

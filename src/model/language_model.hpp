@@ -16,6 +16,7 @@ struct ForwardPass {
   std::vector<StackEntry<T>> entries;
 };
 
+/// A model with its parameters, or this rank's part of one.
 template <class T>
 class LanguageModel {
  public:
@@ -37,6 +38,7 @@ class LanguageModel {
   index_t num_my_words() const { return output_layer().rows; }              ///< V'
   const Parameter<T>& final_norm() const { return m_store[m_final_norm]; }  ///< [D]
   const HybridStack<T>& stack() const { return m_stack; }
+  /// An empty pass for forward() to fill.
   ForwardPass<T> make_pass(Keep keep) const;
   /// Exact widths of a submodel, or of the whole model, on this rank.
   ActiveWidths<T> widths(const SubmodelSpec& spec) const {

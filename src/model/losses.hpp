@@ -11,6 +11,7 @@
 
 namespace elastic {
 
+/// Which losses are mixed, and how many logits exist at a time.
 struct LossConfig {
   double cross_entropy_weight = 1;  ///< of next-token cross-entropy
   double distillation_weight = 0;   ///< of the forward KL from the teacher
@@ -23,6 +24,7 @@ struct LossSums {
   double cross_entropy = 0;  ///< nats; 0 if neither wanted nor weighted
   double kl = 0;
 };
+/// What the student's logits are compared with.
 template <class T>
 struct LossTargets {
   View1<const token_t> targets;  ///< [T]

@@ -14,6 +14,7 @@
 
 namespace elastic {
 
+/// How a token is chosen.
 struct SamplingConfig {
   double temperature = 0;  ///< 0: the most likely token
   double top_p = 1;        ///< in (0, 1]

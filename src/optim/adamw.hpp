@@ -13,6 +13,7 @@
 
 namespace elastic {
 
+/// Constants of the update; the learning rate is an argument of step().
 struct AdamWConfig {
   double beta1 = 0.9, beta2 = 0.98, epsilon = 1e-8;
   double weight_decay = 0;  ///< of the tensors that want it (ParameterInfo::weight_decay)

@@ -27,6 +27,7 @@ class FlatSlices {
   index_t count() const { return m_count; }
   int ranks() const { return m_ranks; }
   index_t num_buckets() const { return (m_count + m_bucket_size - 1) / m_bucket_size; }
+  /// Elements of bucket k.
   Range bucket(index_t k) const;
   /// Begin of every rank's slice in bucket k, and the end of the last, counted from the begin
   /// of the bucket: [ranks + 1].

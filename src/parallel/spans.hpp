@@ -48,6 +48,7 @@ struct SpanDealing {
   index_t place(index_t span) const;
 };
 
+/// The spans of this rank, and the messages that pass between them.
 class Spans {
  public:
   /// `halo`: tokens before a span that a convolution sees (W - 1); spans must not be shorter.

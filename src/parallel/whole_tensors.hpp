@@ -19,6 +19,7 @@ struct DealtMatrix {
   index_t rows = 1, columns = 0;
   index_t row_unit = 0, column_unit = 0;
 
+  /// True if ranks hold parts, false if every rank has all.
   bool dealt_out() const { return row_unit > 0 || column_unit > 0; }
   index_t local_rows(const Shard& shard) const;
   index_t local_columns(const Shard& shard) const;

@@ -14,6 +14,7 @@ struct PlanBudget {
   /// nearest first, at most four.
   std::vector<SubmodelSpec> homogeneous;
 };
+/// What an elastic space can meet.
 struct PlanBudgets {
   double full_cost = 0, least_cost = 0;  ///< cost of the parent and of all smallest widths
   std::size_t decisions = 0;

@@ -20,6 +20,7 @@
 
 namespace elastic {
 
+/// Tokens and bytes of the ways that are compared.
 struct PlanComparison {
   std::size_t models = 0;      ///< budgets below 1
   double elastic_tokens = 0;   ///< of all elastic stages

@@ -43,6 +43,7 @@ struct Link {
   double overlap = 0;
 };
 
+/// A whole machine.
 struct Machine {
   std::string file;
   RankRates rank;

@@ -44,6 +44,7 @@ struct Collectives {
     all_gather.add(factor, other.all_gather);
   }
 };
+/// Seconds that collectives take, by the formulas above.
 double seconds(const Collectives& collectives, index_t ranks, const Link& link);
 /// Seconds of an all-reduce that only costs its latency.
 double small_all_reduce(index_t ranks, const Link& link);

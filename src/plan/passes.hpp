@@ -30,6 +30,7 @@
 
 namespace elastic {
 
+/// Work by kind of kernel.
 struct Work {
   double products = 0, attention = 0, scan = 0;  ///< operations
   double bytes = 0;                              ///< read and written by all other kernels
@@ -41,6 +42,7 @@ struct Work {
   }
 };
 
+/// What a pass depends on besides the shape.
 struct PassOptions {
   index_t seq_length = 1;
   double stream_share = 1;   ///< s
@@ -52,6 +54,7 @@ struct PassOptions {
 Work forward_work(const ModelShape& local, const PassOptions& options);
 /// Work of the layers alone: what recomputation repeats.
 Work stack_work(const ModelShape& local, const PassOptions& options);
+/// Work of the backward pass of what forward_work counts; recomputation not included.
 Work backward_work(const ModelShape& local, const PassOptions& options);
 /// Work of logits without gradient.
 Work logits_work(const ModelShape& local);

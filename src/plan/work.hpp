@@ -20,6 +20,7 @@
 
 namespace elastic {
 
+/// Operations of one step of a stage.
 struct StageWork {
   double flops_per_step = 0;       ///< over all ranks, mean, every budget at its own widths
   double full_flops_per_step = 0;  ///< likewise, every budget at full widths (start of the router)

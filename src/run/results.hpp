@@ -9,6 +9,7 @@
 
 namespace elastic {
 
+/// What one submodel achieved.
 struct BudgetResult {
   SubmodelSpec spec;
   bool trained = true;              ///< false: interpolated between trained budgets
@@ -29,6 +30,7 @@ struct StageResult {
   std::vector<double> step_seconds;
 };
 
+/// What a run did and achieved.
 struct RunResults {
   std::string name, version;
   std::uint64_t deck_hash = 0;
@@ -42,6 +44,7 @@ struct RunResults {
   std::vector<BudgetResult> budgets;
 };
 
+/// Writes results.json. Call on one rank. Throws RunError.
 void write_results(const RunFolder& folder, const RunResults& results);
 /// The results per budget as a table for people.
 std::string describe(const RunResults& results);

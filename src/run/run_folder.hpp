@@ -7,6 +7,7 @@
 
 namespace elastic {
 
+/// Names of everything in a run folder.
 struct RunFolder {
   std::filesystem::path root;
   std::filesystem::path deck() const { return root / "resolved.in"; }

@@ -25,6 +25,7 @@ namespace elastic {
 /// Writes model values, shape and deck.
 void write_model(const StateWriter& writer, const LanguageModel<Real>& model,
                  const std::string& deck, const std::string& kind);
+/// Writes the order of importance.
 void write_ranking(const StateWriter& writer, const Ranking& ranking);
 /// Writes the router's weights.
 void write_router(const StateWriter& writer, const Router<Accumulate<Real>>& router);

@@ -14,6 +14,7 @@
 
 namespace elastic {
 
+/// A model of a file, and the deck of the run that wrote it.
 struct StoredModel {
   std::string kind;
   ResolvedDeck deck;

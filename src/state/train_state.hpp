@@ -23,6 +23,7 @@ struct ElasticState {
   std::unique_ptr<AdamW<Accumulate<Real>>> router_optimizer;
 };
 
+/// The state of a run after `step` steps.
 struct TrainState {
   index_t step = 0;  ///< steps of the curriculum that are done
   std::unique_ptr<LanguageModel<Real>> model;

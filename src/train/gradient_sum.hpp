@@ -44,6 +44,7 @@ class GradientSum {
   bool is_of(const View1<Accumulate<Real>>& gradients) const {
     return m_gradients.data() == gradients.data();
   }
+  /// Gradients and sums start at zero.
   void begin();
   /// What takes the gradients of each block in deterministic mode; otherwise null.
   FixedPointGradients* fixed_point() { return m_fixed ? &*m_fixed : nullptr; }

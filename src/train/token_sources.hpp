@@ -21,6 +21,7 @@ ReasoningConfig reasoning_config(const RunConfig& config);
 class DeviceBatch {
  public:
   explicit DeviceBatch(std::optional<Spans> spans = {}) : m_spans(std::move(spans)) {}
+  /// Copies a batch, or this rank's spans of it, to the device.
   void set(const ExecutionSpace& exec, const Batch& batch);
   LayerContext context(const ExecutionSpace& exec, Arena& arena) const;
   View1<const token_t> tokens() const { return prefix(m_tokens, m_num_tokens); }

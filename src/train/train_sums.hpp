@@ -8,6 +8,7 @@
 
 namespace elastic {
 
+/// Two sums of the step, then five of each budget (Column).
 class TrainSums {
  public:
   enum Column { tokens, kl, cross_entropy, budget_loss, relative_cost };

@@ -9,6 +9,7 @@
 
 namespace elastic {
 
+/// The numbers of one model.
 struct Evaluated {
   std::string name;    ///< of the submodel; "parent" or "model" for the whole
   std::string widths;  ///< in words

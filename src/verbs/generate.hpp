@@ -19,6 +19,7 @@ class App;
 
 namespace elastic {
 
+/// Options of the verb.
 struct GenerateOptions {
   std::filesystem::path checkpoint;
   std::string budget;               ///< empty: the whole model

@@ -17,6 +17,7 @@ class App;
 namespace elastic {
 
 enum class Verb { none, slice, inspect, evaluate, import_hf, export_hf, logits, generate };
+/// What the command line says of a verb.
 struct VerbOptions {
   Verb verb = Verb::none;
   std::string checkpoint;

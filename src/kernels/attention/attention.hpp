@@ -15,6 +15,7 @@
 
 namespace elastic::kernels {
 
+/// Extents of one call.
 struct AttentionShape {
   index_t batch = 0;       ///< B
   index_t seq_length = 0;  ///< L, queries of a sequence

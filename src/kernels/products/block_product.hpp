@@ -54,6 +54,7 @@ inline int scratch_level(index_t bytes) { return on_host || bytes <= 40000 ? 0 :
 #define ELASTIC_OWN_REGISTERS [[gnu::noinline]]
 #endif
 
+/// A register tile of tile_rows x lanes sums.
 template <class T>
 struct Tile {
   T value[tile_rows][lanes];

@@ -12,6 +12,7 @@
 
 namespace elastic::kernels {
 
+/// Extents and constants of one call; mean_width, epsilon and scale as in kernels/rows/rmsnorm.hpp.
 struct GatedRmsNormParams {
   index_t head_dim = 0;    ///< P
   index_t num_groups = 1;  ///< G, divides E / P

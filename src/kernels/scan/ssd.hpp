@@ -30,6 +30,7 @@ struct SsdSaved {
   View2<T> states;     ///< [B*K*H, P*N] state at the beginning of each chunk (after state passing)
   View2<T> final_state = {};  ///< [B*H, P*N] state after the last token, or empty: not wanted
 };
+/// Gradients by the inputs of the scan, and by the states that spans pass on.
 template <class T>
 struct SsdGradients {
   View2<T> dx, dssm_B, dssm_C, ddt_raw;  ///< shapes of the inputs; overwritten

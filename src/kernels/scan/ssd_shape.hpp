@@ -22,6 +22,7 @@
 
 namespace elastic::kernels {
 
+/// Extents of one call.
 struct SsdShape {
   index_t batch = 0;        ///< B
   index_t seq_length = 0;   ///< L

@@ -41,6 +41,7 @@ struct FixedPointSum {
   index_t units = 0;
   index_t invalid = 0;  ///< terms that were not finite or would have made |sum| reach 2^28
 
+  /// Adds x, rounded to a multiple of the unit, or counts it as invalid.
   void add(double x);
   /// NaN if a term was invalid.
   double value() const;
