@@ -22,7 +22,8 @@ struct ModelConfig {
   index_t ffn_hidden_size = 512;
 };
 
-/// Throws InputError naming an unknown symbol and its position, or extents that do not fit.
+/// The parent that a deck describes. Throws InputError naming an unknown symbol and its
+/// position, or extents that do not fit.
 ModelShape make_shape(const ModelConfig& config);
 
 }  // namespace elastic

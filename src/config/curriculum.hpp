@@ -36,8 +36,8 @@ struct Curriculum {
   const Stage& stage_of(index_t step) const;
   /// Tokens seen after `step` steps.
   index_t tokens_after(index_t step) const;
-  /// Progress of the router's schedules at elastic step s (1 ... elastic_steps):
-  /// 0 at the first step, 1 at the last.
+  /// Progress of the router's schedules at elastic step s (1 ... elastic_steps): 0 at
+  /// the first step, 1 at the last.
   double router_progress(index_t step) const;
 };
 

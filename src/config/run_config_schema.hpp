@@ -6,8 +6,8 @@
 
 namespace elastic {
 
-/// Binds all keys of `config`. `stages`:
-/// names of the stage blocks, one per element of config.stages.
+/// Binds all keys of `config`. `stages`: names of the stage blocks,
+/// one per element of config.stages.
 void bind_run_config(Schema& schema, RunConfig& config, const std::vector<std::string>& stages);
 
 }  // namespace elastic

@@ -25,7 +25,7 @@ struct IndexedSourceConfig {
 
 class IndexedSource : public TokenSource {
  public:
-  /// Throws InputError if the files are wrong or a split has no tokens.
+  /// Opens the dataset. Throws InputError if the files are wrong or a split has no tokens.
   IndexedSource(const IndexedSourceConfig& config, std::uint32_t seed, std::uint64_t stream = 0);
 
   index_t vocab_size() const override { return m_dataset.vocab_size(); }

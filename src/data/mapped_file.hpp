@@ -13,7 +13,7 @@ namespace elastic {
 
 class MappedFile {
  public:
-  /// Throws InputError naming the file if it cannot be read or is not a regular file.
+  /// Maps a file. Throws InputError naming it if it cannot be read or is not a regular file.
   explicit MappedFile(const std::string& path);
   ~MappedFile();
   MappedFile(MappedFile&& other) noexcept;

@@ -15,7 +15,8 @@ class ReasoningSource : public TokenSource {
       : m_problems(config, seed, stream) {}
 
   index_t vocab_size() const override;
-  /// Throws InputError if the row is shorter than the longest problem of the configured sizes.
+  /// Fills a row. Throws InputError if it is shorter than the longest problem
+  /// of the configured sizes.
   void fill(Split split, index_t sample, Row row) const override;
   const ReasoningProblems& problems() const { return m_problems; }
 

@@ -39,7 +39,7 @@ std::string describe(const KeyOptions& options) {
                      options.range.text());
 }
 
-/// One value against range and allowed values.
+/// Reads one value and checks it against range and allowed values.
 template <class T>
 bool read_item(std::string_view text, T& value, const KeyOptions& options) {
   T item;

@@ -13,8 +13,8 @@ const char* axis_name(Axis axis);
 
 /// What one axis allows.
 struct AxisChoices {
-  /// Allowed widths, the full one first, falling. Depth:
-  /// numbers of dropped layers, 0 first, rising.
+  /// Allowed widths, the full one first, falling.
+  /// Depth: numbers of dropped layers, 0 first, rising.
   std::vector<index_t> widths;
   /// Heterogeneous: every layer of the kind chooses for itself (never for hidden and depth).
   bool per_layer = false;

@@ -36,7 +36,8 @@ Ranking identity_ranking(const ModelShape& shape);
 ///                     elastic), sorted inside their groups
 ///   attention heads   L2 norm over C, sorted inside their KV group
 Ranking rank_parent(const ModelShape& shape, const ImportanceScores& scores, index_t kept_channels);
-/// new index -> old index along a dimension of a layer.
+/// The old index of every new one along a dimension of a layer.
+/// `fixed_extent` is used for Dim::fixed.
 std::vector<index_t> permutation(const ModelShape& shape, const Ranking& ranking, Dim dim,
                                  index_t layer, index_t fixed_extent);
 /// Permutes all values in place. Logits of the parent do not change beyond rounding.

@@ -14,7 +14,7 @@ constexpr index_t kMaxExtent = index_t(1) << 28;
 constexpr std::size_t kMaxLayers = 2000;
 using Names = std::initializer_list<const char*>;
 
-/// One JSON object and where it stands.
+/// Access to one JSON object, with messages that say where it stands.
 class Keys {
  public:
   Keys(const OrderedJson& json, std::string place) : m_json(json), m_place(std::move(place)) {

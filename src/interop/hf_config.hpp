@@ -22,8 +22,9 @@ struct HfConfig {
   bool tied = false;  ///< tie_word_embeddings: lm_head.weight is backbone.embeddings.weight
 };
 
-/// Throws InputError naming file and key for what is missing, of the wrong type, out of range, or
-/// describes something that the layers here do not compute (gates, biases, experts, windows, ...).
+/// Reads config.json. Throws InputError naming file and key for what is missing, of the wrong
+/// type, out of range, or describes something that the layers here do not compute (gates,
+/// biases, experts, windows, ...).
 HfConfig read_hf_config(const std::string& text, const std::string& file);
 
 /// Empty if stock nemotron_h can express the shape;

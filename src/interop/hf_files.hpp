@@ -19,9 +19,9 @@ class HfWeights {
     const SafetensorsEntry* entry = nullptr;
   };
   const std::filesystem::path& folder() const { return m_folder; }
-  /// By name.
+  /// All tensors by name.
   const std::map<std::string, Tensor>& tensors() const { return m_tensors; }
-  /// Throws InputError naming the folder if there is none.
+  /// The tensor of this name. Throws InputError naming the folder if there is none.
   const Tensor& at(const std::string& name) const;
   std::uint64_t bytes() const;
 

@@ -26,7 +26,8 @@ struct HfOrigin {
 
 /// Writes the texts hf.config and hf.origin.
 void write_hf_origin(CheckpointWriter& writer, const HfOrigin& origin);
-/// Nothing if the checkpoint was not imported. Throws InputError if it is damaged.
+/// Reads hf.config and hf.origin; nothing if the checkpoint was not imported.
+/// Throws InputError if it is damaged.
 std::optional<HfOrigin> read_hf_origin(const CheckpointReader& reader);
 
 /// Keeps files of the folder as texts hf_file.NAME: all that are neither weights nor config.json

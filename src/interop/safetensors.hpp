@@ -63,7 +63,7 @@ class SafetensorsReader {
   /// Sorted by name.
   const std::vector<SafetensorsEntry>& entries() const { return m_entries; }
   const std::map<std::string, std::string>& metadata() const { return m_metadata; }
-  /// nullptr if there is none.
+  /// The tensor of this name, or nullptr.
   const SafetensorsEntry* find(const std::string& name) const;
   const SafetensorsEntry& at(const std::string& name) const;
   /// Bytes [offset, offset + count) of a tensor. Throws InputError if the file cannot be read.

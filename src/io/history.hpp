@@ -48,7 +48,7 @@ void truncate_history_after(const std::filesystem::path& path, const std::string
 /// A history as columns of text; a last line without its end is left out.
 class History {
  public:
-  /// Throws InputError naming file and line for a row with a wrong number of cells.
+  /// Reads a file. Throws InputError naming file and line for a row with a wrong number of cells.
   explicit History(const std::filesystem::path& path);
 
   const std::vector<std::string>& columns() const { return m_columns; }

@@ -57,7 +57,7 @@ struct Machine {
   const Link& link(index_t group_size, index_t stride) const;
 };
 
-/// Throws one InputError that lists every mistake of the text.
+/// Reads the text of a machine file. Throws one InputError that lists every mistake.
 Machine read_machine(const std::string& text, const std::string& file);
 /// The text of a machine file.
 std::string machine_text(const Machine& machine);

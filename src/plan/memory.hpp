@@ -64,8 +64,8 @@ struct PlanMemory {
   double total() const { return state() + std::max(step(), copy + evaluation); }
 };
 
-/// Plans the rank that holds most. `router_parameters`:
-/// 0 without elastic stages; `ranks`: of the run.
+/// Plans the rank that holds most.
+/// `router_parameters`: 0 without elastic stages; `ranks`: of the run.
 PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent, index_t router_parameters,
                        int ranks = 1);
 

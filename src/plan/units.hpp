@@ -7,7 +7,7 @@ namespace elastic {
 
 /// Three to four significant digits and a decimal prefix: 12345678, "B" -> "12.35 MB".
 std::string with_prefix(double value, const char* unit);
-/// With separators of thousands: 12310001152 -> "12,310,001,152".
+/// A whole number with separators of thousands: 12310001152 -> "12,310,001,152".
 std::string grouped(double count);
 /// A line of the plan: what it is about, and the text; the next line on the same has no name.
 std::string plan_line(const char* name, const std::string& text);
