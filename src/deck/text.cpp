@@ -27,7 +27,8 @@ std::size_t character_length(std::string_view text) {
   if (lead < 0xc2 || lead > 0xf4) return 0;
   const std::size_t length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
   if (text.size() < length) return 0;
-  // The second byte tells C1 controls, over-long forms, surrogates and code points beyond U+10FFFF.
+  // The range of the second byte excludes C1 controls, over-long forms, surrogates
+  // and code points beyond U+10FFFF.
   const unsigned low = lead == 0xc2 || lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
   const unsigned high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
   if (byte(1) < low || byte(1) > high) return 0;

@@ -21,7 +21,7 @@ concept DeckList = std::same_as<T, std::vector<index_t>> || std::same_as<T, std:
 template <class T>
 concept DeckValue = DeckScalar<T> || DeckList<T>;
 
-/// Allowed range of a number (of every item of a list); a bound is excluded if `open`.
+/// Allowed range of a number (of every item of a list); an open bound is excluded.
 struct Interval {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();

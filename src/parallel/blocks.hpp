@@ -14,7 +14,7 @@ namespace elastic {
 class BlockSums {
  public:
   virtual ~BlockSums() = default;
-  /// Adds `gradient` to the sums and sets it to zero; an empty one is passed over.
+  /// Adds a gradient to the sums and sets it to zero; an empty one is passed over.
   virtual void take(const View1<float>&) { throw_contract("no sums of single precision"); }
   virtual void take(const View1<double>&) { throw_contract("no sums of double precision"); }
 };

@@ -56,8 +56,8 @@ inline bool same(const Batch& a, const Batch& b) {
          a.weight == b.weight;
 }
 
-/// Ids in the vocabulary, segments 0, 1, 2, ... in order, targets = next token of the segment,
-/// weight 0 without a target inside the row (unless `last_may_have_target`: at piece ends).
+/// Ids are in the vocabulary, segments count 0, 1, 2, ... in order, and a target with weight
+/// is the next token of its segment.
 inline void expect_well_formed(const Row& row, index_t vocab_size) {
   const auto length = row.tokens.size();
   EXPECT_EQ(row.segment[0], 0);

@@ -103,8 +103,8 @@ class ColumnSums {
             team.team_scratch(0).get_shmem_aligned(count * most_chains * sizeof(T), 64))),
         m_chains(chains) {}
 
-  /// term(sum, counts, row_v...) adds a column's term of sum k to sum[k * most_chains], zero unless
-  /// `counts`. Every thread may read the sums on return.
+  /// term(sum, counts, row_v...) adds a column's term of sum k to sum[k * most_chains]; the term is
+  /// zero if `counts` is false (padding). Every thread may read the sums on return.
   template <class Term, class... Row>
   KOKKOS_INLINE_FUNCTION void add_up(const RowTeam& team, index_t columns, const Term& term,
                                      const Row*... row) const {

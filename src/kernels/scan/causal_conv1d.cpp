@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One work item owns some rows of one sequence and `width_of_block` channels. It keeps their taps
-// (and, going backward, the last gradients of v) in local arrays and walks down the rows. Parameter
-// gradients are partial sums per block of rows, then their sum in rising order.
+// One work item owns some rows and `channels_of_block` channels. It keeps their taps (and, going
+// backward, the last gradients of v) in local arrays and walks down the rows. Parameter gradients
+// are partial sums per block of rows, then their sum in rising order.
 #include "kernels/scan/causal_conv1d.hpp"
 
 #include "base/region.hpp"
