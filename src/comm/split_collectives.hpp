@@ -102,8 +102,8 @@ void all_gather_in_place(const Communicator& comm, const std::vector<index_t>& o
   });
 }
 
-/// Reduce-scatter and all-gather of blocks of rows: rank r has rows part_of(rows, r,
-/// ranks). Matrices have no gaps.
+/// Reduce-scatter and all-gather of blocks of rows: rank r has rows part_of(rows, r, ranks).
+/// Matrices have no gaps.
 template <class T>
 void reduce_scatter_rows(const Communicator& comm, const std::type_identity_t<View2<const T>>& all,
                          const View2<T>& mine) {

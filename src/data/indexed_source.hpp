@@ -2,8 +2,9 @@
 // Rows of an indexed dataset: the documents of a split in random order, joined,
 // and cut into rows of L tokens.
 //
-// The order of the documents is a permutation fixed by (seed, stream). Row r covers tokens [rL,
-// rL + L) of the joined documents, with segments per document and no target across a boundary.
+// The order of the documents is a permutation fixed by (seed, stream).
+// Row r covers tokens [rL, rL + L) of the joined documents, with segments per document and no
+// target across a boundary.
 // Epoch e visits the n rows in the order of a permutation with key (seed, stream, e). This is not
 // the order of Megatron-LM, which shuffles with numpy's generator.
 #pragma once

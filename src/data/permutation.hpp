@@ -6,8 +6,8 @@
 namespace elastic {
 
 /// A bijection of [0, n) given by a key: a Feistel network of six rounds on the smallest even
-/// number of bits that holds n - 1, with Philox as the round function. Values that fall outside [0,
-/// n) are sent through again (cycle walking), four times at most on average.
+/// number of bits that holds n - 1, with Philox as the round function. Values that fall outside
+/// [0, n) are sent through again (cycle walking), four times at most on average.
 class Permutation {
  public:
   Permutation(index_t n, RandomKey key);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The router: from a budget to a probability for every choice of every decision
-// (doc/equations/router.md; Nemotron Elastic, arXiv 2511.16664).
-// Per axis, with logit scale s and temperature tau:
+// (doc/equations/router.md; Nemotron Elastic, arXiv 2511.16664). Per axis, with logit scale s and
+// temperature tau:
 //
 //   u  = one-hot of the budget (between two trained budgets: the linear blend of their one-hots)
 //   h  = LeakyReLU_0.1(W1 u)

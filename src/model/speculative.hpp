@@ -4,10 +4,10 @@
 // pass, keeps those that it would have chosen itself, and adds its own choice after them. There are
 // no weights besides those of the model; each of the two has caches of its own.
 //
-// The output is that of greedy decoding by the model, token for token, if the logits of a position
-// have equal bits in a block and alone:
-// on hosts, and everywhere in deterministic mode (kernels/products/gemm.hpp). Elsewhere it may
-// differ where two tokens are equally likely up to rounding.
+// The output is that of greedy decoding by the model, token for token,
+// if the logits of a position have equal bits in a block and alone: on hosts, and everywhere
+// in deterministic mode (kernels/products/gemm.hpp). Elsewhere it may differ where two tokens
+// are equally likely up to rounding.
 #pragma once
 #include "model/generation.hpp"
 

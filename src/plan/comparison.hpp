@@ -12,7 +12,6 @@
 //
 //   one elastic model        w * parameters of the parent, which holds all submodels
 //   separate models          w * sum of their parameters
-//   separate models
 #pragma once
 #include <string>
 
@@ -31,8 +30,8 @@ struct PlanComparison {
 };
 
 PlanComparison plan_comparison(const RunConfig& config, double parent_parameters);
-/// The comparison as lines for people;
-/// empty without an elastic phase, or if <comparison> asks for nothing.
+/// The comparison as lines for people; empty without an elastic phase,
+/// or if <comparison> asks for nothing.
 std::string comparison_lines(const RunConfig& config, const PlanComparison& comparison);
 
 }  // namespace elastic

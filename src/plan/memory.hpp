@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bytes per rank of a training step, and bytes of the files, from the shape alone.
 //
-// fp32 everywhere. P: parameters of the model on this rank, P_r:
-// parameters of the router, R: replicas.
+// fp32 everywhere. P: parameters of the model on this rank, P_r: parameters of the router,
+// R: replicas.
 //
 //   weights       4P
 //   gradients     4P
@@ -80,8 +80,8 @@ index_t num_tensors(const ModelShape& shape);
 /// Bytes of a file of write_model (state/state_checkpoint.hpp) for a model of this shape and a deck
 /// of this many characters: 4P, and what the file format adds per tensor.
 double model_file_bytes(const ModelShape& shape, std::size_t deck_characters);
-/// Bytes of a training checkpoint:
-/// values and two moments of model (`moments`) and router, the ranking.
+/// Bytes of a training checkpoint: values and two moments of model (`moments`)
+/// and router, the ranking.
 double training_file_bytes(const ModelShape& shape, std::size_t deck_characters,
                            index_t router_parameters, index_t router_tensors, bool moments = true);
 

@@ -34,8 +34,8 @@ template <class T>
 void cross_entropy_maxima(const ExecutionSpace& exec, In1<float> weight, In2<T> logits,
                           InOut1<T> maximum);
 /// Stage 2: sum_v exp(s_tv - maximum_t), and s_t,target where this rank has it, else 0.
-/// [in] targets [T] (words of the whole vocabulary), weight [T], logits [T,
-///      V'], maximum [T] over all ranks
+/// [in] targets [T] (words of the whole vocabulary), weight [T], logits [T, V'],
+///      maximum [T] over all ranks
 /// [out] sums [T, 2]
 template <class T>
 void cross_entropy_sums(const ExecutionSpace& exec, In1<token_t> targets, In1<float> weight,

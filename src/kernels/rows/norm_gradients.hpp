@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parameter gradients of the two norms:
-// each block of tokens sums its own in the workspace, then blocks are added in order.
+// Parameter gradients of the two norms: each block of tokens sums its own in the workspace,
+// then blocks are added in order.
 // Internal to kernels/rows/rmsnorm.cpp and kernels/rows/gated_rmsnorm.cpp.
 #pragma once
 #include "kernels/rows/row_loops.hpp"

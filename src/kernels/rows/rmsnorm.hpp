@@ -4,8 +4,8 @@
 //   y_j = scale * r * m_j x_j w_j,    r = 1 / sqrt( sum_j (m_j x_j)^2 / mean_width + epsilon )
 //
 // A 0/1 mask can compute the norm of a small model of width D_i in the full width D (norm
-// correction of Megatron-LM, megatron/elastification);
-// soft masks mix these (doc/equations/soft_masks.md).
+// correction of Megatron-LM, megatron/elastification). Soft masks mix these
+// (doc/equations/soft_masks.md).
 //
 //                                mask  mean_width  epsilon           scale
 //   plain norm, prefix of D      none  D           epsilon           1
