@@ -52,8 +52,8 @@ TEST(LaunchAdvice, ReadsTheEnvironment) {
 TEST(CheckLaunch, ReadsTheEnvironment) {
   for (const char* name : {"SLURM_STEP_NUM_TASKS", "SLURM_STEP_ID", "SLURM_NTASKS"}) unsetenv(name);
   setenv("SLURM_NTASKS", "3", 1);
-  EXPECT_FALSE(
-      LaunchEnvironment::from_process().slurm_step_tasks);  // a batch script, not a task of srun
+  // This is a batch script, not a task of srun.
+  EXPECT_FALSE(LaunchEnvironment::from_process().slurm_step_tasks);
   setenv("SLURM_STEP_ID", "0", 1);
   EXPECT_EQ(LaunchEnvironment::from_process().slurm_step_tasks, 3);
   setenv("SLURM_STEP_NUM_TASKS", "2", 1);

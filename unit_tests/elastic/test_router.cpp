@@ -114,8 +114,8 @@ TEST(Router, ProbabilitiesAreRepeatableAndFollowTheStream) {
 
 TEST(Router, AxesHaveIndependentNoise) {
   auto router = make_router();
-  Kokkos::deep_copy(router.parameters().values(),
-                    0.0);  // pi is noise alone; hidden and depth both have three choices
+  // pi is noise alone; hidden and depth both have three choices.
+  Kokkos::deep_copy(router.parameters().values(), 0.0);
   const auto pi = router.forward(kExec, 0.5, {1, 1}, 3);
   EXPECT_NE(pi[0], pi[8]);
   EXPECT_NE(pi[6], pi[7]) << "layers of an axis differ as well";

@@ -89,8 +89,8 @@ TEST(AdamW, DecaysOnlyTensorsThatWantIt) {
   const auto store = example_store<double>();
   Kokkos::deep_copy(store.values(), 1.0);
   AdamW<double> optimizer(store);
-  optimizer.step(ExecutionSpace(), {.weight_decay = 0.5}, 0.1,
-                 1);  // gradients are zero: only the decay acts
+  // Gradients are zero: only the decay acts.
+  optimizer.step(ExecutionSpace(), {.weight_decay = 0.5}, 0.1, 1);
   for (const auto& p : store)
     for (const double w : test::to_host(p.value_vector()))
       EXPECT_DOUBLE_EQ(w, p.info.weight_decay ? 0.95 : 1.0);

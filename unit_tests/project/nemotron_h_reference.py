@@ -72,7 +72,7 @@ class Model:
             LAYER_TYPES[name] for name in self.config["layers_block_type"])
 
     def settings(self, layer):
-        """Of one layer: those of the model, unless it has its own."""
+        """Settings of one layer: those of the model, unless it has its own."""
         own = self.config.get("block_configs")
         return {**self.config, **own[layer]} if own else self.config
 

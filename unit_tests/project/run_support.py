@@ -116,7 +116,7 @@ class RunTest(unittest.TestCase):
 
 
 def end(process):
-    """Of a launcher that a failed test has left; its ranks end with it."""
+    """Ends a launcher that a failed test has left; its ranks end with it."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
 

@@ -171,7 +171,7 @@ class Cluster:
                                 start_new_session=True)
 
     def output(self, *command, **keywords):
-        """Of a command, errors included; whether it succeeded does not matter."""
+        """What a command prints, errors included; whether it succeeded does not matter."""
         return self.start_command(*command, **keywords).communicate(timeout=60)[0]
 
     def job(self, number):
