@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every mixer of the stack offers: y = mixer(u) on a prefix of its parameters, its gradient,
-// and the next positions of generation.
+// What every mixer of the stack offers to training: y = mixer(u) on a prefix of its parameters, and
+// its gradient. Generation has an interface of its own (layers/generation.hpp).
 //
 // A layer holds references to its parameters and nothing else. What a pass keeps lies in an object
-// of its own (Saved, Cache), whose Views come from the arena of the step.
+// of its own (Saved), whose Views come from the arena of the step.
 #pragma once
 #include <memory>
 
@@ -45,14 +45,8 @@ void close_block(const LayerContext& context,
   for (const auto& gradient : gradients) context.sums->take(gradient);
 }
 
-/// Position t of each sequence: [B, columns] of a compact matrix [B*L, columns].
 template <class T>
-View2<T> of_each_sequence(const View2<T>& all, index_t seq_length, index_t t) {
-  const auto columns = static_cast<index_t>(all.extent(1));
-  const View2<T> by_sequence(all.data(), static_cast<index_t>(all.extent(0)) / seq_length,
-                             seq_length * columns);
-  return Kokkos::subview(by_sequence, Kokkos::ALL, Range(t * columns, (t + 1) * columns));
-}
+class GenerationLayer;
 
 /// The interface of all mixers.
 template <class T>
@@ -62,23 +56,9 @@ class Layer {
   struct Saved {
     virtual ~Saved() = default;
   };
-  /// What generation remembers of the positions so far: KV cache, or convolution and SSM state.
-  struct Cache {
-    virtual ~Cache() = default;
-  };
   virtual ~Layer() = default;
 
   virtual std::unique_ptr<Saved> make_saved() const = 0;
-  /// Caches for sequences of at most max_length positions, from which extend may go on at any
-  /// of the last `history` positions again.
-  virtual std::unique_ptr<Cache> make_cache(const LayerActive<T>& active, index_t batch,
-                                            index_t max_length, index_t history) const = 0;
-  /// The cache with which a narrower submodel goes on where `wider` is. KV caches, which hold all
-  /// KV heads, are shared; states are cut to the kept heads and channels. `wider` is used up.
-  virtual std::unique_ptr<Cache> narrow_cache(const LayerContext& context,
-                                              const LayerActive<T>& from, const LayerActive<T>& to,
-                                              Cache& wider) const = 0;
-
   /// All memory taken from the arena belongs to `saved`.
   /// [in] u [T, D] (normalised input)
   /// [out] y [T, D], saved
@@ -90,18 +70,13 @@ class Layer {
   virtual void backward(const LayerContext& context, const LayerActive<T>& active,
                         View2<const T> dy, View2<const T> u, const Saved& saved,
                         View2<T> du) const = 0;
-  /// The next L positions of each of B sequences (B, L of the context), the first of which is the
-  /// `position`-th (from 0) of each. The cache is that of the positions before. Exact widths only
-  /// (no masks), no segments. One position after the other gives the numbers of all in one call,
-  /// to the bit where products do not depend on the number of rows.
-  /// [in] u [B*L, D]
-  /// [out] y [B*L, D]
-  virtual void extend(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
-                      index_t position, Cache& cache, View2<T> y) const = 0;
   /// The activations whose size ranks the units of the layer (Nemotron Elastic, arXiv 2511.16664,
   /// importance estimation): x of Mamba [T, E], heads' outputs of attention [T, A*C], first
   /// linear's output of the MLP [T, F].
   virtual View2<const T> importance_activations(const Saved& saved) const = 0;
+
+  /// This mixer for generation; refers to the layer, which must outlive it.
+  virtual std::unique_ptr<GenerationLayer<T>> for_generation() const = 0;
 };
 
 /// Declares the tensors "layers.<index>.mixer.*" in `store`;

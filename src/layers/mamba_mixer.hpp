@@ -22,23 +22,18 @@ template <class T>
 class MambaMixer final : public Layer<T> {
  public:
   using typename Layer<T>::Saved;
-  using typename Layer<T>::Cache;
   MambaMixer(const ModelShape& shape, index_t index, ParameterStore<T>& store);
 
   std::unique_ptr<Saved> make_saved() const override;
-  std::unique_ptr<Cache> make_cache(const LayerActive<T>& active, index_t batch, index_t max_length,
-                                    index_t history) const override;
-  std::unique_ptr<Cache> narrow_cache(const LayerContext& context, const LayerActive<T>& from,
-                                      const LayerActive<T>& to, Cache& wider) const override;
   void forward(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
                View2<T> y, Saved& saved) const override;
   void backward(const LayerContext& context, const LayerActive<T>& active, View2<const T> dy,
                 View2<const T> u, const Saved& saved, View2<T> du) const override;
-  void extend(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
-              index_t position, Cache& cache, View2<T> y) const override;
   View2<const T> importance_activations(const Saved& saved) const override;
+  std::unique_ptr<GenerationLayer<T>> for_generation() const override;
 
  private:
+  class Generation;  // mamba_mixer_generation.cpp
   /// A projected signal before and after its convolution.
   struct Signal {
     View2<T> projected, convolved;
@@ -61,17 +56,6 @@ class MambaMixer final : public Layer<T> {
     View2<T> rstd;      // [T, G]
     ChannelTensors channels;
   };
-  /// What is left of the positions so far. Convolutions keep their last W - 1 inputs.
-  struct State {
-    View2<T> conv_x, conv_B, conv_C;  // [B, channels * (W-1)]
-    View2<T> ssm;                     // [B*H, P*N]
-  };
-  struct MambaCache : Cache {
-    std::vector<State> states;  // history + 1: the state before position p at p % (history + 1)
-    State& before(index_t position) {
-      return states[static_cast<std::size_t>(position) % states.size()];
-    }
-  };
   struct Convolution {
     index_t weight, bias;  // [channels, W], [channels]
   };
@@ -92,12 +76,6 @@ class MambaMixer final : public Layer<T> {
                                 const ChannelTensors& from) const;
   void project(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
                MambaSaved& saved) const;
-  void clear(const ExecutionSpace& exec, const State& state) const;
-  void copy(const ExecutionSpace& exec, const State& from, const State& to) const;
-  /// Advances by position t of a block of new ones: from saved.*.projected and `state`
-  /// to saved.*.convolved, saved.scanned and the state after it.
-  void advance(const LayerContext& context, const LayerActive<T>& active, index_t t,
-               const MambaSaved& saved, const State& state) const;
   kernels::ConvolutionPast<T> past_of(const LayerContext& context, const Signal& signal,
                                       const Block& block = {}) const;
   /// Turns what each chunk contributes into the state at its beginning.

@@ -2,6 +2,7 @@
 #include "layers/mlp.hpp"
 
 #include "kernels/rows/squared_relu.hpp"
+#include "layers/generation.hpp"
 #include "layers/unit_sum.hpp"
 
 namespace elastic {
@@ -31,16 +32,8 @@ std::unique_ptr<typename Layer<T>::Saved> Mlp<T>::make_saved() const {
   return std::make_unique<MlpSaved>();
 }
 template <class T>
-std::unique_ptr<typename Layer<T>::Cache> Mlp<T>::make_cache(const LayerActive<T>&, index_t,
-                                                             index_t, index_t) const {
-  return std::make_unique<Cache>();
-}
-template <class T>
-std::unique_ptr<typename Layer<T>::Cache> Mlp<T>::narrow_cache(const LayerContext&,
-                                                               const LayerActive<T>&,
-                                                               const LayerActive<T>&,
-                                                               Cache&) const {
-  return std::make_unique<Cache>();
+std::unique_ptr<GenerationLayer<T>> Mlp<T>::for_generation() const {
+  return std::make_unique<PositionwiseGeneration<T>>(*this);
 }
 
 template <class T>
@@ -76,14 +69,6 @@ void Mlp<T>::backward(const LayerContext& context, const LayerActive<T>& active,
   UnitSum<T> sum(context, m_store.shard(), du);
   sum.add_rows(dhidden, up.value, Blocks::units(active.width));
   sum.finish();
-}
-
-template <class T>
-void Mlp<T>::extend(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
-                    index_t, Cache&, View2<T> y) const {
-  const Arena::Scope scope(*context.arena);
-  MlpSaved saved;
-  forward(context, active, u, y, saved);
 }
 
 template <class T>

@@ -40,24 +40,6 @@ std::unique_ptr<typename Layer<T>::Saved> SelfAttention<T>::make_saved() const {
   return std::make_unique<AttentionSaved>();
 }
 template <class T>
-std::unique_ptr<typename Layer<T>::Cache> SelfAttention<T>::make_cache(const LayerActive<T>&,
-                                                                       index_t batch,
-                                                                       index_t max_length,
-                                                                       index_t) const {
-  auto cache = std::make_unique<KvCache>();
-  cache->k = View2<T>("elastic::k_cache", batch * max_length, m_groups * m_channels);
-  cache->v = View2<T>("elastic::v_cache", batch * max_length, m_groups * m_channels);
-  cache->max_length = max_length;
-  return cache;
-}
-template <class T>
-std::unique_ptr<typename Layer<T>::Cache> SelfAttention<T>::narrow_cache(const LayerContext&,
-                                                                         const LayerActive<T>&,
-                                                                         const LayerActive<T>&,
-                                                                         Cache& wider) const {
-  return std::make_unique<KvCache>(static_cast<KvCache&>(wider));  // the same Views
-}
-template <class T>
 kernels::AttentionShape SelfAttention<T>::shape_of(const LayerContext& context,
                                                    const LayerActive<T>& active,
                                                    index_t span) const {
@@ -192,39 +174,6 @@ void SelfAttention<T>::backward(const LayerContext& context, const LayerActive<T
   sum.add_rows(dk, k.value, units(m_groups));
   sum.add_rows(dv, v.value, units(m_groups));
   sum.finish();
-}
-
-template <class T>
-void SelfAttention<T>::extend(const LayerContext& context, const LayerActive<T>& active,
-                              View2<const T> u, index_t position, Cache& cache_base,
-                              View2<T> y) const {
-  auto& cache = static_cast<KvCache&>(cache_base);
-  Arena& arena = *context.arena;
-  const Arena::Scope scope(arena);
-  const index_t length = context.seq_length, inner = active.width * m_channels,
-                kv = m_groups * m_channels;
-  const auto q = arena.matrix<T>(context.num_tokens(), inner),
-             heads = arena.matrix<T>(context.num_tokens(), inner);
-  const auto append = [&](index_t parameter, const View2<T>& all) {
-    const auto newest = arena.matrix<T>(context.num_tokens(), kv);
-    linear_forward<T>(context.exec, u, m_store[parameter].value, Blocks::prefix(kv), newest);
-    const View2<T> from(newest.data(), context.batch, length * kv),
-        to(all.data(), context.batch, cache.max_length * kv);
-    Kokkos::deep_copy(
-        context.exec,
-        Kokkos::subview(to, Kokkos::ALL, Range(position * kv, (position + length) * kv)), from);
-  };
-  linear_forward<T>(context.exec, u, m_store[m_q].value, Blocks::prefix(inner), q);
-  append(m_k, cache.k);
-  append(m_v, cache.v);
-  auto shape = shape_of(context, active);
-  shape.seq_length = cache.max_length;
-  for (index_t t = 0; t < length; ++t)
-    kernels::attention_step<T>(context.exec, shape, position + t + 1,
-                               of_each_sequence(q, length, t), cache.k, cache.v,
-                               of_each_sequence(heads, length, t));
-  linear_of_units<T>(context, m_store.shard(), heads, m_store[m_o].value,
-                     Blocks::units(active.width, m_channels), y);
 }
 
 template <class T>

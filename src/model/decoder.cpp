@@ -23,56 +23,30 @@ std::vector<token_t> columns_of(const std::vector<token_t>& tokens, index_t batc
 }  // namespace
 
 template <class T>
-bool fits_into(const ActiveWidths<T>& inner, const ActiveWidths<T>& outer) {
-  const auto layer_fits = [](const LayerActive<T>& a, const LayerActive<T>& b) {
-    return !a.active || (b.active && a.width <= b.width && a.head_channels <= b.head_channels);
-  };
-  return inner.hidden <= outer.hidden &&
-         std::equal(inner.layers.begin(), inner.layers.end(), outer.layers.begin(),
-                    outer.layers.end(), layer_fits);
-}
-
-template <class T>
 Decoder<T>::Decoder(const ExecutionSpace& exec, Arena& arena, const LanguageModel<T>& model,
                     const ActiveWidths<T>& widths, index_t batch, index_t max_length,
                     index_t history)
     : m_arena(arena),
       m_model(model),
-      m_widths(widths),
       m_context{.exec = exec, .arena = &arena, .batch = batch, .seq_length = 1, .segment = {}},
       m_max_length(max_length),
-      m_history(history) {
-  for (index_t l = 0; l < model.stack().num_layers(); ++l) {
-    const auto& active = widths.layers[static_cast<std::size_t>(l)];
-    m_caches.push_back(active.active
-                           ? model.stack().layer(l).make_cache(active, batch, max_length, history)
-                           : nullptr);
-  }
-}
+      m_history(history),
+      m_layers(model.stack(), widths, batch, max_length, history) {}
 
 template <class T>
 Decoder<T>::Decoder(Decoder&& wider, const ActiveWidths<T>& narrower)
     : m_arena(wider.m_arena),
       m_model(wider.m_model),
-      m_widths(narrower),
       m_context(wider.m_context),
       m_max_length(wider.m_max_length),
       m_history(wider.m_history),
       m_position(wider.m_position),
-      m_oldest(wider.m_oldest) {
-  ELASTIC_REQUIRE(fits_into(narrower, wider.m_widths), "caches cannot be cut to wider layers");
-  for (std::size_t l = 0; l < wider.m_caches.size(); ++l)
-    m_caches.push_back(narrower.layers[l].active
-                           ? m_model.stack()
-                                 .layer(static_cast<index_t>(l))
-                                 .narrow_cache(m_context, wider.m_widths.layers[l],
-                                               narrower.layers[l], *wider.m_caches[l])
-                           : nullptr);
-}
+      m_oldest(wider.m_oldest),
+      m_layers(std::move(wider.m_layers), m_context, narrower) {}
 
 template <class T>
 View2<T> Decoder<T>::extend(const std::vector<token_t>& tokens, index_t begin, index_t end) {
-  const index_t count = end - begin, width = m_widths.hidden;
+  const index_t count = end - begin, width = m_layers.widths().hidden;
   ELASTIC_REQUIRE(m_position + count <= m_max_length, "{} positions after {} of {}", count,
                   m_position, m_max_length);
   m_context.seq_length = count;
@@ -85,7 +59,7 @@ View2<T> Decoder<T>::extend(const std::vector<token_t>& tokens, index_t begin, i
       m_context.exec, ids, prefix(m_model.word_embeddings().value, m_model.num_my_words(), width),
       stream, m_model.shard());
   m_model.parallel().sum_all(stream);
-  m_model.stack().extend(m_context, m_widths, m_position, stream, m_caches);
+  m_layers.extend(m_context, m_position, stream);
   m_position += count;
   m_oldest = std::max(m_oldest, m_position - m_history);
   return stream;
@@ -94,13 +68,13 @@ View2<T> Decoder<T>::extend(const std::vector<token_t>& tokens, index_t begin, i
 template <class T>
 View2<const T> Decoder<T>::logits(const View2<T>& stream) {
   const Arena::Scope scope(m_arena);
-  const index_t count = stream.extent_int(0), width = m_widths.hidden,
+  const index_t count = stream.extent_int(0), width = m_layers.widths().hidden,
                 vocab = m_model.shape().vocab_size;
   const auto normed = m_arena.matrix<T>(count, width);
   const auto rstd = m_arena.vector<Accumulate<T>>(count);
   kernels::rmsnorm_forward<T>(m_context.exec, stream,
                               prefix(m_model.final_norm().value_vector(), width), {},
-                              m_widths.norm.params, normed, rstd);
+                              m_layers.widths().norm.params, normed, rstd);
   if (m_logits.extent_int(0) < count) m_logits = View2<T>("elastic::decoder_logits", count, vocab);
   const auto result = rows(m_logits, 0, count);
   m_model.all_logits(m_context.exec, m_arena, normed, result);
@@ -118,7 +92,7 @@ View2<const T> Decoder<T>::read(const std::vector<token_t>& tokens) {
     const index_t end = std::min(length, begin + step);
     const auto stream = extend(tokens, begin, end);
     if (end < length) continue;
-    const auto last = m_arena.matrix<T>(batch, m_widths.hidden);
+    const auto last = m_arena.matrix<T>(batch, m_layers.widths().hidden);
     Kokkos::deep_copy(m_context.exec, last, of_each_sequence(stream, end - begin, end - begin - 1));
     return logits(last);
   }
@@ -148,9 +122,8 @@ std::vector<token_t> most_likely(const ExecutionSpace& exec, View2<const T> logi
   return result;
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                \
-  template bool fits_into<T>(const ActiveWidths<T>&, const ActiveWidths<T>&); \
-  template class Decoder<T>;                                                  \
+#define ELASTIC_INSTANTIATE(T) \
+  template class Decoder<T>;   \
   template std::vector<token_t> most_likely<T>(const ExecutionSpace&, View2<const T>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)

@@ -6,12 +6,9 @@
 //   logits = decoder.read(next_tokens);
 #pragma once
 #include "model/language_model.hpp"
+#include "model/stack_decoder.hpp"
 
 namespace elastic {
-
-/// True if every width of `inner` fits into `outer`, so that caches of `outer` can be cut to it.
-template <class T>
-bool fits_into(const ActiveWidths<T>& inner, const ActiveWidths<T>& outer);
 
 template <class T>
 class Decoder {
@@ -44,11 +41,10 @@ class Decoder {
 
   Arena& m_arena;
   const LanguageModel<T>& m_model;
-  ActiveWidths<T> m_widths;
   LayerContext m_context;
   index_t m_max_length, m_history;
   index_t m_position = 0, m_oldest = 0;  // next position; the first that rewind can reach
-  StackCaches<T> m_caches;
+  StackDecoder<T> m_layers;
   View2<T> m_logits;  // grows
 };
 

@@ -116,25 +116,6 @@ void HybridStack<T>::backward(const LayerContext& context, const ActiveWidths<T>
   }
 }
 
-template <class T>
-void HybridStack<T>::extend(const LayerContext& context, const ActiveWidths<T>& widths,
-                            index_t position, const View2<T>& h, StackCaches<T>& caches) const {
-  const Arena::Scope scope(*context.arena);
-  const index_t tokens = context.num_tokens();
-  const auto normed = context.arena->matrix<T>(tokens, widths.hidden),
-             output = context.arena->matrix<T>(tokens, widths.hidden);
-  const auto rstd = context.arena->vector<Accumulate<T>>(tokens);
-  for (std::size_t l = 0; l < m_layers.size(); ++l) {
-    const auto& active = widths.layers[l];
-    if (!active.active) continue;
-    kernels::rmsnorm_forward<T>(context.exec, h,
-                                prefix(m_store[m_norms[l]].value_vector(), widths.hidden), {},
-                                widths.norm.params, normed, rstd);
-    m_layers[l]->extend(context, active, normed, position, *caches[l], output);
-    kernels::residual_add_forward<T>(context.exec, m_parallel.sum_all(output), {}, active.gamma, h);
-  }
-}
-
 template class HybridStack<float>;
 template class HybridStack<double>;
 

@@ -35,10 +35,6 @@ using StackObserver = std::function<void(index_t layer, const StackEntry<T>& ent
 /// will not change any more.
 using GradientsComplete = std::function<void(index_t offset)>;
 
-/// Caches of the layers, one each; null where a layer is dropped.
-template <class T>
-using StackCaches = std::vector<std::unique_ptr<typename Layer<T>::Cache>>;
-
 /// The layers of a model in order.
 template <class T>
 class HybridStack {
@@ -57,11 +53,12 @@ class HybridStack {
   void backward(const LayerContext& context, const ActiveWidths<T>& widths, Keep keep,
                 const View2<T>& dh, std::vector<StackEntry<T>>& entries,
                 const GradientsComplete& complete = {}) const;
-  /// Takes h [B*L, D] through the next L positions of each of B sequences, from `position` on
-  /// (layers/layer.hpp); all tokens on every rank.
-  void extend(const LayerContext& context, const ActiveWidths<T>& widths, index_t position,
-              const View2<T>& h, StackCaches<T>& caches) const;
   const Layer<T>& layer(index_t l) const { return *m_layers[static_cast<std::size_t>(l)]; }
+  /// [D], before layer l.
+  const Parameter<T>& norm(index_t l) const {
+    return m_store[m_norms[static_cast<std::size_t>(l)]];
+  }
+  const TensorParallel& parallel() const { return m_parallel; }
   index_t num_layers() const { return static_cast<index_t>(m_layers.size()); }
 
  private:

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "kernels/products/gemm.hpp"
-#include "layers/layer.hpp"
+#include "layers/generation.hpp"
 #include "unit_tests/layers/parameters_for_tests.hpp"
 #include "unit_tests/support/gradient.hpp"
 
@@ -45,6 +45,7 @@ struct LayerProblem {
   LayerProblem(const ModelShape& model_shape, index_t hidden, bool segments)
       : shape(model_shape),
         layer(make_layer<T>(shape, 0, store)),
+        generation(layer->for_generation()),
         u(random_matrix<T>(kTokens, hidden, 31)),
         y("elastic::test::y", kTokens, hidden),
         c(random_matrix<T>(kTokens, hidden, 32)),
@@ -75,6 +76,7 @@ struct LayerProblem {
   ModelShape shape;
   ParameterStore<T> store;
   std::unique_ptr<Layer<T>> layer;
+  std::unique_ptr<GenerationLayer<T>> generation;
   Arena arena;
   LayerContext context;
   View2<T> u, y, c, du;
@@ -190,9 +192,8 @@ void check_random_submodels(const std::string& kind) {
 /// Extends by blocks of positions, one after the other from `cache` on;
 /// row b*11 + t of the result is position t of sequence b.
 template <class T>
-View2<T> extend_in_blocks(LayerProblem<T>& problem, const LayerActive<T>& active,
-                          typename Layer<T>::Cache& cache, const std::vector<index_t>& blocks,
-                          index_t position = 0) {
+View2<T> extend_in_blocks(LayerProblem<T>& problem, const LayerActive<T>& active, LayerCache& cache,
+                          const std::vector<index_t>& blocks, index_t position = 0) {
   const auto hidden = static_cast<index_t>(problem.u.extent(1));
   const View2<T> result("elastic::test::extended", 22, hidden);
   for (const index_t length : blocks) {
@@ -208,7 +209,7 @@ View2<T> extend_in_blocks(LayerProblem<T>& problem, const LayerActive<T>& active
     });
     auto context = problem.context;
     context.seq_length = length;
-    problem.layer->extend(context, active, u, position, cache, y);
+    problem.generation->extend(context, active, u, position, cache, y);
     each([&](Range block, Range all) {
       Kokkos::deep_copy(rows(result, all.first, all.second), rows(y, block.first, block.second));
     });
@@ -230,7 +231,7 @@ void check_extends(const ModelShape& shape, const SubmodelSpec& spec) {
   std::vector<T> one_by_one;
   for (const index_t history : {0, 3})
     for (const auto& blocks : kBlocks) {
-      const auto cache = problem.layer->make_cache(active, 2, 13, history);
+      const auto cache = problem.generation->make_cache(active, 2, 13, history);
       const auto y = to_host(extend_in_blocks(problem, active, *cache, blocks));
       EXPECT_TRUE(near(y, to_host(problem.y), tolerance<T>(200))) << blocks.size() << " blocks";
       if (one_by_one.empty()) one_by_one = y;
@@ -248,8 +249,8 @@ void check_history(const ModelShape& shape, const SubmodelSpec& spec) {
   assign(detour.u, random_values<T>(22 * spec.hidden_size, 77));
   const auto active = prefix_widths<T>(shape, spec).layers[0];
   for (const index_t length : {1, 2, 4}) {
-    const auto cache = problem.layer->make_cache(active, 2, 11, 4);
-    const auto straight = problem.layer->make_cache(active, 2, 11, 0);
+    const auto cache = problem.generation->make_cache(active, 2, 11, 4);
+    const auto straight = problem.generation->make_cache(active, 2, 11, 0);
     const auto expected = extend_in_blocks(problem, active, *straight, {2, 3, 2, 4});
     extend_in_blocks(problem, active, *cache, {2, 3});
     extend_in_blocks(detour, active, *cache, {length}, 5);
@@ -270,11 +271,11 @@ void check_narrowing(const ModelShape& shape, SubmodelSpec spec) {
   const auto from = prefix_widths<T>(shape, full_spec(shape)).layers[0],
              to = prefix_widths<T>(shape, spec).layers[0];
   for (const index_t history : {0, 2}) {
-    const auto own = problem.layer->make_cache(to, 2, 11, history);
+    const auto own = problem.generation->make_cache(to, 2, 11, history);
     const auto expected = extend_in_blocks(problem, to, *own, {5, 1, 5});
-    const auto wide = problem.layer->make_cache(from, 2, 11, history);
+    const auto wide = problem.generation->make_cache(from, 2, 11, history);
     extend_in_blocks(problem, from, *wide, {5, 1});
-    const auto narrow = problem.layer->narrow_cache(problem.context, from, to, *wide);
+    const auto narrow = problem.generation->narrow_cache(problem.context, from, to, *wide);
     const auto y = extend_in_blocks(problem, to, *narrow, {5}, 6);
     for (const index_t b : {0, 1})
       EXPECT_TRUE(near(rows(y, b * 11 + 6, b * 11 + 11), rows(expected, b * 11 + 6, b * 11 + 11),
