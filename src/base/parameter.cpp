@@ -14,7 +14,7 @@ index_t ParameterStore<T>::add(ParameterInfo info) {
     ELASTIC_REQUIRE(unit >= 0 && (unit == 0 || extent % unit == 0),
                     "parameter {}: {} in units of {}", info.name, extent, unit);
   ELASTIC_REQUIRE(info.row_unit == 0 || info.column_unit == 0,
-                  "parameter {} is dealt out by rows and columns", info.name);
+                  "parameter {} is sharded by rows and columns", info.name);
   Parameter<T> p{.info = std::move(info), .offset = m_num_elements, .value = {}, .gradient = {}};
   p.rows = local_count(p.info.rows, p.info.row_unit, m_shard);
   p.columns = local_count(p.info.columns, p.info.column_unit, m_shard);

@@ -29,7 +29,7 @@ struct ParameterInfo {
   index_t rows = 1;  ///< 1 for vectors
   index_t columns = 0;
   Dim row_dim = Dim::fixed, column_dim = Dim::fixed;
-  /// Tensor-parallel ranks hold rows (columns) in units of this many, dealt out as
+  /// Tensor-parallel ranks hold rows (columns) in units of this many, sharded as
   /// in base/shard.hpp; 0: every rank has all. At most one of the two is not 0.
   index_t row_unit = 0, column_unit = 0;
   index_t layer = -1;        ///< index in the parent's pattern; -1 outside the layers

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How an extent is dealt out to ranks: unit i belongs to rank i mod size,
+// How an extent is sharded over ranks: unit i belongs to rank i mod size,
 // as its local unit floor(i / size).
 //
 //   unit    0  1  2  3  4  5  6        size = 3
@@ -23,7 +23,7 @@ struct Shard {
 KOKKOS_INLINE_FUNCTION constexpr index_t local_count(index_t count, const Shard& shard) {
   return (count - shard.rank + shard.size - 1) / shard.size;
 }
-/// How many indices of an extent this rank holds when it is dealt out in units of `unit`
+/// How many indices of an extent this rank holds when it is sharded in units of `unit`
 /// indices (0: every rank has all).
 KOKKOS_INLINE_FUNCTION constexpr index_t local_count(index_t extent, index_t unit,
                                                      const Shard& shard) {
@@ -33,13 +33,13 @@ KOKKOS_INLINE_FUNCTION constexpr index_t local_count(index_t extent, index_t uni
 KOKKOS_INLINE_FUNCTION constexpr index_t global_index(index_t local, const Shard& shard) {
   return local * shard.size + shard.rank;
 }
-/// Where local index i lies in the whole extent, which is dealt out in units of `unit`
+/// Where local index i lies in the whole extent, which is sharded in units of `unit`
 /// indices (0: every rank has all).
 KOKKOS_INLINE_FUNCTION constexpr index_t global_index(index_t i, index_t unit, const Shard& shard) {
   return unit == 0 ? i : global_index(i / unit, shard) * unit + i % unit;
 }
 
-/// Deterministic sums over a dealt-out extent are formed over this many residue classes of its
+/// Deterministic sums over a sharded extent are formed over this many residue classes of its
 /// units. It is the largest number of ranks that gives the same bits (doc/numerics.md).
 constexpr int sum_classes = 8;
 

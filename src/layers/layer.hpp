@@ -28,14 +28,14 @@ struct LayerContext {
 
   index_t num_tokens() const { return batch * seq_length; }
   /// Number of blocks over which parameter gradients are summed in one go:
-  /// one per span where these are dealt out in turn.
-  index_t num_blocks() const { return spans && spans->dealing().in_turn ? spans->num_here() : 1; }
+  /// one per span where these are laid out in turn.
+  index_t num_blocks() const { return spans && spans->layout().in_turn ? spans->num_here() : 1; }
 };
 
 /// Calls body(block) for all blocks.
 template <class Body>
 void for_each_block(const LayerContext& context, const Body& body) {
-  for (index_t i = 0; i < context.num_blocks(); ++i) body(Block{i, context.num_blocks()});
+  for (index_t i = 0; i < context.num_blocks(); ++i) body(TokenBlock{i, context.num_blocks()});
 }
 /// Gives the gradients of a finished block to context.sums, if there is one.
 template <class T>

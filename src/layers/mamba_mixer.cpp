@@ -81,7 +81,7 @@ std::unique_ptr<typename Layer<T>::Saved> MambaMixer<T>::make_saved() const {
 template <class T>
 kernels::SsdShape MambaMixer<T>::scan_shape(const LayerContext& context,
                                             const LayerActive<T>& active,
-                                            const Block& block) const {
+                                            const TokenBlock& block) const {
   return {.batch = context.batch / block.count,
           .seq_length = context.seq_length,
           .num_heads = active.width,
@@ -105,7 +105,7 @@ template <class T>
 kernels::SsdInputs<T> MambaMixer<T>::scan_inputs(const LayerContext& context,
                                                  const LayerActive<T>& active,
                                                  const MambaSaved& saved,
-                                                 const Block& block) const {
+                                                 const TokenBlock& block) const {
   const auto heads = [&](index_t parameter) {
     return prefix(m_store[parameter].value_vector(), active.width);
   };
@@ -125,14 +125,15 @@ kernels::SsdInputs<T> MambaMixer<T>::scan_inputs(const LayerContext& context,
 
 template <class T>
 kernels::SsdSaved<T> MambaMixer<T>::scan_saved(const kernels::SsdSaved<T>& all,
-                                               const Block& block) {
+                                               const TokenBlock& block) {
   return {block.of(all.dt), block.of(all.dA_cumsum), block.of(all.states),
           block.of(all.final_state)};
 }
 
 template <class T>
 kernels::ConvolutionPast<T> MambaMixer<T>::past_of(const LayerContext& context,
-                                                   const Signal& signal, const Block& block) const {
+                                                   const Signal& signal,
+                                                   const TokenBlock& block) const {
   if (!context.spans) return {};
   return {block.of(signal.past), block.of(context.spans->past_segment())};
 }

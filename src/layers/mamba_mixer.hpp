@@ -60,16 +60,16 @@ class MambaMixer final : public Layer<T> {
     index_t weight, bias;  // [channels, W], [channels]
   };
 
-  Blocks channels_of(const LayerActive<T>& active) const {
+  UnitRows channels_of(const LayerActive<T>& active) const {
     return {active.width, m_head_dim, active.head_channels};
   }
   kernels::SsdShape scan_shape(const LayerContext& context, const LayerActive<T>& active,
-                               const Block& block = {}) const;
+                               const TokenBlock& block = {}) const;
   kernels::GatedRmsNormParams norm_params(const LayerActive<T>& active) const;
   kernels::SsdInputs<T> scan_inputs(const LayerContext& context, const LayerActive<T>& active,
-                                    const MambaSaved& saved, const Block& block = {}) const;
+                                    const MambaSaved& saved, const TokenBlock& block = {}) const;
   /// The part of `all` that belongs to a block.
-  static kernels::SsdSaved<T> scan_saved(const kernels::SsdSaved<T>& all, const Block& block);
+  static kernels::SsdSaved<T> scan_saved(const kernels::SsdSaved<T>& all, const TokenBlock& block);
   ChannelTensors channel_tensors(const LayerContext& context, const LayerActive<T>& active) const;
   ChannelTensors channel_gradients(const LayerContext& context, const LayerActive<T>& active) const;
   void return_channel_gradients(const LayerContext& context, const LayerActive<T>& active,
@@ -77,7 +77,7 @@ class MambaMixer final : public Layer<T> {
   void project(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
                MambaSaved& saved) const;
   kernels::ConvolutionPast<T> past_of(const LayerContext& context, const Signal& signal,
-                                      const Block& block = {}) const;
+                                      const TokenBlock& block = {}) const;
   /// Turns what each chunk contributes into the state at its beginning.
   void pass_states(const LayerContext& context, const LayerActive<T>& active,
                    const MambaSaved& saved) const;
@@ -106,7 +106,7 @@ class MambaMixer final : public Layer<T> {
   /// Takes memory for the result, and fetches what lies after the spans.
   void prepare(const LayerContext& context, ConvolutionBackward& convolution) const;
   void backward_convolution(const LayerContext& context, const ConvolutionBackward& convolution,
-                            const Block& block, const View2<T>& dweight,
+                            const TokenBlock& block, const View2<T>& dweight,
                             const View1<T>& dbias) const;
 
   const ParameterStore<T>& m_store;

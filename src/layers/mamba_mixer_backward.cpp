@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Backward pass of the Mamba-2 mixer.
-// Parameter gradients are summed block by block (parallel/blocks.hpp).
+// Parameter gradients are summed block by block (parallel/token_blocks.hpp).
 #include "layers/mamba_mixer.hpp"
 
 namespace elastic {
 namespace {
 template <class T>
-kernels::SsdGradients<T> part_of(const kernels::SsdGradients<T>& all, const Block& block) {
+kernels::SsdGradients<T> part_of(const kernels::SsdGradients<T>& all, const TokenBlock& block) {
   auto part = all;
   part.dx = block.of(all.dx);
   part.dssm_B = block.of(all.dssm_B);
@@ -23,17 +23,17 @@ void MambaMixer<T>::backward_output(const LayerContext& context, const LayerActi
                                     const View2<T>& dscanned, const View2<T>& dz) const {
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
-  const Blocks channels = channels_of(active);
+  const UnitRows channels = channels_of(active);
   const index_t tokens = dy.extent_int(0), inner = channels.size();
   const auto dnormed = arena.matrix<T>(tokens, inner);
   const auto workspace =
       arena.vector<T>(kernels::gated_rmsnorm_workspace_size(tokens, inner, m_groups));
   const auto& out = m_store[m_out];
-  for_each_block(context, [&](const Block& block) {
+  for_each_block(context, [&](const TokenBlock& block) {
     const Arena::Scope block_scope(arena);
     const ChannelTensors gradients = channel_gradients(context, active);
-    linear_blocked_input_backward<T>(context.exec, block.of(dy), block.of(saved.normed), out.value,
-                                     out.gradient, channels, block.of(dnormed));
+    linear_units_input_backward<T>(context.exec, block.of(dy), block.of(saved.normed), out.value,
+                                   out.gradient, channels, block.of(dnormed));
     kernels::gated_rmsnorm_backward<T>(context.exec, block.of(dnormed), block.of(saved.scanned),
                                        block.of(saved.z), saved.channels.norm, active.inner.value,
                                        block.of(saved.rstd), norm_params(active),
@@ -54,7 +54,7 @@ void MambaMixer<T>::backward_scan(const LayerContext& context, const LayerActive
   const auto shape = scan_shape(context, active, {0, context.num_blocks()});
   const auto workspace = arena.vector<T>(context.num_blocks() * kernels::ssd_workspace_size(shape));
   auto all = gradients;
-  for_each_block(context, [&](const Block& block) {
+  for_each_block(context, [&](const TokenBlock& block) {
     kernels::ssd_backward_outputs<T>(context.exec, shape,
                                      scan_inputs(context, active, saved, block),
                                      scan_saved(saved.scan, block), block.of(dscanned),
@@ -62,7 +62,7 @@ void MambaMixer<T>::backward_scan(const LayerContext& context, const LayerActive
     close_block<T>(context, {m_store[m_D].gradient_vector()});
   });
   all.dfinal_state = pass_state_gradients(context, active, saved, workspace);
-  for_each_block(context, [&](const Block& block) {
+  for_each_block(context, [&](const TokenBlock& block) {
     kernels::ssd_backward_states<T>(context.exec, shape, scan_inputs(context, active, saved, block),
                                     scan_saved(saved.scan, block), part_of(all, block),
                                     block.of(workspace));
@@ -88,8 +88,9 @@ void MambaMixer<T>::prepare(const LayerContext& context, ConvolutionBackward& co
 
 template <class T>
 void MambaMixer<T>::backward_convolution(const LayerContext& context,
-                                         const ConvolutionBackward& convolution, const Block& block,
-                                         const View2<T>& dweight, const View1<T>& dbias) const {
+                                         const ConvolutionBackward& convolution,
+                                         const TokenBlock& block, const View2<T>& dweight,
+                                         const View1<T>& dbias) const {
   const Arena::Scope scope(*context.arena);
   const Signal& signal = convolution.signal;
   const index_t tokens = signal.projected.extent_int(0), channels = signal.projected.extent_int(1);
@@ -112,8 +113,8 @@ void MambaMixer<T>::backward(const LayerContext& context, const LayerActive<T>& 
   const auto& saved = static_cast<const MambaSaved&>(saved_base);
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
-  const Blocks channels = channels_of(active), groups = Blocks::units(m_groups, m_state_dim),
-               heads = Blocks::units(active.width);
+  const UnitRows channels = channels_of(active), groups = UnitRows::units(m_groups, m_state_dim),
+                 heads = UnitRows::units(active.width);
   const index_t tokens = u.extent_int(0), inner = channels.size(), state = groups.size();
   const auto head_gradients = [&](index_t parameter) {
     return prefix(m_store[parameter].gradient_vector(), active.width);
@@ -146,7 +147,7 @@ void MambaMixer<T>::backward(const LayerContext& context, const LayerActive<T>& 
   prepare(context, B);
   prepare(context, C);
   const auto gradient = [&](index_t parameter) { return m_store[parameter].gradient_vector(); };
-  for_each_block(context, [&](const Block& block) {
+  for_each_block(context, [&](const TokenBlock& block) {
     const Arena::Scope block_scope(arena);
     const ChannelTensors gradients = channel_gradients(context, active);
     const auto convolution_backward = [&](const ConvolutionBackward& input,
@@ -158,7 +159,7 @@ void MambaMixer<T>::backward(const LayerContext& context, const LayerActive<T>& 
     convolution_backward(B, m_conv_B);
     convolution_backward(C, m_conv_C);
     return_channel_gradients(context, active, gradients);
-    const auto projection_backward = [&](const View2<T>& dout, index_t parameter, Blocks units) {
+    const auto projection_backward = [&](const View2<T>& dout, index_t parameter, UnitRows units) {
       linear_weight_gradient<T>(context.exec, block.of(dout), block.of(u),
                                 m_store[parameter].gradient, units);
     };
@@ -191,7 +192,7 @@ void MambaMixer<T>::backward(const LayerContext& context, const LayerActive<T>& 
                                              const kernels::SsdGradients<T>&) const;               \
   template void MambaMixer<T>::prepare(const LayerContext&, ConvolutionBackward&) const;           \
   template void MambaMixer<T>::backward_convolution(const LayerContext&,                           \
-                                                    const ConvolutionBackward&, const Block&,      \
+                                                    const ConvolutionBackward&, const TokenBlock&, \
                                                     const View2<T>&, const View1<T>&) const;       \
   template void MambaMixer<T>::backward(const LayerContext&, const LayerActive<T>&,                \
                                         View2<const T>, View2<const T>, const Saved&, View2<T>)    \

@@ -22,16 +22,16 @@ void MambaMixer<T>::project(const LayerContext& context, const LayerActive<T>& a
                             View2<const T> u, MambaSaved& saved) const {
   Arena& arena = *context.arena;
   const index_t tokens = u.extent_int(0), state = m_groups * m_state_dim;
-  const Blocks channels = channels_of(active);
-  const auto project_to = [&](View2<T>& out, index_t parameter, Blocks rows) {
+  const UnitRows channels = channels_of(active);
+  const auto project_to = [&](View2<T>& out, index_t parameter, UnitRows rows) {
     out = arena.matrix<T>(tokens, rows.size());
     linear_forward<T>(context.exec, u, m_store[parameter].value, rows, out);
   };
   project_to(saved.z, m_z, channels);
   project_to(saved.x.projected, m_x, channels);
-  project_to(saved.ssm_B.projected, m_B, Blocks::prefix(state));
-  project_to(saved.ssm_C.projected, m_C, Blocks::prefix(state));
-  project_to(saved.dt_raw, m_dt, Blocks::prefix(active.width));
+  project_to(saved.ssm_B.projected, m_B, UnitRows::prefix(state));
+  project_to(saved.ssm_C.projected, m_C, UnitRows::prefix(state));
+  project_to(saved.dt_raw, m_dt, UnitRows::prefix(active.width));
   saved.channels = channel_tensors(context, active);
 }
 

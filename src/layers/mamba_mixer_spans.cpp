@@ -9,13 +9,13 @@ using kernels::Direction;
 template <class T>
 void MambaMixer<T>::pass_states(const LayerContext& context, const LayerActive<T>& active,
                                 const MambaSaved& saved) const {
-  const auto pass = [&](const Block& block) {
+  const auto pass = [&](const TokenBlock& block) {
     kernels::ssd_forward_passing<T>(context.exec, scan_shape(context, active, block),
                                     scan_inputs(context, active, saved, block),
                                     scan_saved(saved.scan, block));
   };
   if (!context.spans) return pass({});
-  if (context.spans->dealing().in_turn)
+  if (context.spans->layout().in_turn)
     return context.spans->carry_in_turn(Direction::forward, saved.incoming, saved.scan.final_state,
                                         pass);
   {
@@ -37,7 +37,7 @@ View2<T> MambaMixer<T>::pass_state_gradients(const LayerContext& context,
   Arena& arena = *context.arena;
   View2<T> dfinal, dincoming;
   // Workspaces are those of the blocks, which are spans where these are passed one by one.
-  const auto pass = [&](const Block& block) {
+  const auto pass = [&](const TokenBlock& block) {
     kernels::SsdGradients<T> gradients;
     gradients.dfinal_state = block.of(dfinal);
     gradients.dincoming_state = block.of(dincoming);
@@ -53,7 +53,7 @@ View2<T> MambaMixer<T>::pass_state_gradients(const LayerContext& context,
   dfinal = arena.matrix<T>(states, size);
   const Arena::Scope scope(arena);
   dincoming = arena.matrix<T>(states, size);
-  if (context.spans->dealing().in_turn) {
+  if (context.spans->layout().in_turn) {
     context.spans->carry_in_turn(Direction::backward, dfinal, dincoming, pass);
     return dfinal;
   }

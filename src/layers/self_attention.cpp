@@ -49,10 +49,10 @@ kernels::AttentionShape SelfAttention<T>::shape_of(const LayerContext& context,
                                 .num_groups = m_groups,
                                 .head_dim = m_channels};
   if (context.spans) {
-    const SpanDealing& dealing = context.spans->dealing();
-    shape.batch /= dealing.num_here();
-    shape.q_begin = dealing.span(span) * context.seq_length;
-    shape.kv_length = dealing.num_spans * context.seq_length;
+    const SpanLayout& layout = context.spans->layout();
+    shape.batch /= layout.num_here();
+    shape.q_begin = layout.span(span) * context.seq_length;
+    shape.kv_length = layout.num_spans * context.seq_length;
   }
   return shape;
 }
@@ -68,7 +68,7 @@ void SelfAttention<T>::attend(const LayerContext& context, const LayerActive<T>&
   const Spans& spans = *context.spans;
   const auto k = spans.whole(arena, saved.k), v = spans.whole(arena, saved.v);
   for (index_t i = 0; i < spans.num_here(); ++i) {
-    const Block span{i, spans.num_here()};
+    const TokenBlock span{i, spans.num_here()};
     kernels::attention_forward<T>(context.exec, shape_of(context, active, i), span.of(saved.q), k,
                                   v, spans.whole_segment(), span.of(saved.heads),
                                   span.of(saved.lse));
@@ -92,7 +92,7 @@ void SelfAttention<T>::attend_backward(const LayerContext& context, const LayerA
   const auto k = spans.whole(arena, saved.k), v = spans.whole(arena, saved.v);
   std::vector<View2<T>> dk_parts, dv_parts;  // by the queries of each span
   for (index_t i = 0; i < spans.num_here(); ++i) {
-    const Block span{i, spans.num_here()};
+    const TokenBlock span{i, spans.num_here()};
     dk_parts.push_back(arena.matrix<T>(k.extent_int(0), k.extent_int(1)));
     dv_parts.push_back(arena.matrix<T>(v.extent_int(0), v.extent_int(1)));
     kernels::attention_backward<T>(context.exec, shape_of(context, active, i), span.of(dheads),
@@ -116,9 +116,9 @@ void SelfAttention<T>::forward(const LayerContext& context, const LayerActive<T>
   saved.v = arena.matrix<T>(tokens, kv);
   saved.heads = arena.matrix<T>(tokens, inner);
   saved.lse = arena.matrix<T>(tokens, active.width);
-  linear_forward<T>(context.exec, u, m_store[m_q].value, Blocks::prefix(inner), saved.q);
-  linear_forward<T>(context.exec, u, m_store[m_k].value, Blocks::prefix(kv), saved.k);
-  linear_forward<T>(context.exec, u, m_store[m_v].value, Blocks::prefix(kv), saved.v);
+  linear_forward<T>(context.exec, u, m_store[m_q].value, UnitRows::prefix(inner), saved.q);
+  linear_forward<T>(context.exec, u, m_store[m_k].value, UnitRows::prefix(kv), saved.k);
+  linear_forward<T>(context.exec, u, m_store[m_v].value, UnitRows::prefix(kv), saved.v);
   attend(context, active, saved);
   saved.masked = saved.heads;
   if (active.inner.value.size() > 0) {
@@ -127,7 +127,7 @@ void SelfAttention<T>::forward(const LayerContext& context, const LayerActive<T>
                                      saved.masked);
   }
   linear_of_units<T>(context, m_store.shard(), saved.masked, m_store[m_o].value,
-                     Blocks::units(active.width, m_channels), y);
+                     UnitRows::units(active.width, m_channels), y);
 }
 
 template <class T>
@@ -143,10 +143,10 @@ void SelfAttention<T>::backward(const LayerContext& context, const LayerActive<T
   const auto dk = arena.matrix<T>(tokens, kv), dv = arena.matrix<T>(tokens, kv);
 
   const auto &q = m_store[m_q], &k = m_store[m_k], &v = m_store[m_v], &o = m_store[m_o];
-  for_each_block(context, [&](const Block& block) {
+  for_each_block(context, [&](const TokenBlock& block) {
     const auto dheads_ = block.of(dheads);
-    linear_blocked_input_backward<T>(context.exec, block.of(dy), block.of(saved.masked), o.value,
-                                     o.gradient, Blocks::prefix(inner), dheads_);
+    linear_units_input_backward<T>(context.exec, block.of(dy), block.of(saved.masked), o.value,
+                                   o.gradient, UnitRows::prefix(inner), dheads_);
     if (active.inner.gradient.size() > 0)
       kernels::column_scale_backward<T>(context.exec, dheads_, block.of(saved.heads),
                                         active.inner.value, m_channels, dheads_,
@@ -157,8 +157,8 @@ void SelfAttention<T>::backward(const LayerContext& context, const LayerActive<T
     close_block<T>(context, {o.gradient_vector(), active.inner.gradient});
   });
   attend_backward(context, active, dheads, saved, dq, dk, dv);
-  const auto units = [&](index_t heads) { return Blocks::units(heads, m_channels); };
-  for_each_block(context, [&](const Block& block) {
+  const auto units = [&](index_t heads) { return UnitRows::units(heads, m_channels); };
+  for_each_block(context, [&](const TokenBlock& block) {
     const auto weight_gradient = [&](const View2<T>& dout, const Parameter<T>& weight,
                                      index_t heads) {
       linear_weight_gradient<T>(context.exec, block.of(dout), block.of(u), weight.gradient,

@@ -17,38 +17,38 @@ UnitSum<T>::UnitSum(const LayerContext& context, const Shard& shard, const View2
 }
 
 template <class T>
-void UnitSum<T>::add_columns(View2<const T> x, const View2<T>& weight, Blocks units) {
+void UnitSum<T>::add_columns(View2<const T> x, const View2<T>& weight, UnitRows units) {
   add(Transpose::yes, x, prefix(weight, m_parts[0].extent_int(1), weight.extent_int(1)), units);
 }
 
 template <class T>
-void UnitSum<T>::add_rows(View2<const T> dy, const View2<T>& weight, Blocks units) {
+void UnitSum<T>::add_rows(View2<const T> dy, const View2<T>& weight, UnitRows units) {
   add(Transpose::no, dy, prefix(weight, weight.extent_int(0), m_parts[0].extent_int(1)), units);
 }
 
 template <class T>
-void UnitSum<T>::add(Transpose transpose_b, View2<const T> a, const View2<T>& b, Blocks units) {
+void UnitSum<T>::add(Transpose transpose_b, View2<const T> a, const View2<T>& b, UnitRows units) {
   if (kernels::deterministic_gemm()) return add_classes(transpose_b, a, b, units);
   units = units.merged();
   for (index_t i = 0; i < units.count; ++i) {
-    const auto a_block =
+    const auto a_unit =
         Kokkos::subview(a, Kokkos::ALL, Range(i * units.active, (i + 1) * units.active));
-    const Range kept(i * units.block, i * units.block + units.active);
-    const View2<T> b_block = transpose_b == Transpose::yes
-                                 ? View2<T>(Kokkos::subview(b, Kokkos::ALL, kept))
-                                 : View2<T>(Kokkos::subview(b, kept, Kokkos::ALL));
-    kernels::gemm<T>(m_context.exec, Transpose::no, transpose_b, 1, a_block, b_block,
-                     m_empty ? 0 : 1, m_parts[0]);
+    const Range kept(i * units.unit, i * units.unit + units.active);
+    const View2<T> b_unit = transpose_b == Transpose::yes
+                                ? View2<T>(Kokkos::subview(b, Kokkos::ALL, kept))
+                                : View2<T>(Kokkos::subview(b, kept, Kokkos::ALL));
+    kernels::gemm<T>(m_context.exec, Transpose::no, transpose_b, 1, a_unit, b_unit, m_empty ? 0 : 1,
+                     m_parts[0]);
     m_empty = false;
   }
 }
 
 template <class T>
 void UnitSum<T>::add_classes(Transpose transpose_b, View2<const T> a, const View2<T>& b,
-                             const Blocks& units) {
+                             const UnitRows& units) {
   const auto classes = static_cast<index_t>(m_parts.size());
   for (index_t j = 0; j < classes; ++j)
-    kernels::gemm_of_units<T>(m_context.exec, transpose_b, a, b, {units.block, j, classes},
+    kernels::gemm_of_units<T>(m_context.exec, transpose_b, a, b, {units.unit, j, classes},
                               units.active, m_empty ? 0 : 1, m_parts[static_cast<std::size_t>(j)]);
   m_empty = false;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A sum over units that are dealt out to tensor-parallel ranks: heads, groups, neurons, words.
+// A sum over units that are sharded over tensor-parallel ranks: heads, groups, neurons, words.
 //
 //   UnitSum<T> y(context, store.shard(), out);       // out [T, D]: this rank's part of the sum
 //   y.add_columns(x, weight, units);                 // += x W[:D, units]^T
@@ -24,16 +24,16 @@ class UnitSum {
   /// Partial sums are taken from the arena and belong to the caller's scope.
   UnitSum(const LayerContext& context, const Shard& shard, const View2<T>& out);
   /// += x [T, units.size()] W[:D, units]^T
-  void add_columns(View2<const T> x, const View2<T>& weight, Blocks units);
+  void add_columns(View2<const T> x, const View2<T>& weight, UnitRows units);
   /// += dy [T, units.size()] W[units, :D]
-  void add_rows(View2<const T> dy, const View2<T>& weight, Blocks units);
+  void add_rows(View2<const T> dy, const View2<T>& weight, UnitRows units);
   /// Puts the sum into `out`.
   void finish();
 
  private:
-  void add(kernels::Transpose transpose_b, View2<const T> a, const View2<T>& b, Blocks units);
+  void add(kernels::Transpose transpose_b, View2<const T> a, const View2<T>& b, UnitRows units);
   void add_classes(kernels::Transpose transpose_b, View2<const T> a, const View2<T>& b,
-                   const Blocks& units);
+                   const UnitRows& units);
 
   const LayerContext& m_context;
   std::vector<View2<T>> m_parts;  // one per class; the first is `out`
@@ -43,7 +43,7 @@ class UnitSum {
 /// This rank's part of y [T, D] = x [T, units.size()] W[:D, units]^T.
 template <class T>
 void linear_of_units(const LayerContext& context, const Shard& shard, View2<const T> x,
-                     const View2<T>& weight, Blocks units, const View2<T>& y) {
+                     const View2<T>& weight, UnitRows units, const View2<T>& y) {
   const Arena::Scope scope(*context.arena);
   UnitSum<T> sum(context, shard, y);
   sum.add_columns(x, weight, units);

@@ -88,7 +88,7 @@ void LanguageModel<T>::backward(const LayerContext& context, const ActiveWidths<
   }
   m_stack.backward(context, widths, pass.keep, dstream, pass.entries, complete);
   const auto dembedded = m_parallel.gather(arena, dstream, context.num_tokens());
-  for_each_block(context, [&](const Block& block) {
+  for_each_block(context, [&](const TokenBlock& block) {
     kernels::embedding_backward<T>(context.exec, block.of(tokens), block.of(dembedded),
                                    prefix(word_embeddings().gradient, num_my_words(), width),
                                    shard());

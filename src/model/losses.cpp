@@ -39,7 +39,7 @@ struct Chunk {
   void backward(const View2<T>& dlogits, UnitSum<T>& dhidden) const {
     const auto& output = model.output_layer();
     const index_t width = hidden.extent_int(1);
-    dhidden.add_rows(dlogits, output.value, Blocks::units(model.num_my_words()));
+    dhidden.add_rows(dlogits, output.value, UnitRows::units(model.num_my_words()));
     kernels::gemm<T>(context.exec, kYes, kNo, 1, dlogits, hidden, 1,
                      prefix(output.gradient, model.num_my_words(), width));
   }
@@ -140,7 +140,7 @@ LossSums differentiate_losses(const LayerContext& context, const LanguageModel<T
     return sums;
   }
   const index_t tokens = hidden.extent_int(0) / context.num_blocks();
-  for_each_block(context, [&](const Block& block) {
+  for_each_block(context, [&](const TokenBlock& block) {
     LossSums of_block;
     for_each_chunk<T>(
         context, model, hidden, {block.number * tokens, (block.number + 1) * tokens},

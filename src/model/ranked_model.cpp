@@ -12,14 +12,14 @@ void apply_ranking_to_model(const Ranking& ranking, LanguageModel<T>& model) {
   if (!group) return apply_ranking<T>(model.shape(), ranking, model.parameters());
   for (const auto& p : model.parameters()) {
     const auto& info = p.info;
-    const DealtMatrix dealt{info.rows, info.columns, info.row_unit, info.column_unit};
-    auto whole = gather_shards<T>(*group, dealt, p.value);
+    const auto matrix = ShardedMatrix::of(info);
+    auto whole = gather_shards<T>(*group, matrix, p.value);
     const auto rows = permutation(model.shape(), ranking, info.row_dim, info.layer, info.rows);
     const auto columns =
         permutation(model.shape(), ranking, info.column_dim, info.layer, info.columns);
     if (group->is_root()) whole = permuted<T>(whole, rows, columns);
     broadcast(*group, whole);
-    take_shard<T>(whole.data(), dealt, model.shard(), p.value);
+    take_shard<T>(whole.data(), matrix, model.shard(), p.value);
   }
 }
 

@@ -8,7 +8,7 @@ namespace elastic {
 
 /// Collective over the tensor group. Permutes all values as apply_ranking (elastic/ranking.hpp)
 /// would permute the whole model. Units may change their rank: such a tensor is put together,
-/// permuted and dealt out again, one at a time.
+/// permuted and sharded again, one at a time.
 template <class T>
 void apply_ranking_to_model(const Ranking& ranking, LanguageModel<T>& model);
 

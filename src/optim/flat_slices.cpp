@@ -46,10 +46,10 @@ index_t total_length(const std::vector<Range>& ranges) {
   return length;
 }
 
-FlatSlices optimizer_slices(index_t num_elements, int replicas) {
+FlatSlices optimizer_slices(index_t num_elements, int owners) {
   // Buckets are large enough for the network and small enough to overlap with the backward pass.
   constexpr index_t smallest = index_t(1) << 16, largest = index_t(1) << 24, wanted_buckets = 16;
-  return {num_elements, replicas, std::clamp(num_elements / wanted_buckets, smallest, largest)};
+  return {num_elements, owners, std::clamp(num_elements / wanted_buckets, smallest, largest)};
 }
 
 }  // namespace elastic

@@ -62,11 +62,11 @@ void for_each_piece(const ParameterStore<T>& store, const std::vector<Range>& ra
   }
 }
 
-/// Which elements of a store's optimizer state each of `replicas` ranks owns.
-FlatSlices optimizer_slices(index_t num_elements, int replicas);
+/// Which elements of a store's optimizer state each of `owners` ranks owns.
+FlatSlices optimizer_slices(index_t num_elements, int owners);
 template <class T>
-FlatSlices optimizer_slices(const ParameterStore<T>& store, int replicas) {
-  return optimizer_slices(store.num_elements(), replicas);
+FlatSlices optimizer_slices(const ParameterStore<T>& store, int owners) {
+  return optimizer_slices(store.num_elements(), owners);
 }
 
 }  // namespace elastic

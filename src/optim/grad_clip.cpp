@@ -56,10 +56,10 @@ GradientClip clip_gradients(const ExecutionSpace& exec, const Communicator& comm
 template <class T>
 std::vector<View1<const Accumulate<T>>> counted_gradients(const ParameterStore<T>& parameters,
                                                           const std::vector<Range>& owned,
-                                                          bool count_replicated) {
+                                                          bool count_unsharded) {
   std::vector<Range> counted;
   for_each_piece(parameters, owned, [&](const Parameter<T>& p, index_t begin, index_t end) {
-    if (!p.info.sharded() && !count_replicated) return;
+    if (!p.info.sharded() && !count_unsharded) return;
     if (!counted.empty() && counted.back().second == begin)
       counted.back().second = end;
     else

@@ -47,11 +47,11 @@ GradientClip clip_gradients(const ExecutionSpace& exec, const Communicator& comm
                             double factor = 1);
 
 /// The gradients in `owned` (ranges of the flat buffer, rising) that this rank adds to the joint
-/// norm: all of the tensors that are dealt out to tensor-parallel ranks; the tensors that each
-/// of these ranks holds only if `count_replicated`, which must be true on one of them.
+/// norm: all of the tensors that are sharded over tensor-parallel ranks; the tensors that each
+/// of these ranks holds only if `count_unsharded`, which must be true on one of them.
 template <class T>
 std::vector<View1<const Accumulate<T>>> counted_gradients(const ParameterStore<T>& parameters,
                                                           const std::vector<Range>& owned,
-                                                          bool count_replicated);
+                                                          bool count_unsharded);
 
 }  // namespace elastic

@@ -24,7 +24,7 @@ const Communicator& checked(const Communicator& world, const ParallelSizes& size
   if (ranks % model != 0) {
     const index_t below = ranks / model * model;
     throw InputError(fmt::format(
-        "{} ranks cannot be dealt out to tensor x context = {} x {} = {} ranks per model replica; "
+        "{} ranks cannot be laid out as tensor x context = {} x {} = {} ranks per model replica; "
         "start {}{} ranks, or choose sizes whose product is one of {}",
         ranks, sizes.tensor, sizes.context, model, below > 0 ? fmt::format("{} or ", below) : "",
         below + model, divisors(world.size())));

@@ -33,7 +33,7 @@ class ProcessGrid {
   Communicator tensor;        ///< equal c, d: parts of each tensor
   Communicator context;       ///< equal t, d: parts of each sequence
   Communicator data;          ///< equal t, c: other sequences
-  Communicator data_context;  ///< equal t: the replicas of each parameter; rank d * context + c
+  Communicator data_context;  ///< equal t: who holds the same parameters; rank d * context + c
   Communicator model;         ///< equal d: one replica; rank c * tensor + t
 
  private:

@@ -21,37 +21,36 @@ View1<T> uploaded(const ExecutionSpace& exec, const std::vector<T>& values, View
 }
 }  // namespace
 
-index_t SpanDealing::place(index_t span) const {
+index_t SpanLayout::place(index_t span) const {
   const index_t ranks = rank.size;
   if (in_turn) return span % ranks * num_here() + span / ranks;
   return span < ranks ? span * num_here() : (num_spans - 1 - span) * num_here() + 1;
 }
 
-Spans::Spans(const Communicator& group, const SpanDealing& dealing, index_t halo)
-    : m_group(group), m_dealing(dealing), m_halo(halo) {
-  ELASTIC_REQUIRE(dealing.rank.size == group.size() && dealing.num_spans % group.size() == 0,
-                  "{} spans for {} of {} ranks", dealing.num_spans, dealing.rank.size,
-                  group.size());
+Spans::Spans(const Communicator& group, const SpanLayout& layout, index_t halo)
+    : m_group(group), m_layout(layout), m_halo(halo) {
+  ELASTIC_REQUIRE(layout.rank.size == group.size() && layout.num_spans % group.size() == 0,
+                  "{} spans for {} of {} ranks", layout.num_spans, layout.rank.size, group.size());
   std::vector<index_t> places;
-  for (index_t i = 0; i < dealing.num_spans; ++i) places.push_back(dealing.place(i));
+  for (index_t i = 0; i < layout.num_spans; ++i) places.push_back(layout.place(i));
   const ExecutionSpace exec;
   m_places = uploaded(exec, places);
-  fence(exec, "elastic::spans_dealt");
+  fence(exec, "elastic::span_layout");
 }
 
 /// Calls action(number of the span here, sequence, first token of the span in its sequence).
 template <class Action>
 void Spans::for_each_piece(index_t batch, index_t length, const Action& action) const {
   for (index_t slot = 0; slot < num_here(); ++slot)
-    for (index_t b = 0; b < batch; ++b) action(slot, b, m_dealing.span(slot) * length);
+    for (index_t b = 0; b < batch; ++b) action(slot, b, m_layout.span(slot) * length);
 }
 
 template <class T>
 std::vector<T> Spans::rows_here(const std::vector<T>& whole, index_t batch) const {
   const index_t length = static_cast<index_t>(whole.size()) / batch,
-                span = length / m_dealing.num_spans;
-  ELASTIC_REQUIRE(span * m_dealing.num_spans == length && (length == 0 || span >= m_halo),
-                  "{} spans of at least {} tokens in sequences of {}", m_dealing.num_spans, m_halo,
+                span = length / m_layout.num_spans;
+  ELASTIC_REQUIRE(span * m_layout.num_spans == length && (length == 0 || span >= m_halo),
+                  "{} spans of at least {} tokens in sequences of {}", m_layout.num_spans, m_halo,
                   length);
   std::vector<T> here;
   for_each_piece(batch, span, [&](index_t, index_t b, index_t first) {
@@ -65,7 +64,7 @@ void Spans::set_segments(const ExecutionSpace& exec, index_t batch,
                          const std::vector<token_t>& whole) {
   m_batch = batch;
   const index_t length = static_cast<index_t>(whole.size()) / batch,
-                span = length / m_dealing.num_spans;
+                span = length / m_layout.num_spans;
   const auto here = rows_here(whole, batch);
   std::vector<token_t> before, past, future;
   // Documents of the positions [begin, end) of sequence b.
@@ -104,12 +103,12 @@ View2<T> Spans::neighbours(Arena& arena, const View2<T>& mine, index_t step) con
   const Arena::Scope scope(arena);
   const auto all = all_ranks(arena, mine);
   for (index_t slot = 0; slot < num_here(); ++slot) {
-    const index_t span = m_dealing.span(slot) + step;
-    const auto to = Block{slot, num_here()}.of(result);
-    if (span < 0 || span >= m_dealing.num_spans)
+    const index_t span = m_layout.span(slot) + step;
+    const auto to = TokenBlock{slot, num_here()}.of(result);
+    if (span < 0 || span >= m_layout.num_spans)
       Kokkos::deep_copy(exec, to, T(0));
     else
-      Kokkos::deep_copy(exec, to, Block{m_dealing.place(span), m_dealing.num_spans}.of(all));
+      Kokkos::deep_copy(exec, to, TokenBlock{m_layout.place(span), m_layout.num_spans}.of(all));
   }
   return result;
 }
@@ -129,11 +128,11 @@ View2<T> Spans::whole(Arena& arena, const View2<T>& mine) const {
   const auto result = arena.matrix<T>(mine.extent_int(0) * m_group.size(), mine.extent_int(1));
   const Arena::Scope scope(arena);
   const auto all = all_ranks(arena, mine);
-  for (index_t i = 0; i < m_dealing.num_spans; ++i)
+  for (index_t i = 0; i < m_layout.num_spans; ++i)
     for (index_t b = 0; b < m_batch; ++b)
       Kokkos::deep_copy(
-          exec, Block{b * m_dealing.num_spans + i, m_batch * m_dealing.num_spans}.of(result),
-          Block{m_dealing.place(i) * m_batch + b, m_batch * m_dealing.num_spans}.of(all));
+          exec, TokenBlock{b * m_layout.num_spans + i, m_batch * m_layout.num_spans}.of(result),
+          TokenBlock{m_layout.place(i) * m_batch + b, m_batch * m_layout.num_spans}.of(all));
   return result;
 }
 
@@ -148,11 +147,11 @@ void Spans::sum_parts(Arena& arena, const std::vector<View2<T>>& parts,
   const auto& sum = parts[0];
   const Arena::Scope scope(arena);
   const auto all = arena.matrix<T>(sum.extent_int(0), sum.extent_int(1));
-  for (index_t i = 0; i < m_dealing.num_spans; ++i)
+  for (index_t i = 0; i < m_layout.num_spans; ++i)
     for (index_t b = 0; b < m_batch; ++b)
       Kokkos::deep_copy(
-          exec, Block{m_dealing.place(i) * m_batch + b, m_batch * m_dealing.num_spans}.of(all),
-          Block{b * m_dealing.num_spans + i, m_batch * m_dealing.num_spans}.of(sum));
+          exec, TokenBlock{m_layout.place(i) * m_batch + b, m_batch * m_layout.num_spans}.of(all),
+          TokenBlock{b * m_layout.num_spans + i, m_batch * m_layout.num_spans}.of(sum));
   reduce_scatter_rows(m_group, all, mine);
 }
 
@@ -166,15 +165,15 @@ void Spans::carry(Arena& arena, Direction direction, const View2<T>& total, cons
   const auto decays = all_ranks(arena, View2<T>(decay.data(), decay.extent(0), 1));
   kernels::ssd_span_passing<T>(exec, direction, m_places, View1<T>(decays.data(), decays.extent(0)),
                                all);
-  Kokkos::deep_copy(exec, in, Block{m_group.rank(), m_group.size()}.of(all));
+  Kokkos::deep_copy(exec, in, TokenBlock{m_group.rank(), m_group.size()}.of(all));
 }
 
 bool Spans::is_first(Direction direction, index_t slot) const {
-  return m_dealing.span(slot) == (direction == Direction::forward ? 0 : m_dealing.num_spans - 1);
+  return m_layout.span(slot) == (direction == Direction::forward ? 0 : m_layout.num_spans - 1);
 }
 
 template <class T>
-void Spans::receive_in_turn(Direction direction, const Block& slot, const View2<T>& out,
+void Spans::receive_in_turn(Direction direction, const TokenBlock& slot, const View2<T>& out,
                             const View2<T>& into) const {
   const Region region("context_parallel");
   const ExecutionSpace exec;
@@ -183,13 +182,13 @@ void Spans::receive_in_turn(Direction direction, const Block& slot, const View2<
   if (is_first(direction, slot.number))
     Kokkos::deep_copy(exec, into, T(0));
   else if (ranks == 1)
-    Kokkos::deep_copy(exec, into, Block{slot.number + (forward ? -1 : 1), slot.count}.of(out));
+    Kokkos::deep_copy(exec, into, TokenBlock{slot.number + (forward ? -1 : 1), slot.count}.of(out));
   else
     send_receive(m_group, View2<T>(), no_rank, into, before);
 }
 
 template <class T>
-void Spans::send_in_turn(Direction direction, const Block& slot, const View2<T>& from) const {
+void Spans::send_in_turn(Direction direction, const TokenBlock& slot, const View2<T>& from) const {
   const bool forward = direction == Direction::forward;
   const int ranks = m_group.size(), next = (m_group.rank() + (forward ? 1 : ranks - 1)) % ranks;
   const Direction other = forward ? Direction::backward : Direction::forward;
@@ -205,9 +204,9 @@ void Spans::send_in_turn(Direction direction, const Block& slot, const View2<T>&
   template void Spans::sum_parts<T>(Arena&, const std::vector<View2<T>>&, const View2<T>&) const; \
   template void Spans::carry<T>(Arena&, Direction, const View2<T>&, const View1<T>&,              \
                                 const View2<T>&) const;                                           \
-  template void Spans::receive_in_turn<T>(Direction, const Block&, const View2<T>&,               \
+  template void Spans::receive_in_turn<T>(Direction, const TokenBlock&, const View2<T>&,          \
                                           const View2<T>&) const;                                 \
-  template void Spans::send_in_turn<T>(Direction, const Block&, const View2<T>&) const;
+  template void Spans::send_in_turn<T>(Direction, const TokenBlock&, const View2<T>&) const;
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Context parallelism: sequences cut into spans of equal length that are dealt out to the ranks
+// Context parallelism: sequences cut into spans of equal length that are shared among the ranks
 // of a group, and what passes between spans.
 //
 // A rank holds some spans of every sequence of its micro-batch, one below the other:
@@ -19,12 +19,12 @@
 #include "base/shard.hpp"
 #include "comm/communicator.hpp"
 #include "kernels/scan/ssd_state_passing.hpp"
-#include "parallel/blocks.hpp"
+#include "parallel/token_blocks.hpp"
 
 namespace elastic {
 
 /// Which spans a rank holds.
-struct SpanDealing {
+struct SpanLayout {
   Shard rank;             ///< in the context-parallel group
   index_t num_spans = 1;  ///< of a sequence
   /// True: span i belongs to rank i % ranks. False: a rank has one span of each half, rank 0 the
@@ -33,9 +33,9 @@ struct SpanDealing {
 
   /// Every rank gets two spans of each sequence, so that all have an equal
   /// share of causal attention.
-  static SpanDealing balanced(const Shard& rank) { return {rank, index_t(2) * rank.size, false}; }
+  static SpanLayout balanced(const Shard& rank) { return {rank, index_t(2) * rank.size, false}; }
   /// As many spans on any number of ranks (1, 2, 4, 8), for sums that do not depend on that number.
-  static SpanDealing fixed(const Shard& rank) { return {rank, sum_classes, true}; }
+  static SpanLayout fixed(const Shard& rank) { return {rank, sum_classes, true}; }
 
   index_t num_here() const { return num_spans / rank.size; }
   /// The slot-th span of a rank: its position in the sequence.
@@ -52,8 +52,8 @@ struct SpanDealing {
 class Spans {
  public:
   /// `halo`: tokens before a span that a convolution sees (W - 1); spans must not be shorter.
-  /// `group` must outlive this object. Throws ContractError if the spans cannot be dealt out to it.
-  Spans(const Communicator& group, const SpanDealing& dealing, index_t halo);
+  /// `group` must outlive this object. Throws ContractError if the spans cannot be shared among it.
+  Spans(const Communicator& group, const SpanLayout& layout, index_t halo);
 
   /// The rows that belong here of a matrix or vector of whole sequences [B*L],
   /// in order; for any data on the host.
@@ -63,8 +63,8 @@ class Spans {
   /// sequence is a single document.
   void set_segments(const ExecutionSpace& exec, index_t batch, const std::vector<token_t>& whole);
 
-  const SpanDealing& dealing() const { return m_dealing; }
-  index_t num_here() const { return m_dealing.num_here(); }
+  const SpanLayout& layout() const { return m_layout; }
+  index_t num_here() const { return m_layout.num_here(); }
   index_t halo() const { return m_halo; }
   /// Document ids; empty without documents.
   ///
@@ -91,7 +91,7 @@ class Spans {
   View2<T> whole(Arena& arena, const View2<T>& mine) const;
   /// mine [T, c] = sum over the spans of all ranks of their `parts` [B*L, c]; there is one for each
   /// span here, and they are changed. The order is a fixed tree over the spans where these are
-  /// dealt in turn and the group is deterministic.
+  /// laid out in turn and the group is deterministic.
   template <class T>
   void sum_parts(Arena& arena, const std::vector<View2<T>>& parts, const View2<T>& mine) const;
 
@@ -110,8 +110,8 @@ class Spans {
   void carry_in_turn(kernels::Direction direction, const View2<T>& in, const View2<T>& out,
                      const Body& body) const {
     for (index_t i = 0; i < num_here(); ++i) {
-      const Block slot{direction == kernels::Direction::forward ? i : num_here() - 1 - i,
-                       num_here()};
+      const TokenBlock slot{direction == kernels::Direction::forward ? i : num_here() - 1 - i,
+                            num_here()};
       receive_in_turn<T>(direction, slot, out, slot.of(in));
       body(slot);
       send_in_turn<T>(direction, slot, slot.of(out));
@@ -121,10 +121,11 @@ class Spans {
  private:
   bool is_first(kernels::Direction direction, index_t slot) const;
   template <class T>
-  void receive_in_turn(kernels::Direction direction, const Block& slot, const View2<T>& out,
+  void receive_in_turn(kernels::Direction direction, const TokenBlock& slot, const View2<T>& out,
                        const View2<T>& into) const;
   template <class T>
-  void send_in_turn(kernels::Direction direction, const Block& slot, const View2<T>& from) const;
+  void send_in_turn(kernels::Direction direction, const TokenBlock& slot,
+                    const View2<T>& from) const;
   template <class T>
   View2<T> all_ranks(Arena& arena, const View2<T>& mine) const;
   /// For each span here, the rows that the span `step` spans before or after it gave.
@@ -134,7 +135,7 @@ class Spans {
   void for_each_piece(index_t batch, index_t length, const Action& action) const;
 
   const Communicator& m_group;
-  SpanDealing m_dealing;
+  SpanLayout m_layout;
   index_t m_halo, m_batch = 0;
   View1<index_t> m_places;  // of the spans of a sequence, in order
   View1<token_t> m_whole, m_here, m_before, m_past, m_future;

@@ -10,18 +10,18 @@ namespace elastic {
 
 namespace {
 
-void check(const DealtMatrix& m) {
+void check(const ShardedMatrix& m) {
   ELASTIC_REQUIRE(m.row_unit >= 0 && (m.row_unit == 0 || m.rows % m.row_unit == 0) &&
                       m.column_unit >= 0 &&
                       (m.column_unit == 0 || m.columns % m.column_unit == 0) &&
                       (m.row_unit == 0 || m.column_unit == 0),
-                  "[{}, {}] dealt out in units of {} rows, {} columns", m.rows, m.columns,
-                  m.row_unit, m.column_unit);
+                  "[{}, {}] sharded in units of {} rows, {} columns", m.rows, m.columns, m.row_unit,
+                  m.column_unit);
 }
 
 /// Calls body(position in the whole, position in the part, length) for every run of neighbours.
 template <class Body>
-void for_each_run(const DealtMatrix& matrix, const Shard& shard, const Body& body) {
+void for_each_run(const ShardedMatrix& matrix, const Shard& shard, const Body& body) {
   const index_t rows = matrix.local_rows(shard), columns = matrix.local_columns(shard);
   const index_t run = matrix.column_unit > 0 ? matrix.column_unit : columns;
   for (index_t i = 0; i < rows; ++i)
@@ -49,25 +49,25 @@ using HostMatrix = Kokkos::View<T**, Kokkos::LayoutRight, HostSpace>;
 
 }  // namespace
 
-index_t DealtMatrix::local_rows(const Shard& shard) const {
+index_t ShardedMatrix::local_rows(const Shard& shard) const {
   return local_count(rows, row_unit, shard);
 }
-index_t DealtMatrix::local_columns(const Shard& shard) const {
+index_t ShardedMatrix::local_columns(const Shard& shard) const {
   return local_count(columns, column_unit, shard);
 }
 
 template <class T>
-std::vector<T> gather_shards(const Communicator& comm, const DealtMatrix& matrix, const T* mine) {
+std::vector<T> gather_shards(const Communicator& comm, const ShardedMatrix& matrix, const T* mine) {
   check(matrix);
   const auto size_of = [&](const Shard& shard) {
     return static_cast<std::size_t>(matrix.local_rows(shard) * matrix.local_columns(shard));
   };
   if (!comm.is_root()) {
-    if (matrix.dealt_out()) send_to_root(comm, mine, size_of({comm.rank(), comm.size()}));
+    if (matrix.sharded()) send_to_root(comm, mine, size_of({comm.rank(), comm.size()}));
     return {};
   }
   std::vector<T> whole(static_cast<std::size_t>(matrix.rows * matrix.columns));
-  const int ranks = matrix.dealt_out() ? comm.size() : 1;
+  const int ranks = matrix.sharded() ? comm.size() : 1;
   std::vector<T> received;
   for (int r = 0; r < ranks; ++r) {
     const Shard shard{r, ranks};
@@ -84,7 +84,7 @@ std::vector<T> gather_shards(const Communicator& comm, const DealtMatrix& matrix
 }
 
 template <class T>
-std::vector<T> gather_shards(const Communicator& comm, const DealtMatrix& matrix,
+std::vector<T> gather_shards(const Communicator& comm, const ShardedMatrix& matrix,
                              const std::type_identity_t<View2<const T>>& mine) {
   const Shard shard{comm.rank(), comm.size()};
   require_shape("gather_shards", "mine", mine, matrix.local_rows(shard),
@@ -95,7 +95,7 @@ std::vector<T> gather_shards(const Communicator& comm, const DealtMatrix& matrix
 }
 
 template <class T>
-std::vector<T> take_shard(const T* whole, const DealtMatrix& matrix, const Shard& shard) {
+std::vector<T> take_shard(const T* whole, const ShardedMatrix& matrix, const Shard& shard) {
   check(matrix);
   std::vector<T> part(
       static_cast<std::size_t>(matrix.local_rows(shard) * matrix.local_columns(shard)));
@@ -106,7 +106,7 @@ std::vector<T> take_shard(const T* whole, const DealtMatrix& matrix, const Shard
 }
 
 template <class T>
-void take_shard(const T* whole, const DealtMatrix& matrix, const Shard& shard,
+void take_shard(const T* whole, const ShardedMatrix& matrix, const Shard& shard,
                 const std::type_identity_t<View2<T>>& mine) {
   require_shape("take_shard", "mine", mine, matrix.local_rows(shard), matrix.local_columns(shard));
   ELASTIC_REQUIRE(mine.span_is_contiguous(), "take_shard: rows with gaps");
@@ -152,14 +152,14 @@ std::vector<T> gather_ranges(const Communicator& comm, index_t count,
   return whole;
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                                 \
-  template std::vector<T> gather_shards<T>(const Communicator&, const DealtMatrix&, const T*); \
-  template std::vector<T> gather_shards<T>(const Communicator&, const DealtMatrix&,            \
-                                           const std::type_identity_t<View2<const T>>&);       \
-  template std::vector<T> take_shard<T>(const T*, const DealtMatrix&, const Shard&);           \
-  template void take_shard<T>(const T*, const DealtMatrix&, const Shard&,                      \
-                              const std::type_identity_t<View2<T>>&);                          \
-  template std::vector<T> gather_ranges<T>(const Communicator&, index_t,                       \
+#define ELASTIC_INSTANTIATE(T)                                                                   \
+  template std::vector<T> gather_shards<T>(const Communicator&, const ShardedMatrix&, const T*); \
+  template std::vector<T> gather_shards<T>(const Communicator&, const ShardedMatrix&,            \
+                                           const std::type_identity_t<View2<const T>>&);         \
+  template std::vector<T> take_shard<T>(const T*, const ShardedMatrix&, const Shard&);           \
+  template void take_shard<T>(const T*, const ShardedMatrix&, const Shard&,                      \
+                              const std::type_identity_t<View2<T>>&);                            \
+  template std::vector<T> gather_ranges<T>(const Communicator&, index_t,                         \
                                            const std::vector<Range>&, const T*);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)

@@ -28,9 +28,6 @@ const char* dim_name(Dim dim) {
   return "";
 }
 
-DealtMatrix dealt(const ParameterInfo& info) {
-  return {info.rows, info.columns, info.row_unit, info.column_unit};
-}
 Extents extents_of(const ParameterInfo& info) {
   return info.vector ? Extents::vector(info.columns) : Extents::matrix(info.rows, info.columns);
 }
@@ -56,7 +53,7 @@ void write_store(const StateWriter& writer, const Communicator* group, const std
     const auto& info = parameter.info;
     const View2<T>& mine = parameter.value;
     if (group && info.sharded()) {
-      const auto whole = gather_shards<T>(*group, dealt(info), mine);
+      const auto whole = gather_shards<T>(*group, ShardedMatrix::of(info), mine);
       write_whole(writer, prefix + info.name, info, whole.data());
     } else if (writer.writes()) {
       const auto h_mine = Kokkos::create_mirror_view_and_copy(HostSpace(), mine);
@@ -77,7 +74,7 @@ void read_store(const CheckpointReader& reader, const std::string& prefix,
                 const ParameterStore<T>& store) {
   for (const auto& parameter : store) {
     const auto whole = read_whole<T>(reader, prefix + parameter.info.name, parameter.info);
-    take_shard<T>(whole.data(), dealt(parameter.info), store.shard(), parameter.value);
+    take_shard<T>(whole.data(), ShardedMatrix::of(parameter.info), store.shard(), parameter.value);
   }
 }
 /// Writes AdamW's moments. Ranks that hold equal parts of the model own slices of them.
@@ -90,7 +87,8 @@ void write_moments(const StateWriter& writer, const Communicator* group, const s
       const auto part = optimizer.gather_moment(writer.replicas(), which, info.name);
       if (!writer.sends()) continue;
       if (group && info.sharded()) {
-        const auto whole = gather_shards<Accumulate<T>>(*group, dealt(info), part.data());
+        const auto whole =
+            gather_shards<Accumulate<T>>(*group, ShardedMatrix::of(info), part.data());
         write_whole(writer, prefix + name + info.name, info, whole.data());
       } else {
         write_whole(writer, prefix + name + info.name, info, part.data());
@@ -105,7 +103,7 @@ void read_moments(const CheckpointReader& reader, const std::string& prefix,
       const auto whole =
           read_whole<Accumulate<T>>(reader, prefix + name + parameter.info.name, parameter.info);
       const auto part =
-          take_shard<Accumulate<T>>(whole.data(), dealt(parameter.info), store.shard());
+          take_shard<Accumulate<T>>(whole.data(), ShardedMatrix::of(parameter.info), store.shard());
       optimizer.set_moment(which, parameter.info.name, part.data());
     }
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Deterministic mode: gradients that were summed in fp32 over one block of tokens
-// (parallel/blocks.hpp), rounded to multiples of 2^-40 and added as integers
+// Deterministic mode: gradients that were summed over one block of tokens
+// (parallel/token_blocks.hpp), rounded to multiples of 2^-40 and added as integers
 // (kernels/update/fixed_point.hpp). Neither the order of the blocks nor how they are
-// dealt out to ranks changes a bit.
+// spread over ranks changes a bit.
 #pragma once
 #include "kernels/update/fixed_point.hpp"
-#include "parallel/blocks.hpp"
+#include "parallel/token_blocks.hpp"
 
 namespace elastic {
 

@@ -20,7 +20,7 @@ namespace elastic {
 
 /// Runs of tensors in the flat buffers of `store` of which every tensor-parallel rank has all.
 template <class T>
-std::vector<Range> replicated_runs(const ParameterStore<T>& store) {
+std::vector<Range> unsharded_runs(const ParameterStore<T>& store) {
   std::vector<Range> runs;
   for (const auto& p : store) {
     if (p.info.sharded()) continue;
@@ -32,13 +32,13 @@ std::vector<Range> replicated_runs(const ParameterStore<T>& store) {
 
 class GradientSum {
  public:
-  /// Collective; sums the gradients of `store`. `tokens_shared_out`: tensors that are not dealt out
+  /// Collective; sums the gradients of `store`. `tokens_shared_out`: tensors that are not sharded
   /// have seen this rank's tokens only.
   template <class T>
   GradientSum(const ProcessGrid& grid, const ParameterStore<T>& store, const FlatSlices& slices,
               bool deterministic, bool tokens_shared_out)
       : GradientSum(grid, store.gradients(),
-                    tokens_shared_out ? replicated_runs(store) : std::vector<Range>{}, slices,
+                    tokens_shared_out ? unsharded_runs(store) : std::vector<Range>{}, slices,
                     deterministic) {}
 
   bool is_of(const View1<Accumulate<Real>>& gradients) const {

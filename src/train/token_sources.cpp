@@ -68,7 +68,7 @@ void DeviceBatch::set(const ExecutionSpace& exec, const Batch& batch) {
   m_seq_length = batch.seq_length;
   if (m_spans) {
     m_batch *= m_spans->num_here();
-    m_seq_length /= m_spans->dealing().num_spans;
+    m_seq_length /= m_spans->layout().num_spans;
     m_spans->set_segments(exec, batch.batch, batch.segment);
   } else {
     upload(exec, batch.segment, m_segment);

@@ -44,8 +44,8 @@ std::string first_bad_gradient(const ParameterStore<T>& parameters) {
 std::optional<Spans> spans_of(const ProcessGrid& grid, const RunConfig& config) {
   const Shard rank{grid.context.rank(), grid.context.size()};
   const index_t halo = config.model.mamba_d_conv - 1;
-  if (config.job.deterministic) return Spans(grid.context, SpanDealing::fixed(rank), halo);
-  if (rank.size > 1) return Spans(grid.context, SpanDealing::balanced(rank), halo);
+  if (config.job.deterministic) return Spans(grid.context, SpanLayout::fixed(rank), halo);
+  if (rank.size > 1) return Spans(grid.context, SpanLayout::balanced(rank), halo);
   return std::nullopt;
 }
 }  // namespace

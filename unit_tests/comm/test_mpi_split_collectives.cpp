@@ -83,7 +83,7 @@ TEST(PartOf, CoversEverythingOnce) {
     }
 }
 
-TEST(TreeSum, OfClassesDealtOutHasTheSameBitsForAnyDeal) {
+TEST(TreeSum, OfShardedClassesHasTheSameBitsForAnyNumberOfRanks) {
   // Eight classes held by one rank, and by 2, 4 and 8: each adds its own, then the ranks theirs.
   const index_t n = 3000;
   const auto sum_over = [&](int ranks) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ranks of a dealt-out vocabulary played on one: the columns of each, and what ranks do together.
+// Ranks of a sharded vocabulary played on one: the columns of each, and what ranks do together.
 #pragma once
 #include "base/shard.hpp"
 #include "unit_tests/support/views.hpp"

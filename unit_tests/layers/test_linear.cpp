@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products on blocks of rows or columns of a wider weight, against the same product on a copy.
+// Products on units of rows or columns of a wider weight, against the same product on a copy.
 #include "layers/linear.hpp"
 #include "layers/unit_sum.hpp"
 
@@ -11,10 +11,10 @@ namespace {
 constexpr index_t kTokens = 5, kOther = 4, kBlock = 3, kUnits = 4;
 
 /// Rows of the active part, as one list of indices.
-std::vector<index_t> indices(const Blocks& blocks) {
+std::vector<index_t> indices(const UnitRows& units) {
   std::vector<index_t> result;
-  for (index_t b = 0; b < blocks.count; ++b)
-    for (index_t i = 0; i < blocks.active; ++i) result.push_back(b * blocks.block + i);
+  for (index_t u = 0; u < units.count; ++b)
+    for (index_t i = 0; i < units.active; ++i) result.push_back(u * units.unit + i);
   return result;
 }
 
@@ -34,22 +34,22 @@ LayerContext context_of(Arena& arena) {
 }
 
 template <class T>
-void check_output_blocks(Blocks blocks) {
-  const index_t ld = kOther + 2, n = blocks.size();
+void check_output_units(UnitRows units) {
+  const index_t ld = kOther + 2, n = units.size();
   const auto all = random_matrix<T>(kBlock * kUnits, ld, 1);
   const View2<T> dall("elastic::test::dweight", kBlock * kUnits, ld);
   const auto x = random_matrix<T>(kTokens, kOther, 2), dy = random_matrix<T>(kTokens, n, 3);
   const View2<T> y("elastic::test::y", kTokens, n), dx("elastic::test::dx", kTokens, kOther);
   const auto h_w = to_double(all), h_x = to_double(x), h_dy = to_double(dy);
-  linear_forward<T>({}, x, all, blocks, y);
-  linear_weight_gradient<T>({}, dy, x, dall, blocks);
+  linear_forward<T>({}, x, all, units, y);
+  linear_weight_gradient<T>({}, dy, x, dall, units);
   Arena arena;
   const auto context = context_of(arena);
   UnitSum<T> sum(context, {}, dx);
-  for (int twice = 0; twice < 2; ++twice) sum.add_rows(dy, all, blocks);
+  for (int twice = 0; twice < 2; ++twice) sum.add_rows(dy, all, units);
   sum.finish();
 
-  const auto rows = indices(blocks);
+  const auto rows = indices(units);
   const auto at_w = [&](index_t r, index_t c) { return h_w[rows[r] * ld + c]; };
   const auto at_x = [&](index_t t, index_t c) { return h_x[t * kOther + c]; };
   const auto at_dy = [&](index_t t, index_t r) { return h_dy[t * n + r]; };
@@ -68,18 +68,18 @@ void check_output_blocks(Blocks blocks) {
 }
 
 template <class T>
-void check_input_blocks(Blocks blocks) {
-  const index_t ld = kBlock * kUnits, n = blocks.size();
+void check_input_units(UnitRows units) {
+  const index_t ld = kBlock * kUnits, n = units.size();
   const auto all = random_matrix<T>(kOther + 1, ld, 1);
   const View2<T> dall("elastic::test::dweight", kOther + 1, ld);
   const auto x = random_matrix<T>(kTokens, n, 2), dy = random_matrix<T>(kTokens, kOther, 3);
   const View2<T> y("elastic::test::y", kTokens, kOther), dx("elastic::test::dx", kTokens, n);
   Arena arena;
-  linear_of_units<T>(context_of(arena), {}, x, all, blocks, y);
-  linear_blocked_input_backward<T>({}, dy, x, all, dall, blocks, dx);
+  linear_of_units<T>(context_of(arena), {}, x, all, units, y);
+  linear_units_input_backward<T>({}, dy, x, all, dall, units, dx);
 
   const auto h_w = to_double(all), h_x = to_double(x), h_dy = to_double(dy);
-  const auto columns = indices(blocks);
+  const auto columns = indices(units);
   const auto at_w = [&](index_t r, index_t c) { return h_w[r * ld + columns[c]]; };
   const auto at_x = [&](index_t t, index_t c) { return h_x[t * n + c]; };
   const auto at_dy = [&](index_t t, index_t r) { return h_dy[t * kOther + r]; };
@@ -96,25 +96,25 @@ void check_input_blocks(Blocks blocks) {
 }
 
 template <class T>
-void check_blocks() {
-  for (const Blocks& blocks :
-       {Blocks::prefix(7), Blocks{3, kBlock, 2}, Blocks{4, kBlock, kBlock}, Blocks{1, kBlock, 1}}) {
+void check_units() {
+  for (const UnitRows& units : {UnitRows::prefix(7), UnitRows{3, kBlock, 2},
+                                UnitRows{4, kBlock, kBlock}, UnitRows{1, kBlock, 1}}) {
     for (const bool deterministic : {false, true}) {
       kernels::set_deterministic_gemm(deterministic);
-      check_output_blocks<T>(blocks);
-      check_input_blocks<T>(blocks);
+      check_output_units<T>(units);
+      check_input_units<T>(units);
     }
     kernels::set_deterministic_gemm(false);
   }
 }
 
-TEST(Linear, BlocksOfAWiderWeight) {
-  check_blocks<float>();
-  check_blocks<double>();
+TEST(Linear, UnitsOfAWiderWeight) {
+  check_units<float>();
+  check_units<double>();
 }
 
-TEST(Linear, WholeBlocksAreMerged) {
-  const auto whole = Blocks{4, 3, 3}.merged(), cut = Blocks{4, 3, 2}.merged();
+TEST(Linear, WholeUnitsAreMerged) {
+  const auto whole = UnitRows{4, 3, 3}.merged(), cut = UnitRows{4, 3, 2}.merged();
   EXPECT_EQ(whole.count, 1);
   EXPECT_EQ(whole.active, 12);
   EXPECT_EQ(cut.count, 4);
@@ -123,7 +123,7 @@ TEST(Linear, WholeBlocksAreMerged) {
 
 /// Columns (rows) of the units of one rank, below each other.
 template <class T>
-View2<T> dealt_columns(const View2<T>& all, index_t unit, const Shard& shard) {
+View2<T> shard_columns(const View2<T>& all, index_t unit, const Shard& shard) {
   const index_t rows = all.extent_int(0), columns = all.extent_int(1),
                 mine = local_count(columns / unit, shard) * unit;
   const auto h_all = to_host(all);
@@ -134,7 +134,7 @@ View2<T> dealt_columns(const View2<T>& all, index_t unit, const Shard& shard) {
   return to_device(part, rows, mine);
 }
 template <class T>
-View2<T> dealt_rows(const View2<T>& all, index_t unit, const Shard& shard) {
+View2<T> shard_rows(const View2<T>& all, index_t unit, const Shard& shard) {
   const index_t columns = all.extent_int(1),
                 mine = local_count(all.extent_int(0) / unit, shard) * unit;
   const auto h_all = to_host(all);
@@ -168,11 +168,11 @@ void check_sums_of_ranks(index_t units, index_t unit, index_t active) {
       const auto context = context_of(arena);
       const Shard shard{r, ranks};
       const View2<T> y("elastic::test::y", kTokens, kOther);
-      const Blocks mine{local_count(units, shard), unit, active};
-      const auto my_x = dealt_columns(x, active, shard);
+      const UnitRows mine{local_count(units, shard), unit, active};
+      const auto my_x = shard_columns(x, active, shard);
       UnitSum<T> sum(context, shard, y);
-      sum.add_columns(my_x, dealt_columns(by_columns, unit, shard), mine);
-      sum.add_rows(my_x, dealt_rows(by_rows, unit, shard), mine);
+      sum.add_columns(my_x, shard_columns(by_columns, unit, shard), mine);
+      sum.add_rows(my_x, shard_rows(by_rows, unit, shard), mine);
       sum.finish();
       parts.push_back(to_host(y));
     }

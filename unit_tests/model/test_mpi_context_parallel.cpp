@@ -69,7 +69,7 @@ template <class T>
 struct Spanned {
   Spanned(const Communicator& group, bool fixed, const TensorParallel& parallel, index_t batch_,
           const std::vector<index_t>& documents)
-      : spans(group, dealing(group, fixed), kHalo),
+      : spans(group, layout(group, fixed), kHalo),
         batch(batch_),
         problem(wide_parent(), batch_, documents, parallel) {
     problem.config.tokens_per_chunk = 7;
@@ -83,11 +83,11 @@ struct Spanned {
     p.context.segment = spans.segment();
     p.context.spans = &spans;
     p.context.batch = batch * spans.num_here();
-    p.context.seq_length = kLength / spans.dealing().num_spans;
+    p.context.seq_length = kLength / spans.layout().num_spans;
   }
-  static SpanDealing dealing(const Communicator& group, bool fixed) {
+  static SpanLayout layout(const Communicator& group, bool fixed) {
     const Shard rank{group.rank(), group.size()};
-    return fixed ? SpanDealing::fixed(rank) : SpanDealing::balanced(rank);
+    return fixed ? SpanLayout::fixed(rank) : SpanLayout::balanced(rank);
   }
   /// Rows of whole sequences that belong here.
   template <class V>

@@ -124,8 +124,8 @@ TEST(ShardedAdamWMoments, AreNotViewsWhereOthersOwnAPart) {
   EXPECT_THROW(AdamW<float>(store, {{0, store.num_elements() + 1}}), ContractError);
 }
 
-/// A store whose matrix "w" [8, 3] is dealt out by rows and whose "norm" [5] everybody has.
-ParameterStore<double> dealt_store(const Shard& shard) {
+/// A store whose matrix "w" [8, 3] is sharded by rows and whose "norm" [5] everybody has.
+ParameterStore<double> sharded_store(const Shard& shard) {
   ParameterStore<double> store(shard);
   store.add({.name = "w", .rows = 8, .columns = 3, .row_unit = 2});
   store.add({.name = "norm", .columns = 5, .vector = true});
@@ -134,7 +134,7 @@ ParameterStore<double> dealt_store(const Shard& shard) {
   return store;
 }
 /// Element (i, j) of a tensor has the same gradient on every rank count.
-void set_dealt_gradients(const ParameterStore<double>& store) {
+void set_sharded_gradients(const ParameterStore<double>& store) {
   for (const auto& p : store) {
     std::vector<double> values;
     for (index_t i = 0; i < p.rows; ++i)
@@ -148,8 +148,8 @@ void set_dealt_gradients(const ParameterStore<double>& store) {
 }
 
 TEST(NormOverRanks, HasTheSameBitsForEveryLayout) {
-  const auto serial = dealt_store({});
-  set_dealt_gradients(serial);
+  const auto serial = sharded_store({});
+  set_sharded_gradients(serial);
   auto self = Communicator::self();
   self.set_deterministic(true);
   const auto expected =
@@ -161,8 +161,8 @@ TEST(NormOverRanks, HasTheSameBitsForEveryLayout) {
       for (int tensor = 1; tensor <= group.size(); ++tensor) {
         if (group.size() % tensor != 0) continue;
         const int t = group.rank() % tensor, d = group.rank() / tensor;
-        const auto store = dealt_store({t, tensor});
-        set_dealt_gradients(store);
+        const auto store = sharded_store({t, tensor});
+        set_sharded_gradients(store);
         const FlatSlices slices(store.num_elements(), group.size() / tensor, 7);
         const auto clip = clip_gradients<double>(
             ExecutionSpace(), group, counted_gradients(store, slices.of(d), t == 0), 1.0, 0.3);

@@ -61,7 +61,7 @@ TEST(ProcessGrid, RefusesSizesThatDoNotFitAndNamesWhatWould) {
     ADD_FAILURE() << "expected an InputError";
   } catch (const InputError& error) {
     const std::string message = error.what();
-    EXPECT_NE(message.find(fmt::format("{} ranks cannot be dealt out to tensor x context = {} x 1",
+    EXPECT_NE(message.find(fmt::format("{} ranks cannot be laid out as tensor x context = {} x 1",
                                        ranks, wanted)),
               std::string::npos)
         << message;

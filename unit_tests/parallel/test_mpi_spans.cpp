@@ -14,8 +14,8 @@ constexpr index_t kBatch = 2, kSpan = 5, kColumns = 3;
 struct Case {
   explicit Case(bool fixed)
       : group(Communicator::world()),
-        spans(group, dealing(fixed), 2),
-        length(kSpan * spans.dealing().num_spans) {
+        spans(group, layout(fixed), 2),
+        length(kSpan * spans.layout().num_spans) {
     group.set_deterministic(fixed);
     for (index_t i = 0; i < kBatch * length * kColumns; ++i)
       whole.push_back(static_cast<double>(i % 97) + 0.25);
@@ -24,9 +24,9 @@ struct Case {
     for (index_t t = 0; t < kBatch * length; ++t) segment[t] = static_cast<token_t>(t / 7);
     spans.set_segments({}, kBatch, segment);
   }
-  SpanDealing dealing(bool fixed) const {
+  SpanLayout layout(bool fixed) const {
     const Shard rank{group.rank(), group.size()};
-    return fixed ? SpanDealing::fixed(rank) : SpanDealing::balanced(rank);
+    return fixed ? SpanLayout::fixed(rank) : SpanLayout::balanced(rank);
   }
   index_t rows_here() const { return kBatch * kSpan * spans.num_here(); }
 
@@ -43,7 +43,7 @@ void with_both(const std::function<void(Case&)>& check) {
   for (const bool fixed : {false, true}) {
     SCOPED_TRACE(fixed ? "fixed spans in turn" : "two spans per rank");
     const int ranks = Communicator::world().size();
-    if (fixed && SpanDealing::fixed({0, ranks}).num_spans % ranks != 0) continue;  // 3 ranks
+    if (fixed && SpanLayout::fixed({0, ranks}).num_spans % ranks != 0) continue;  // 3 ranks
     Case c(fixed);
     check(c);
   }
@@ -52,17 +52,17 @@ void with_both(const std::function<void(Case&)>& check) {
 TEST(Spans, EverySpanBelongsToOneRank) {
   for (const int ranks : {1, 2, 4, 8})
     for (const bool fixed : {false, true}) {
-      const auto dealing = [&](int r) {
-        return fixed ? SpanDealing::fixed({r, ranks}) : SpanDealing::balanced({r, ranks});
+      const auto layout = [&](int r) {
+        return fixed ? SpanLayout::fixed({r, ranks}) : SpanLayout::balanced({r, ranks});
       };
-      std::vector<int> seen(static_cast<std::size_t>(dealing(0).num_spans), 0);
+      std::vector<int> seen(static_cast<std::size_t>(layout(0).num_spans), 0);
       index_t most = 0, least = 1 << 20;
       for (int r = 0; r < ranks; ++r) {
         index_t sum = 0;  // what causal attention costs grows with the position
-        for (index_t slot = 0; slot < dealing(r).num_here(); ++slot) {
-          const index_t span = dealing(r).span(slot);
+        for (index_t slot = 0; slot < layout(r).num_here(); ++slot) {
+          const index_t span = layout(r).span(slot);
           ++seen[static_cast<std::size_t>(span)];
-          EXPECT_EQ(dealing(r).place(span), r * dealing(r).num_here() + slot);
+          EXPECT_EQ(layout(r).place(span), r * layout(r).num_here() + slot);
           sum += span;
         }
         most = std::max(most, sum);
@@ -85,7 +85,7 @@ TEST(Spans, WholeSequencesFromSpans) {
 
 TEST(Spans, NeighboursAndTheirDocuments) {
   with_both([](Case& c) {
-    const index_t spans = c.spans.dealing().num_spans, here = c.spans.num_here();
+    const index_t spans = c.spans.layout().num_spans, here = c.spans.num_here();
     std::vector<double> numbers, before, behind;
     std::vector<token_t> segment_before, past, future;
     const auto document = [&](index_t b, index_t t) {
@@ -93,7 +93,7 @@ TEST(Spans, NeighboursAndTheirDocuments) {
     };
     for (index_t slot = 0; slot < here; ++slot)
       for (index_t b = 0; b < kBatch; ++b) {
-        const index_t span = c.spans.dealing().span(slot), first = span * kSpan;
+        const index_t span = c.spans.layout().span(slot), first = span * kSpan;
         const auto number = [&](index_t s) {
           return s < 0 || s >= spans ? 0.0 : static_cast<double>(100 * b + s + 1);
         };
@@ -116,11 +116,11 @@ TEST(Spans, NeighboursAndTheirDocuments) {
 /// Parts of all spans, of which the sum is known in integers.
 TEST(Spans, SumsOverSpans) {
   with_both([](Case& c) {
-    const index_t spans = c.spans.dealing().num_spans;
+    const index_t spans = c.spans.layout().num_spans;
     std::vector<View2<double>> parts;
     for (index_t slot = 0; slot < c.spans.num_here(); ++slot) {
       auto part = c.whole;
-      for (double& x : part) x *= static_cast<double>(c.spans.dealing().span(slot) + 1);
+      for (double& x : part) x *= static_cast<double>(c.spans.layout().span(slot) + 1);
       parts.push_back(to_device(part, kBatch * c.length, kColumns));
     }
     auto expected = c.spans.rows_here(c.whole, kBatch);
@@ -134,7 +134,7 @@ TEST(Spans, SumsOverSpans) {
 /// out = decay in + total along the spans, in both ways of computing it.
 TEST(Spans, StatesAreCarriedFromSpanToSpan) {
   with_both([](Case& c) {
-    const index_t spans = c.spans.dealing().num_spans, here = c.spans.num_here();
+    const index_t spans = c.spans.layout().num_spans, here = c.spans.num_here();
     const auto total_of = [](index_t span, index_t b) { return static_cast<double>(3 * span + b); };
     const auto decay_of = [](index_t span, index_t b) {
       return span % 3 == 2 ? 0.0 : 0.5 + 0.25 * static_cast<double>(b);
@@ -152,7 +152,7 @@ TEST(Spans, StatesAreCarriedFromSpanToSpan) {
       std::vector<double> total, decay, expected;
       for (index_t slot = 0; slot < here; ++slot)
         for (index_t b = 0; b < kBatch; ++b) {
-          const index_t span = c.spans.dealing().span(slot);
+          const index_t span = c.spans.layout().span(slot);
           total.push_back(total_of(span, b));
           decay.push_back(decay_of(span, b));
           expected.push_back(carried[b][span]);
@@ -161,9 +161,9 @@ TEST(Spans, StatesAreCarriedFromSpanToSpan) {
           out("elastic::test::out", here * kBatch, 1);
       c.spans.carry(c.arena, direction, to_device(total, here * kBatch, 1), to_device(decay), in);
       EXPECT_TRUE(near(in, expected, tolerance<double>(16)));
-      if (!c.spans.dealing().in_turn) continue;
+      if (!c.spans.layout().in_turn) continue;
       Kokkos::deep_copy(in, -1.0);
-      c.spans.carry_in_turn(direction, in, out, [&](const Block& block) {
+      c.spans.carry_in_turn(direction, in, out, [&](const TokenBlock& block) {
         for (index_t i = block.number * kBatch; i < (block.number + 1) * kBatch; ++i) {
           const auto state = to_host(in)[static_cast<std::size_t>(i)];
           Kokkos::deep_copy(rows(out, i, i + 1), decay[i] * state + total[i]);

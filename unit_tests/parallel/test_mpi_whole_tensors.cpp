@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole tensors from dealt-out parts and flat ranges, and back, on groups of 1, 2, ... ranks.
+// Whole tensors from sharded parts and flat ranges, and back, on groups of 1, 2, ... ranks.
 #include "parallel/whole_tensors.hpp"
 
 #include "unit_tests/support/views.hpp"
@@ -21,10 +21,10 @@ void on_groups(const Body& body) {
 
 TEST(WholeTensors, PartsOfShardsAndTheWholeAgree) {
   // Rows, columns, in units or not at all; fewer units than ranks; an empty matrix.
-  for (const DealtMatrix& matrix :
-       {DealtMatrix{12, 5, 2, 0}, DealtMatrix{5, 12, 0, 3}, DealtMatrix{7, 3, 1, 0},
-        DealtMatrix{1, 10, 0, 1}, DealtMatrix{2, 3, 2, 0}, DealtMatrix{4, 6, 0, 0},
-        DealtMatrix{0, 5, 1, 0}})
+  for (const ShardedMatrix& matrix :
+       {ShardedMatrix{12, 5, 2, 0}, ShardedMatrix{5, 12, 0, 3}, ShardedMatrix{7, 3, 1, 0},
+        ShardedMatrix{1, 10, 0, 1}, ShardedMatrix{2, 3, 2, 0}, ShardedMatrix{4, 6, 0, 0},
+        ShardedMatrix{0, 5, 1, 0}})
     on_groups([&](const Communicator& group) {
       const Shard shard{group.rank(), group.size()};
       std::vector<double> whole(matrix.rows * matrix.columns);
@@ -43,12 +43,12 @@ TEST(WholeTensors, PartsOfShardsAndTheWholeAgree) {
     });
 }
 
-TEST(WholeTensors, RefuseWhatIsNotDealtOutInWholeUnits) {
+TEST(WholeTensors, RefuseWhatIsNotShardedInWholeUnits) {
   const std::vector<float> whole(12);
-  EXPECT_THROW(take_shard<float>(whole.data(), DealtMatrix{4, 3, 3, 0}, Shard{}), ContractError);
-  EXPECT_THROW(take_shard<float>(whole.data(), DealtMatrix{4, 3, 1, 1}, Shard{}), ContractError);
+  EXPECT_THROW(take_shard<float>(whole.data(), ShardedMatrix{4, 3, 3, 0}, Shard{}), ContractError);
+  EXPECT_THROW(take_shard<float>(whole.data(), ShardedMatrix{4, 3, 1, 1}, Shard{}), ContractError);
   const View2<float> wrong("elastic::test", 3, 3);
-  EXPECT_THROW(take_shard<float>(whole.data(), DealtMatrix{4, 3, 1, 0}, Shard{}, wrong),
+  EXPECT_THROW(take_shard<float>(whole.data(), ShardedMatrix{4, 3, 1, 0}, Shard{}, wrong),
                ContractError);
 }
 

@@ -4,7 +4,7 @@
 //   loss  = sum_t w_t ( log sum_v exp(s_tv) - s_t,target )
 //   ds_tv = factor w_t ( softmax(s_t)_v - [v = target_t] )
 //
-// One call does it where a rank has all columns. Where the vocabulary is dealt out (base/shard.hpp)
+// One call does it where a rank has all columns. Where the vocabulary is sharded (base/shard.hpp)
 // there are three stages, and the caller takes maxima and sums over the ranks between them:
 //
 //   cross_entropy_maxima   then the maximum over ranks

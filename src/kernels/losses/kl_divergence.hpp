@@ -12,7 +12,7 @@
 //
 //   loss_t = sum_v e^a (a - b) / sum_v e^a - log sum_v e^a + log sum_v e^b
 //
-// One call does it where a rank has all columns. Where the vocabulary is dealt out (base/shard.hpp)
+// One call does it where a rank has all columns. Where the vocabulary is sharded (base/shard.hpp)
 // there are three stages, and the caller takes maxima and sums over the ranks between them:
 //
 //   kl_divergence_maxima   then the maximum over ranks

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Softmax of one row of logits, shared by the losses: one team per row. The columns may be dealt
-// out to ranks (base/shard.hpp), which then add up the sums of each.
+// Softmax of one row of logits, shared by the losses: one team per row. The columns may be sharded
+// over ranks (base/shard.hpp), which then add up the sums of each.
 //
 //   log p_v = (z_v - max) / tau - log_sum
 //   log_sum = log sum_v exp((z_v - max) / tau)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Puts columns that were dealt out to ranks back in their order.
+// Puts columns that were sharded over ranks back in their order.
 #pragma once
 #include "base/types.hpp"
 

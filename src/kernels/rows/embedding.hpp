@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Word embeddings: y_t = W[token_t]. Backward sums rows in the order of the tokens (no atomics).
 //
-// The vocabulary may be dealt out to ranks (base/shard.hpp). W then holds the rows of the words
+// The vocabulary may be sharded over ranks (base/shard.hpp). W then holds the rows of the words
 // of one rank, y_t is zero where the word is another's, and the sum over ranks is the embedding.
 #pragma once
 #include "base/shard.hpp"

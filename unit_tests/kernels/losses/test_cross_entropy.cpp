@@ -158,7 +158,7 @@ TYPED_TEST(CrossEntropyTest, bad_targets_and_logits_give_nan) {
   for (const T x : to_host(losses)) EXPECT_TRUE(std::isnan(x));
 }
 
-/// What the ranks of a dealt-out vocabulary leave:
+/// What the ranks of a sharded vocabulary leave:
 /// gradient of each, row loss of the last, their sums.
 template <class T>
 struct Staged {

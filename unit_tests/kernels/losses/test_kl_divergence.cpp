@@ -155,7 +155,7 @@ TYPED_TEST(KlDivergenceTest, without_gradient_student_stays) {
   EXPECT_TRUE(bitwise_equal(losses, again));
 }
 
-/// What the ranks of a dealt-out vocabulary leave:
+/// What the ranks of a sharded vocabulary leave:
 /// gradient of each, row loss of the last, their sums.
 template <class T>
 struct Staged {

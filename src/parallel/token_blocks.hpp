@@ -19,8 +19,8 @@ class BlockSums {
   virtual void take(const View1<double>&) { throw_contract("no sums of double precision"); }
 };
 
-/// Number `number` of `count` equal parts of all rows.
-struct Block {
+/// Block `number` of `count` equal ones: its rows of whatever has some for each token.
+struct TokenBlock {
   index_t number = 0, count = 1;
 
   template <class T>
