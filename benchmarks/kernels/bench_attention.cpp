@@ -18,12 +18,12 @@ void bench_attention(benchmark::State& state, const AttentionShape& s, bool back
   const auto dq = random_matrix(tokens, inner, 6), dk = random_matrix(tokens, kv, 7),
              dv = random_matrix(tokens, kv, 8);
   const View1<float> workspace("elastic::bench", attention_workspace_size(s));
-  attention_forward<float>(exec, s, q, k, v, {}, out, lse);
+  attention_forward<float>(exec, s, {q, k, v}, {out, lse});
   time_launches(state, 0, [&] {
     if (backward)
-      attention_backward<float>(exec, s, q, q, k, v, out, lse, {}, dq, dk, dv, workspace);
+      attention_backward<float>(exec, s, {q, k, v}, {out, lse}, q, {dq, dk, dv}, workspace);
     else
-      attention_forward<float>(exec, s, q, k, v, {}, out, lse);
+      attention_forward<float>(exec, s, {q, k, v}, {out, lse});
   });
 }
 }  // namespace

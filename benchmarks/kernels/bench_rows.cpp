@@ -21,9 +21,9 @@ void bench_rmsnorm(benchmark::State& state, index_t tokens, index_t width, bool 
   const double activations = static_cast<double>(tokens * width) * sizeof(float);
   time_launches(state, activations * (backward ? 4 : 2), [&] {
     if (backward)
-      rmsnorm_backward<float>(exec, y, x, weight, {}, rstd, params, dx, dweight, {}, {}, workspace);
+      rmsnorm_backward<float>(exec, {x, weight}, params, rstd, y, {dx, dweight}, workspace);
     else
-      rmsnorm_forward<float>(exec, x, weight, {}, params, y, rstd);
+      rmsnorm_forward<float>(exec, {x, weight}, params, y, rstd);
   });
 }
 

@@ -62,14 +62,13 @@ void bench_convolution(benchmark::State& state, const SsdShape& shape, bool back
   const auto bias = random_vector(channels, 6), dbias = random_vector(channels, 7);
   const View1<float> workspace("elastic::bench",
                                causal_conv1d_workspace_size(tokens, channels, kTaps));
-  const CausalConv1dParams params{.seq_length = shape.seq_length};
+  const ConvolutionInputs<float> in{u, weight, bias, {}, {}, shape.seq_length};
   const double activations = static_cast<double>(tokens * channels) * sizeof(float);
   time_launches(state, activations * (backward ? 3 : 2), [&] {
     if (backward)
-      causal_conv1d_backward<float>(exec, out, u, weight, bias, {}, {}, params, du, dweight, dbias,
-                                    {}, workspace);
+      causal_conv1d_backward<float>(exec, in, out, {}, {du, dweight, dbias}, workspace);
     else
-      causal_conv1d_forward<float>(exec, u, weight, bias, {}, {}, params, out);
+      causal_conv1d_forward<float>(exec, in, out);
   });
 }
 }  // namespace

@@ -34,11 +34,13 @@ void MambaMixer<T>::backward_output(const LayerContext& context, const LayerActi
     const ChannelTensors gradients = channel_gradients(context, active);
     linear_units_input_backward<T>(context.exec, block.of(dy), block.of(saved.normed), out.value,
                                    out.gradient, channels, block.of(dnormed));
-    kernels::gated_rmsnorm_backward<T>(context.exec, block.of(dnormed), block.of(saved.scanned),
-                                       block.of(saved.z), saved.channels.norm, active.inner.value,
-                                       block.of(saved.rstd), norm_params(active),
-                                       block.of(dscanned), block.of(dz), gradients.norm,
-                                       active.inner.gradient, active.gated_norm.dscale, workspace);
+    kernels::gated_rmsnorm_backward<T>(
+        context.exec,
+        {block.of(saved.scanned), block.of(saved.z), saved.channels.norm, active.inner.value},
+        norm_params(active), block.of(saved.rstd), block.of(dnormed),
+        {block.of(dscanned), block.of(dz), gradients.norm, active.inner.gradient,
+         active.gated_norm.dscale},
+        workspace);
     return_channel_gradients(context, active, gradients);
     close_block<T>(context, {out.gradient_vector(), m_store[m_norm].gradient_vector(),
                              active.inner.gradient, active.gated_norm.dscale});
@@ -80,9 +82,10 @@ void MambaMixer<T>::prepare(const LayerContext& context, ConvolutionBackward& co
   if (!context.spans) return;
   const auto first = arena.matrix<T>(context.batch * context.spans->halo(), channels);
   kernels::causal_conv1d_first_gradients<T>(
-      context.exec, convolution.dsignal, signal.projected, convolution.weight, convolution.bias,
-      convolution.mask.value, context.segment, {.seq_length = context.seq_length}, first,
-      past_of(context, signal));
+      context.exec,
+      {signal.projected, convolution.weight, convolution.bias, convolution.mask.value,
+       context.segment, context.seq_length, past_of(context, signal)},
+      convolution.dsignal, first);
   convolution.future = context.spans->from_behind(arena, first);
 }
 
@@ -100,10 +103,11 @@ void MambaMixer<T>::backward_convolution(const LayerContext& context,
   if (context.spans)
     future = {block.of(convolution.future), block.of(context.spans->future_segment())};
   kernels::causal_conv1d_backward<T>(
-      context.exec, block.of(convolution.dsignal), block.of(signal.projected), convolution.weight,
-      convolution.bias, convolution.mask.value, block.of(context.segment),
-      {.seq_length = context.seq_length}, block.of(convolution.dprojected), dweight, dbias,
-      convolution.mask.gradient, workspace, past_of(context, signal, block), future);
+      context.exec,
+      {block.of(signal.projected), convolution.weight, convolution.bias, convolution.mask.value,
+       block.of(context.segment), context.seq_length, past_of(context, signal, block)},
+      block.of(convolution.dsignal), future,
+      {block.of(convolution.dprojected), dweight, dbias, convolution.mask.gradient}, workspace);
 }
 
 template <class T>

@@ -49,9 +49,10 @@ void MambaMixer<T>::forward(const LayerContext& context, const LayerActive<T>& a
     if (context.spans)
       signal.past = context.spans->from_before(
           arena, last_rows(context, signal.projected, context.spans->halo()));
-    kernels::causal_conv1d_forward<T>(context.exec, signal.projected, weight, bias, mask,
-                                      context.segment, {.seq_length = context.seq_length},
-                                      signal.convolved, past_of(context, signal));
+    kernels::causal_conv1d_forward<T>(context.exec,
+                                      {signal.projected, weight, bias, mask, context.segment,
+                                       context.seq_length, past_of(context, signal)},
+                                      signal.convolved);
   };
   convolve(saved.x, saved.channels.conv_weight, saved.channels.conv_bias, active.inner.value);
   convolve(saved.ssm_B, m_store[m_conv_B.weight].value, m_store[m_conv_B.bias].value_vector(), {});
@@ -74,9 +75,9 @@ void MambaMixer<T>::forward(const LayerContext& context, const LayerActive<T>& a
 
   saved.normed = arena.matrix<T>(tokens, channels);
   saved.rstd = arena.matrix<T>(tokens, m_groups);
-  kernels::gated_rmsnorm_forward<T>(context.exec, saved.scanned, saved.z, saved.channels.norm,
-                                    active.inner.value, norm_params(active), saved.normed,
-                                    saved.rstd);
+  kernels::gated_rmsnorm_forward<T>(
+      context.exec, {saved.scanned, saved.z, saved.channels.norm, active.inner.value},
+      norm_params(active), saved.normed, saved.rstd);
   linear_of_units<T>(context, m_store.shard(), saved.normed, m_store[m_out].value,
                      channels_of(active), y);
 }

@@ -154,7 +154,7 @@ void MambaMixer<T>::Generation::extend(const LayerContext& context, const LayerA
   }
   saved.normed = arena.matrix<T>(tokens, channels);
   saved.rstd = arena.matrix<T>(tokens, m_mixer.m_groups);
-  kernels::gated_rmsnorm_forward<T>(context.exec, saved.scanned, saved.z, saved.channels.norm, {},
+  kernels::gated_rmsnorm_forward<T>(context.exec, {saved.scanned, saved.z, saved.channels.norm},
                                     m_mixer.norm_params(active), saved.normed, saved.rstd);
   linear_of_units<T>(context, m_mixer.m_store.shard(), saved.normed,
                      m_mixer.m_store[m_mixer.m_out].value, m_mixer.channels_of(active), y);

@@ -61,17 +61,18 @@ template <class T>
 void SelfAttention<T>::attend(const LayerContext& context, const LayerActive<T>& active,
                               const AttentionSaved& saved) const {
   if (!context.spans)
-    return kernels::attention_forward<T>(context.exec, shape_of(context, active), saved.q, saved.k,
-                                         saved.v, context.segment, saved.heads, saved.lse);
+    return kernels::attention_forward<T>(context.exec, shape_of(context, active),
+                                         {saved.q, saved.k, saved.v, context.segment},
+                                         {saved.heads, saved.lse});
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
   const Spans& spans = *context.spans;
   const auto k = spans.whole(arena, saved.k), v = spans.whole(arena, saved.v);
   for (index_t i = 0; i < spans.num_here(); ++i) {
     const TokenBlock span{i, spans.num_here()};
-    kernels::attention_forward<T>(context.exec, shape_of(context, active, i), span.of(saved.q), k,
-                                  v, spans.whole_segment(), span.of(saved.heads),
-                                  span.of(saved.lse));
+    kernels::attention_forward<T>(context.exec, shape_of(context, active, i),
+                                  {span.of(saved.q), k, v, spans.whole_segment()},
+                                  {span.of(saved.heads), span.of(saved.lse)});
   }
 }
 
@@ -85,9 +86,9 @@ void SelfAttention<T>::attend_backward(const LayerContext& context, const LayerA
   const auto workspace =
       arena.vector<T>(kernels::attention_workspace_size(shape_of(context, active)));
   if (!context.spans)
-    return kernels::attention_backward<T>(context.exec, shape_of(context, active), dheads, saved.q,
-                                          saved.k, saved.v, saved.heads, saved.lse, context.segment,
-                                          dq, dk, dv, workspace);
+    return kernels::attention_backward<T>(
+        context.exec, shape_of(context, active), {saved.q, saved.k, saved.v, context.segment},
+        {saved.heads, saved.lse}, dheads, {dq, dk, dv}, workspace);
   const Spans& spans = *context.spans;
   const auto k = spans.whole(arena, saved.k), v = spans.whole(arena, saved.v);
   std::vector<View2<T>> dk_parts, dv_parts;  // by the queries of each span
@@ -95,10 +96,10 @@ void SelfAttention<T>::attend_backward(const LayerContext& context, const LayerA
     const TokenBlock span{i, spans.num_here()};
     dk_parts.push_back(arena.matrix<T>(k.extent_int(0), k.extent_int(1)));
     dv_parts.push_back(arena.matrix<T>(v.extent_int(0), v.extent_int(1)));
-    kernels::attention_backward<T>(context.exec, shape_of(context, active, i), span.of(dheads),
-                                   span.of(saved.q), k, v, span.of(saved.heads), span.of(saved.lse),
-                                   spans.whole_segment(), span.of(dq), dk_parts.back(),
-                                   dv_parts.back(), workspace);
+    kernels::attention_backward<T>(context.exec, shape_of(context, active, i),
+                                   {span.of(saved.q), k, v, spans.whole_segment()},
+                                   {span.of(saved.heads), span.of(saved.lse)}, span.of(dheads),
+                                   {span.of(dq), dk_parts.back(), dv_parts.back()}, workspace);
   }
   spans.sum_parts(arena, dk_parts, dk);
   spans.sum_parts(arena, dv_parts, dv);

@@ -72,8 +72,8 @@ View2<const T> Decoder<T>::logits(const View2<T>& stream) {
                 vocab = m_model.shape().vocab_size;
   const auto normed = m_arena.matrix<T>(count, width);
   const auto rstd = m_arena.vector<Accumulate<T>>(count);
-  kernels::rmsnorm_forward<T>(m_context.exec, stream,
-                              prefix(m_model.final_norm().value_vector(), width), {},
+  kernels::rmsnorm_forward<T>(m_context.exec,
+                              {stream, prefix(m_model.final_norm().value_vector(), width)},
                               m_layers.widths().norm.params, normed, rstd);
   if (m_logits.extent_int(0) < count) m_logits = View2<T>("elastic::decoder_logits", count, vocab);
   const auto result = rows(m_logits, 0, count);

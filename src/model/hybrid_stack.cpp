@@ -37,7 +37,7 @@ void HybridStack<T>::forward_layer(const LayerContext& context, const ActiveWidt
   const auto partial = arena.matrix<T>(context.num_tokens(), widths.hidden);
   entry.rstd = arena.vector<Accumulate<T>>(tokens);
   const auto weight = prefix(m_store[m_norms[l]].value_vector(), widths.hidden);
-  kernels::rmsnorm_forward<T>(context.exec, entry.input, weight, widths.hidden_mask.value,
+  kernels::rmsnorm_forward<T>(context.exec, {entry.input, weight, widths.hidden_mask.value},
                               widths.norm.params, entry.normed, entry.rstd);
   entry.mixed = m_parallel.gather(arena, entry.normed, context.num_tokens());
   m_layers[l]->forward(context, widths.layers[l], entry.mixed, partial, *entry.saved);
@@ -91,12 +91,14 @@ void HybridStack<T>::backward_layer(const LayerContext& context, const ActiveWid
       arena.vector<Accumulate<T>>(kernels::rmsnorm_workspace_size(tokens, widths.hidden));
   for (const Range& block : blocks) {
     const auto rows_of = [&](const View2<T>& all) { return rows(all, block.first, block.second); };
-    kernels::rmsnorm_backward<T>(context.exec, rows_of(dnormed), rows_of(entry.input),
-                                 prefix(norm.value_vector(), widths.hidden),
-                                 widths.hidden_mask.value, Kokkos::subview(entry.rstd, block),
-                                 widths.norm.params, rows_of(dh),
-                                 prefix(norm.gradient_vector(), widths.hidden),
-                                 widths.hidden_mask.gradient, widths.norm.dscale, workspace);
+    kernels::rmsnorm_backward<T>(context.exec,
+                                 {rows_of(entry.input), prefix(norm.value_vector(), widths.hidden),
+                                  widths.hidden_mask.value},
+                                 widths.norm.params, Kokkos::subview(entry.rstd, block),
+                                 rows_of(dnormed),
+                                 {rows_of(dh), prefix(norm.gradient_vector(), widths.hidden),
+                                  widths.hidden_mask.gradient, widths.norm.dscale},
+                                 workspace);
     close_block<T>(context,
                    {norm.gradient_vector(), widths.hidden_mask.gradient, widths.norm.dscale});
   }

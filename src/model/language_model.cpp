@@ -58,8 +58,10 @@ void LanguageModel<T>::forward(const LayerContext& context, const ActiveWidths<T
   const auto normed = arena.matrix<T>(num_mine, width);
   pass.rstd = arena.vector<Accumulate<T>>(num_mine);
   m_stack.forward(context, widths, pass.keep, pass.stream, pass.entries, observer);
-  kernels::rmsnorm_forward<T>(context.exec, pass.stream, prefix(final_norm().value_vector(), width),
-                              widths.hidden_mask.value, widths.norm.params, normed, pass.rstd);
+  kernels::rmsnorm_forward<T>(
+      context.exec,
+      {pass.stream, prefix(final_norm().value_vector(), width), widths.hidden_mask.value},
+      widths.norm.params, normed, pass.rstd);
   pass.hidden = m_parallel.gather(arena, normed, num_tokens);
 }
 
@@ -77,12 +79,14 @@ void LanguageModel<T>::backward(const LayerContext& context, const ActiveWidths<
   const auto dnormed = m_parallel.sum(arena, dhidden);
   for (const Range& block : m_parallel.my_blocks(context.num_tokens(), context.num_blocks())) {
     const auto rows_of = [&](const View2<T>& all) { return rows(all, block.first, block.second); };
-    kernels::rmsnorm_backward<T>(context.exec, rows_of(dnormed), rows_of(pass.stream),
-                                 prefix(final_norm().value_vector(), width),
-                                 widths.hidden_mask.value, Kokkos::subview(pass.rstd, block),
-                                 widths.norm.params, rows_of(dstream),
-                                 prefix(final_norm().gradient_vector(), width),
-                                 widths.hidden_mask.gradient, widths.norm.dscale, workspace);
+    kernels::rmsnorm_backward<T>(context.exec,
+                                 {rows_of(pass.stream), prefix(final_norm().value_vector(), width),
+                                  widths.hidden_mask.value},
+                                 widths.norm.params, Kokkos::subview(pass.rstd, block),
+                                 rows_of(dnormed),
+                                 {rows_of(dstream), prefix(final_norm().gradient_vector(), width),
+                                  widths.hidden_mask.gradient, widths.norm.dscale},
+                                 workspace);
     close_block<T>(
         context, {final_norm().gradient_vector(), widths.hidden_mask.gradient, widths.norm.dscale});
   }

@@ -62,22 +62,20 @@ double cross_entropy_sum(const Chunk<T>& chunk, const LossTargets<T>& targets, b
                          double factor_, const View2<T>& logits) {
   const auto& exec = chunk.context.exec;
   Arena& arena = *chunk.context.arena;
-  const auto words = chunk.rows_of(targets.targets);
-  const auto weight = chunk.rows_of(targets.weight);
+  kernels::CrossEntropyRows rows{chunk.rows_of(targets.targets), chunk.rows_of(targets.weight)};
   const auto factor = static_cast<Accumulate<T>>(factor_);
   const auto loss = arena.vector<Accumulate<T>>(chunk.count());
   if (const Communicator* group = chunk.group()) {
-    const Shard shard = chunk.model.shard();
+    rows.shard = chunk.model.shard();
     const auto maximum = arena.vector<Accumulate<T>>(chunk.count());
     const auto sums = arena.matrix<Accumulate<T>>(chunk.count(), 2);
-    kernels::cross_entropy_maxima<T>(exec, weight, logits, maximum);
+    kernels::cross_entropy_maxima<T>(exec, rows, logits, maximum);
     all_reduce_max(*group, maximum);
-    kernels::cross_entropy_sums<T>(exec, words, weight, shard, logits, maximum, sums);
+    kernels::cross_entropy_sums<T>(exec, rows, logits, maximum, sums);
     all_reduce_sum(*group, sums);
-    kernels::cross_entropy_finish<T>(exec, words, weight, shard, maximum, sums, gradient, factor,
-                                     logits, loss);
+    kernels::cross_entropy_finish<T>(exec, rows, maximum, sums, gradient, factor, logits, loss);
   } else {
-    kernels::cross_entropy<T>(exec, words, weight, gradient, factor, logits, loss);
+    kernels::cross_entropy<T>(exec, rows, gradient, factor, logits, loss);
   }
   return kernels::sum<Accumulate<T>>(exec, loss);
 }
@@ -91,22 +89,20 @@ double kl_sum(const Chunk<T>& chunk, const LossTargets<T>& targets, const Teache
   const Chunk<T> source{chunk.context, *teacher.model,
                         Kokkos::subview(teacher.hidden, Range(chunk.begin, chunk.end), Kokkos::ALL),
                         chunk.begin, chunk.end};
-  const auto weight = chunk.rows_of(targets.weight);
   const auto factor = static_cast<Accumulate<T>>(factor_);
   const auto loss = arena.vector<Accumulate<T>>(chunk.count());
-  const View2<T> p = source.logits();
+  kernels::KlDivergenceRows<T> rows{source.logits(), chunk.rows_of(targets.weight), temperature};
   if (const Communicator* group = chunk.group()) {
+    rows.shard = chunk.model.shard();
     const auto maxima = arena.matrix<Accumulate<T>>(chunk.count(), 2),
                sums = arena.matrix<Accumulate<T>>(chunk.count(), 3);
-    kernels::kl_divergence_maxima<T>(exec, p, weight, logits, maxima);
+    kernels::kl_divergence_maxima<T>(exec, rows, logits, maxima);
     all_reduce_max(*group, maxima);
-    kernels::kl_divergence_sums<T>(exec, p, weight, chunk.model.shard(), temperature, logits,
-                                   maxima, sums);
+    kernels::kl_divergence_sums<T>(exec, rows, logits, maxima, sums);
     all_reduce_sum(*group, sums);
-    kernels::kl_divergence_finish<T>(exec, p, weight, temperature, maxima, sums, gradient, factor,
-                                     logits, loss);
+    kernels::kl_divergence_finish<T>(exec, rows, maxima, sums, gradient, factor, logits, loss);
   } else {
-    kernels::kl_divergence<T>(exec, p, weight, temperature, gradient, factor, logits, loss);
+    kernels::kl_divergence<T>(exec, rows, gradient, factor, logits, loss);
   }
   return kernels::sum<Accumulate<T>>(exec, loss);
 }

@@ -54,7 +54,7 @@ void StackDecoder<T>::extend(const LayerContext& context, index_t position,
     const auto& active = m_widths.layers[l];
     if (!active.active) continue;
     const auto& norm = m_stack.norm(static_cast<index_t>(l));
-    kernels::rmsnorm_forward<T>(context.exec, h, prefix(norm.value_vector(), width), {},
+    kernels::rmsnorm_forward<T>(context.exec, {h, prefix(norm.value_vector(), width)},
                                 m_widths.norm.params, normed, rstd);
     m_layers[l]->extend(context, active, normed, position, *m_caches[l], output);
     kernels::residual_add_forward<T>(context.exec, m_stack.parallel().sum_all(output), {},

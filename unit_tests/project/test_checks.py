@@ -11,6 +11,7 @@ import comments
 import docs_code_blocks
 import document_paths
 import file_rules
+import kernel_arguments
 import kernel_labels
 import layering
 import same_output
@@ -173,6 +174,24 @@ class KernelLabels(TreeTest):
                     'View1<S> x(Kokkos::view_alloc(Kokkos::WithoutInitializing, "x"), n);',
                     'Kokkos::Profiling::pushRegion("step");', 'fence(ExecutionSpace(), "end");'):
             self.assertEqual(self.check_text(bad).count("src/kernels/x.cpp:1: "), 1, bad)
+
+
+class KernelArguments(TreeTest):
+    def check_text(self, arguments, name="src/kernels/rows/x.hpp"):
+        self.write(name, f"void f({arguments});\n")
+        return self.problems(kernel_arguments)
+
+    def test_eight_arguments_pass(self):
+        self.assertEqual(self.check_text(""), "")
+        self.assertEqual(self.check_text("int a,\n  Pair<int, int> b, F<void(int, int)> c, int d = g(1, 2), X e = {1, 2}, int, int, int"), "")
+
+    def test_nine_arguments(self):
+        many = ", ".join(f"View2<T> a{i}" for i in range(9))
+        self.assertIn("src/kernels/rows/x.hpp:1: f takes 9 arguments, at most 8", self.check_text(many))
+
+    def test_comments_and_other_folders_do_not_count(self):
+        self.assertEqual(self.check_text("int a, int b  // c, d, e, f, g, h, i\n"), "")
+        self.assertEqual(self.check_text("int, " * 9 + "int", "src/layers/x.hpp"), "")
 
 
 class FileRules(TreeTest):

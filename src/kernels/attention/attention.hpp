@@ -30,19 +30,33 @@ struct AttentionShape {
   }
 };
 
-/// [in] q [B*L, A*C], k, v [B*L', R*C], segment [B*L'] or empty
-/// [out] out [B*L, A*C], lse [B*L, A] (saved for backward)
 template <class T>
-void attention_forward(const ExecutionSpace& exec, const AttentionShape& shape, In2<T> q, In2<T> k,
-                       In2<T> v, In1<token_t> segment, InOut2<T> out, InOut2<T> lse);
+struct AttentionInputs {
+  View2<const T> q;                   ///< [B*L, A*C]
+  View2<const T> k, v;                ///< [B*L', R*C]
+  View1<const token_t> segment = {};  ///< [B*L'] or empty
+};
+/// Results of the forward that the backward needs.
+template <class T>
+struct AttentionSaved {
+  View2<T> out;              ///< [B*L, A*C]
+  View2<Accumulate<T>> lse;  ///< [B*L, A]
+};
+template <class T>
+struct AttentionGradients {
+  View2<T> dq, dk, dv;  ///< shapes of the inputs; overwritten
+};
+
+/// [out] saved
+template <class T>
+void attention_forward(const ExecutionSpace& exec, const AttentionShape& shape,
+                       const AttentionInputs<T>& in, const AttentionSaved<T>& saved);
 /// Recomputes the probabilities from lse.
-/// [in] dout [B*L, A*C] and all of the forward;
-///      workspace of attention_workspace_size(shape) elements
-/// [out] dq [B*L, A*C], dk, dv [B*L', R*C]
+/// [in] dout [B*L, A*C]; workspace of attention_workspace_size(shape) elements
 template <class T>
-void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape, In2<T> dout,
-                        In2<T> q, In2<T> k, In2<T> v, In2<T> out, In2<T> lse, In1<token_t> segment,
-                        InOut2<T> dq, InOut2<T> dk, InOut2<T> dv, InOut1<T> workspace);
+void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape,
+                        const AttentionInputs<T>& in, const AttentionSaved<T>& saved, In2<T> dout,
+                        const AttentionGradients<T>& gradients, InOut1<Accumulate<T>> workspace);
 index_t attention_workspace_size(const AttentionShape& shape);
 /// One new position of each of B sequences against a cache, of which the first `length` rows
 /// of each sequence count; the new position is the last of them. shape.seq_length = max_length.

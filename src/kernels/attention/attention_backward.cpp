@@ -54,8 +54,9 @@ KOKKOS_INLINE_FUNCTION index_t floor_to_lanes(index_t n) {
 template <class T>
 struct BackwardTeam {
   AttentionShape shape;
-  View2<const T> dout, q, k, v, out, lse;
-  View1<const token_t> segment;
+  AttentionInputs<T> in;
+  AttentionSaved<T> saved;
+  View2<const T> dout;
   View2<T> dq;
   View2<T> dk_heads, dv_heads;  ///< [B*L', A*C]
   View2<T> deltas;              ///< [A, B*L]
@@ -64,18 +65,19 @@ struct BackwardTeam {
   KOKKOS_INLINE_FUNCTION void operator()(const Team& team) const {
     const index_t L = shape.seq_length, C = shape.head_dim;
     const index_t head_index = team.league_rank() % shape.num_heads;
-    const AttentionHead head(shape, segment, team.league_rank() / shape.num_heads, head_index);
+    const AttentionHead head(shape, in.segment, team.league_rank() / shape.num_heads, head_index);
     ScratchCarver carver = memory.carver(team);
     const BackwardScratch<T> scratch(carver, C);
     const index_t row = head.first_key, all_keys = shape.num_keys();
     prepare(team, head, head_index);
     for (index_t key = 0; key < all_keys; key += attention_tile) {
       const index_t keys = math::min(attention_tile, all_keys - key);
-      const T *const k0 = &k(row + key, head.kv_column), *const v0 = &v(row + key, head.kv_column);
-      pack(team, scratch.k, k0, leading_dimension(k), keys, C);
-      pack_transposed(team, scratch.k_transposed, attention_tile, k0, leading_dimension(k), keys,
+      const T *const k0 = &in.k(row + key, head.kv_column), *const v0 =
+                                                                &in.v(row + key, head.kv_column);
+      pack(team, scratch.k, k0, leading_dimension(in.k), keys, C);
+      pack_transposed(team, scratch.k_transposed, attention_tile, k0, leading_dimension(in.k), keys,
                       C);
-      pack_transposed(team, scratch.v_transposed, attention_tile, v0, leading_dimension(v), keys,
+      pack_transposed(team, scratch.v_transposed, attention_tile, v0, leading_dimension(in.v), keys,
                       C);
       head.load_segments(team, key, keys, scratch.k_segment);
       for_each_row(team, attention_tile * padded(C), [&](index_t i) {
@@ -111,7 +113,7 @@ struct BackwardTeam {
     const index_t C = shape.head_dim;
     for_each_row(team, shape.seq_length, [&](index_t i) {
       const index_t row = head.first_query + i;
-      const T *const d = &dout(row, head.q_column), *const o = &out(row, head.q_column);
+      const T *const d = &dout(row, head.q_column), *const o = &saved.out(row, head.q_column);
       T* const dq_row = &dq(row, head.q_column);
       T sum = 0;
       ELASTIC_SIMD_SUM(sum)
@@ -125,13 +127,13 @@ struct BackwardTeam {
                                            const AttentionHead& head, index_t head_index,
                                            const TilePair& pair) const {
     const index_t row = head.first_query + pair.query;
-    pack(team, scratch.q, &q(row, head.q_column), leading_dimension(q), pair.queries,
+    pack(team, scratch.q, &in.q(row, head.q_column), leading_dimension(in.q), pair.queries,
          shape.head_dim);
     pack(team, scratch.dout, &dout(row, head.q_column), leading_dimension(dout), pair.queries,
          shape.head_dim);
     head.load_segments(team, shape.q_begin + pair.query, pair.queries, scratch.q_segment);
     for_each_row(team, pair.queries, [&](index_t i) {
-      scratch.lse[i] = lse(row + i, head_index);
+      scratch.lse[i] = saved.lse(row + i, head_index);
       scratch.delta[i] = deltas(head_index, row + i);
     });
   }
@@ -224,18 +226,21 @@ index_t attention_workspace_size(const AttentionShape& shape) {
 }
 
 template <class T>
-void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape, In2<T> dout,
-                        In2<T> q, In2<T> k, In2<T> v, In2<T> out, In2<T> lse, In1<token_t> segment,
-                        InOut2<T> dq, InOut2<T> dk, InOut2<T> dv, InOut1<T> workspace) {
+void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape,
+                        const AttentionInputs<T>& in, const AttentionSaved<T>& saved, In2<T> dout,
+                        const AttentionGradients<T>& gradients, InOut1<Accumulate<T>> workspace) {
   constexpr auto name = "attention_backward";
   const index_t tokens = shape.batch * shape.seq_length, A = shape.num_heads, C = shape.head_dim;
   const index_t keys = shape.batch * shape.num_keys();
-  require_attention_shapes(name, shape, tokens, q, k, v, out);
-  require_attention_shapes(name, shape, tokens, dq, dk, dv, dout);
-  require_shape(name, "lse", lse, tokens, A);
-  require_shape_or_empty(name, "segment", segment, keys);
+  const auto& [dq, dk, dv] = gradients;
+  require_attention_shapes<T>(name, shape, tokens, in, saved.out);
+  require_shape(name, "lse", saved.lse, tokens, A);
+  require_shape(name, "dout", dout, tokens, A * C);
+  require_shape(name, "dq", dq, tokens, A * C);
+  require_shape(name, "dk", dk, keys, shape.num_groups * C);
+  require_shape(name, "dv", dv, keys, shape.num_groups * C);
   ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= attention_workspace_size(shape),
-                  "{}: workspace has {} elements, needs {}", name, workspace.extent(0),
+                  "{}: workspace has {} of {} elements", name, workspace.extent(0),
                   attention_workspace_size(shape));
   if (tokens == 0 || A == 0) return;
   T* const base = workspace.data();
@@ -243,19 +248,8 @@ void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape,
   const View2<T> deltas(base + 2 * keys * A * C, A, tokens);
   ScratchCarver counter(nullptr);
   [[maybe_unused]] const BackwardScratch<T> layout(counter, C);
-  const BackwardTeam<T> body{shape,
-                             dout,
-                             q,
-                             k,
-                             v,
-                             out,
-                             lse,
-                             segment,
-                             dq,
-                             dk_heads,
-                             dv_heads,
-                             deltas,
-                             TeamScratch(counter.bytes())};
+  const BackwardTeam<T> body{
+      shape, in, saved, dout, dq, dk_heads, dv_heads, deltas, TeamScratch(counter.bytes())};
   Kokkos::parallel_for("elastic::attention_backward", body.memory.policy(exec, shape.batch * A),
                        body);
   sum_heads<T>(exec, dk_heads, dk);
@@ -263,11 +257,12 @@ void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape,
   add_flops(10 * attention_pairs(shape));
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                              \
-  template void attention_backward<T>(const ExecutionSpace&, const AttentionShape&, In2<T>, \
-                                      In2<T>, In2<T>, In2<T>, In2<T>, In2<T>, In1<token_t>, \
-                                      InOut2<T>, InOut2<T>, InOut2<T>, InOut1<T>);
+#define ELASTIC_INSTANTIATE(T)                                                                     \
+  template void attention_backward<T>(const ExecutionSpace&, const AttentionShape&,                \
+                                      const AttentionInputs<T>&, const AttentionSaved<T>&, In2<T>, \
+                                      const AttentionGradients<T>&, InOut1<Accumulate<T>>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

@@ -33,9 +33,8 @@ struct ForwardScratch {
 template <class T>
 struct ForwardTeam {
   AttentionShape shape;
-  View2<const T> q, k, v;
-  View1<const token_t> segment;
-  View2<T> out, lse;
+  AttentionInputs<T> in;
+  AttentionSaved<T> saved;
   TeamScratch memory;
 
   KOKKOS_INLINE_FUNCTION index_t query_tiles() const {
@@ -45,7 +44,7 @@ struct ForwardTeam {
   KOKKOS_INLINE_FUNCTION void operator()(const Team& team) const {
     const index_t L = shape.seq_length, C = shape.head_dim, tiles = query_tiles();
     const index_t rank = team.league_rank(), head_index = rank / tiles % shape.num_heads;
-    const AttentionHead head(shape, segment, rank / tiles / shape.num_heads, head_index);
+    const AttentionHead head(shape, in.segment, rank / tiles / shape.num_heads, head_index);
     const index_t first = rank % tiles * attention_tile,
                   queries = math::min(attention_tile, L - first);
     const index_t begin = shape.q_begin + first;  // position of the tile
@@ -53,17 +52,17 @@ struct ForwardTeam {
     const ForwardScratch<T> scratch(carver, C);
 
     const index_t row = head.first_query + first;
-    pack_transposed(team, scratch.q_transposed, attention_tile, &q(row, head.q_column),
-                    leading_dimension(q), queries, C);
+    pack_transposed(team, scratch.q_transposed, attention_tile, &in.q(row, head.q_column),
+                    leading_dimension(in.q), queries, C);
     head.load_segments(team, begin, queries, scratch.q_segment);
     clear(team, scratch);
     for (index_t key = 0; key < begin + queries; key += attention_tile) {
       const index_t keys = math::min(attention_tile, shape.num_keys() - key);
       if (!head.interact(begin, key + keys - 1)) continue;
-      pack(team, scratch.k, &k(head.first_key + key, head.kv_column), leading_dimension(k), keys,
-           C);
-      pack(team, scratch.v, &v(head.first_key + key, head.kv_column), leading_dimension(v), keys,
-           C);
+      pack(team, scratch.k, &in.k(head.first_key + key, head.kv_column), leading_dimension(in.k),
+           keys, C);
+      pack(team, scratch.v, &in.v(head.first_key + key, head.kv_column), leading_dimension(in.v),
+           keys, C);
       head.load_segments(team, key, keys, scratch.k_segment);
       score(team, scratch, begin - key, keys);
       soften(team, scratch, begin - key, keys);
@@ -160,10 +159,10 @@ struct ForwardTeam {
     for_each_row(team, queries, [&](index_t i) {
       const T inverse = T(1) / scratch.total[i];
       const T* const sum = scratch.sum + i * ld;
-      T* const o = &out(row + i, head.q_column);
+      T* const o = &saved.out(row + i, head.q_column);
       ELASTIC_SIMD
       for (index_t c = 0; c < C; ++c) o[c] = inverse * sum[c];
-      lse(row + i, head_index) = scratch.maximum[i] + math::log(scratch.total[i]);
+      saved.lse(row + i, head_index) = scratch.maximum[i] + math::log(scratch.total[i]);
     });
   }
 };
@@ -171,25 +170,25 @@ struct ForwardTeam {
 }  // namespace
 
 template <class T>
-void attention_forward(const ExecutionSpace& exec, const AttentionShape& shape, In2<T> q, In2<T> k,
-                       In2<T> v, In1<token_t> segment, InOut2<T> out, InOut2<T> lse) {
+void attention_forward(const ExecutionSpace& exec, const AttentionShape& shape,
+                       const AttentionInputs<T>& in, const AttentionSaved<T>& saved) {
   const index_t tokens = shape.batch * shape.seq_length;
-  require_attention_shapes("attention_forward", shape, tokens, q, k, v, out);
-  require_shape("attention_forward", "lse", lse, tokens, shape.num_heads);
-  require_shape_or_empty("attention_forward", "segment", segment, shape.batch * shape.num_keys());
+  require_attention_shapes<T>("attention_forward", shape, tokens, in, saved.out);
+  require_shape("attention_forward", "lse", saved.lse, tokens, shape.num_heads);
   if (tokens == 0 || shape.num_heads == 0) return;
   ScratchCarver counter(nullptr);
   [[maybe_unused]] const ForwardScratch<T> layout(counter, shape.head_dim);
-  const ForwardTeam<T> body{shape, q, k, v, segment, out, lse, TeamScratch(counter.bytes())};
+  const ForwardTeam<T> body{shape, in, saved, TeamScratch(counter.bytes())};
   const index_t teams = shape.batch * shape.num_heads * body.query_tiles();
   Kokkos::parallel_for("elastic::attention_forward", body.memory.policy(exec, teams), body);
   add_flops(4 * attention_pairs(shape));
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                                     \
-  template void attention_forward<T>(const ExecutionSpace&, const AttentionShape&, In2<T>, In2<T>, \
-                                     In2<T>, In1<token_t>, InOut2<T>, InOut2<T>);
+#define ELASTIC_INSTANTIATE(T)                                                     \
+  template void attention_forward<T>(const ExecutionSpace&, const AttentionShape&, \
+                                     const AttentionInputs<T>&, const AttentionSaved<T>&);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

@@ -72,7 +72,7 @@ struct StepTeam {
 template <class T>
 void attention_step(const ExecutionSpace& exec, const AttentionShape& shape, index_t length,
                     In2<T> q, In2<T> k_cache, In2<T> v_cache, InOut2<T> out) {
-  require_attention_shapes("attention_step", shape, shape.batch, q, k_cache, v_cache, out);
+  require_attention_shapes<T>("attention_step", shape, shape.batch, {q, k_cache, v_cache}, out);
   ELASTIC_REQUIRE(length > 0 && length <= shape.seq_length, "attention_step: length {} of {}",
                   length, shape.seq_length);
   const index_t teams = shape.batch * shape.num_heads;

@@ -104,10 +104,10 @@ struct TeamScratch {
   }
 };
 
-/// Checks what all attention functions require: queries [q_rows, A*C], keys and values [B*L', R*C].
-template <class Q, class K, class O>
+/// Checks what all attention functions require: q and out [q_rows, A*C], k and v [B*L', R*C].
+template <class T>
 void require_attention_shapes(const char* function, const AttentionShape& shape, index_t q_rows,
-                              const Q& q, const K& k, const K& v, const O& out) {
+                              const AttentionInputs<T>& in, const View2<const T>& out) {
   const index_t kv_rows = shape.batch * shape.num_keys();
   ELASTIC_REQUIRE(shape.q_begin >= 0 && shape.q_begin + shape.seq_length <= shape.num_keys(),
                   "{}: {} queries from {} on, {} keys", function, shape.seq_length, shape.q_begin,
@@ -115,9 +115,10 @@ void require_attention_shapes(const char* function, const AttentionShape& shape,
   ELASTIC_REQUIRE(shape.num_groups > 0 && shape.num_heads % shape.num_groups == 0,
                   "{}: {} heads in {} groups", function, shape.num_heads, shape.num_groups);
   const index_t C = shape.head_dim;
-  require_shape(function, "q", q, q_rows, shape.num_heads * C);
-  require_shape(function, "k", k, kv_rows, shape.num_groups * C);
-  require_shape(function, "v", v, kv_rows, shape.num_groups * C);
+  require_shape(function, "q", in.q, q_rows, shape.num_heads * C);
+  require_shape(function, "k", in.k, kv_rows, shape.num_groups * C);
+  require_shape(function, "v", in.v, kv_rows, shape.num_groups * C);
+  require_shape_or_empty(function, "segment", in.segment, kv_rows);
   require_shape(function, "out", out, q_rows, shape.num_heads * C);
 }
 

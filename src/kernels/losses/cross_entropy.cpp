@@ -73,75 +73,71 @@ struct Finish {
 };
 
 template <class T>
-Finish<T> checked_finish(const char* function, const View1<const token_t>& targets,
-                         const View1<const float>& weight, bool gradient, T factor,
-                         const View2<T>& logits, const View1<T>& row_loss) {
+void require_rows(const char* function, const CrossEntropyRows& rows,
+                  const View2<const T>& logits) {
   const auto tokens = static_cast<index_t>(logits.extent(0));
-  require_shape(function, "targets", targets, tokens);
-  require_shape(function, "weight", weight, tokens);
-  require_shape(function, "row_loss", row_loss, tokens);
-  return {weight, gradient, factor, logits, row_loss};
+  require_shape(function, "targets", rows.targets, tokens);
+  require_shape(function, "weight", rows.weight, tokens);
 }
 }  // namespace
 
 template <class T>
-void cross_entropy(const ExecutionSpace& exec, In1<token_t> targets, In1<float> weight,
-                   bool gradient, std::type_identity_t<T> factor, InOut2<T> logits,
-                   InOut1<T> row_loss) {
+void cross_entropy(const ExecutionSpace& exec, const CrossEntropyRows& rows, bool gradient,
+                   Accumulate<T> factor, InOut2<T> logits, InOut1<Accumulate<T>> row_loss) {
   const auto tokens = static_cast<index_t>(logits.extent(0)),
              V = static_cast<index_t>(logits.extent(1));
-  const auto finish =
-      checked_finish<T>("cross_entropy", targets, weight, gradient, factor, logits, row_loss);
+  require_rows<T>("cross_entropy", rows, logits);
+  require_shape("cross_entropy", "row_loss", row_loss, tokens);
   if (tokens == 0) return;
+  const Finish<T> finish{rows.weight, gradient, factor, logits, row_loss};
   const index_t chains = num_chains({});
   Kokkos::parallel_for(
       "elastic::cross_entropy", row_policy<T>(exec, tokens, 1), KOKKOS_LAMBDA(const RowTeam& team) {
         const index_t t = team.league_rank();
-        if (weight(t) == 0) return finish.clear(team, t);
+        if (rows.weight(t) == 0) return finish.clear(team, t);
         const T* const s = row_of(logits, t);
-        const Target target(targets(t), {}, V);
+        const Target target(rows.targets(t), {}, V);
         const T maximum = row_maximum(team, s, V);
         finish(team, t, target, maximum, sum_row<T>(team, s, V, target, maximum, chains));
       });
 }
 
 template <class T>
-void cross_entropy_maxima(const ExecutionSpace& exec, In1<float> weight, In2<T> logits,
-                          InOut1<T> maximum) {
+void cross_entropy_maxima(const ExecutionSpace& exec, const CrossEntropyRows& rows, In2<T> logits,
+                          InOut1<Accumulate<T>> maximum) {
   const auto tokens = static_cast<index_t>(logits.extent(0)),
              V = static_cast<index_t>(logits.extent(1));
-  require_shape("cross_entropy_maxima", "weight", weight, tokens);
+  require_rows<T>("cross_entropy_maxima", rows, logits);
   require_shape("cross_entropy_maxima", "maximum", maximum, tokens);
   if (tokens == 0) return;
   Kokkos::parallel_for(
       "elastic::cross_entropy_maxima", row_policy<T>(exec, tokens, 0),
       KOKKOS_LAMBDA(const RowTeam& team) {
         const index_t t = team.league_rank();
-        const T largest = weight(t) == 0 ? T(0) : row_maximum(team, row_of(logits, t), V);
+        const T largest = rows.weight(t) == 0 ? T(0) : row_maximum(team, row_of(logits, t), V);
         Kokkos::single(Kokkos::PerTeam(team), [&]() { maximum(t) = largest; });
       });
 }
 
 template <class T>
-void cross_entropy_sums(const ExecutionSpace& exec, In1<token_t> targets, In1<float> weight,
-                        const Shard& shard, In2<T> logits, In1<T> maximum, InOut2<T> sums) {
+void cross_entropy_sums(const ExecutionSpace& exec, const CrossEntropyRows& rows, In2<T> logits,
+                        In1<Accumulate<T>> maximum, InOut2<Accumulate<T>> sums) {
   const auto tokens = static_cast<index_t>(logits.extent(0)),
              V = static_cast<index_t>(logits.extent(1));
   const char* name = "cross_entropy_sums";
-  require_shape(name, "targets", targets, tokens);
-  require_shape(name, "weight", weight, tokens);
+  require_rows<T>(name, rows, logits);
   require_shape(name, "maximum", maximum, tokens);
   require_shape(name, "sums", sums, tokens, 2);
   if (tokens == 0) return;
-  const index_t chains = num_chains(shard);
+  const index_t chains = num_chains(rows.shard);
   Kokkos::parallel_for(
       "elastic::cross_entropy_sums", row_policy<T>(exec, tokens, 1),
       KOKKOS_LAMBDA(const RowTeam& team) {
         const index_t t = team.league_rank();
         RowSums<T> row = {0, 0};
-        if (weight(t) != 0)
-          row = sum_row<T>(team, row_of(logits, t), V, Target(targets(t), shard, V), maximum(t),
-                           chains);
+        if (rows.weight(t) != 0)
+          row = sum_row<T>(team, row_of(logits, t), V, Target(rows.targets(t), rows.shard, V),
+                           maximum(t), chains);
         Kokkos::single(Kokkos::PerTeam(team), [&]() {
           sums(t, 0) = row.exponentials;
           sums(t, 1) = row.target;
@@ -150,34 +146,38 @@ void cross_entropy_sums(const ExecutionSpace& exec, In1<token_t> targets, In1<fl
 }
 
 template <class T>
-void cross_entropy_finish(const ExecutionSpace& exec, In1<token_t> targets, In1<float> weight,
-                          const Shard& shard, In1<T> maximum, In2<T> sums, bool gradient,
-                          std::type_identity_t<T> factor, InOut2<T> logits, InOut1<T> row_loss) {
+void cross_entropy_finish(const ExecutionSpace& exec, const CrossEntropyRows& rows,
+                          In1<Accumulate<T>> maximum, In2<Accumulate<T>> sums, bool gradient,
+                          Accumulate<T> factor, InOut2<T> logits, InOut1<Accumulate<T>> row_loss) {
   const auto tokens = static_cast<index_t>(logits.extent(0)),
              V = static_cast<index_t>(logits.extent(1));
   const char* name = "cross_entropy_finish";
-  const auto finish = checked_finish<T>(name, targets, weight, gradient, factor, logits, row_loss);
+  require_rows<T>(name, rows, logits);
+  require_shape(name, "row_loss", row_loss, tokens);
   require_shape(name, "maximum", maximum, tokens);
   require_shape(name, "sums", sums, tokens, 2);
   if (tokens == 0) return;
+  const Finish<T> finish{rows.weight, gradient, factor, logits, row_loss};
   Kokkos::parallel_for(
       "elastic::cross_entropy_finish", row_policy<T>(exec, tokens, 0),
       KOKKOS_LAMBDA(const RowTeam& team) {
         const index_t t = team.league_rank();
-        if (weight(t) == 0) return finish.clear(team, t);
-        finish(team, t, Target(targets(t), shard, V), maximum(t), {sums(t, 0), sums(t, 1)});
+        if (rows.weight(t) == 0) return finish.clear(team, t);
+        finish(team, t, Target(rows.targets(t), rows.shard, V), maximum(t),
+               {sums(t, 0), sums(t, 1)});
       });
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                                 \
-  template void cross_entropy<T>(const ExecutionSpace&, In1<token_t>, In1<float>, bool,        \
-                                 std::type_identity_t<T>, InOut2<T>, InOut1<T>);               \
-  template void cross_entropy_maxima<T>(const ExecutionSpace&, In1<float>, In2<T>, InOut1<T>); \
-  template void cross_entropy_sums<T>(const ExecutionSpace&, In1<token_t>, In1<float>,         \
-                                      const Shard&, In2<T>, In1<T>, InOut2<T>);                \
-  template void cross_entropy_finish<T>(const ExecutionSpace&, In1<token_t>, In1<float>,       \
-                                        const Shard&, In1<T>, In2<T>, bool,                    \
-                                        std::type_identity_t<T>, InOut2<T>, InOut1<T>);
+#define ELASTIC_INSTANTIATE(T)                                                                  \
+  template void cross_entropy<T>(const ExecutionSpace&, const CrossEntropyRows&, bool,          \
+                                 Accumulate<T>, InOut2<T>, InOut1<Accumulate<T>>);              \
+  template void cross_entropy_maxima<T>(const ExecutionSpace&, const CrossEntropyRows&, In2<T>, \
+                                        InOut1<Accumulate<T>>);                                 \
+  template void cross_entropy_sums<T>(const ExecutionSpace&, const CrossEntropyRows&, In2<T>,   \
+                                      In1<Accumulate<T>>, InOut2<Accumulate<T>>);               \
+  template void cross_entropy_finish<T>(const ExecutionSpace&, const CrossEntropyRows&,         \
+                                        In1<Accumulate<T>>, In2<Accumulate<T>>, bool,           \
+                                        Accumulate<T>, InOut2<T>, InOut1<Accumulate<T>>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

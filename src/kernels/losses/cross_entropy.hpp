@@ -19,35 +19,40 @@
 
 namespace elastic::kernels {
 
-/// [in] targets [T], weight [T] (0: the row counts for nothing)
+/// Rows of a chunk, and which of their columns the caller has: all in the one call. Weights are
+/// float in every precision, as they come with the tokens; 0: the row counts for nothing.
+struct CrossEntropyRows {
+  View1<const token_t> targets;  ///< [T], words of the whole vocabulary
+  View1<const float> weight;     ///< [T]
+  Shard shard = {};              ///< the words on this rank
+};
+
 /// [in, out] logits [T, V]: on return `factor` * d loss/d logits (only if `gradient`)
 /// [out] row_loss [T] = w_t * loss_t; NaN where the target is not in [0, V)
 template <class T>
-void cross_entropy(const ExecutionSpace& exec, In1<token_t> targets, In1<float> weight,
-                   bool gradient, std::type_identity_t<T> factor, InOut2<T> logits,
-                   InOut1<T> row_loss);
+void cross_entropy(const ExecutionSpace& exec, const CrossEntropyRows& rows, bool gradient,
+                   Accumulate<T> factor, InOut2<T> logits, InOut1<Accumulate<T>> row_loss);
 
 /// Stage 1: the largest logit of each row among this rank's columns.
-/// [in] weight [T], logits [T, V']
+/// [in] logits [T, V']
 /// [out] maximum [T]
 template <class T>
-void cross_entropy_maxima(const ExecutionSpace& exec, In1<float> weight, In2<T> logits,
-                          InOut1<T> maximum);
+void cross_entropy_maxima(const ExecutionSpace& exec, const CrossEntropyRows& rows, In2<T> logits,
+                          InOut1<Accumulate<T>> maximum);
 /// Stage 2: sum_v exp(s_tv - maximum_t), and s_t,target where this rank has it, else 0.
-/// [in] targets [T] (words of the whole vocabulary), weight [T], logits [T, V'],
-///      maximum [T] over all ranks
+/// [in] logits [T, V'], maximum [T] over all ranks
 /// [out] sums [T, 2]
 template <class T>
-void cross_entropy_sums(const ExecutionSpace& exec, In1<token_t> targets, In1<float> weight,
-                        const Shard& shard, In2<T> logits, In1<T> maximum, InOut2<T> sums);
+void cross_entropy_sums(const ExecutionSpace& exec, const CrossEntropyRows& rows, In2<T> logits,
+                        In1<Accumulate<T>> maximum, InOut2<Accumulate<T>> sums);
 /// Stage 3: loss and gradient as in cross_entropy;
 /// the row loss is that of the whole row on every rank.
-/// [in] targets, weight, maximum, sums [T, 2] over all ranks
+/// [in] maximum, sums [T, 2] over all ranks
 /// [in, out] logits [T, V']
 /// [out] row_loss [T]
 template <class T>
-void cross_entropy_finish(const ExecutionSpace& exec, In1<token_t> targets, In1<float> weight,
-                          const Shard& shard, In1<T> maximum, In2<T> sums, bool gradient,
-                          std::type_identity_t<T> factor, InOut2<T> logits, InOut1<T> row_loss);
+void cross_entropy_finish(const ExecutionSpace& exec, const CrossEntropyRows& rows,
+                          In1<Accumulate<T>> maximum, In2<Accumulate<T>> sums, bool gradient,
+                          Accumulate<T> factor, InOut2<T> logits, InOut1<Accumulate<T>> row_loss);
 
 }  // namespace elastic::kernels

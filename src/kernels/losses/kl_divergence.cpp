@@ -76,54 +76,55 @@ struct Finish {
 };
 
 template <class T>
-Finish<T> checked_finish(const char* function, const View2<const T>& teacher,
-                         const View1<const float>& weight, double temperature, bool gradient,
-                         T factor, const View2<T>& student, const View1<T>& row_loss) {
+void require_rows(const char* function, const KlDivergenceRows<T>& rows,
+                  const View2<const T>& student) {
   const auto tokens = static_cast<index_t>(student.extent(0));
-  require_shape(function, "teacher", teacher, tokens, static_cast<index_t>(student.extent(1)));
-  require_shape(function, "weight", weight, tokens);
-  require_shape(function, "row_loss", row_loss, tokens);
-  ELASTIC_REQUIRE(temperature > 0, "{}: temperature {}", function, temperature);
-  return {teacher, weight, static_cast<T>(1 / temperature), gradient, factor, student, row_loss};
+  require_shape(function, "teacher", rows.teacher, tokens, static_cast<index_t>(student.extent(1)));
+  require_shape(function, "weight", rows.weight, tokens);
+  ELASTIC_REQUIRE(rows.temperature > 0, "{}: temperature {}", function, rows.temperature);
+}
+template <class T>
+T inverse_temperature(const KlDivergenceRows<T>& rows) {
+  return static_cast<T>(1 / rows.temperature);
 }
 }  // namespace
 
 template <class T>
-void kl_divergence(const ExecutionSpace& exec, In2<T> teacher, In1<float> weight,
-                   double temperature, bool gradient, std::type_identity_t<T> factor,
-                   InOut2<T> student, InOut1<T> row_loss) {
+void kl_divergence(const ExecutionSpace& exec, const KlDivergenceRows<T>& rows, bool gradient,
+                   Accumulate<T> factor, InOut2<T> student, InOut1<Accumulate<T>> row_loss) {
   const auto tokens = static_cast<index_t>(student.extent(0)),
              V = static_cast<index_t>(student.extent(1));
-  const auto finish = checked_finish<T>("kl_divergence", teacher, weight, temperature, gradient,
-                                        factor, student, row_loss);
+  require_rows<T>("kl_divergence", rows, student);
+  require_shape("kl_divergence", "row_loss", row_loss, tokens);
   if (tokens == 0) return;
+  const Finish<T> finish{rows.teacher, rows.weight, inverse_temperature(rows), gradient, factor,
+                         student,      row_loss};
   const index_t chains = num_chains({});
   Kokkos::parallel_for(
       "elastic::kl_divergence", row_policy<T>(exec, tokens, 3), KOKKOS_LAMBDA(const RowTeam& team) {
         const index_t t = team.league_rank();
-        if (weight(t) == 0) return finish.clear(team, t);
-        const T *const s_p = row_of(teacher, t), *const s_q = row_of(student, t);
+        if (rows.weight(t) == 0) return finish.clear(team, t);
+        const T *const s_p = row_of(rows.teacher, t), *const s_q = row_of(student, t);
         const auto maxima = maxima_of_row(team, s_p, s_q, V);
         finish(team, t, maxima, sum_row<T>(team, s_p, s_q, V, maxima, finish.scale, chains));
       });
 }
 
 template <class T>
-void kl_divergence_maxima(const ExecutionSpace& exec, In2<T> teacher, In1<float> weight,
-                          In2<T> student, InOut2<T> maxima) {
+void kl_divergence_maxima(const ExecutionSpace& exec, const KlDivergenceRows<T>& rows,
+                          In2<T> student, InOut2<Accumulate<T>> maxima) {
   const auto tokens = static_cast<index_t>(student.extent(0)),
              V = static_cast<index_t>(student.extent(1));
-  const char* name = "kl_divergence_maxima";
-  require_shape(name, "teacher", teacher, tokens, V);
-  require_shape(name, "weight", weight, tokens);
-  require_shape(name, "maxima", maxima, tokens, 2);
+  require_rows<T>("kl_divergence_maxima", rows, student);
+  require_shape("kl_divergence_maxima", "maxima", maxima, tokens, 2);
   if (tokens == 0) return;
   Kokkos::parallel_for(
       "elastic::kl_divergence_maxima", row_policy<T>(exec, tokens, 0),
       KOKKOS_LAMBDA(const RowTeam& team) {
         const index_t t = team.league_rank();
         RowMaxima<T> row = {0, 0};
-        if (weight(t) != 0) row = maxima_of_row(team, row_of(teacher, t), row_of(student, t), V);
+        if (rows.weight(t) != 0)
+          row = maxima_of_row(team, row_of(rows.teacher, t), row_of(student, t), V);
         Kokkos::single(Kokkos::PerTeam(team), [&]() {
           maxima(t, 0) = row.teacher;
           maxima(t, 1) = row.student;
@@ -132,27 +133,24 @@ void kl_divergence_maxima(const ExecutionSpace& exec, In2<T> teacher, In1<float>
 }
 
 template <class T>
-void kl_divergence_sums(const ExecutionSpace& exec, In2<T> teacher, In1<float> weight,
-                        const Shard& shard, double temperature, In2<T> student, In2<T> maxima,
-                        InOut2<T> sums) {
+void kl_divergence_sums(const ExecutionSpace& exec, const KlDivergenceRows<T>& rows, In2<T> student,
+                        In2<Accumulate<T>> maxima, InOut2<Accumulate<T>> sums) {
   const auto tokens = static_cast<index_t>(student.extent(0)),
              V = static_cast<index_t>(student.extent(1));
   const char* name = "kl_divergence_sums";
-  require_shape(name, "teacher", teacher, tokens, V);
-  require_shape(name, "weight", weight, tokens);
+  require_rows<T>(name, rows, student);
   require_shape(name, "maxima", maxima, tokens, 2);
   require_shape(name, "sums", sums, tokens, 3);
-  ELASTIC_REQUIRE(temperature > 0, "{}: temperature {}", name, temperature);
   if (tokens == 0) return;
-  const index_t chains = num_chains(shard);
-  const T scale = static_cast<T>(1 / temperature);
+  const index_t chains = num_chains(rows.shard);
+  const T scale = inverse_temperature(rows);
   Kokkos::parallel_for(
       "elastic::kl_divergence_sums", row_policy<T>(exec, tokens, 3),
       KOKKOS_LAMBDA(const RowTeam& team) {
         const index_t t = team.league_rank();
         RowSums<T> row = {0, 0, 0};
-        if (weight(t) != 0)
-          row = sum_row<T>(team, row_of(teacher, t), row_of(student, t), V,
+        if (rows.weight(t) != 0)
+          row = sum_row<T>(team, row_of(rows.teacher, t), row_of(student, t), V,
                            {maxima(t, 0), maxima(t, 1)}, scale, chains);
         Kokkos::single(Kokkos::PerTeam(team), [&]() {
           sums(t, 0) = row.teacher;
@@ -163,35 +161,37 @@ void kl_divergence_sums(const ExecutionSpace& exec, In2<T> teacher, In1<float> w
 }
 
 template <class T>
-void kl_divergence_finish(const ExecutionSpace& exec, In2<T> teacher, In1<float> weight,
-                          double temperature, In2<T> maxima, In2<T> sums, bool gradient,
-                          std::type_identity_t<T> factor, InOut2<T> student, InOut1<T> row_loss) {
+void kl_divergence_finish(const ExecutionSpace& exec, const KlDivergenceRows<T>& rows,
+                          In2<Accumulate<T>> maxima, In2<Accumulate<T>> sums, bool gradient,
+                          Accumulate<T> factor, InOut2<T> student, InOut1<Accumulate<T>> row_loss) {
   const char* name = "kl_divergence_finish";
   const auto tokens = static_cast<index_t>(student.extent(0));
-  const auto finish =
-      checked_finish<T>(name, teacher, weight, temperature, gradient, factor, student, row_loss);
+  require_rows<T>(name, rows, student);
+  require_shape(name, "row_loss", row_loss, tokens);
   require_shape(name, "maxima", maxima, tokens, 2);
   require_shape(name, "sums", sums, tokens, 3);
   if (tokens == 0) return;
+  const Finish<T> finish{rows.teacher, rows.weight, inverse_temperature(rows), gradient, factor,
+                         student,      row_loss};
   Kokkos::parallel_for(
       "elastic::kl_divergence_finish", row_policy<T>(exec, tokens, 0),
       KOKKOS_LAMBDA(const RowTeam& team) {
         const index_t t = team.league_rank();
-        if (weight(t) == 0) return finish.clear(team, t);
+        if (rows.weight(t) == 0) return finish.clear(team, t);
         finish(team, t, {maxima(t, 0), maxima(t, 1)}, {sums(t, 0), sums(t, 1), sums(t, 2)});
       });
 }
 
 #define ELASTIC_INSTANTIATE(T)                                                                     \
-  template void kl_divergence<T>(const ExecutionSpace&, In2<T>, In1<float>, double, bool,          \
-                                 std::type_identity_t<T>, InOut2<T>, InOut1<T>);                   \
-  template void kl_divergence_maxima<T>(const ExecutionSpace&, In2<T>, In1<float>, In2<T>,         \
-                                        InOut2<T>);                                                \
-  template void kl_divergence_sums<T>(const ExecutionSpace&, In2<T>, In1<float>, const Shard&,     \
-                                      double, In2<T>, In2<T>, InOut2<T>);                          \
-  template void kl_divergence_finish<T>(const ExecutionSpace&, In2<T>, In1<float>, double, In2<T>, \
-                                        In2<T>, bool, std::type_identity_t<T>, InOut2<T>,          \
-                                        InOut1<T>);
+  template void kl_divergence<T>(const ExecutionSpace&, const KlDivergenceRows<T>&, bool,          \
+                                 Accumulate<T>, InOut2<T>, InOut1<Accumulate<T>>);                 \
+  template void kl_divergence_maxima<T>(const ExecutionSpace&, const KlDivergenceRows<T>&, In2<T>, \
+                                        InOut2<Accumulate<T>>);                                    \
+  template void kl_divergence_sums<T>(const ExecutionSpace&, const KlDivergenceRows<T>&, In2<T>,   \
+                                      In2<Accumulate<T>>, InOut2<Accumulate<T>>);                  \
+  template void kl_divergence_finish<T>(const ExecutionSpace&, const KlDivergenceRows<T>&,         \
+                                        In2<Accumulate<T>>, In2<Accumulate<T>>, bool,              \
+                                        Accumulate<T>, InOut2<T>, InOut1<Accumulate<T>>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

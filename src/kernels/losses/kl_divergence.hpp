@@ -27,35 +27,43 @@
 
 namespace elastic::kernels {
 
-/// [in] teacher [T, V], weight [T]
+/// Rows of a chunk with the teacher's logits, and which of their columns the caller has: all in the
+/// one call. Weights are float in every precision, as they come with the tokens; 0: the row counts
+/// for nothing.
+template <class T>
+struct KlDivergenceRows {
+  View2<const T> teacher;     ///< [T, V]
+  View1<const float> weight;  ///< [T]
+  double temperature = 1;     ///< tau
+  Shard shard = {};           ///< the words on this rank
+};
+
 /// [in, out] student [T, V]: on return `factor` * d loss/d student (only if `gradient`)
 /// [out] row_loss [T] = w_t * loss_t
 template <class T>
-void kl_divergence(const ExecutionSpace& exec, In2<T> teacher, In1<float> weight,
-                   double temperature, bool gradient, std::type_identity_t<T> factor,
-                   InOut2<T> student, InOut1<T> row_loss);
+void kl_divergence(const ExecutionSpace& exec, const KlDivergenceRows<T>& rows, bool gradient,
+                   Accumulate<T> factor, InOut2<T> student, InOut1<Accumulate<T>> row_loss);
 
 /// Stage 1: the largest logits of the rows of teacher and student among this rank's columns.
-/// [in] teacher, student [T, V'], weight [T]
+/// [in] student [T, V']
 /// [out] maxima [T, 2]
 template <class T>
-void kl_divergence_maxima(const ExecutionSpace& exec, In2<T> teacher, In1<float> weight,
-                          In2<T> student, InOut2<T> maxima);
+void kl_divergence_maxima(const ExecutionSpace& exec, const KlDivergenceRows<T>& rows,
+                          In2<T> student, InOut2<Accumulate<T>> maxima);
 /// Stage 2: sums of e^a, e^b and e^a (a - b).
-/// [in] teacher, student [T, V'], weight [T], maxima [T, 2] over all ranks
+/// [in] student [T, V'], maxima [T, 2] over all ranks
 /// [out] sums [T, 3]
 template <class T>
-void kl_divergence_sums(const ExecutionSpace& exec, In2<T> teacher, In1<float> weight,
-                        const Shard& shard, double temperature, In2<T> student, In2<T> maxima,
-                        InOut2<T> sums);
+void kl_divergence_sums(const ExecutionSpace& exec, const KlDivergenceRows<T>& rows, In2<T> student,
+                        In2<Accumulate<T>> maxima, InOut2<Accumulate<T>> sums);
 /// Stage 3: loss and gradient as in kl_divergence;
 /// the row loss is that of the whole row on every rank.
-/// [in] teacher, weight, maxima [T, 2] and sums [T, 3] over all ranks
+/// [in] maxima [T, 2] and sums [T, 3] over all ranks
 /// [in, out] student [T, V']
 /// [out] row_loss [T]
 template <class T>
-void kl_divergence_finish(const ExecutionSpace& exec, In2<T> teacher, In1<float> weight,
-                          double temperature, In2<T> maxima, In2<T> sums, bool gradient,
-                          std::type_identity_t<T> factor, InOut2<T> student, InOut1<T> row_loss);
+void kl_divergence_finish(const ExecutionSpace& exec, const KlDivergenceRows<T>& rows,
+                          In2<Accumulate<T>> maxima, In2<Accumulate<T>> sums, bool gradient,
+                          Accumulate<T> factor, InOut2<T> student, InOut1<Accumulate<T>> row_loss);
 
 }  // namespace elastic::kernels

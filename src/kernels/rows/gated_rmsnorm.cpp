@@ -100,48 +100,60 @@ index_t gated_rmsnorm_workspace_size(index_t tokens, index_t width, index_t grou
   return norm_gradients_size(tokens, width, groups);
 }
 
+namespace {
 template <class T>
-void gated_rmsnorm_forward(const ExecutionSpace& exec, In2<T> y, In2<T> z, In1<T> weight,
-                           In1<T> mask, const GatedRmsNormParams& params, InOut2<T> out,
-                           InOut2<T> rstd) {
-  const auto tokens = static_cast<index_t>(y.extent(0)), width = static_cast<index_t>(y.extent(1));
-  require_shape("gated_rmsnorm_forward", "z", z, tokens, width);
-  require_shape("gated_rmsnorm_forward", "weight", weight, width);
-  require_shape_or_empty("gated_rmsnorm_forward", "mask", mask, width);
-  require_shape("gated_rmsnorm_forward", "out", out, tokens, width);
-  require_shape("gated_rmsnorm_forward", "rstd", rstd, tokens, params.num_groups);
-  const Shape<T> shape("gated_rmsnorm_forward", width, params);
+void require_inputs(const char* name, const GatedRmsNormInputs<T>& in,
+                    const GatedRmsNormParams& params, const View2<const Accumulate<T>>& rstd) {
+  const auto tokens = static_cast<index_t>(in.y.extent(0)),
+             width = static_cast<index_t>(in.y.extent(1));
+  require_shape(name, "z", in.z, tokens, width);
+  require_shape(name, "weight", in.weight, width);
+  require_shape_or_empty(name, "mask", in.mask, width);
+  require_shape(name, "rstd", rstd, tokens, params.num_groups);
+}
+}  // namespace
+
+template <class T>
+void gated_rmsnorm_forward(const ExecutionSpace& exec, const GatedRmsNormInputs<T>& in,
+                           const GatedRmsNormParams& params, InOut2<T> out,
+                           InOut2<Accumulate<T>> rstd) {
+  const char* name = "gated_rmsnorm_forward";
+  const auto tokens = static_cast<index_t>(in.y.extent(0)),
+             width = static_cast<index_t>(in.y.extent(1));
+  require_inputs<T>(name, in, params, rstd);
+  require_shape(name, "out", out, tokens, width);
+  const Shape<T> shape(name, width, params);
   Kokkos::parallel_for(
       "elastic::gated_rmsnorm_forward", LinearPolicy(exec, 0, tokens),
       KOKKOS_LAMBDA(const index_t t) {
-        with_mask<T>(mask, [&](const auto& m) {
-          forward_row(shape, &y(t, 0), &z(t, 0), weight.data(), m, &out(t, 0), &rstd(t, 0));
+        with_mask<T>(in.mask, [&](const auto& m) {
+          forward_row(shape, &in.y(t, 0), &in.z(t, 0), in.weight.data(), m, &out(t, 0),
+                      &rstd(t, 0));
         });
       });
 }
 
 template <class T>
-void gated_rmsnorm_backward(const ExecutionSpace& exec, In2<T> dout, In2<T> y, In2<T> z,
-                            In1<T> weight, In1<T> mask, In2<T> rstd,
-                            const GatedRmsNormParams& params, InOut2<T> dy, InOut2<T> dz,
-                            InOut1<T> dweight, InOut1<T> dmask, InOut1<T> dscale,
-                            InOut1<T> workspace) {
-  const auto tokens = static_cast<index_t>(y.extent(0)), width = static_cast<index_t>(y.extent(1));
-  require_shape("gated_rmsnorm_backward", "dout", dout, tokens, width);
-  require_shape("gated_rmsnorm_backward", "z", z, tokens, width);
-  require_shape("gated_rmsnorm_backward", "weight", weight, width);
-  require_shape_or_empty("gated_rmsnorm_backward", "mask", mask, width);
-  require_shape("gated_rmsnorm_backward", "rstd", rstd, tokens, params.num_groups);
-  require_shape("gated_rmsnorm_backward", "dy", dy, tokens, width);
-  require_shape("gated_rmsnorm_backward", "dz", dz, tokens, width);
-  require_shape_or_empty("gated_rmsnorm_backward", "dweight", dweight, width);
-  require_shape_or_empty("gated_rmsnorm_backward", "dmask", dmask, width);
-  require_shape_or_empty("gated_rmsnorm_backward", "dscale", dscale, params.num_groups);
+void gated_rmsnorm_backward(const ExecutionSpace& exec, const GatedRmsNormInputs<T>& in,
+                            const GatedRmsNormParams& params, In2<Accumulate<T>> rstd, In2<T> dout,
+                            const GatedRmsNormGradients<T>& gradients,
+                            InOut1<Accumulate<T>> workspace) {
+  const char* name = "gated_rmsnorm_backward";
+  const auto tokens = static_cast<index_t>(in.y.extent(0)),
+             width = static_cast<index_t>(in.y.extent(1));
+  require_inputs<T>(name, in, params, rstd);
+  require_shape(name, "dout", dout, tokens, width);
+  require_shape(name, "dy", gradients.dy, tokens, width);
+  require_shape(name, "dz", gradients.dz, tokens, width);
+  require_shape_or_empty(name, "dweight", gradients.dweight, width);
+  require_shape_or_empty(name, "dmask", gradients.dmask, width);
+  require_shape_or_empty(name, "dscale", gradients.dscale, params.num_groups);
   const index_t needed = gated_rmsnorm_workspace_size(tokens, width, params.num_groups),
                 blocks = num_row_blocks(tokens);
   ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= needed,
-                  "gated_rmsnorm_backward: workspace of {} needs {}", workspace.extent(0), needed);
-  const Shape<T> shape("gated_rmsnorm_backward", width, params);
+                  "{}: workspace has {} of {} elements", name, workspace.extent(0), needed);
+  const Shape<T> shape(name, width, params);
+  const View2<T> dy = gradients.dy, dz = gradients.dz;
   Kokkos::parallel_for(
       "elastic::gated_rmsnorm_backward", LinearPolicy(exec, 0, blocks),
       KOKKOS_LAMBDA(const index_t block) {
@@ -149,21 +161,23 @@ void gated_rmsnorm_backward(const ExecutionSpace& exec, In2<T> dout, In2<T> y, I
         sums.clear();
         const index_t end = math::min(tokens, (block + 1) * rows_per_block);
         for (index_t t = block * rows_per_block; t < end; ++t)
-          with_mask<T>(mask, [&](const auto& m) {
-            backward_row(shape, &dout(t, 0), &y(t, 0), &z(t, 0), weight.data(), m, &rstd(t, 0),
-                         &dy(t, 0), &dz(t, 0), sums);
+          with_mask<T>(in.mask, [&](const auto& m) {
+            backward_row(shape, &dout(t, 0), &in.y(t, 0), &in.z(t, 0), in.weight.data(), m,
+                         &rstd(t, 0), &dy(t, 0), &dz(t, 0), sums);
           });
       });
-  add_norm_gradients<T>(exec, workspace, blocks, width, dweight, dmask, dscale, params.num_groups);
+  add_norm_gradients<T>(exec, workspace, blocks, width, gradients, params.num_groups);
 }
 
 #define ELASTIC_INSTANTIATE(T)                                                                   \
-  template void gated_rmsnorm_forward<T>(const ExecutionSpace&, In2<T>, In2<T>, In1<T>, In1<T>,  \
-                                         const GatedRmsNormParams&, InOut2<T>, InOut2<T>);       \
-  template void gated_rmsnorm_backward<T>(const ExecutionSpace&, In2<T>, In2<T>, In2<T>, In1<T>, \
-                                          In1<T>, In2<T>, const GatedRmsNormParams&, InOut2<T>,  \
-                                          InOut2<T>, InOut1<T>, InOut1<T>, InOut1<T>, InOut1<T>);
+  template void gated_rmsnorm_forward<T>(const ExecutionSpace&, const GatedRmsNormInputs<T>&,    \
+                                         const GatedRmsNormParams&, InOut2<T>,                   \
+                                         InOut2<Accumulate<T>>);                                 \
+  template void gated_rmsnorm_backward<T>(const ExecutionSpace&, const GatedRmsNormInputs<T>&,   \
+                                          const GatedRmsNormParams&, In2<Accumulate<T>>, In2<T>, \
+                                          const GatedRmsNormGradients<T>&, InOut1<Accumulate<T>>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

@@ -21,23 +21,32 @@ struct GatedRmsNormParams {
   double scale = 1;
 };
 
-/// [in] y [T, E], z [T, E], weight [E], mask [E] or empty
-/// [out] out [T, E], rstd [T, G]
 template <class T>
-void gated_rmsnorm_forward(const ExecutionSpace& exec, In2<T> y, In2<T> z, In1<T> weight,
-                           In1<T> mask, const GatedRmsNormParams& params, InOut2<T> out,
-                           InOut2<T> rstd);
+struct GatedRmsNormInputs {
+  View2<const T> y, z;                   ///< [T, E]
+  View1<const T> weight;                 ///< [E]
+  View1<const Accumulate<T>> mask = {};  ///< [E] or empty
+};
+template <class T>
+struct GatedRmsNormGradients {
+  View2<T> dy, dz;                   ///< [T, E]; overwritten
+  View1<Accumulate<T>> dweight;      ///< [E] or empty; accumulated
+  View1<Accumulate<T>> dmask = {};   ///< [E] or empty; accumulated
+  View1<Accumulate<T>> dscale = {};  ///< [G] or empty, the part of each group; accumulated
+};
+
+/// [out] out [T, E], rstd [T, G] (r_group, saved for backward)
+template <class T>
+void gated_rmsnorm_forward(const ExecutionSpace& exec, const GatedRmsNormInputs<T>& in,
+                           const GatedRmsNormParams& params, InOut2<T> out,
+                           InOut2<Accumulate<T>> rstd);
 /// [in] dout [T, E] and all of the forward; workspace as for rmsnorm_backward,
 ///      of gated_rmsnorm_workspace_size(T, E, G) elements
-/// [out] dy, dz [T, E]
-/// [in, out] dweight [E] +=, dmask [E] +=, dscale [G] += (the part of each group);
-///           each may be empty
 template <class T>
-void gated_rmsnorm_backward(const ExecutionSpace& exec, In2<T> dout, In2<T> y, In2<T> z,
-                            In1<T> weight, In1<T> mask, In2<T> rstd,
-                            const GatedRmsNormParams& params, InOut2<T> dy, InOut2<T> dz,
-                            InOut1<T> dweight, InOut1<T> dmask, InOut1<T> dscale,
-                            InOut1<T> workspace);
+void gated_rmsnorm_backward(const ExecutionSpace& exec, const GatedRmsNormInputs<T>& in,
+                            const GatedRmsNormParams& params, In2<Accumulate<T>> rstd, In2<T> dout,
+                            const GatedRmsNormGradients<T>& gradients,
+                            InOut1<Accumulate<T>> workspace);
 index_t gated_rmsnorm_workspace_size(index_t tokens, index_t width, index_t groups);
 
 }  // namespace elastic::kernels

@@ -26,16 +26,15 @@ inline index_t norm_gradients_size(index_t tokens, index_t width, index_t groups
   return num_row_blocks(tokens) * (2 * width + groups);
 }
 
-/// Adds all blocks to dweight, dmask [width] and dscale [groups]; empty ones are passed over.
-template <class T>
+/// Adds all blocks to dweight, dmask [width] and dscale [groups] of the gradients, where not empty.
+template <class T, class Gradients>
 void add_norm_gradients(const ExecutionSpace& exec, const View1<T>& workspace, index_t blocks,
-                        index_t width, const View1<T>& dweight, const View1<T>& dmask,
-                        const View1<T>& dscale, index_t groups = 1) {
+                        index_t width, const Gradients& gradients, index_t groups = 1) {
   const NormGradients<T> first(workspace.data(), 0, width, groups);
   const index_t stride = first.size;
-  add_block_sums<T>(exec, first.weight, blocks, stride, dweight);
-  add_block_sums<T>(exec, first.mask, blocks, stride, dmask);
-  add_block_sums<T>(exec, first.scale, blocks, stride, dscale);
+  add_block_sums<T>(exec, first.weight, blocks, stride, gradients.dweight);
+  add_block_sums<T>(exec, first.mask, blocks, stride, gradients.dmask);
+  add_block_sums<T>(exec, first.scale, blocks, stride, gradients.dscale);
 }
 
 }  // namespace elastic::kernels

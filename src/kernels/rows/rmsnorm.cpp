@@ -42,43 +42,53 @@ index_t rmsnorm_workspace_size(index_t tokens, index_t width) {
   return norm_gradients_size(tokens, width);
 }
 
+namespace {
 template <class T>
-void rmsnorm_forward(const ExecutionSpace& exec, In2<T> x, In1<T> weight, In1<T> mask,
-                     const RmsNormParams& params, InOut2<T> y, InOut1<T> rstd) {
-  const auto tokens = static_cast<index_t>(x.extent(0)), width = static_cast<index_t>(x.extent(1));
-  require_shape("rmsnorm_forward", "weight", weight, width);
-  require_shape_or_empty("rmsnorm_forward", "mask", mask, width);
+void require_inputs(const char* name, const RmsNormInputs<T>& in, const RmsNormParams& params,
+                    const View1<const Accumulate<T>>& rstd) {
+  const auto width = static_cast<index_t>(in.x.extent(1));
+  require_shape(name, "weight", in.weight, width);
+  require_shape_or_empty(name, "mask", in.mask, width);
+  require_shape(name, "rstd", rstd, static_cast<index_t>(in.x.extent(0)));
+  ELASTIC_REQUIRE(params.mean_width > 0, "{}: mean_width is {}", name, params.mean_width);
+}
+}  // namespace
+
+template <class T>
+void rmsnorm_forward(const ExecutionSpace& exec, const RmsNormInputs<T>& in,
+                     const RmsNormParams& params, InOut2<T> y, InOut1<Accumulate<T>> rstd) {
+  const auto tokens = static_cast<index_t>(in.x.extent(0)),
+             width = static_cast<index_t>(in.x.extent(1));
+  require_inputs<T>("rmsnorm_forward", in, params, rstd);
   require_shape("rmsnorm_forward", "y", y, tokens, width);
-  require_shape("rmsnorm_forward", "rstd", rstd, tokens);
-  ELASTIC_REQUIRE(params.mean_width > 0, "rmsnorm_forward: mean_width is {}", params.mean_width);
   const NormFactor norm = norm_factor(params);
   Kokkos::parallel_for(
       "elastic::rmsnorm_forward", LinearPolicy(exec, 0, tokens), KOKKOS_LAMBDA(const index_t t) {
-        with_mask<T>(mask, [&](const auto& m) {
-          forward_row(width, &x(t, 0), weight.data(), m, norm, &y(t, 0), &rstd(t));
+        with_mask<T>(in.mask, [&](const auto& m) {
+          forward_row(width, &in.x(t, 0), in.weight.data(), m, norm, &y(t, 0), &rstd(t));
         });
       });
 }
 
 template <class T>
-void rmsnorm_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, In1<T> weight, In1<T> mask,
-                      In1<T> rstd, const RmsNormParams& params, InOut2<T> dx, InOut1<T> dweight,
-                      InOut1<T> dmask, InOut1<T> dscale, InOut1<T> workspace) {
-  const auto tokens = static_cast<index_t>(x.extent(0)), width = static_cast<index_t>(x.extent(1));
-  require_shape("rmsnorm_backward", "dy", dy, tokens, width);
-  require_shape("rmsnorm_backward", "weight", weight, width);
-  require_shape_or_empty("rmsnorm_backward", "mask", mask, width);
-  require_shape("rmsnorm_backward", "rstd", rstd, tokens);
-  require_shape("rmsnorm_backward", "dx", dx, tokens, width);
-  require_shape_or_empty("rmsnorm_backward", "dweight", dweight, width);
-  require_shape_or_empty("rmsnorm_backward", "dmask", dmask, width);
-  require_shape_or_empty("rmsnorm_backward", "dscale", dscale, 1);
+void rmsnorm_backward(const ExecutionSpace& exec, const RmsNormInputs<T>& in,
+                      const RmsNormParams& params, In1<Accumulate<T>> rstd, In2<T> dy,
+                      const RmsNormGradients<T>& gradients, InOut1<Accumulate<T>> workspace) {
+  const char* name = "rmsnorm_backward";
+  const auto tokens = static_cast<index_t>(in.x.extent(0)),
+             width = static_cast<index_t>(in.x.extent(1));
+  require_inputs<T>(name, in, params, rstd);
+  require_shape(name, "dy", dy, tokens, width);
+  require_shape(name, "dx", gradients.dx, tokens, width);
+  require_shape_or_empty(name, "dweight", gradients.dweight, width);
+  require_shape_or_empty(name, "dmask", gradients.dmask, width);
+  require_shape_or_empty(name, "dscale", gradients.dscale, 1);
   const index_t needed = rmsnorm_workspace_size(tokens, width), blocks = num_row_blocks(tokens);
   ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= needed,
-                  "rmsnorm_backward: workspace of {} needs {}", workspace.extent(0), needed);
-  ELASTIC_REQUIRE(params.mean_width > 0, "rmsnorm_backward: mean_width is {}", params.mean_width);
+                  "{}: workspace has {} of {} elements", name, workspace.extent(0), needed);
   const T inverse_width = static_cast<T>(1 / params.mean_width),
           scale = static_cast<T>(params.scale);
+  const View2<T> dx = gradients.dx;
   Kokkos::parallel_for(
       "elastic::rmsnorm_backward", LinearPolicy(exec, 0, blocks),
       KOKKOS_LAMBDA(const index_t block) {
@@ -86,21 +96,22 @@ void rmsnorm_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, In1<T> we
         sums.clear();
         const index_t end = math::min(tokens, (block + 1) * rows_per_block);
         for (index_t t = block * rows_per_block; t < end; ++t)
-          with_mask<T>(mask, [&](const auto& m) {
-            backward_row(width, &dy(t, 0), &x(t, 0), weight.data(), m, rstd(t), scale,
+          with_mask<T>(in.mask, [&](const auto& m) {
+            backward_row(width, &dy(t, 0), &in.x(t, 0), in.weight.data(), m, rstd(t), scale,
                          inverse_width, &dx(t, 0), sums);
           });
       });
-  add_norm_gradients<T>(exec, workspace, blocks, width, dweight, dmask, dscale);
+  add_norm_gradients<T>(exec, workspace, blocks, width, gradients);
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                                     \
-  template void rmsnorm_forward<T>(const ExecutionSpace&, In2<T>, In1<T>, In1<T>,                  \
-                                   const RmsNormParams&, InOut2<T>, InOut1<T>);                    \
-  template void rmsnorm_backward<T>(const ExecutionSpace&, In2<T>, In2<T>, In1<T>, In1<T>, In1<T>, \
-                                    const RmsNormParams&, InOut2<T>, InOut1<T>, InOut1<T>,         \
-                                    InOut1<T>, InOut1<T>);
+#define ELASTIC_INSTANTIATE(T)                                                              \
+  template void rmsnorm_forward<T>(const ExecutionSpace&, const RmsNormInputs<T>&,          \
+                                   const RmsNormParams&, InOut2<T>, InOut1<Accumulate<T>>); \
+  template void rmsnorm_backward<T>(const ExecutionSpace&, const RmsNormInputs<T>&,         \
+                                    const RmsNormParams&, In1<Accumulate<T>>, In2<T>,       \
+                                    const RmsNormGradients<T>&, InOut1<Accumulate<T>>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

@@ -21,19 +21,30 @@ struct RmsNormParams {
   double scale = 1;       ///< factor on the result
 };
 
-/// [in] x [T, D], weight [D], mask [D] or empty
+template <class T>
+struct RmsNormInputs {
+  View2<const T> x;                      ///< [T, D]
+  View1<const T> weight;                 ///< [D]
+  View1<const Accumulate<T>> mask = {};  ///< [D] or empty
+};
+template <class T>
+struct RmsNormGradients {
+  View2<T> dx;                       ///< [T, D]; accumulated: it is that of the residual stream
+  View1<Accumulate<T>> dweight;      ///< [D] or empty; accumulated
+  View1<Accumulate<T>> dmask = {};   ///< [D] or empty; accumulated
+  View1<Accumulate<T>> dscale = {};  ///< [1] or empty; accumulated
+};
+
 /// [out] y [T, D], rstd [T] (r, saved for backward)
 template <class T>
-void rmsnorm_forward(const ExecutionSpace& exec, In2<T> x, In1<T> weight, In1<T> mask,
-                     const RmsNormParams& params, InOut2<T> y, InOut1<T> rstd);
-/// dx accumulates: it is the gradient of the residual stream.
-/// [in] dy [T, D], x, weight, mask, rstd; `workspace` of at least rmsnorm_workspace_size(T, D)
+void rmsnorm_forward(const ExecutionSpace& exec, const RmsNormInputs<T>& in,
+                     const RmsNormParams& params, InOut2<T> y, InOut1<Accumulate<T>> rstd);
+/// [in] dy [T, D] and all of the forward; `workspace` of at least rmsnorm_workspace_size(T, D)
 ///      elements for partial sums over blocks of tokens
-/// [in, out] dx [T, D] +=, dweight [D] +=, dmask [D] +=, dscale [1] +=; all but dx may be empty
 template <class T>
-void rmsnorm_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, In1<T> weight, In1<T> mask,
-                      In1<T> rstd, const RmsNormParams& params, InOut2<T> dx, InOut1<T> dweight,
-                      InOut1<T> dmask, InOut1<T> dscale, InOut1<T> workspace);
+void rmsnorm_backward(const ExecutionSpace& exec, const RmsNormInputs<T>& in,
+                      const RmsNormParams& params, In1<Accumulate<T>> rstd, In2<T> dy,
+                      const RmsNormGradients<T>& gradients, InOut1<Accumulate<T>> workspace);
 index_t rmsnorm_workspace_size(index_t tokens, index_t width);
 
 }  // namespace elastic::kernels

@@ -23,15 +23,14 @@ struct Signal {
   View1<const token_t> past_segment;
   index_t past_length;  ///< n
 
-  Signal(const View2<const T>& u_, const View1<const token_t>& segment_, index_t length_,
-         const ConvolutionPast<T>& before)
-      : u(u_),
-        segment(segment_),
-        length(length_),
-        past(before.u),
-        past_segment(before.segment),
-        past_length(static_cast<index_t>(before.u.extent(0)) * length_ /
-                    math::max<index_t>(1, static_cast<index_t>(u_.extent(0)))) {}
+  explicit Signal(const ConvolutionInputs<T>& in)
+      : u(in.u),
+        segment(in.segment),
+        length(in.seq_length),
+        past(in.past.u),
+        past_segment(in.past.segment),
+        past_length(static_cast<index_t>(past.extent(0)) * length /
+                    math::max<index_t>(1, static_cast<index_t>(u.extent(0)))) {}
 
   /// The row of the past that lies `back` positions before row t, which is at `position` < back.
   KOKKOS_INLINE_FUNCTION index_t past_row(index_t t, index_t position, index_t back) const {
@@ -109,36 +108,33 @@ index_t num_items(index_t tokens, index_t channels) {
   return num_row_blocks(tokens) * ((channels + channels_of_block - 1) / channels_of_block);
 }
 
-template <class T>
-void require_conv(const char* function, const View2<const T>& u, const View2<const T>& weight,
-                  const View1<const T>& bias, const View1<const T>& mask,
-                  const View1<const token_t>& segment, index_t length) {
-  const auto tokens = static_cast<index_t>(u.extent(0)),
-             channels = static_cast<index_t>(u.extent(1));
-  const auto width = static_cast<index_t>(weight.extent(1));
-  ELASTIC_REQUIRE(length > 0 && tokens % length == 0,
-                  "{}: {} rows are no multiple of seq_length {}", function, tokens, length);
-  ELASTIC_REQUIRE(1 <= width && width <= max_width, "{}: width {} is not in [1, {}]", function,
-                  width, max_width);
-  require_shape(function, "weight", weight, channels, width);
-  require_shape(function, "bias", bias, channels);
-  require_shape_or_empty(function, "mask", mask, channels);
-  require_shape_or_empty(function, "segment", segment, tokens);
-}
 /// The rows before or after spans: n <= W-1 of each of the B sequences, or none.
-template <class T>
-void require_edge(const char* function, const char* argument, const View2<const T>& rows,
-                  const View1<const token_t>& row_segment, const View2<const T>& u,
-                  const View2<const T>& weight, const View1<const token_t>& segment,
-                  index_t length) {
+template <class T, class U>
+void require_edge(const char* function, const char* argument, const ConvolutionInputs<T>& in,
+                  const View2<const U>& rows, const View1<const token_t>& row_segment) {
   const auto count = static_cast<index_t>(rows.extent(0));
   if (count == 0) return;
-  const index_t batch = static_cast<index_t>(u.extent(0)) / length;
+  const index_t batch = static_cast<index_t>(in.u.extent(0)) / in.seq_length;
   ELASTIC_REQUIRE(
-      batch > 0 && count % batch == 0 && count / batch < static_cast<index_t>(weight.extent(1)),
+      batch > 0 && count % batch == 0 && count / batch < static_cast<index_t>(in.weight.extent(1)),
       "{}: {} rows of {} for {} sequences", function, count, argument, batch);
-  require_shape(function, argument, rows, count, static_cast<index_t>(u.extent(1)));
-  require_shape(function, "segment of an edge", row_segment, segment.extent(0) == 0 ? 0 : count);
+  require_shape(function, argument, rows, count, static_cast<index_t>(in.u.extent(1)));
+  require_shape(function, "segment of an edge", row_segment, in.segment.extent(0) == 0 ? 0 : count);
+}
+template <class T>
+void require_inputs(const char* function, const ConvolutionInputs<T>& in) {
+  const auto tokens = static_cast<index_t>(in.u.extent(0)),
+             channels = static_cast<index_t>(in.u.extent(1)),
+             width = static_cast<index_t>(in.weight.extent(1));
+  ELASTIC_REQUIRE(in.seq_length > 0 && tokens % in.seq_length == 0,
+                  "{}: {} rows are no multiple of seq_length {}", function, tokens, in.seq_length);
+  ELASTIC_REQUIRE(1 <= width && width <= max_width, "{}: width {} is not in [1, {}]", function,
+                  width, max_width);
+  require_shape(function, "weight", in.weight, channels, width);
+  require_shape(function, "bias", in.bias, channels);
+  require_shape_or_empty(function, "mask", in.mask, channels);
+  require_shape_or_empty(function, "segment", in.segment, tokens);
+  require_edge<T, T>(function, "past", in, in.past.u, in.past.segment);
 }
 
 /// The rows of partial sums: W of dweight, then dbias, then dmask, each `channels` wide.
@@ -242,24 +238,21 @@ struct Backward {
 }  // namespace
 
 template <class T>
-void causal_conv1d_forward(const ExecutionSpace& exec, In2<T> u, In2<T> weight, In1<T> bias,
-                           In1<T> mask, In1<token_t> segment, const CausalConv1dParams& params,
-                           InOut2<T> out, const ConvolutionPast<T>& past) {
-  const auto tokens = static_cast<index_t>(u.extent(0)),
-             channels = static_cast<index_t>(u.extent(1));
-  const index_t length = params.seq_length, width = static_cast<index_t>(weight.extent(1));
-  const char* name = "causal_conv1d_forward";
-  require_conv<T>(name, u, weight, bias, mask, segment, length);
-  require_edge<T>(name, "past", past.u, past.segment, u, weight, segment, length);
-  require_shape(name, "out", out, tokens, channels);
-  const Signal<T> in(u, segment, length, past);
+void causal_conv1d_forward(const ExecutionSpace& exec, const ConvolutionInputs<T>& in,
+                           InOut2<T> out) {
+  const auto tokens = static_cast<index_t>(in.u.extent(0)),
+             channels = static_cast<index_t>(in.u.extent(1)),
+             width = static_cast<index_t>(in.weight.extent(1));
+  require_inputs("causal_conv1d_forward", in);
+  require_shape("causal_conv1d_forward", "out", out, tokens, channels);
+  const Signal<T> signal(in);
   Kokkos::parallel_for(
       "elastic::causal_conv1d_forward", LinearPolicy(exec, 0, num_items(tokens, channels)),
       KOKKOS_LAMBDA(const index_t item) {
-        const Block<T> block(item, tokens, rows_per_block, weight, bias, mask);
+        const Block<T> block(item, tokens, rows_per_block, in.weight, in.bias, in.mask);
         T v[channels_of_block];
         for (index_t t = block.begin; t < block.end; ++t) {
-          block.convolve(in, t, width, in.reach(t, width - 1), v);
+          block.convolve(signal, t, width, signal.reach(t, width - 1), v);
           ELASTIC_SIMD
           for (index_t c = 0; c < channels_of_block; ++c) {
             v[c] = block.mask[c] * (block.bias[c] + block.mask[c] * v[c]);
@@ -273,35 +266,32 @@ void causal_conv1d_forward(const ExecutionSpace& exec, In2<T> u, In2<T> weight, 
 }
 
 template <class T>
-void causal_conv1d_backward(const ExecutionSpace& exec, In2<T> dout, In2<T> u, In2<T> weight,
-                            In1<T> bias, In1<T> mask, In1<token_t> segment,
-                            const CausalConv1dParams& params, InOut2<T> du, InOut2<T> dweight,
-                            InOut1<T> dbias, InOut1<T> dmask, InOut1<T> workspace,
-                            const ConvolutionPast<T>& past, const ConvolutionFuture<T>& future) {
-  const auto tokens = static_cast<index_t>(u.extent(0)),
-             channels = static_cast<index_t>(u.extent(1));
-  const auto width = static_cast<index_t>(weight.extent(1));
+void causal_conv1d_backward(const ExecutionSpace& exec, const ConvolutionInputs<T>& in, In2<T> dout,
+                            const ConvolutionFuture<T>& future,
+                            const ConvolutionGradients<T>& gradients,
+                            InOut1<Accumulate<T>> workspace) {
+  const auto tokens = static_cast<index_t>(in.u.extent(0)),
+             channels = static_cast<index_t>(in.u.extent(1)),
+             width = static_cast<index_t>(in.weight.extent(1));
   const char* name = "causal_conv1d_backward";
-  const index_t length = params.seq_length;
-  require_conv<T>(name, u, weight, bias, mask, segment, length);
-  require_edge<T>(name, "past", past.u, past.segment, u, weight, segment, length);
-  require_edge<T>(name, "future", future.dv, future.segment, u, weight, segment, length);
+  require_inputs(name, in);
+  require_edge<T, Accumulate<T>>(name, "future", in, future.dv, future.segment);
   require_shape(name, "dout", dout, tokens, channels);
-  require_shape(name, "du", du, tokens, channels);
-  require_shape(name, "dweight", dweight, channels, width);
-  require_shape(name, "dbias", dbias, channels);
-  require_shape_or_empty(name, "dmask", dmask, channels);
+  require_shape(name, "du", gradients.du, tokens, channels);
+  require_shape(name, "dweight", gradients.dweight, channels, width);
+  require_shape(name, "dbias", gradients.dbias, channels);
+  require_shape_or_empty(name, "dmask", gradients.dmask, channels);
   const index_t blocks = num_row_blocks(tokens), needed = blocks * (width + 2) * channels;
   ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= needed,
                   "{}: workspace has {} of {} elements", name, workspace.extent(0), needed);
   const View2<T> partial(workspace.data(), blocks * (width + 2), channels);
   const index_t future_length =
-      static_cast<index_t>(future.dv.extent(0)) * length / math::max<index_t>(1, tokens);
+      static_cast<index_t>(future.dv.extent(0)) * in.seq_length / math::max<index_t>(1, tokens);
   Kokkos::parallel_for("elastic::causal_conv1d_backward",
                        LinearPolicy(exec, 0, num_items(tokens, channels)),
-                       Backward<T>{Signal<T>(u, segment, length, past), dout, weight, bias, mask,
-                                   future, future_length, du, partial});
-  const bool with_mask = dmask.extent(0) != 0;
+                       Backward<T>{Signal<T>(in), dout, in.weight, in.bias, in.mask, future,
+                                   future_length, gradients.du, partial});
+  const bool with_mask = gradients.dmask.extent(0) != 0;
   Kokkos::parallel_for(
       "elastic::causal_conv1d_parameters", LinearPolicy(exec, 0, channels),
       KOKKOS_LAMBDA(const index_t c) {
@@ -309,42 +299,40 @@ void causal_conv1d_backward(const ExecutionSpace& exec, In2<T> dout, In2<T> u, I
           T sum = 0;
           for (index_t block = 0; block < blocks; ++block)
             sum += partial(block * (width + 2) + j, c);
-          if (j < width) dweight(c, j) += sum;
-          if (j == width) dbias(c) += sum;
-          if (j == width + 1 && with_mask) dmask(c) += sum;
+          if (j < width) gradients.dweight(c, j) += sum;
+          if (j == width) gradients.dbias(c) += sum;
+          if (j == width + 1 && with_mask) gradients.dmask(c) += sum;
         }
       });
   add_flops(6.0 * tokens * channels * width);  // v again, du and dweight
 }
 
 template <class T>
-void causal_conv1d_first_gradients(const ExecutionSpace& exec, In2<T> dout, In2<T> u, In2<T> weight,
-                                   In1<T> bias, In1<T> mask, In1<token_t> segment,
-                                   const CausalConv1dParams& params, InOut2<T> dv,
-                                   const ConvolutionPast<T>& past) {
-  const auto tokens = static_cast<index_t>(u.extent(0)),
-             channels = static_cast<index_t>(u.extent(1));
-  const index_t length = params.seq_length, width = static_cast<index_t>(weight.extent(1));
+void causal_conv1d_first_gradients(const ExecutionSpace& exec, const ConvolutionInputs<T>& in,
+                                   In2<T> dout, InOut2<Accumulate<T>> dv) {
+  const auto tokens = static_cast<index_t>(in.u.extent(0)),
+             channels = static_cast<index_t>(in.u.extent(1)),
+             width = static_cast<index_t>(in.weight.extent(1));
   const char* name = "causal_conv1d_first_gradients";
-  require_conv<T>(name, u, weight, bias, mask, segment, length);
-  require_edge<T>(name, "past", past.u, past.segment, u, weight, segment, length);
+  require_inputs(name, in);
   require_shape(name, "dout", dout, tokens, channels);
-  const index_t batch = tokens / length, rows = static_cast<index_t>(dv.extent(0)),
+  const index_t length = in.seq_length, batch = tokens / length,
+                rows = static_cast<index_t>(dv.extent(0)),
                 count = rows / math::max<index_t>(1, batch);
   ELASTIC_REQUIRE(rows == count * batch && count <= length, "{}: dv has {} rows for {} sequences",
                   name, rows, batch);
   require_shape(name, "dv", dv, rows, channels);
   if (count == 0) return;
   const index_t across = (channels + channels_of_block - 1) / channels_of_block;
-  const Signal<T> in(u, segment, length, past);
+  const Signal<T> signal(in);
   Kokkos::parallel_for(
       "elastic::causal_conv1d_first_gradients", LinearPolicy(exec, 0, batch * across),
       KOKKOS_LAMBDA(const index_t item) {
-        const Block<T> block(item, rows, count, weight, bias, mask);
+        const Block<T> block(item, rows, count, in.weight, in.bias, in.mask);
         for (index_t i = block.begin; i < block.end; ++i) {
           const index_t t = i / count * length + i % count;
           T sum[channels_of_block], gradient[channels_of_block];
-          block.convolve(in, t, width, in.reach(t, width - 1), sum);
+          block.convolve(signal, t, width, signal.reach(t, width - 1), sum);
           block.gradient_of_v(&dout(t, block.channel), sum, gradient);
           T* target = &dv(i, block.channel);
           for (index_t c = 0; c < block.count; ++c) target[c] = gradient[c];
@@ -362,7 +350,8 @@ void causal_conv1d_step(const ExecutionSpace& exec, In2<T> u, In2<T> weight, In1
   const auto batch = static_cast<index_t>(u.extent(0)),
              channels = static_cast<index_t>(u.extent(1));
   const auto width = static_cast<index_t>(weight.extent(1));
-  require_conv<T>("causal_conv1d_step", u, weight, bias, {}, {}, 1);
+  require_inputs<T>("causal_conv1d_step",
+                    {.u = u, .weight = weight, .bias = bias, .seq_length = 1});
   require_shape("causal_conv1d_step", "state", state, batch, channels * (width - 1));
   require_shape("causal_conv1d_step", "out", out, batch, channels);
   const index_t across = (channels + channels_of_block - 1) / channels_of_block;
@@ -388,18 +377,15 @@ void causal_conv1d_step(const ExecutionSpace& exec, In2<T> u, In2<T> weight, In1
   add_flops(2.0 * batch * channels * width);
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                                     \
-  template void causal_conv1d_forward<T>(const ExecutionSpace&, In2<T>, In2<T>, In1<T>, In1<T>,    \
-                                         In1<token_t>, const CausalConv1dParams&, InOut2<T>,       \
-                                         const ConvolutionPast<T>&);                               \
-  template void causal_conv1d_backward<T>(const ExecutionSpace&, In2<T>, In2<T>, In2<T>, In1<T>,   \
-                                          In1<T>, In1<token_t>, const CausalConv1dParams&,         \
-                                          InOut2<T>, InOut2<T>, InOut1<T>, InOut1<T>, InOut1<T>,   \
-                                          const ConvolutionPast<T>&, const ConvolutionFuture<T>&); \
-  template void causal_conv1d_first_gradients<T>(                                                  \
-      const ExecutionSpace&, In2<T>, In2<T>, In2<T>, In1<T>, In1<T>, In1<token_t>,                 \
-      const CausalConv1dParams&, InOut2<T>, const ConvolutionPast<T>&);                            \
-  template void causal_conv1d_step<T>(const ExecutionSpace&, In2<T>, In2<T>, In1<T>, InOut2<T>,    \
+#define ELASTIC_INSTANTIATE(T)                                                                    \
+  template void causal_conv1d_forward<T>(const ExecutionSpace&, const ConvolutionInputs<T>&,      \
+                                         InOut2<T>);                                              \
+  template void causal_conv1d_backward<T>(const ExecutionSpace&, const ConvolutionInputs<T>&,     \
+                                          In2<T>, const ConvolutionFuture<T>&,                    \
+                                          const ConvolutionGradients<T>&, InOut1<Accumulate<T>>); \
+  template void causal_conv1d_first_gradients<T>(                                                 \
+      const ExecutionSpace&, const ConvolutionInputs<T>&, In2<T>, InOut2<Accumulate<T>>);         \
+  template void causal_conv1d_step<T>(const ExecutionSpace&, In2<T>, In2<T>, In1<T>, InOut2<T>,   \
                                       InOut2<T>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)

@@ -19,9 +19,6 @@
 
 namespace elastic::kernels {
 
-struct CausalConv1dParams {
-  index_t seq_length = 0;  ///< L; T = B*L rows
-};
 /// The n <= W-1 positions before each span, oldest first; empty: sequences begin here.
 template <class T>
 struct ConvolutionPast {
@@ -31,38 +28,46 @@ struct ConvolutionPast {
 /// The n <= W-1 positions after each span, in order; empty: sequences end here.
 template <class T>
 struct ConvolutionFuture {
-  View2<const T> dv = {};             ///< [B*n, channels] gradients by v
-  View1<const token_t> segment = {};  ///< [B*n], or empty where the rows' segment is
+  View2<const Accumulate<T>> dv = {};  ///< [B*n, channels] gradients by v
+  View1<const token_t> segment = {};   ///< [B*n], or empty where the rows' segment is
 };
 
-/// [in] u [T, channels], weight [channels, W], bias [channels], mask [channels] or empty,
-///      segment [T] or empty, past
+template <class T>
+struct ConvolutionInputs {
+  View2<const T> u;                      ///< [T, channels]
+  View2<const T> weight;                 ///< [channels, W]
+  View1<const T> bias;                   ///< [channels]
+  View1<const Accumulate<T>> mask = {};  ///< [channels] or empty
+  View1<const token_t> segment = {};     ///< [T] or empty
+  index_t seq_length = 0;                ///< L; T = B*L rows
+  ConvolutionPast<T> past = {};
+};
+template <class T>
+struct ConvolutionGradients {
+  View2<T> du;                      ///< [T, channels]; overwritten
+  View2<Accumulate<T>> dweight;     ///< [channels, W]; accumulated
+  View1<Accumulate<T>> dbias;       ///< [channels]; accumulated
+  View1<Accumulate<T>> dmask = {};  ///< [channels] or empty; accumulated
+};
+
 /// [out] out [T, channels]
 template <class T>
-void causal_conv1d_forward(const ExecutionSpace& exec, In2<T> u, In2<T> weight, In1<T> bias,
-                           In1<T> mask, In1<token_t> segment, const CausalConv1dParams& params,
-                           InOut2<T> out, const ConvolutionPast<T>& past = {});
+void causal_conv1d_forward(const ExecutionSpace& exec, const ConvolutionInputs<T>& in,
+                           InOut2<T> out);
 /// Recomputes v.
-/// [in] dout [T, channels], all of the forward, future;
-///      workspace of causal_conv1d_workspace_size(T, channels, W) elements
-/// [out] du [T, channels]
-/// [in, out] dweight [channels, W] +=, dbias [channels] +=, dmask [channels] += or empty
+/// [in] dout [T, channels]; workspace of causal_conv1d_workspace_size(T, channels, W) elements
 template <class T>
-void causal_conv1d_backward(const ExecutionSpace& exec, In2<T> dout, In2<T> u, In2<T> weight,
-                            In1<T> bias, In1<T> mask, In1<token_t> segment,
-                            const CausalConv1dParams& params, InOut2<T> du, InOut2<T> dweight,
-                            InOut1<T> dbias, InOut1<T> dmask, InOut1<T> workspace,
-                            const ConvolutionPast<T>& past = {},
-                            const ConvolutionFuture<T>& future = {});
+void causal_conv1d_backward(const ExecutionSpace& exec, const ConvolutionInputs<T>& in, In2<T> dout,
+                            const ConvolutionFuture<T>& future,
+                            const ConvolutionGradients<T>& gradients,
+                            InOut1<Accumulate<T>> workspace);
 index_t causal_conv1d_workspace_size(index_t tokens, index_t channels, index_t width);
 /// Gradients that the owner of the span before needs as its future.
 /// [in] as backward
 /// [out] dv [B*n, channels], the gradients by v of the first n <= L rows of each sequence
 template <class T>
-void causal_conv1d_first_gradients(const ExecutionSpace& exec, In2<T> dout, In2<T> u, In2<T> weight,
-                                   In1<T> bias, In1<T> mask, In1<token_t> segment,
-                                   const CausalConv1dParams& params, InOut2<T> dv,
-                                   const ConvolutionPast<T>& past = {});
+void causal_conv1d_first_gradients(const ExecutionSpace& exec, const ConvolutionInputs<T>& in,
+                                   In2<T> dout, InOut2<Accumulate<T>> dv);
 /// One new position for each of B sequences (generation; no masks).
 /// [in] u [B, channels]
 /// [in, out] state [B, channels * (W-1)], the last W-1 inputs of each channel,

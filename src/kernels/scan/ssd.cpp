@@ -12,62 +12,53 @@
 #include "kernels/scan/ssd_state_passing.hpp"
 
 namespace elastic::kernels {
-namespace {
-/// What lies in the workspace of ssd_backward.
-template <class T>
-struct Workspace {
-  View2<T> dstates;          // [B*K*H, P*N]
-  View2<T> ddt, ddA_cumsum;  // [T, H]
-  View1<T> scan, cumsum;
-};
+index_t ssd_workspace_size(const SsdShape& shape) {
+  return shape.num_states() * shape.head_dim * shape.state_dim +
+         2 * shape.num_tokens() * shape.num_heads +
+         4 * shape.batch * shape.num_chunks() * shape.num_heads;
+}
 
 template <class T>
-Workspace<T> carve(const SsdShape& shape, const View1<T>& memory) {
+SsdWorkspace<T>::SsdWorkspace(const SsdShape& shape, const View1<Accumulate<T>>& memory) {
   ELASTIC_REQUIRE(static_cast<index_t>(memory.extent(0)) >= ssd_workspace_size(shape),
                   "ssd_backward: workspace has {} of {} elements", memory.extent(0),
                   ssd_workspace_size(shape));
-  const index_t rows = shape.num_states(), columns = shape.head_dim * shape.state_dim;
-  const index_t tokens = shape.num_tokens(), heads = shape.num_heads;
-  T* next = memory.data();
-  Workspace<T> w;
-  w.dstates = View2<T>(next, rows, columns);
-  next += rows * columns;
-  w.ddt = View2<T>(next, tokens, heads);
-  next += tokens * heads;
-  w.ddA_cumsum = View2<T>(next, tokens, heads);
-  next += tokens * heads;
-  w.scan = View1<T>(next, ssd_chunk_scan_workspace_size(shape));
-  next += ssd_chunk_scan_workspace_size(shape);
-  w.cumsum = View1<T>(next, ssd_chunk_cumsum_workspace_size(shape));
-  return w;
+  Accumulate<T>* next = memory.data();
+  const auto take = [&](index_t rows, index_t columns) {
+    const View2<Accumulate<T>> part(next, rows, columns);
+    next += rows * columns;
+    return part;
+  };
+  const index_t chunks = shape.batch * shape.num_chunks(), heads = shape.num_heads;
+  dstates = take(shape.num_states(), shape.head_dim * shape.state_dim);
+  ddt = take(shape.num_tokens(), heads);
+  ddA_cumsum = take(shape.num_tokens(), heads);
+  of_skip = take(chunks, heads);
+  of_heads = take(3 * chunks, heads);
 }
-}  // namespace
 
 template <class T>
 void ssd_forward_states(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
                         const SsdSaved<T>& saved) {
-  ssd_chunk_cumsum_forward<T>(exec, shape, in.dt_raw, in.A_log, in.dt_bias, in.dt_mask, in.segment,
-                              saved.dt, saved.dA_cumsum);
-  ssd_chunk_state_forward<T>(exec, shape, in.x, in.ssm_B, saved.dt, saved.dA_cumsum, in.segment,
-                             saved.states);
+  ssd_chunk_cumsum_forward<T>(exec, shape, in, saved);
+  ssd_chunk_state_forward<T>(exec, shape, in, saved);
 }
 template <class T>
 void ssd_forward_passing(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
                          const SsdSaved<T>& saved) {
-  ssd_state_passing_forward<T>(exec, shape, saved.dA_cumsum, in.segment, saved.states, in.incoming,
-                               saved.final_state);
+  ssd_state_passing_forward<T>(exec, shape, in, saved);
 }
 template <class T>
 void ssd_forward_outputs(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
                          const SsdSaved<T>& saved, InOut2<T> y) {
-  ssd_chunk_scan_forward<T>(exec, shape, saved.states, in.x, in.ssm_B, in.ssm_C, saved.dt,
-                            saved.dA_cumsum, in.ssm_D, in.segment, y, in.incoming);
+  ssd_chunk_scan_forward<T>(exec, shape, in, saved, y);
 }
 template <class T>
 void ssd_forward_total(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
-                       const SsdSaved<T>& saved, InOut2<T> total, InOut1<T> decay) {
-  ssd_state_passing_total<T>(exec, shape, Direction::forward, saved.dA_cumsum, in.segment,
-                             saved.states, in.incoming, total, decay);
+                       const SsdSaved<T>& saved, InOut2<Accumulate<T>> total,
+                       InOut1<Accumulate<T>> decay) {
+  ssd_state_passing_total<T>(exec, shape, Direction::forward, in, saved, saved.states, total,
+                             decay);
 }
 template <class T>
 void ssd_forward(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
@@ -80,61 +71,42 @@ void ssd_forward(const ExecutionSpace& exec, const SsdShape& shape, const SsdInp
 template <class T>
 void ssd_backward_outputs(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
                           const SsdSaved<T>& saved, In2<T> dy, const SsdGradients<T>& gradients,
-                          InOut1<T> workspace) {
-  const Workspace<T> w = carve<T>(shape, workspace);
-  ssd_chunk_scan_backward<T>(exec, shape, dy, saved.states, in.x, in.ssm_B, in.ssm_C, saved.dt,
-                             saved.dA_cumsum, in.ssm_D, in.segment, w.dstates, gradients.dx,
-                             gradients.dssm_B, gradients.dssm_C, w.ddt, w.ddA_cumsum,
-                             gradients.dssm_D, w.scan, in.incoming);
+                          InOut1<Accumulate<T>> workspace) {
+  ssd_chunk_scan_backward<T>(exec, shape, in, saved, dy, {shape, workspace}, gradients);
 }
 template <class T>
 void ssd_backward_passing(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
                           const SsdSaved<T>& saved, const SsdGradients<T>& gradients,
-                          InOut1<T> workspace) {
-  ssd_state_passing_backward<T>(exec, shape, saved.dA_cumsum, in.segment,
-                                carve<T>(shape, workspace).dstates, in.incoming,
-                                gradients.dfinal_state, gradients.dincoming_state);
+                          InOut1<Accumulate<T>> workspace) {
+  ssd_state_passing_backward<T>(exec, shape, in, saved, {shape, workspace}, gradients);
 }
 template <class T>
 void ssd_backward_states(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
                          const SsdSaved<T>& saved, const SsdGradients<T>& gradients,
-                         InOut1<T> workspace) {
-  const Workspace<T> w = carve<T>(shape, workspace);
-  const bool goes_on = gradients.dfinal_state.extent(0) != 0;
-  ELASTIC_REQUIRE(!goes_on || saved.final_state.extent(0) != 0,
-                  "ssd_backward: dfinal_state without a saved final_state");
-  ssd_chunk_state_backward<T>(exec, shape, w.dstates, saved.states, in.x, in.ssm_B, saved.dt,
-                              saved.dA_cumsum, in.segment, gradients.dx, gradients.dssm_B, w.ddt,
-                              w.ddA_cumsum, goes_on ? saved.final_state : View2<T>());
-  ssd_chunk_cumsum_backward<T>(exec, shape, w.ddt, w.ddA_cumsum, saved.dt, in.dt_raw, in.A_log,
-                               in.dt_bias, in.dt_mask, in.segment, gradients.ddt_raw,
-                               gradients.dA_log, gradients.ddt_bias, gradients.ddt_mask, w.cumsum);
+                         InOut1<Accumulate<T>> workspace) {
+  const SsdWorkspace<T> work(shape, workspace);
+  ssd_chunk_state_backward<T>(exec, shape, in, saved, work, gradients);
+  ssd_chunk_cumsum_backward<T>(exec, shape, in, saved, work, gradients);
 }
 template <class T>
 void ssd_backward_total(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
-                        const SsdSaved<T>& saved, InOut1<T> workspace, InOut2<T> total,
-                        InOut1<T> decay) {
-  ssd_state_passing_total<T>(exec, shape, Direction::backward, saved.dA_cumsum, in.segment,
-                             carve<T>(shape, workspace).dstates, in.incoming, total, decay);
+                        const SsdSaved<T>& saved, InOut1<Accumulate<T>> workspace,
+                        InOut2<Accumulate<T>> total, InOut1<Accumulate<T>> decay) {
+  ssd_state_passing_total<T>(exec, shape, Direction::backward, in, saved,
+                             SsdWorkspace<T>(shape, workspace).dstates, total, decay);
 }
 template <class T>
 void ssd_backward(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
                   const SsdSaved<T>& saved, In2<T> dy, const SsdGradients<T>& gradients,
-                  InOut1<T> workspace) {
+                  InOut1<Accumulate<T>> workspace) {
   ssd_backward_outputs<T>(exec, shape, in, saved, dy, gradients, workspace);
   ssd_backward_passing<T>(exec, shape, in, saved, gradients, workspace);
   ssd_backward_states<T>(exec, shape, in, saved, gradients, workspace);
 }
 
-index_t ssd_workspace_size(const SsdShape& shape) {
-  return shape.num_states() * shape.head_dim * shape.state_dim +
-         2 * shape.num_tokens() * shape.num_heads + ssd_chunk_scan_workspace_size(shape) +
-         ssd_chunk_cumsum_workspace_size(shape);
-}
-
 template <class T>
 void ssd_step(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
-              InOut2<T> state, InOut2<T> y) {
+              InOut2<Accumulate<T>> state, InOut2<T> y) {
   const char* name = "ssd_step";
   require_ssd_shape(name, shape);
   const index_t batch = shape.batch, H = shape.num_heads, P = shape.head_dim, G = shape.num_groups,
@@ -175,6 +147,7 @@ void ssd_step(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs
 }
 
 #define ELASTIC_INSTANTIATE(T)                                                                     \
+  template struct SsdWorkspace<T>;                                                                 \
   template void ssd_forward<T>(const ExecutionSpace&, const SsdShape&, const SsdInputs<T>&,        \
                                const SsdSaved<T>&, InOut2<T>);                                     \
   template void ssd_forward_states<T>(const ExecutionSpace&, const SsdShape&, const SsdInputs<T>&, \
@@ -184,22 +157,25 @@ void ssd_step(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs
   template void ssd_forward_outputs<T>(const ExecutionSpace&, const SsdShape&,                     \
                                        const SsdInputs<T>&, const SsdSaved<T>&, InOut2<T>);        \
   template void ssd_forward_total<T>(const ExecutionSpace&, const SsdShape&, const SsdInputs<T>&,  \
-                                     const SsdSaved<T>&, InOut2<T>, InOut1<T>);                    \
+                                     const SsdSaved<T>&, InOut2<Accumulate<T>>,                    \
+                                     InOut1<Accumulate<T>>);                                       \
   template void ssd_backward<T>(const ExecutionSpace&, const SsdShape&, const SsdInputs<T>&,       \
-                                const SsdSaved<T>&, In2<T>, const SsdGradients<T>&, InOut1<T>);    \
+                                const SsdSaved<T>&, In2<T>, const SsdGradients<T>&,                \
+                                InOut1<Accumulate<T>>);                                            \
   template void ssd_backward_outputs<T>(const ExecutionSpace&, const SsdShape&,                    \
                                         const SsdInputs<T>&, const SsdSaved<T>&, In2<T>,           \
-                                        const SsdGradients<T>&, InOut1<T>);                        \
+                                        const SsdGradients<T>&, InOut1<Accumulate<T>>);            \
   template void ssd_backward_passing<T>(const ExecutionSpace&, const SsdShape&,                    \
                                         const SsdInputs<T>&, const SsdSaved<T>&,                   \
-                                        const SsdGradients<T>&, InOut1<T>);                        \
+                                        const SsdGradients<T>&, InOut1<Accumulate<T>>);            \
   template void ssd_backward_states<T>(const ExecutionSpace&, const SsdShape&,                     \
                                        const SsdInputs<T>&, const SsdSaved<T>&,                    \
-                                       const SsdGradients<T>&, InOut1<T>);                         \
+                                       const SsdGradients<T>&, InOut1<Accumulate<T>>);             \
   template void ssd_backward_total<T>(const ExecutionSpace&, const SsdShape&, const SsdInputs<T>&, \
-                                      const SsdSaved<T>&, InOut1<T>, InOut2<T>, InOut1<T>);        \
+                                      const SsdSaved<T>&, InOut1<Accumulate<T>>,                   \
+                                      InOut2<Accumulate<T>>, InOut1<Accumulate<T>>);               \
   template void ssd_step<T>(const ExecutionSpace&, const SsdShape&, const SsdInputs<T>&,           \
-                            InOut2<T>, InOut2<T>);
+                            InOut2<Accumulate<T>>, InOut2<T>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -4,7 +4,7 @@
 #pragma once
 #include "base/shapes.hpp"
 #include "kernels/products/block_product.hpp"
-#include "kernels/scan/ssd_shape.hpp"
+#include "kernels/scan/ssd_operands.hpp"
 #include "kernels/rows/vector_exp.hpp"
 
 namespace elastic::kernels {
@@ -123,16 +123,15 @@ void launch_chunk_groups(const char* label, const ExecutionSpace& exec, const Ss
 
 /// Throws ContractError unless the extents make sense together.
 void require_ssd_shape(const char* function, const SsdShape& shape);
-/// What kernels need of `incoming`; throws ContractError unless its shapes fit.
+/// What kernels need of in.incoming; throws ContractError unless its shapes fit.
 template <class T>
-SsdBefore checked_before(const char* function, const SsdShape& shape,
-                         const View1<const token_t>& segment, const SsdIncoming<T>& incoming) {
-  if (incoming.state.extent(0) == 0) return {};
-  require_shape(function, "incoming state", incoming.state, shape.batch * shape.num_heads,
+SsdBefore checked_before(const char* function, const SsdShape& shape, const SsdInputs<T>& in) {
+  if (in.incoming.state.extent(0) == 0) return {};
+  require_shape(function, "incoming state", in.incoming.state, shape.batch * shape.num_heads,
                 shape.head_dim * shape.state_dim);
-  require_shape(function, "segment of the incoming state", incoming.segment,
-                segment.extent(0) == 0 ? 0 : shape.batch);
-  return {true, incoming.segment};
+  require_shape(function, "segment of the incoming state", in.incoming.segment,
+                in.segment.extent(0) == 0 ? 0 : shape.batch);
+  return {true, in.incoming.segment};
 }
 
 }  // namespace elastic::kernels

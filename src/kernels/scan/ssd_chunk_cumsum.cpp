@@ -18,26 +18,25 @@ Policy chunk_heads(const ExecutionSpace& exec, const SsdShape& shape) {
 template <class T>
 struct Forward {
   SsdShape shape;
-  View2<const T> dt_raw;
-  View1<const T> A_log, dt_bias, dt_mask;
-  View1<const token_t> segment;
-  View2<T> dt, dA_cumsum;
+  SsdInputs<T> in;
+  SsdSaved<T> saved;
 
   KOKKOS_FUNCTION void operator()(const index_t item) const {
     const index_t across = (shape.num_heads + heads_of_item - 1) / heads_of_item;
-    const Chunk chunk(shape, segment, item / across);
+    const Chunk chunk(shape, in.segment, item / across);
     const index_t head = item % across * heads_of_item,
                   count = math::min(heads_of_item, shape.num_heads - head);
     T A[heads_of_item], sum[heads_of_item] = {};
-    for (index_t h = 0; h < count; ++h) A[h] = -math::exp(A_log(head + h));
+    for (index_t h = 0; h < count; ++h) A[h] = -math::exp(in.A_log(head + h));
     for (index_t t = chunk.first; t < chunk.first + chunk.tokens; ++t) {
-      const bool begins = segment.extent(0) != 0 && t > chunk.first && segment(t) != segment(t - 1);
+      const bool begins =
+          in.segment.extent(0) != 0 && t > chunk.first && in.segment(t) != in.segment(t - 1);
       for (index_t h = 0; h < count; ++h) {
-        const T m = dt_mask.extent(0) == 0 ? T(1) : dt_mask(head + h);
-        const T delta = softplus(m * dt_raw(t, head + h) + dt_bias(head + h));
+        const T m = in.dt_mask.extent(0) == 0 ? T(1) : in.dt_mask(head + h);
+        const T delta = softplus(m * in.dt_raw(t, head + h) + in.dt_bias(head + h));
         sum[h] = (begins ? T(0) : sum[h]) + delta * A[h];
-        dt(t, head + h) = delta;
-        dA_cumsum(t, head + h) = sum[h];
+        saved.dt(t, head + h) = delta;
+        saved.dA_cumsum(t, head + h) = sum[h];
       }
     }
   }
@@ -47,111 +46,100 @@ struct Forward {
 template <class T>
 struct Backward {
   SsdShape shape;
-  View2<const T> ddt, ddA_cumsum, dt, dt_raw;
-  View1<const T> A_log, dt_bias, dt_mask;
-  View1<const token_t> segment;
-  View2<T> ddt_raw, partial;
+  SsdInputs<T> in;
+  SsdSaved<T> saved;
+  SsdWorkspace<T> work;
+  View2<T> ddt_raw;
 
   KOKKOS_FUNCTION void operator()(const index_t item) const {
     const index_t across = (shape.num_heads + heads_of_item - 1) / heads_of_item;
-    const Chunk chunk(shape, segment, item / across);
+    const Chunk chunk(shape, in.segment, item / across);
     const index_t head = item % across * heads_of_item,
                   count = math::min(heads_of_item, shape.num_heads - head);
     T A[heads_of_item],
         sum[heads_of_item] =
             {};  // sum: gradient by Delta_t A, over the later positions of the document
     T dA[heads_of_item] = {}, dbias[heads_of_item] = {}, dmask[heads_of_item] = {};
-    for (index_t h = 0; h < count; ++h) A[h] = -math::exp(A_log(head + h));
+    for (index_t h = 0; h < count; ++h) A[h] = -math::exp(in.A_log(head + h));
     for (index_t t = chunk.first + chunk.tokens - 1; t >= chunk.first; --t) {
-      const bool ends = segment.extent(0) != 0 && t + 1 < chunk.first + chunk.tokens &&
-                        segment(t) != segment(t + 1);
+      const bool ends = in.segment.extent(0) != 0 && t + 1 < chunk.first + chunk.tokens &&
+                        in.segment(t) != in.segment(t + 1);
       for (index_t h = 0; h < count; ++h) {
-        sum[h] = (ends ? T(0) : sum[h]) + ddA_cumsum(t, head + h);
-        dA[h] += dt(t, head + h) * sum[h];
-        const T m = dt_mask.extent(0) == 0 ? T(1) : dt_mask(head + h), raw = dt_raw(t, head + h);
-        const T before =
-            (ddt(t, head + h) + A[h] * sum[h]) * vector_sigmoid(m * raw + dt_bias(head + h));
+        sum[h] = (ends ? T(0) : sum[h]) + work.ddA_cumsum(t, head + h);
+        dA[h] += saved.dt(t, head + h) * sum[h];
+        const T m = in.dt_mask.extent(0) == 0 ? T(1) : in.dt_mask(head + h),
+                raw = in.dt_raw(t, head + h);
+        const T before = (work.ddt(t, head + h) + A[h] * sum[h]) *
+                         vector_sigmoid(m * raw + in.dt_bias(head + h));
         dbias[h] += before;
         dmask[h] += before * raw;
         ddt_raw(t, head + h) = before * m;
       }
     }
     for (index_t h = 0; h < count; ++h) {
-      partial(3 * chunk.row, head + h) = A[h] * dA[h];
-      partial(3 * chunk.row + 1, head + h) = dbias[h];
-      partial(3 * chunk.row + 2, head + h) = dmask[h];
+      work.of_heads(3 * chunk.row, head + h) = A[h] * dA[h];
+      work.of_heads(3 * chunk.row + 1, head + h) = dbias[h];
+      work.of_heads(3 * chunk.row + 2, head + h) = dmask[h];
     }
   }
 };
+template <class T>
+void require_inputs(const char* name, const SsdShape& shape, const SsdInputs<T>& in,
+                    const SsdSaved<T>& saved) {
+  require_ssd_shape(name, shape);
+  require_shape(name, "dt_raw", in.dt_raw, shape.num_tokens(), shape.num_heads);
+  require_shape(name, "A_log", in.A_log, shape.num_heads);
+  require_shape(name, "dt_bias", in.dt_bias, shape.num_heads);
+  require_shape_or_empty(name, "dt_mask", in.dt_mask, shape.num_heads);
+  require_shape_or_empty(name, "segment", in.segment, shape.num_tokens());
+  require_shape(name, "dt", saved.dt, shape.num_tokens(), shape.num_heads);
+  require_shape(name, "dA_cumsum", saved.dA_cumsum, shape.num_tokens(), shape.num_heads);
+}
 }  // namespace
 
 template <class T>
-void ssd_chunk_cumsum_forward(const ExecutionSpace& exec, const SsdShape& shape, In2<T> dt_raw,
-                              In1<T> A_log, In1<T> dt_bias, In1<T> dt_mask, In1<token_t> segment,
-                              InOut2<T> dt, InOut2<T> dA_cumsum) {
-  const char* name = "ssd_chunk_cumsum_forward";
-  require_ssd_shape(name, shape);
-  require_shape(name, "dt_raw", dt_raw, shape.num_tokens(), shape.num_heads);
-  require_shape(name, "A_log", A_log, shape.num_heads);
-  require_shape(name, "dt_bias", dt_bias, shape.num_heads);
-  require_shape_or_empty(name, "dt_mask", dt_mask, shape.num_heads);
-  require_shape_or_empty(name, "segment", segment, shape.num_tokens());
-  require_shape(name, "dt", dt, shape.num_tokens(), shape.num_heads);
-  require_shape(name, "dA_cumsum", dA_cumsum, shape.num_tokens(), shape.num_heads);
+void ssd_chunk_cumsum_forward(const ExecutionSpace& exec, const SsdShape& shape,
+                              const SsdInputs<T>& in, const SsdSaved<T>& saved) {
+  require_inputs("ssd_chunk_cumsum_forward", shape, in, saved);
   Kokkos::parallel_for("elastic::ssd_chunk_cumsum_forward", chunk_heads(exec, shape),
-                       Forward<T>{shape, dt_raw, A_log, dt_bias, dt_mask, segment, dt, dA_cumsum});
+                       Forward<T>{shape, in, saved});
 }
 
 template <class T>
-void ssd_chunk_cumsum_backward(const ExecutionSpace& exec, const SsdShape& shape, In2<T> ddt,
-                               In2<T> ddA_cumsum, In2<T> dt, In2<T> dt_raw, In1<T> A_log,
-                               In1<T> dt_bias, In1<T> dt_mask, In1<token_t> segment,
-                               InOut2<T> ddt_raw, InOut1<T> dA_log, InOut1<T> ddt_bias,
-                               InOut1<T> ddt_mask, InOut1<T> workspace) {
+void ssd_chunk_cumsum_backward(const ExecutionSpace& exec, const SsdShape& shape,
+                               const SsdInputs<T>& in, const SsdSaved<T>& saved,
+                               const SsdWorkspace<T>& work, const SsdGradients<T>& gradients) {
   const char* name = "ssd_chunk_cumsum_backward";
-  require_ssd_shape(name, shape);
+  require_inputs(name, shape, in, saved);
   const index_t chunks = shape.batch * shape.num_chunks(), heads = shape.num_heads;
-  require_shape(name, "ddt", ddt, shape.num_tokens(), heads);
-  require_shape(name, "ddA_cumsum", ddA_cumsum, shape.num_tokens(), heads);
-  require_shape(name, "ddt_raw", ddt_raw, shape.num_tokens(), heads);
-  require_shape(name, "dA_log", dA_log, heads);
-  require_shape(name, "ddt_bias", ddt_bias, heads);
-  require_shape_or_empty(name, "ddt_mask", ddt_mask, heads);
-  ELASTIC_REQUIRE(
-      static_cast<index_t>(workspace.extent(0)) >= ssd_chunk_cumsum_workspace_size(shape),
-      "{}: workspace has {} of {} elements", name, workspace.extent(0),
-      ssd_chunk_cumsum_workspace_size(shape));
-  const View2<T> partial(workspace.data(), 3 * chunks, heads);
+  require_shape(name, "ddt_raw", gradients.ddt_raw, shape.num_tokens(), heads);
+  require_shape(name, "dA_log", gradients.dA_log, heads);
+  require_shape(name, "ddt_bias", gradients.ddt_bias, heads);
+  require_shape_or_empty(name, "ddt_mask", gradients.ddt_mask, heads);
   Kokkos::parallel_for("elastic::ssd_chunk_cumsum_backward", chunk_heads(exec, shape),
-                       Backward<T>{shape, ddt, ddA_cumsum, dt, dt_raw, A_log, dt_bias, dt_mask,
-                                   segment, ddt_raw, partial});
-  const bool with_mask = ddt_mask.extent(0) != 0;
+                       Backward<T>{shape, in, saved, work, gradients.ddt_raw});
+  const bool with_mask = gradients.ddt_mask.extent(0) != 0;
   Kokkos::parallel_for(
       "elastic::ssd_chunk_cumsum_parameters", Policy(exec, 0, heads),
       KOKKOS_LAMBDA(const index_t h) {
         T dA = 0, dbias = 0, dmask = 0;
         for (index_t row = 0; row < chunks; ++row) {
-          dA += partial(3 * row, h);
-          dbias += partial(3 * row + 1, h);
-          dmask += partial(3 * row + 2, h);
+          dA += work.of_heads(3 * row, h);
+          dbias += work.of_heads(3 * row + 1, h);
+          dmask += work.of_heads(3 * row + 2, h);
         }
-        dA_log(h) += dA;
-        ddt_bias(h) += dbias;
-        if (with_mask) ddt_mask(h) += dmask;
+        gradients.dA_log(h) += dA;
+        gradients.ddt_bias(h) += dbias;
+        if (with_mask) gradients.ddt_mask(h) += dmask;
       });
 }
 
-index_t ssd_chunk_cumsum_workspace_size(const SsdShape& shape) {
-  return 3 * shape.batch * shape.num_chunks() * shape.num_heads;
-}
-
-#define ELASTIC_INSTANTIATE(T)                                                                \
-  template void ssd_chunk_cumsum_forward<T>(const ExecutionSpace&, const SsdShape&, In2<T>,   \
-                                            In1<T>, In1<T>, In1<T>, In1<token_t>, InOut2<T>,  \
-                                            InOut2<T>);                                       \
-  template void ssd_chunk_cumsum_backward<T>(                                                 \
-      const ExecutionSpace&, const SsdShape&, In2<T>, In2<T>, In2<T>, In2<T>, In1<T>, In1<T>, \
-      In1<T>, In1<token_t>, InOut2<T>, InOut1<T>, InOut1<T>, InOut1<T>, InOut1<T>);
+#define ELASTIC_INSTANTIATE(T)                                                        \
+  template void ssd_chunk_cumsum_forward<T>(const ExecutionSpace&, const SsdShape&,   \
+                                            const SsdInputs<T>&, const SsdSaved<T>&); \
+  template void ssd_chunk_cumsum_backward<T>(const ExecutionSpace&, const SsdShape&,  \
+                                             const SsdInputs<T>&, const SsdSaved<T>&, \
+                                             const SsdWorkspace<T>&, const SsdGradients<T>&);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

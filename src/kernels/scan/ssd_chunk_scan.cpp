@@ -10,17 +10,11 @@
 namespace elastic::kernels {
 namespace {
 template <class T>
-struct Inputs {
-  View2<const T> states, x, ssm_B, ssm_C, dt, dA_cumsum;
-  View1<const T> ssm_D;
-  View1<const token_t> segment;
-  SsdBefore before;
-};
-
-template <class T>
 struct Forward {
   SsdShape shape;
-  Inputs<T> in;
+  SsdInputs<T> in;
+  SsdSaved<T> saved;
+  SsdBefore before;
   View2<T> y;
 
   struct Scratch {
@@ -50,7 +44,7 @@ struct Forward {
     const Scratch scratch(carver, shape, rows);
     const index_t G = shape.num_groups, N = shape.state_dim, g = team.league_rank() % G,
                   ldq = padded(rows);
-    const Chunk chunk(shape, in.segment, team.league_rank() / G, in.before);
+    const Chunk chunk(shape, in.segment, team.league_rank() / G, before);
     const index_t n = chunk.tokens;
     find_runs(team, chunk, in.segment, scratch.begin, scratch.end);
     pack_transposed(team, scratch.Bt, ldq, &in.ssm_B(chunk.first, g * N),
@@ -71,11 +65,11 @@ struct Forward {
                                        index_t h) const {
     const index_t P = shape.head_dim, N = shape.state_dim, n = chunk.tokens, ldq = padded(rows),
                   ldp = padded(P);
-    scratch.head.load(team, chunk, scratch.begin, in.dt, in.dA_cumsum, h);
+    scratch.head.load(team, chunk, scratch.begin, saved.dt, saved.dA_cumsum, h);
     pack(team, scratch.x, &in.x(chunk.first, h * P), leading_dimension(in.x), n, P);
     if (chunk.continues)
-      pack_transposed(team, scratch.state_t, ldp, &in.states(chunk.row * shape.num_heads + h, 0), N,
-                      P, N);
+      pack_transposed(team, scratch.state_t, ldp, &saved.states(chunk.row * shape.num_heads + h, 0),
+                      N, P, N);
     // weights_t[j, i] = exp(cumsum_i - cumsum_j) (C_i . B_j) Delta_j, and D on the diagonal
     const T skip = in.ssm_D(h);
     for_each_block(team, n, n, [&](const index_t row, const index_t column) {
@@ -107,9 +101,12 @@ struct Forward {
 template <class T>
 struct Backward {
   SsdShape shape;
-  Inputs<T> in;
+  SsdInputs<T> in;
+  SsdSaved<T> saved;
+  SsdBefore before;
   View2<const T> dy;
-  View2<T> dstates, dx, dssm_B, dssm_C, ddt, ddA_cumsum, skip_partial;  // skip_partial [B*K, H]
+  SsdWorkspace<T> work;
+  View2<T> dx, dssm_B, dssm_C;
 
   struct Scratch {
     int *begin, *end;
@@ -153,7 +150,7 @@ struct Backward {
     ScratchCarver carver(team.team_scratch(level).get_shmem_aligned(bytes, 64));
     const Scratch scratch(carver, shape, rows);
     const index_t G = shape.num_groups, g = team.league_rank() % G;
-    const Chunk chunk(shape, in.segment, team.league_rank() / G, in.before);
+    const Chunk chunk(shape, in.segment, team.league_rank() / G, before);
     find_runs(team, chunk, in.segment, scratch.begin, scratch.end);
     load_group(team, scratch, chunk, g);
     for (index_t h = g; h < shape.num_heads; h += G) {
@@ -191,7 +188,7 @@ struct Backward {
                                         const Chunk& chunk, index_t h) const {
     const index_t P = shape.head_dim, n = chunk.tokens, ldq = padded(rows), ldp = padded(P);
     const T* delta = scratch.head.delta;
-    scratch.head.load(team, chunk, scratch.begin, in.dt, in.dA_cumsum, h);
+    scratch.head.load(team, chunk, scratch.begin, saved.dt, saved.dA_cumsum, h);
     pack(team, scratch.dy, &dy(chunk.first, h * P), leading_dimension(dy), n, P);
     pack_transposed(team, scratch.dyt, ldq, scratch.dy, ldp, n, P);
     pack_transposed(team, scratch.xt, ldq, &in.x(chunk.first, h * P), leading_dimension(in.x), n,
@@ -254,12 +251,12 @@ struct Backward {
     const index_t ldq = padded(rows), ldp = padded(P), ldn = padded(N),
                   row = chunk.row * shape.num_heads + h;
     const T* from_start = scratch.head.from_start;
-    T* target = &dstates(row, 0);
+    T* target = &work.dstates(row, 0);
     if (!chunk.continues) {
       for_each_row(team, P * N, [&](const index_t e) { target[e] = T(0); });
       return;
     }
-    pack(team, scratch.state, &in.states(row, 0), N, P, N);
+    pack(team, scratch.state, &saved.states(row, 0), N, P, N);
     for_each_tile(team, n, N, [&](const index_t i, const index_t m) {
       Tile<T> tile;
       tile.multiply(scratch.dyt + i, ldq, scratch.state + m, ldn, 0, P);
@@ -304,13 +301,13 @@ struct Backward {
         dx_row[p] = delta * gradient[p] + skip * dy_row[p];
       }
       scratch.skip[j] = of_skip;
-      ddt(chunk.first + j, h) = direct;
-      ddA_cumsum(chunk.first + j, h) = scratch.of_row[j] - delta * direct;
+      work.ddt(chunk.first + j, h) = direct;
+      work.ddA_cumsum(chunk.first + j, h) = scratch.of_row[j] - delta * direct;
     });
     Kokkos::single(Kokkos::PerTeam(team), [&]() {
       T sum = 0;
       for (index_t j = 0; j < chunk.tokens; ++j) sum += scratch.skip[j];
-      skip_partial(chunk.row, h) = sum;
+      work.of_skip(chunk.row, h) = sum;
     });
     team.team_barrier();
   }
@@ -338,14 +335,15 @@ struct Backward {
 };
 
 template <class T>
-void require_inputs(const char* name, const SsdShape& shape, const Inputs<T>& in) {
+void require_operands(const char* name, const SsdShape& shape, const SsdInputs<T>& in,
+                      const SsdSaved<T>& saved) {
   require_ssd_shape(name, shape);
-  require_shape(name, "states", in.states, shape.num_states(), shape.head_dim * shape.state_dim);
+  require_shape(name, "states", saved.states, shape.num_states(), shape.head_dim * shape.state_dim);
   require_shape(name, "x", in.x, shape.num_tokens(), shape.num_heads * shape.head_dim);
   require_shape(name, "ssm_B", in.ssm_B, shape.num_tokens(), shape.num_groups * shape.state_dim);
   require_shape(name, "ssm_C", in.ssm_C, shape.num_tokens(), shape.num_groups * shape.state_dim);
-  require_shape(name, "dt", in.dt, shape.num_tokens(), shape.num_heads);
-  require_shape(name, "dA_cumsum", in.dA_cumsum, shape.num_tokens(), shape.num_heads);
+  require_shape(name, "dt", saved.dt, shape.num_tokens(), shape.num_heads);
+  require_shape(name, "dA_cumsum", saved.dA_cumsum, shape.num_tokens(), shape.num_heads);
   require_shape(name, "ssm_D", in.ssm_D, shape.num_heads);
   require_shape_or_empty(name, "segment", in.segment, shape.num_tokens());
 }
@@ -361,71 +359,52 @@ double score_flops(const SsdShape& s, index_t count, index_t width) {
 }  // namespace
 
 template <class T>
-void ssd_chunk_scan_forward(const ExecutionSpace& exec, const SsdShape& shape, In2<T> states,
-                            In2<T> x, In2<T> ssm_B, In2<T> ssm_C, In2<T> dt, In2<T> dA_cumsum,
-                            In1<T> ssm_D, In1<token_t> segment, InOut2<T> y,
-                            const SsdIncoming<T>& incoming) {
-  const auto before = checked_before<T>("ssd_chunk_scan_forward", shape, segment, incoming);
-  const Inputs<T> in{states, x, ssm_B, ssm_C, dt, dA_cumsum, ssm_D, segment, before};
-  require_inputs("ssd_chunk_scan_forward", shape, in);
-  require_shape("ssd_chunk_scan_forward", "y", y, shape.num_tokens(),
-                shape.num_heads * shape.head_dim);
-  launch_chunk_groups("elastic::ssd_chunk_scan_forward", exec, shape, Forward<T>{shape, in, y});
+void ssd_chunk_scan_forward(const ExecutionSpace& exec, const SsdShape& shape,
+                            const SsdInputs<T>& in, const SsdSaved<T>& saved, InOut2<T> y) {
+  const char* name = "ssd_chunk_scan_forward";
+  require_operands(name, shape, in, saved);
+  const auto before = checked_before<T>(name, shape, in);
+  require_shape(name, "y", y, shape.num_tokens(), shape.num_heads * shape.head_dim);
+  launch_chunk_groups("elastic::ssd_chunk_scan_forward", exec, shape,
+                      Forward<T>{shape, in, saved, before, y});
   add_flops(state_flops(shape) + score_flops(shape, shape.num_groups, shape.state_dim) +
             score_flops(shape, shape.num_heads, shape.head_dim));
 }
 
 template <class T>
-void ssd_chunk_scan_backward(const ExecutionSpace& exec, const SsdShape& shape, In2<T> dy,
-                             In2<T> states, In2<T> x, In2<T> ssm_B, In2<T> ssm_C, In2<T> dt,
-                             In2<T> dA_cumsum, In1<T> ssm_D, In1<token_t> segment,
-                             InOut2<T> dstates, InOut2<T> dx, InOut2<T> dssm_B, InOut2<T> dssm_C,
-                             InOut2<T> ddt, InOut2<T> ddA_cumsum, InOut1<T> dssm_D,
-                             InOut1<T> workspace, const SsdIncoming<T>& incoming) {
+void ssd_chunk_scan_backward(const ExecutionSpace& exec, const SsdShape& shape,
+                             const SsdInputs<T>& in, const SsdSaved<T>& saved, In2<T> dy,
+                             const SsdWorkspace<T>& work, const SsdGradients<T>& gradients) {
   const char* name = "ssd_chunk_scan_backward";
-  const auto before = checked_before<T>(name, shape, segment, incoming);
-  const Inputs<T> in{states, x, ssm_B, ssm_C, dt, dA_cumsum, ssm_D, segment, before};
   const index_t tokens = shape.num_tokens(), heads = shape.num_heads,
                 chunks = shape.batch * shape.num_chunks();
-  require_inputs(name, shape, in);
+  require_operands(name, shape, in, saved);
+  const auto before = checked_before<T>(name, shape, in);
   require_shape(name, "dy", dy, tokens, heads * shape.head_dim);
-  require_shape(name, "dstates", dstates, shape.num_states(), shape.head_dim * shape.state_dim);
-  require_shape(name, "dx", dx, tokens, heads * shape.head_dim);
-  require_shape(name, "dssm_B", dssm_B, tokens, shape.num_groups * shape.state_dim);
-  require_shape(name, "dssm_C", dssm_C, tokens, shape.num_groups * shape.state_dim);
-  require_shape(name, "ddt", ddt, tokens, heads);
-  require_shape(name, "ddA_cumsum", ddA_cumsum, tokens, heads);
-  require_shape(name, "dssm_D", dssm_D, heads);
-  ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= ssd_chunk_scan_workspace_size(shape),
-                  "{}: workspace has {} of {} elements", name, workspace.extent(0),
-                  ssd_chunk_scan_workspace_size(shape));
-  const View2<T> skip_partial(workspace.data(), chunks, heads);
-  launch_chunk_groups(
-      "elastic::ssd_chunk_scan_backward", exec, shape,
-      Backward<T>{shape, in, dy, dstates, dx, dssm_B, dssm_C, ddt, ddA_cumsum, skip_partial});
+  require_shape(name, "dx", gradients.dx, tokens, heads * shape.head_dim);
+  require_shape(name, "dssm_B", gradients.dssm_B, tokens, shape.num_groups * shape.state_dim);
+  require_shape(name, "dssm_C", gradients.dssm_C, tokens, shape.num_groups * shape.state_dim);
+  require_shape(name, "dssm_D", gradients.dssm_D, heads);
+  launch_chunk_groups("elastic::ssd_chunk_scan_backward", exec, shape,
+                      Backward<T>{shape, in, saved, before, dy, work, gradients.dx,
+                                  gradients.dssm_B, gradients.dssm_C});
   Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>> policy(exec, 0, heads);
   Kokkos::parallel_for(
       "elastic::ssd_chunk_scan_skip", policy, KOKKOS_LAMBDA(const index_t h) {
         T sum = 0;
-        for (index_t row = 0; row < chunks; ++row) sum += skip_partial(row, h);
-        dssm_D(h) += sum;
+        for (index_t row = 0; row < chunks; ++row) sum += work.of_skip(row, h);
+        gradients.dssm_D(h) += sum;
       });
   add_flops(2 * state_flops(shape) + 3 * score_flops(shape, shape.num_groups, shape.state_dim) +
             2 * score_flops(shape, heads, shape.head_dim));
 }
 
-index_t ssd_chunk_scan_workspace_size(const SsdShape& shape) {
-  return shape.batch * shape.num_chunks() * shape.num_heads;
-}
-
-#define ELASTIC_INSTANTIATE(T)                                                                    \
-  template void ssd_chunk_scan_forward<T>(const ExecutionSpace&, const SsdShape&, In2<T>, In2<T>, \
-                                          In2<T>, In2<T>, In2<T>, In2<T>, In1<T>, In1<token_t>,   \
-                                          InOut2<T>, const SsdIncoming<T>&);                      \
-  template void ssd_chunk_scan_backward<T>(                                                       \
-      const ExecutionSpace&, const SsdShape&, In2<T>, In2<T>, In2<T>, In2<T>, In2<T>, In2<T>,     \
-      In2<T>, In1<T>, In1<token_t>, InOut2<T>, InOut2<T>, InOut2<T>, InOut2<T>, InOut2<T>,        \
-      InOut2<T>, InOut1<T>, InOut1<T>, const SsdIncoming<T>&);
+#define ELASTIC_INSTANTIATE(T)                                                                 \
+  template void ssd_chunk_scan_forward<T>(const ExecutionSpace&, const SsdShape&,              \
+                                          const SsdInputs<T>&, const SsdSaved<T>&, InOut2<T>); \
+  template void ssd_chunk_scan_backward<T>(const ExecutionSpace&, const SsdShape&,             \
+                                           const SsdInputs<T>&, const SsdSaved<T>&, In2<T>,    \
+                                           const SsdWorkspace<T>&, const SsdGradients<T>&);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -22,9 +22,8 @@ namespace {
 template <class T>
 struct Forward {
   SsdShape shape;
-  View2<const T> x, ssm_B, dt, dA_cumsum;
-  View1<const token_t> segment;
-  View2<T> states;
+  SsdInputs<T> in;
+  SsdSaved<T> saved;
 
   /// Pieces of team scratch.
   struct Scratch {
@@ -46,19 +45,19 @@ struct Forward {
     const Scratch scratch(carver, shape, rows);
     const index_t G = shape.num_groups, P = shape.head_dim, N = shape.state_dim,
                   g = team.league_rank() % G;
-    const Chunk chunk(shape, segment, team.league_rank() / G);
+    const Chunk chunk(shape, in.segment, team.league_rank() / G);
     const index_t ldp = padded(P), ldn = padded(N), n = chunk.tokens;
-    find_runs(team, chunk, segment, scratch.begin, scratch.end);
-    pack(team, scratch.B, &ssm_B(chunk.first, g * N), leading_dimension(ssm_B), n, N);
+    find_runs(team, chunk, in.segment, scratch.begin, scratch.end);
+    pack(team, scratch.B, &in.ssm_B(chunk.first, g * N), leading_dimension(in.ssm_B), n, N);
     for (index_t h = g; h < shape.num_heads; h += G) {
-      scratch.head.load(team, chunk, scratch.begin, dt, dA_cumsum, h);
-      pack(team, scratch.x, &x(chunk.first, h * P), leading_dimension(x), n, P);
+      scratch.head.load(team, chunk, scratch.begin, saved.dt, saved.dA_cumsum, h);
+      pack(team, scratch.x, &in.x(chunk.first, h * P), leading_dimension(in.x), n, P);
       for_each_block(team, n, ldp, [&](const index_t j, const index_t p0) {
         const T factor = scratch.head.to_end[j] * scratch.head.delta[j];
         ELASTIC_SIMD
         for (index_t p = p0; p < p0 + lanes; ++p) scratch.x[j * ldp + p] *= factor;
       });
-      T* target = &states(chunk.row * shape.num_heads + h, 0);
+      T* target = &saved.states(chunk.row * shape.num_heads + h, 0);
       for_each_tile(team, P, N, [&](const index_t p, const index_t m) {
         Tile<T> tile;
         tile.multiply(scratch.x + p, ldp, scratch.B + m, ldn, scratch.begin[n - 1], n);
@@ -71,9 +70,11 @@ struct Forward {
 template <class T>
 struct Backward {
   SsdShape shape;
-  View2<const T> dstates, states, final_state, x, ssm_B, dt, dA_cumsum;
-  View1<const token_t> segment;
-  View2<T> dx, dssm_B, ddt, ddA_cumsum;
+  SsdInputs<T> in;
+  SsdSaved<T> saved;
+  SsdWorkspace<T> work;
+  View2<T> dx, dssm_B;
+  bool goes_on;  ///< the state after the last token has a gradient
 
   struct Scratch {
     int *begin, *end;
@@ -101,11 +102,11 @@ struct Backward {
     ScratchCarver carver(team.team_scratch(level).get_shmem_aligned(bytes, 64));
     const Scratch scratch(carver, shape, rows);
     const index_t G = shape.num_groups, N = shape.state_dim, g = team.league_rank() % G;
-    const Chunk chunk(shape, segment, team.league_rank() / G);
-    if (chunk.is_last && final_state.extent(0) == 0) return;  // nothing comes after it
-    find_runs(team, chunk, segment, scratch.begin, scratch.end);
-    pack_transposed(team, scratch.Bt, padded(rows), &ssm_B(chunk.first, g * N),
-                    leading_dimension(ssm_B), chunk.tokens, N);
+    const Chunk chunk(shape, in.segment, team.league_rank() / G);
+    if (chunk.is_last && !goes_on) return;  // nothing comes after it
+    find_runs(team, chunk, in.segment, scratch.begin, scratch.end);
+    pack_transposed(team, scratch.Bt, padded(rows), &in.ssm_B(chunk.first, g * N),
+                    leading_dimension(in.ssm_B), chunk.tokens, N);
     for (index_t h = g; h < shape.num_heads; h += G) one_head(team, scratch, chunk, g, h);
   }
 
@@ -116,13 +117,15 @@ struct Backward {
     const index_t ldq = padded(rows), ldp = padded(P), ldn = padded(N),
                   begin = scratch.begin[n - 1];
     const T *delta = scratch.head.delta, *to_end = scratch.head.to_end;
-    const T* dZ = &dstates(chunk.row * H + h, 0);
-    const T* next_state = chunk.is_last ? &final_state(chunk.first / shape.seq_length * H + h, 0)
-                                        : &states((chunk.row + 1) * H + h, 0);
-    scratch.head.load(team, chunk, scratch.begin, dt, dA_cumsum, h);
+    const T* dZ = &work.dstates(chunk.row * H + h, 0);
+    const T* next_state = chunk.is_last
+                              ? &saved.final_state(chunk.first / shape.seq_length * H + h, 0)
+                              : &saved.states((chunk.row + 1) * H + h, 0);
+    scratch.head.load(team, chunk, scratch.begin, saved.dt, saved.dA_cumsum, h);
     pack(team, scratch.dZ, dZ, N, P, N);
     pack_transposed(team, scratch.dZt, ldp, scratch.dZ, ldn, P, N);
-    pack_transposed(team, scratch.xt, ldq, &x(chunk.first, h * P), leading_dimension(x), n, P);
+    pack_transposed(team, scratch.xt, ldq, &in.x(chunk.first, h * P), leading_dimension(in.x), n,
+                    P);
     for_each_block(team, P, ldq, [&](const index_t p, const index_t j0) {
       ELASTIC_SIMD
       for (index_t j = j0; j < j0 + lanes; ++j) scratch.xt[p * ldq + j] *= to_end[j] * delta[j];
@@ -142,7 +145,7 @@ struct Backward {
       tile.store(scratch.dx + j * ldp + p, ldp, tile_rows, lanes);
     });
     for_each_row(team, n, [&](const index_t j) {
-      const T *x_row = &x(chunk.first + j, h * P), *gradient = scratch.dx + j * ldp;
+      const T *x_row = &in.x(chunk.first + j, h * P), *gradient = scratch.dx + j * ldp;
       T* dx_row = &dx(chunk.first + j, h * P);
       const T step = delta[j];
       T dot = 0;
@@ -151,8 +154,8 @@ struct Backward {
         dot += x_row[p] * gradient[p];
         dx_row[p] += step * gradient[p];
       }
-      ddt(chunk.first + j, h) += dot;
-      ddA_cumsum(chunk.first + j, h) -= step * dot;
+      work.ddt(chunk.first + j, h) += dot;
+      work.ddA_cumsum(chunk.first + j, h) -= step * dot;
     });
     // cumsum_last scales all of S_{k+1}
     for_each_row(team, P, [&](const index_t p) {
@@ -164,65 +167,58 @@ struct Backward {
     Kokkos::single(Kokkos::PerTeam(team), [&]() {
       T sum = 0;
       for (index_t p = 0; p < P; ++p) sum += scratch.of_decay[p];
-      ddA_cumsum(chunk.first + n - 1, h) += sum;
+      work.ddA_cumsum(chunk.first + n - 1, h) += sum;
     });
     team.team_barrier();
   }
 };
 
 template <class T>
-void require_inputs(const char* name, const SsdShape& shape, const View2<const T>& x,
-                    const View2<const T>& ssm_B, const View2<const T>& dt,
-                    const View2<const T>& dA_cumsum, const View1<const token_t>& segment) {
+void require_operands(const char* name, const SsdShape& shape, const SsdInputs<T>& in,
+                      const SsdSaved<T>& saved) {
   require_ssd_shape(name, shape);
-  require_shape(name, "x", x, shape.num_tokens(), shape.num_heads * shape.head_dim);
-  require_shape(name, "ssm_B", ssm_B, shape.num_tokens(), shape.num_groups * shape.state_dim);
-  require_shape(name, "dt", dt, shape.num_tokens(), shape.num_heads);
-  require_shape(name, "dA_cumsum", dA_cumsum, shape.num_tokens(), shape.num_heads);
-  require_shape_or_empty(name, "segment", segment, shape.num_tokens());
+  require_shape(name, "x", in.x, shape.num_tokens(), shape.num_heads * shape.head_dim);
+  require_shape(name, "ssm_B", in.ssm_B, shape.num_tokens(), shape.num_groups * shape.state_dim);
+  require_shape(name, "dt", saved.dt, shape.num_tokens(), shape.num_heads);
+  require_shape(name, "dA_cumsum", saved.dA_cumsum, shape.num_tokens(), shape.num_heads);
+  require_shape_or_empty(name, "segment", in.segment, shape.num_tokens());
+  require_shape(name, "states", saved.states, shape.num_states(), shape.head_dim * shape.state_dim);
 }
 }  // namespace
 
 template <class T>
-void ssd_chunk_state_forward(const ExecutionSpace& exec, const SsdShape& shape, In2<T> x,
-                             In2<T> ssm_B, In2<T> dt, In2<T> dA_cumsum, In1<token_t> segment,
-                             InOut2<T> states) {
-  const char* name = "ssd_chunk_state_forward";
-  require_inputs<T>(name, shape, x, ssm_B, dt, dA_cumsum, segment);
-  require_shape(name, "states", states, shape.num_states(), shape.head_dim * shape.state_dim);
+void ssd_chunk_state_forward(const ExecutionSpace& exec, const SsdShape& shape,
+                             const SsdInputs<T>& in, const SsdSaved<T>& saved) {
+  require_operands("ssd_chunk_state_forward", shape, in, saved);
   launch_chunk_groups("elastic::ssd_chunk_state_forward", exec, shape,
-                      Forward<T>{shape, x, ssm_B, dt, dA_cumsum, segment, states});
+                      Forward<T>{shape, in, saved});
   add_flops(2.0 * shape.num_tokens() * shape.num_heads * shape.head_dim * shape.state_dim);
 }
 
 template <class T>
-void ssd_chunk_state_backward(const ExecutionSpace& exec, const SsdShape& shape, In2<T> dstates,
-                              In2<T> states, In2<T> x, In2<T> ssm_B, In2<T> dt, In2<T> dA_cumsum,
-                              In1<token_t> segment, InOut2<T> dx, InOut2<T> dssm_B, InOut2<T> ddt,
-                              InOut2<T> ddA_cumsum, In2<T> final_state) {
+void ssd_chunk_state_backward(const ExecutionSpace& exec, const SsdShape& shape,
+                              const SsdInputs<T>& in, const SsdSaved<T>& saved,
+                              const SsdWorkspace<T>& work, const SsdGradients<T>& gradients) {
   const char* name = "ssd_chunk_state_backward";
-  require_inputs<T>(name, shape, x, ssm_B, dt, dA_cumsum, segment);
-  require_shape(name, "dstates", dstates, shape.num_states(), shape.head_dim * shape.state_dim);
-  require_shape(name, "states", states, shape.num_states(), shape.head_dim * shape.state_dim);
-  if (final_state.extent(0) != 0)
-    require_shape(name, "final_state", final_state, shape.batch * shape.num_heads,
+  require_operands(name, shape, in, saved);
+  const bool goes_on = gradients.dfinal_state.extent(0) != 0;
+  if (goes_on)
+    require_shape(name, "final_state", saved.final_state, shape.batch * shape.num_heads,
                   shape.head_dim * shape.state_dim);
-  require_shape(name, "dx", dx, shape.num_tokens(), shape.num_heads * shape.head_dim);
-  require_shape(name, "dssm_B", dssm_B, shape.num_tokens(), shape.num_groups * shape.state_dim);
-  require_shape(name, "ddt", ddt, shape.num_tokens(), shape.num_heads);
-  require_shape(name, "ddA_cumsum", ddA_cumsum, shape.num_tokens(), shape.num_heads);
+  require_shape(name, "dx", gradients.dx, shape.num_tokens(), shape.num_heads * shape.head_dim);
+  require_shape(name, "dssm_B", gradients.dssm_B, shape.num_tokens(),
+                shape.num_groups * shape.state_dim);
   launch_chunk_groups("elastic::ssd_chunk_state_backward", exec, shape,
-                      Backward<T>{shape, dstates, states, final_state, x, ssm_B, dt, dA_cumsum,
-                                  segment, dx, dssm_B, ddt, ddA_cumsum});
+                      Backward<T>{shape, in, saved, work, gradients.dx, gradients.dssm_B, goes_on});
   add_flops(4.0 * shape.num_tokens() * shape.num_heads * shape.head_dim * shape.state_dim);
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                                     \
-  template void ssd_chunk_state_forward<T>(const ExecutionSpace&, const SsdShape&, In2<T>, In2<T>, \
-                                           In2<T>, In2<T>, In1<token_t>, InOut2<T>);               \
-  template void ssd_chunk_state_backward<T>(const ExecutionSpace&, const SsdShape&, In2<T>,        \
-                                            In2<T>, In2<T>, In2<T>, In2<T>, In2<T>, In1<token_t>,  \
-                                            InOut2<T>, InOut2<T>, InOut2<T>, InOut2<T>, In2<T>);
+#define ELASTIC_INSTANTIATE(T)                                                       \
+  template void ssd_chunk_state_forward<T>(const ExecutionSpace&, const SsdShape&,   \
+                                           const SsdInputs<T>&, const SsdSaved<T>&); \
+  template void ssd_chunk_state_backward<T>(const ExecutionSpace&, const SsdShape&,  \
+                                            const SsdInputs<T>&, const SsdSaved<T>&, \
+                                            const SsdWorkspace<T>&, const SsdGradients<T>&);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -6,25 +6,22 @@
 //
 // over the positions j of the last document of the chunk.
 #pragma once
-#include "kernels/scan/ssd_shape.hpp"
+#include "kernels/scan/ssd_operands.hpp"
 
 namespace elastic::kernels {
 
-/// [in] x [T, H*P], ssm_B [T, G*N], dt, dA_cumsum [T, H], segment [T] or empty
-/// [out] states [B*K*H, P*N] = Z
+/// [in] saved.dt, saved.dA_cumsum
+/// [out] saved.states = Z
 template <class T>
-void ssd_chunk_state_forward(const ExecutionSpace& exec, const SsdShape& shape, In2<T> x,
-                             In2<T> ssm_B, In2<T> dt, In2<T> dA_cumsum, In1<token_t> segment,
-                             InOut2<T> states);
-/// Row k+1 of `states` AFTER state passing gives the gradient by the last sum of chunk k,
-/// that of state passing included.
-/// [in] dstates [B*K*H, P*N]: gradients by Z; states [B*K*H, P*N]; final_state [B*H, P*N] where
-///      it has a gradient, else empty
-/// [in, out] dx [T, H*P] +=, dssm_B [T, G*N] +=, ddt [T, H] +=, ddA_cumsum [T, H] +=
+void ssd_chunk_state_forward(const ExecutionSpace& exec, const SsdShape& shape,
+                             const SsdInputs<T>& in, const SsdSaved<T>& saved);
+/// Row k+1 of saved.states AFTER state passing gives the gradient by the last sum of chunk k,
+/// that of state passing included; saved.final_state that of the last, if dfinal_state is there.
+/// [in] work.dstates: gradients by Z
+/// [in, out] dx, dssm_B, work.ddt, work.ddA_cumsum, all +=
 template <class T>
-void ssd_chunk_state_backward(const ExecutionSpace& exec, const SsdShape& shape, In2<T> dstates,
-                              In2<T> states, In2<T> x, In2<T> ssm_B, In2<T> dt, In2<T> dA_cumsum,
-                              In1<token_t> segment, InOut2<T> dx, InOut2<T> dssm_B, InOut2<T> ddt,
-                              InOut2<T> ddA_cumsum, In2<T> final_state = {});
+void ssd_chunk_state_backward(const ExecutionSpace& exec, const SsdShape& shape,
+                              const SsdInputs<T>& in, const SsdSaved<T>& saved,
+                              const SsdWorkspace<T>& work, const SsdGradients<T>& gradients);
 
 }  // namespace elastic::kernels

@@ -37,11 +37,4 @@ struct SsdShape {
   index_t num_states() const { return batch * num_chunks() * num_heads; }  ///< rows of states
 };
 
-/// What comes in from the tokens before a span of longer sequences.
-template <class T>
-struct SsdIncoming {
-  View2<const T> state = {};          ///< [B*H, P*N] after the token before the span; empty: zero
-  View1<const token_t> segment = {};  ///< [B] its segment; empty where the span has no segments
-};
-
 }  // namespace elastic::kernels

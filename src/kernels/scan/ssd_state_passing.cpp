@@ -96,14 +96,13 @@ void launch(const char* label, const ExecutionSpace& exec, Passing<T, State> pas
 }
 
 template <class T>
-SsdBefore checked(const char* name, const SsdShape& shape, const View2<const T>& dA_cumsum,
-                  const View1<const token_t>& segment, const View2<const T>& states,
-                  const SsdIncoming<T>& incoming) {
+SsdBefore checked(const char* name, const SsdShape& shape, const SsdInputs<T>& in,
+                  const SsdSaved<T>& saved, const View2<const T>& states) {
   require_ssd_shape(name, shape);
-  require_shape(name, "dA_cumsum", dA_cumsum, shape.num_tokens(), shape.num_heads);
-  require_shape_or_empty(name, "segment", segment, shape.num_tokens());
+  require_shape(name, "dA_cumsum", saved.dA_cumsum, shape.num_tokens(), shape.num_heads);
+  require_shape_or_empty(name, "segment", in.segment, shape.num_tokens());
   require_shape(name, "states", states, shape.num_states(), shape.head_dim * shape.state_dim);
-  return checked_before<T>(name, shape, segment, incoming);
+  return checked_before<T>(name, shape, in);
 }
 /// A state of each sequence and head, or none.
 template <class T>
@@ -116,61 +115,54 @@ void require_carried(const char* name, const char* argument, const SsdShape& sha
 }  // namespace
 
 template <class T>
-void ssd_state_passing_forward(const ExecutionSpace& exec, const SsdShape& shape, In2<T> dA_cumsum,
-                               In1<token_t> segment, InOut2<T> states,
-                               const SsdIncoming<T>& incoming, InOut2<T> final_state) {
+void ssd_state_passing_forward(const ExecutionSpace& exec, const SsdShape& shape,
+                               const SsdInputs<T>& in, const SsdSaved<T>& saved) {
   const char* name = "ssd_state_passing_forward";
-  const auto before = checked<T>(name, shape, dA_cumsum, segment, states, incoming);
-  require_carried<T>(name, "final_state", shape, final_state);
+  const auto before = checked<T>(name, shape, in, saved, saved.states);
+  require_carried<T>(name, "final_state", shape, saved.final_state);
   launch("elastic::ssd_state_passing_forward", exec,
-         Passing<T, View2<T>>{shape, false, dA_cumsum, segment, before, states, incoming.state,
-                              final_state});
+         Passing<T, View2<T>>{shape, false, saved.dA_cumsum, in.segment, before, saved.states,
+                              in.incoming.state, saved.final_state});
 }
 
 template <class T>
-void ssd_state_passing_backward(const ExecutionSpace& exec, const SsdShape& shape, In2<T> dA_cumsum,
-                                In1<token_t> segment, InOut2<T> dstates,
-                                const SsdIncoming<T>& incoming, In2<T> dfinal_state,
-                                InOut2<T> dincoming_state) {
+void ssd_state_passing_backward(const ExecutionSpace& exec, const SsdShape& shape,
+                                const SsdInputs<T>& in, const SsdSaved<T>& saved,
+                                const SsdWorkspace<T>& work, const SsdGradients<T>& gradients) {
   const char* name = "ssd_state_passing_backward";
-  const auto before = checked<T>(name, shape, dA_cumsum, segment, dstates, incoming);
-  require_carried<T>(name, "dfinal_state", shape, dfinal_state);
-  require_carried<T>(name, "dincoming_state", shape, dincoming_state);
+  const auto before = checked<T>(name, shape, in, saved, work.dstates);
+  require_carried<T>(name, "dfinal_state", shape, gradients.dfinal_state);
+  require_carried<T>(name, "dincoming_state", shape, gradients.dincoming_state);
   launch("elastic::ssd_state_passing_backward", exec,
-         Passing<T, View2<T>>{shape, true, dA_cumsum, segment, before, dstates, dfinal_state,
-                              dincoming_state});
+         Passing<T, View2<T>>{shape, true, saved.dA_cumsum, in.segment, before, work.dstates,
+                              gradients.dfinal_state, gradients.dincoming_state});
 }
 
 template <class T>
 void ssd_state_passing_total(const ExecutionSpace& exec, const SsdShape& shape, Direction direction,
-                             In2<T> dA_cumsum, In1<token_t> segment, In2<T> states,
-                             const SsdIncoming<T>& incoming, InOut2<T> total, InOut1<T> decay) {
+                             const SsdInputs<T>& in, const SsdSaved<T>& saved,
+                             In2<Accumulate<T>> states, InOut2<Accumulate<T>> total,
+                             InOut1<Accumulate<T>> decay) {
   const char* name = "ssd_state_passing_total";
-  const auto before = checked<T>(name, shape, dA_cumsum, segment, states, incoming);
+  const auto before = checked<T>(name, shape, in, saved, states);
   require_carried<T>(name, "total", shape, total);
   require_shape(name, "decay", decay, shape.batch * shape.num_heads);
-  launch("elastic::ssd_state_passing_total", exec,
-         Passing<T, View2<const T>>{shape,
-                                    direction == Direction::backward,
-                                    dA_cumsum,
-                                    segment,
-                                    before,
-                                    states,
-                                    {},
-                                    total,
-                                    decay});
+  Passing<T, View2<const T>> passing{
+      shape, direction == Direction::backward, saved.dA_cumsum, in.segment, before, states};
+  passing.carried_out = total;
+  passing.total_decay = decay;
+  launch("elastic::ssd_state_passing_total", exec, passing);
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                                  \
-  template void ssd_state_passing_forward<T>(const ExecutionSpace&, const SsdShape&, In2<T>,    \
-                                             In1<token_t>, InOut2<T>, const SsdIncoming<T>&,    \
-                                             InOut2<T>);                                        \
-  template void ssd_state_passing_backward<T>(const ExecutionSpace&, const SsdShape&, In2<T>,   \
-                                              In1<token_t>, InOut2<T>, const SsdIncoming<T>&,   \
-                                              In2<T>, InOut2<T>);                               \
-  template void ssd_state_passing_total<T>(const ExecutionSpace&, const SsdShape&, Direction,   \
-                                           In2<T>, In1<token_t>, In2<T>, const SsdIncoming<T>&, \
-                                           InOut2<T>, InOut1<T>);
+#define ELASTIC_INSTANTIATE(T)                                                                    \
+  template void ssd_state_passing_forward<T>(const ExecutionSpace&, const SsdShape&,              \
+                                             const SsdInputs<T>&, const SsdSaved<T>&);            \
+  template void ssd_state_passing_backward<T>(const ExecutionSpace&, const SsdShape&,             \
+                                              const SsdInputs<T>&, const SsdSaved<T>&,            \
+                                              const SsdWorkspace<T>&, const SsdGradients<T>&);    \
+  template void ssd_state_passing_total<T>(                                                       \
+      const ExecutionSpace&, const SsdShape&, Direction, const SsdInputs<T>&, const SsdSaved<T>&, \
+      In2<Accumulate<T>>, InOut2<Accumulate<T>>, InOut1<Accumulate<T>>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

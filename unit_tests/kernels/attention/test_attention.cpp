@@ -42,10 +42,12 @@ struct Attention {
     dv = filled(k.extent(0), k.extent(1));
     lse = filled(q.extent(0), shape.num_heads);
   }
-  void forward() const { kernels::attention_forward<T>({}, shape, q, k, v, segment, out, lse); }
+  void forward() const { kernels::attention_forward<T>({}, shape, {q, k, v, segment}, {out, lse}); }
   void backward() const {
-    const View1<T> workspace("elastic::test::workspace", kernels::attention_workspace_size(shape));
-    kernels::attention_backward<T>({}, shape, dout, q, k, v, out, lse, segment, dq, dk, dv,
+    backward(View1<T>("elastic::test::workspace", kernels::attention_workspace_size(shape)));
+  }
+  void backward(const View1<T>& workspace) const {
+    kernels::attention_backward<T>({}, shape, {q, k, v, segment}, {out, lse}, dout, {dq, dk, dv},
                                    workspace);
   }
   void run() const {
@@ -383,11 +385,7 @@ TEST(Attention, wrong_extents_are_contract_errors) {
   EXPECT_THROW(attention.forward(), ContractError);
   attention.shape.q_begin = 0;
   const View1<float> small("elastic::test::workspace", 3);
-  EXPECT_THROW(kernels::attention_backward<float>({}, attention.shape, attention.dout, attention.q,
-                                                  attention.k, attention.v, attention.out,
-                                                  attention.lse, attention.segment, attention.dq,
-                                                  attention.dk, attention.dv, small),
-               ContractError);
+  EXPECT_THROW(attention.backward(small), ContractError);
   EXPECT_THROW(
       kernels::attention_step<float>({}, attention.shape, 9, prefix(attention.q, 1, 8), attention.k,
                                      attention.v, prefix(attention.out, 1, 8)),

@@ -51,7 +51,7 @@ TYPED_TEST(CrossEntropyTest, equals_definition) {
     const auto weight = random_vector<float>(tokens, 5, 0.1, 2);
     const auto w = to_double(weight);
     const auto losses = new_losses<T>(tokens);
-    kernels::cross_entropy<T>({}, to_device(targets), weight, true, factor, logits, losses);
+    kernels::cross_entropy<T>({}, {to_device(targets), weight}, true, factor, logits, losses);
     std::vector<double> expected_loss, expected_gradient, row;
     for (index_t t = 0; t < tokens; ++t) {
       expected_loss.push_back(w[t] * naive_row(&before[t * V], V, targets[t], row));
@@ -67,7 +67,7 @@ TYPED_TEST(CrossEntropyTest, equals_pytorch) {
   const Fixture f("losses.h5");
   const auto logits = f.matrix<T>("student");
   const auto losses = new_losses<T>(logits.extent(0));
-  kernels::cross_entropy<T>({}, f.tokens("targets"), f.vector<float>("weight"), true, 1, logits,
+  kernels::cross_entropy<T>({}, {f.tokens("targets"), f.vector<float>("weight")}, true, 1, logits,
                             losses);
   EXPECT_TRUE(near(losses, f.vector<double>("ce"), tolerance<T>(61)));
   EXPECT_TRUE(near(logits, f.matrix<double>("ce_gradient"), tolerance<T>(61)));
@@ -80,9 +80,9 @@ TEST(CrossEntropy, gradient_equals_finite_differences) {
   const auto weight = random_vector<float>(tokens, 9, 0, 1);
   const auto losses = new_losses<double>(tokens);
   const auto gradient = clone(logits);
-  kernels::cross_entropy<double>({}, targets, weight, true, 1, gradient, losses);
+  kernels::cross_entropy<double>({}, {targets, weight}, true, 1, gradient, losses);
   const auto loss = [&] {
-    kernels::cross_entropy<double>({}, targets, weight, false, 1, logits, losses);
+    kernels::cross_entropy<double>({}, {targets, weight}, false, 1, logits, losses);
     return dot(losses, std::vector<double>(tokens, 1));
   };
   EXPECT_LT(directional_error(loss, logits, gradient), 1e-6);
@@ -93,8 +93,9 @@ TYPED_TEST(CrossEntropyTest, rows_of_the_gradient_sum_to_zero) {
   const index_t tokens = 4, V = 3000;
   const auto logits = random_matrix<T>(tokens, V, 2, -5, 5);
   const auto losses = new_losses<T>(tokens);
-  kernels::cross_entropy<T>({}, to_device(random_targets(tokens, V)),
-                            random_vector<float>(tokens, 1, 1, 2), true, 1, logits, losses);
+  kernels::cross_entropy<T>(
+      {}, {to_device(random_targets(tokens, V)), random_vector<float>(tokens, 1, 1, 2)}, true, 1,
+      logits, losses);
   const auto g = to_double(logits);
   for (index_t t = 0; t < tokens; ++t)
     EXPECT_NEAR(std::accumulate(&g[t * V], &g[t * V] + V, 0.0), 0, tolerance<T>(V));
@@ -107,8 +108,9 @@ TYPED_TEST(CrossEntropyTest, rows_without_weight_are_exact_zeros) {
   values[V + 3] = std::numeric_limits<T>::quiet_NaN();
   const auto logits = to_device(values, tokens, V);
   const auto losses = new_losses<T>(tokens);
-  kernels::cross_entropy<T>({}, to_device(std::vector<token_t>{1, -100, 2}),
-                            to_device(std::vector<float>{1, 0, 1}), true, 1, logits, losses);
+  kernels::cross_entropy<T>(
+      {}, {to_device(std::vector<token_t>{1, -100, 2}), to_device(std::vector<float>{1, 0, 1})},
+      true, 1, logits, losses);
   const auto g = to_host(logits);
   EXPECT_EQ(to_host(losses)[1], T(0));
   for (index_t v = 0; v < V; ++v) {
@@ -125,8 +127,9 @@ TYPED_TEST(CrossEntropyTest, large_logits_are_stable) {
   std::fill(values.begin() + V, values.end(), T(1e4));
   const auto logits = to_device(values, 2, V);
   const auto losses = new_losses<T>(2);
-  kernels::cross_entropy<T>({}, to_device(std::vector<token_t>{4, 7}),
-                            to_device(std::vector<float>{1, 1}), true, 1, logits, losses);
+  kernels::cross_entropy<T>(
+      {}, {to_device(std::vector<token_t>{4, 7}), to_device(std::vector<float>{1, 1})}, true, 1,
+      logits, losses);
   EXPECT_TRUE(near(losses, std::vector<double>{2e4, std::log(40.0)}, tolerance<T>(16)));
   EXPECT_NEAR(to_host(losses)[1], std::log(40.0), tolerance<T>(V));
   const auto g = to_host(logits);
@@ -141,9 +144,9 @@ TYPED_TEST(CrossEntropyTest, without_gradient_logits_stay) {
   const auto losses = new_losses<T>(3), again = new_losses<T>(3);
   const auto targets = to_device(std::vector<token_t>{0, 49, 3});
   const auto weight = to_device(std::vector<float>{1, 0, 0.5});
-  kernels::cross_entropy<T>({}, targets, weight, false, 1, logits, losses);
+  kernels::cross_entropy<T>({}, {targets, weight}, false, 1, logits, losses);
   EXPECT_TRUE(bitwise_equal(logits, before));
-  kernels::cross_entropy<T>({}, targets, weight, true, 1, logits, again);
+  kernels::cross_entropy<T>({}, {targets, weight}, true, 1, logits, again);
   EXPECT_TRUE(bitwise_equal(losses, again));
 }
 
@@ -152,9 +155,9 @@ TYPED_TEST(CrossEntropyTest, bad_targets_and_logits_give_nan) {
   auto values = random_values<T>(3 * 10, 6);
   values[25] = std::numeric_limits<T>::quiet_NaN();
   const auto losses = new_losses<T>(3);
-  kernels::cross_entropy<T>({}, to_device(std::vector<token_t>{10, -1, 2}),
-                            to_device(std::vector<float>{1, 1, 1}), true, 1,
-                            to_device(values, 3, 10), losses);
+  kernels::cross_entropy<T>(
+      {}, {to_device(std::vector<token_t>{10, -1, 2}), to_device(std::vector<float>{1, 1, 1})},
+      true, 1, to_device(values, 3, 10), losses);
   for (const T x : to_host(losses)) EXPECT_TRUE(std::isnan(x));
 }
 
@@ -177,15 +180,15 @@ Staged<T> in_stages(const View2<T>& logits, View1<const token_t> targets, View1<
     result.logits.push_back(columns_of(logits, {r, ranks}));
     maxima.push_back(new_losses<T>(tokens));
     sums.push_back(random_matrix<T>(tokens, 2, 5));
-    kernels::cross_entropy_maxima<T>({}, weight, result.logits[r], maxima[r]);
+    kernels::cross_entropy_maxima<T>({}, {targets, weight}, result.logits[r], maxima[r]);
   }
   const auto maximum = maximum_over_ranks(maxima);
   for (int r = 0; r < ranks; ++r)
-    kernels::cross_entropy_sums<T>({}, targets, weight, {r, ranks}, result.logits[r], maximum,
+    kernels::cross_entropy_sums<T>({}, {targets, weight, {r, ranks}}, result.logits[r], maximum,
                                    sums[r]);
   result.sums = sum_over_ranks(sums);
   for (int r = 0; r < ranks; ++r)
-    kernels::cross_entropy_finish<T>({}, targets, weight, {r, ranks}, maximum, result.sums,
+    kernels::cross_entropy_finish<T>({}, {targets, weight, {r, ranks}}, maximum, result.sums,
                                      gradient, factor, result.logits[r], result.losses);
   return result;
 }
@@ -204,7 +207,7 @@ TYPED_TEST(CrossEntropyTest, ranks_give_the_bits_of_one) {
         SCOPED_TRACE(fmt::format("V {} ranks {} gradient {}", V, ranks, gradient));
         const auto whole = clone(logits);
         const auto losses = new_losses<T>(tokens);
-        kernels::cross_entropy<T>({}, targets, weight, gradient, factor, whole, losses);
+        kernels::cross_entropy<T>({}, {targets, weight}, gradient, factor, whole, losses);
         const auto staged = in_stages<T>(logits, targets, weight, gradient, factor, ranks);
         const auto sums = in_stages<T>(logits, targets, weight, gradient, factor, 1).sums;
         const double tol = ranks == 3 ? tolerance<T>(V) : 0;
@@ -235,15 +238,18 @@ TYPED_TEST(CrossEntropyTest, bad_targets_give_nan_on_ranks_too) {
 
 TEST(CrossEntropy, wrong_extents_are_contract_errors) {
   const auto logits = random_matrix<float>(3, 10, 1);
-  EXPECT_THROW(kernels::cross_entropy<float>({}, View1<token_t>("elastic::test::targets", 2),
-                                             View1<float>("elastic::test::weight", 3), true, 1,
-                                             logits, new_losses<float>(3)),
+  EXPECT_THROW(kernels::cross_entropy<float>({},
+                                             {View1<token_t>("elastic::test::targets", 2),
+                                              View1<float>("elastic::test::weight", 3)},
+                                             true, 1, logits, new_losses<float>(3)),
                ContractError);
-  EXPECT_THROW(
-      kernels::cross_entropy_sums<float>({}, View1<token_t>("elastic::test::targets", 3),
-                                         View1<float>("elastic::test::weight", 3), {0, 2}, logits,
-                                         new_losses<float>(3), random_matrix<float>(3, 1, 1)),
-      ContractError);
+  EXPECT_THROW(kernels::cross_entropy_sums<float>({},
+                                                  {View1<token_t>("elastic::test::targets", 3),
+                                                   View1<float>("elastic::test::weight", 3),
+                                                   {0, 2}},
+                                                  logits, new_losses<float>(3),
+                                                  random_matrix<float>(3, 1, 1)),
+               ContractError);
 }
 
 }  // namespace

@@ -43,7 +43,7 @@ TYPED_TEST(KlDivergenceTest, equals_definition) {
       const auto weight = random_vector<float>(tokens, 5, 0.1, 2);
       const auto w = to_double(weight);
       const auto losses = new_losses<T>(tokens);
-      kernels::kl_divergence<T>({}, teacher, weight, temperature, true, factor, student, losses);
+      kernels::kl_divergence<T>({}, {teacher, weight, temperature}, true, factor, student, losses);
       std::vector<double> expected_loss(tokens, 0), expected_gradient;
       for (index_t t = 0; t < tokens; ++t) {
         const auto log_p = naive_log_softmax(&before_p[t * V], V, temperature);
@@ -65,8 +65,9 @@ TYPED_TEST(KlDivergenceTest, equals_pytorch) {
   const Fixture f("losses.h5");
   const auto student = f.matrix<T>("student");
   const auto losses = new_losses<T>(student.extent(0));
-  kernels::kl_divergence<T>({}, f.matrix<T>("teacher"), f.vector<float>("weight"),
-                            f.scalar("temperature"), true, 1, student, losses);
+  kernels::kl_divergence<T>(
+      {}, {f.matrix<T>("teacher"), f.vector<float>("weight"), f.scalar("temperature")}, true, 1,
+      student, losses);
   EXPECT_TRUE(near(losses, f.vector<double>("kl"), tolerance<T>(61)));
   EXPECT_TRUE(near(student, f.matrix<double>("kl_gradient"), tolerance<T>(61)));
 }
@@ -78,9 +79,9 @@ TEST(KlDivergence, gradient_equals_finite_differences) {
   const auto weight = random_vector<float>(tokens, 9, 0, 1);
   const auto losses = new_losses<double>(tokens);
   const auto gradient = clone(student);
-  kernels::kl_divergence<double>({}, teacher, weight, 1.5, true, 1, gradient, losses);
+  kernels::kl_divergence<double>({}, {teacher, weight, 1.5}, true, 1, gradient, losses);
   const auto loss = [&] {
-    kernels::kl_divergence<double>({}, teacher, weight, 1.5, false, 1, student, losses);
+    kernels::kl_divergence<double>({}, {teacher, weight, 1.5}, false, 1, student, losses);
     return dot(losses, std::vector<double>(tokens, 1));
   };
   EXPECT_LT(directional_error(loss, student, gradient), 1e-6);
@@ -90,7 +91,7 @@ TYPED_TEST(KlDivergenceTest, of_equal_distributions_is_exactly_zero) {
   using T = TypeParam;
   const auto teacher = random_matrix<T>(3, 700, 7, -9, 9), student = clone(teacher);
   const auto losses = new_losses<T>(3);
-  kernels::kl_divergence<T>({}, teacher, ones(3), 2, true, 1, student, losses);
+  kernels::kl_divergence<T>({}, {teacher, ones(3), 2}, true, 1, student, losses);
   for (const T x : to_host(losses)) EXPECT_EQ(x, T(0));
   for (const T x : to_host(student)) EXPECT_EQ(x, T(0));
 }
@@ -104,7 +105,7 @@ TYPED_TEST(KlDivergenceTest, is_not_negative) {
     const auto shift = random_values<T>(V, 8, -distance, distance);
     for (index_t v = 0; v < V; ++v) q[v] += shift[v];
     const auto losses = new_losses<T>(1);
-    kernels::kl_divergence<T>({}, to_device(p, 1, V), ones(1), 1, false, 1, to_device(q, 1, V),
+    kernels::kl_divergence<T>({}, {to_device(p, 1, V), ones(1)}, false, 1, to_device(q, 1, V),
                               losses);
     EXPECT_GE(to_host(losses)[0], -distance * tolerance<T>(V) - tolerance<T>(16)) << distance;
     if (distance >= 0.1) {
@@ -120,8 +121,9 @@ TYPED_TEST(KlDivergenceTest, rows_without_weight_are_exact_zeros) {
   values[V + 3] = std::numeric_limits<T>::quiet_NaN();
   const auto student = to_device(values, tokens, V);
   const auto losses = new_losses<T>(tokens);
-  kernels::kl_divergence<T>({}, random_matrix<T>(tokens, V, 1),
-                            to_device(std::vector<float>{1, 0, 1}), 1, true, 1, student, losses);
+  kernels::kl_divergence<T>(
+      {}, {random_matrix<T>(tokens, V, 1), to_device(std::vector<float>{1, 0, 1})}, true, 1,
+      student, losses);
   const auto g = to_host(student);
   EXPECT_EQ(to_host(losses)[1], T(0));
   for (index_t v = 0; v < V; ++v) {
@@ -137,7 +139,7 @@ TYPED_TEST(KlDivergenceTest, large_logits_are_stable) {
   p[5] = T(1e4);
   const auto student = to_device(q, 1, V);
   const auto losses = new_losses<T>(1);
-  kernels::kl_divergence<T>({}, to_device(p, 1, V), ones(1), 1, true, 1, student, losses);
+  kernels::kl_divergence<T>({}, {to_device(p, 1, V), ones(1)}, true, 1, student, losses);
   EXPECT_NEAR(to_host(losses)[0], std::log(40.0), tolerance<T>(V));
   EXPECT_NEAR(to_host(student)[5], 1.0 / 40 - 1, tolerance<T>(16));
   EXPECT_NEAR(to_host(student)[6], 1.0 / 40, tolerance<T>(16));
@@ -149,9 +151,9 @@ TYPED_TEST(KlDivergenceTest, without_gradient_student_stays) {
   const auto student = random_matrix<T>(3, 50, 1), before = clone(student);
   const auto losses = new_losses<T>(3), again = new_losses<T>(3);
   const auto weight = to_device(std::vector<float>{1, 0, 0.5});
-  kernels::kl_divergence<T>({}, teacher, weight, 1, false, 1, student, losses);
+  kernels::kl_divergence<T>({}, {teacher, weight, 1}, false, 1, student, losses);
   EXPECT_TRUE(bitwise_equal(student, before));
-  kernels::kl_divergence<T>({}, teacher, weight, 1, true, 1, student, again);
+  kernels::kl_divergence<T>({}, {teacher, weight, 1}, true, 1, student, again);
   EXPECT_TRUE(bitwise_equal(losses, again));
 }
 
@@ -174,16 +176,17 @@ Staged<T> in_stages(const View2<T>& teacher, const View2<T>& student, View1<cons
     result.student.push_back(columns_of(student, {r, ranks}));
     maxima.push_back(random_matrix<T>(tokens, 2, 5));
     sums.push_back(random_matrix<T>(tokens, 3, 5));
-    kernels::kl_divergence_maxima<T>({}, teachers[r], weight, result.student[r], maxima[r]);
+    kernels::kl_divergence_maxima<T>({}, {teachers[r], weight}, result.student[r], maxima[r]);
   }
   const auto maximum = maximum_over_ranks(maxima);
   for (int r = 0; r < ranks; ++r)
-    kernels::kl_divergence_sums<T>({}, teachers[r], weight, {r, ranks}, temperature,
+    kernels::kl_divergence_sums<T>({}, {teachers[r], weight, temperature, {r, ranks}},
                                    result.student[r], maximum, sums[r]);
   result.sums = sum_over_ranks(sums);
   for (int r = 0; r < ranks; ++r)
-    kernels::kl_divergence_finish<T>({}, teachers[r], weight, temperature, maximum, result.sums,
-                                     gradient, factor, result.student[r], result.losses);
+    kernels::kl_divergence_finish<T>({}, {teachers[r], weight, temperature, {r, ranks}}, maximum,
+                                     result.sums, gradient, factor, result.student[r],
+                                     result.losses);
   return result;
 }
 
@@ -201,7 +204,7 @@ TYPED_TEST(KlDivergenceTest, ranks_give_the_bits_of_one) {
         SCOPED_TRACE(fmt::format("V {} ranks {} gradient {}", V, ranks, gradient));
         const auto whole = clone(student);
         const auto losses = new_losses<T>(tokens);
-        kernels::kl_divergence<T>({}, teacher, weight, 1.5, gradient, factor, whole, losses);
+        kernels::kl_divergence<T>({}, {teacher, weight, 1.5}, gradient, factor, whole, losses);
         const auto staged = in_stages<T>(teacher, student, weight, 1.5, gradient, factor, ranks);
         const auto sums = in_stages<T>(teacher, student, weight, 1.5, gradient, factor, 1).sums;
         const double tol = ranks == 3 ? tolerance<T>(V) : 0;
@@ -220,12 +223,12 @@ TYPED_TEST(KlDivergenceTest, ranks_give_the_bits_of_one) {
 TEST(KlDivergence, wrong_arguments_are_contract_errors) {
   const auto logits = random_matrix<float>(3, 10, 1), other = random_matrix<float>(3, 11, 1);
   const auto losses = new_losses<float>(3);
-  EXPECT_THROW(kernels::kl_divergence<float>({}, other, ones(3), 1, true, 1, logits, losses),
+  EXPECT_THROW(kernels::kl_divergence<float>({}, {other, ones(3)}, true, 1, logits, losses),
                ContractError);
   EXPECT_THROW(
-      kernels::kl_divergence<float>({}, logits, ones(3), 0, true, 1, clone(logits), losses),
+      kernels::kl_divergence<float>({}, {logits, ones(3), 0}, true, 1, clone(logits), losses),
       ContractError);
-  EXPECT_THROW(kernels::kl_divergence_maxima<float>({}, logits, ones(3), logits,
+  EXPECT_THROW(kernels::kl_divergence_maxima<float>({}, {logits, ones(3)}, logits,
                                                     random_matrix<float>(3, 1, 1)),
                ContractError);
 }

@@ -43,14 +43,14 @@ struct GatedNorm {
     return to_device(std::vector<T>{sum});
   }
   void forward() {
-    gated_rmsnorm_forward<T>(ExecutionSpace(), y, z, weight, mask, params, out, rstd);
+    gated_rmsnorm_forward<T>(ExecutionSpace(), {y, z, weight, mask}, params, out, rstd);
   }
   void backward() {
     const View1<T> workspace("elastic::test::workspace",
                              gated_rmsnorm_workspace_size(tokens, width, params.num_groups));
     Kokkos::deep_copy(workspace, std::numeric_limits<T>::quiet_NaN());
-    gated_rmsnorm_backward<T>(ExecutionSpace(), dout, y, z, weight, mask, rstd, params, dy, dz,
-                              dweight, dmask, dscale, workspace);
+    gated_rmsnorm_backward<T>(ExecutionSpace(), {y, z, weight, mask}, params, rstd, dout,
+                              {dy, dz, dweight, dmask, dscale}, workspace);
   }
 };
 

@@ -33,12 +33,12 @@ struct Norm {
         dweight("elastic::test::dweight", width),
         dmask("elastic::test::dmask", mask_.extent(0)),
         dscale("elastic::test::dscale", 1) {}
-  void forward() { rmsnorm_forward<T>(ExecutionSpace(), x, weight, mask, params, y, rstd); }
+  void forward() { rmsnorm_forward<T>(ExecutionSpace(), {x, weight, mask}, params, y, rstd); }
   void backward() {
     const View1<T> workspace("elastic::test::workspace", rmsnorm_workspace_size(tokens, width));
     Kokkos::deep_copy(workspace, std::numeric_limits<T>::quiet_NaN());
-    rmsnorm_backward<T>(ExecutionSpace(), dy, x, weight, mask, rstd, params, dx, dweight, dmask,
-                        dscale, workspace);
+    rmsnorm_backward<T>(ExecutionSpace(), {x, weight, mask}, params, rstd, dy,
+                        {dx, dweight, dmask, dscale}, workspace);
   }
 };
 

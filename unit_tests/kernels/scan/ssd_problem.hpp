@@ -42,6 +42,7 @@ struct SsdProblem {
   kernels::SsdIncoming<T> incoming;
   kernels::SsdSaved<T> saved;
   kernels::SsdGradients<T> gradients;
+  View1<T> memory;  // of workspace()
 
   /// extras: with dt_mask and segment.
   SsdProblem(const kernels::SsdShape& s, bool extras, std::uint32_t seed = 7) : shape(s) {
@@ -123,6 +124,13 @@ struct SsdProblem {
             to_double(ssm_D),  to_double(dt_mask), to_host(segment)};
   }
 
+  /// What a backward pass works in, all NaN.
+  kernels::SsdWorkspace<T> workspace() {
+    memory = View1<T>("elastic::test::workspace", kernels::ssd_workspace_size(shape));
+    Kokkos::deep_copy(memory, std::numeric_limits<T>::quiet_NaN());
+    return {shape, memory};
+  }
+
   View2<T> forward() {
     kernels::ssd_forward<T>(ExecutionSpace(), shape, inputs(), saved, y);
     return y;
@@ -130,12 +138,11 @@ struct SsdProblem {
   /// After forward(). The workspace and the overwritten gradients begin as NaN.
   void backward() {
     const T nan = std::numeric_limits<T>::quiet_NaN();
-    View1<T> workspace("elastic::test::workspace", kernels::ssd_workspace_size(shape));
-    Kokkos::deep_copy(workspace, nan);
+    workspace();
     for (const auto& overwritten :
          {gradients.dx, gradients.dssm_B, gradients.dssm_C, gradients.ddt_raw})
       Kokkos::deep_copy(overwritten, nan);
-    kernels::ssd_backward<T>(ExecutionSpace(), shape, inputs(), saved, dy, gradients, workspace);
+    kernels::ssd_backward<T>(ExecutionSpace(), shape, inputs(), saved, dy, gradients, memory);
   }
   /// sum(y * dy) of a new forward pass.
   double loss() {

@@ -41,18 +41,22 @@ struct Problem {
       segment = to_device(random_segments(s.batch, s.length, 8));
     }
   }
-  View2<T> forward() {
-    kernels::causal_conv1d_forward<T>(ExecutionSpace(), u, weight, bias, mask, segment,
-                                      {shape.length}, out);
+  kernels::ConvolutionInputs<T> inputs(const kernels::ConvolutionPast<T>& past = {}) const {
+    return {u, weight, bias, mask, segment, shape.length, past};
+  }
+  kernels::ConvolutionGradients<T> gradients() const { return {du, dweight, dbias, dmask}; }
+  View2<T> forward(const kernels::ConvolutionPast<T>& past = {}) const {
+    kernels::causal_conv1d_forward<T>(ExecutionSpace(), inputs(past), out);
     return out;
   }
-  void backward() {
+  void backward(const kernels::ConvolutionPast<T>& past = {},
+                const kernels::ConvolutionFuture<T>& future = {}) const {
     const View1<T> workspace("elastic::test::workspace",
                              kernels::causal_conv1d_workspace_size(shape.batch * shape.length,
                                                                    shape.channels, shape.width));
     Kokkos::deep_copy(workspace, std::numeric_limits<T>::quiet_NaN());
-    kernels::causal_conv1d_backward<T>(ExecutionSpace(), dout, u, weight, bias, mask, segment,
-                                       {shape.length}, du, dweight, dbias, dmask, workspace);
+    kernels::causal_conv1d_backward<T>(ExecutionSpace(), inputs(past), dout, future, gradients(),
+                                       workspace);
   }
   std::vector<double> reference() const {
     return reference_causal_conv1d(shape.length, shape.channels, shape.width, to_double(u),
@@ -170,7 +174,6 @@ Problem<T> span_of(const Problem<T>& whole, index_t begin, index_t end) {
 /// the sums of their parameter gradients are those of the sequence.
 TYPED_TEST(CausalConv1d, spans_equal_the_sequence) {
   using T = TypeParam;
-  const ExecutionSpace exec;
   for (const index_t width : {1, 2, 4, 8})
     for (const bool extras : {false, true}) {
       SCOPED_TRACE(fmt::format("width {} extras {}", width, extras));
@@ -191,26 +194,17 @@ TYPED_TEST(CausalConv1d, spans_equal_the_sequence) {
                   rows_of_sequences(whole.segment, batch, from, first)};
         };
         const auto past = past_of(begin);
-        kernels::causal_conv1d_forward<T>(exec, span.u, span.weight, span.bias, span.mask,
-                                          span.segment, {end - begin}, span.out, past);
-        EXPECT_TRUE(
-            bitwise_equal(clone(span.out), rows_of_sequences(whole.out, batch, begin, end)));
+        EXPECT_TRUE(bitwise_equal(clone(span.forward(past)),
+                                  rows_of_sequences(whole.out, batch, begin, end)));
 
         kernels::ConvolutionFuture<T> future;
         if (end < length) {
           const auto next = span_of(whole, end, borders[i + 2]);
           const View2<T> dv("elastic::test::dv", batch * (width - 1), 133);
-          kernels::causal_conv1d_first_gradients<T>(exec, next.dout, next.u, next.weight, next.bias,
-                                                    next.mask, next.segment, {borders[i + 2] - end},
-                                                    dv, past_of(end));
+          kernels::causal_conv1d_first_gradients<T>({}, next.inputs(past_of(end)), next.dout, dv);
           future = {dv, rows_of_sequences(whole.segment, batch, end, end + width - 1)};
         }
-        const View1<T> workspace(
-            "elastic::test::workspace",
-            kernels::causal_conv1d_workspace_size(batch * (end - begin), 133, width));
-        kernels::causal_conv1d_backward<T>(
-            exec, span.dout, span.u, span.weight, span.bias, span.mask, span.segment, {end - begin},
-            span.du, span.dweight, span.dbias, span.dmask, workspace, past, future);
+        span.backward(past, future);
         EXPECT_TRUE(bitwise_equal(clone(span.du), rows_of_sequences(whole.du, batch, begin, end)))
             << begin;
         add(dweight, to_double(span.dweight));
@@ -231,20 +225,10 @@ TEST(CausalConv1d, gradient_by_the_past_equals_finite_differences) {
       span({batch, 9, channels, width}, false);
   Kokkos::deep_copy(before.dout, 0.0);
   const kernels::ConvolutionPast<double> past{before.u, {}};
-  const View2<double> out("elastic::test::out", batch * 9, channels),
-      dv("elastic::test::dv", batch * 3, channels);
-  const auto loss = [&] {
-    kernels::causal_conv1d_forward<double>({}, span.u, span.weight, span.bias, {}, {}, {9}, out,
-                                           past);
-    return dot(out, span.dout);
-  };
-  kernels::causal_conv1d_first_gradients<double>({}, span.dout, span.u, span.weight, span.bias, {},
-                                                 {}, {9}, dv, past);
-  const View1<double> workspace("elastic::test::workspace",
-                                kernels::causal_conv1d_workspace_size(6, channels, width));
-  kernels::causal_conv1d_backward<double>({}, before.dout, before.u, before.weight, before.bias, {},
-                                          {}, {3}, before.du, before.dweight, before.dbias, {},
-                                          workspace, {}, {dv, {}});
+  const View2<double> dv("elastic::test::dv", batch * 3, channels);
+  const auto loss = [&] { return dot(span.forward(past), span.dout); };
+  kernels::causal_conv1d_first_gradients<double>({}, span.inputs(past), span.dout, dv);
+  before.backward({}, {dv, {}});
   EXPECT_LT(directional_error(loss, before.u, before.du), 1e-6);
 }
 
@@ -266,8 +250,7 @@ TEST(CausalConv1d, wrong_shapes_throw) {
   problem.shape.length = 9;
   const auto with_past = [&](index_t rows) {
     const View2<float> past("elastic::test::past", rows, 3);
-    kernels::causal_conv1d_forward<float>({}, problem.u, problem.weight, problem.bias, {}, {}, {9},
-                                          problem.out, {past, {}});
+    problem.forward({past, {}});
   };
   EXPECT_NO_THROW(with_past(6));
   EXPECT_THROW(with_past(5), ContractError);  // not the same for both sequences

@@ -13,8 +13,7 @@ using namespace elastic::test;
 namespace {
 template <class T>
 void forward(const SsdProblem<T>& p) {
-  kernels::ssd_chunk_cumsum_forward<T>(ExecutionSpace(), p.shape, p.dt_raw, p.A_log, p.dt_bias,
-                                       p.dt_mask, p.segment, p.saved.dt, p.saved.dA_cumsum);
+  kernels::ssd_chunk_cumsum_forward<T>(ExecutionSpace(), p.shape, p.inputs(), p.saved);
 }
 
 template <class T>
@@ -52,12 +51,11 @@ TEST(SsdChunkCumsum, gradients_equal_finite_differences) {
     };
     loss();
     const auto& g = problem.gradients;
-    const View1<double> workspace("elastic::test::workspace",
-                                  kernels::ssd_chunk_cumsum_workspace_size(problem.shape));
-    kernels::ssd_chunk_cumsum_backward<double>(
-        ExecutionSpace(), problem.shape, weights_dt, weights_cumsum, problem.saved.dt,
-        problem.dt_raw, problem.A_log, problem.dt_bias, problem.dt_mask, problem.segment, g.ddt_raw,
-        g.dA_log, g.ddt_bias, g.ddt_mask, workspace);
+    auto work = problem.workspace();
+    work.ddt = weights_dt;
+    work.ddA_cumsum = weights_cumsum;
+    kernels::ssd_chunk_cumsum_backward<double>(ExecutionSpace(), problem.shape, problem.inputs(),
+                                               problem.saved, work, g);
     EXPECT_LT(directional_error(loss, problem.dt_raw, g.ddt_raw), 1e-6);
     EXPECT_LT(directional_error(loss, problem.A_log, g.dA_log), 1e-6);
     EXPECT_LT(directional_error(loss, problem.dt_bias, g.ddt_bias), 1e-6);

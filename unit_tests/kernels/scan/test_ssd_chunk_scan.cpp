@@ -18,26 +18,19 @@ TEST(SsdChunkScan, gradients_equal_finite_differences) {
       SsdProblem<double> p(shape, extras);
       p.forward();
       const auto loss = [&] {
-        kernels::ssd_chunk_scan_forward<double>(ExecutionSpace(), shape, p.saved.states, p.x,
-                                                p.ssm_B, p.ssm_C, p.saved.dt, p.saved.dA_cumsum,
-                                                p.ssm_D, p.segment, p.y);
+        kernels::ssd_chunk_scan_forward<double>(ExecutionSpace(), shape, p.inputs(), p.saved, p.y);
         return dot(p.y, p.dy);
       };
-      const auto dstates = clone(p.saved.states), ddt = clone(p.saved.dt),
-                 ddA_cumsum = clone(p.saved.dt);
-      const View1<double> workspace("elastic::test::workspace",
-                                    kernels::ssd_chunk_scan_workspace_size(shape));
+      const auto work = p.workspace();
       const auto& g = p.gradients;
-      kernels::ssd_chunk_scan_backward<double>(ExecutionSpace(), shape, p.dy, p.saved.states, p.x,
-                                               p.ssm_B, p.ssm_C, p.saved.dt, p.saved.dA_cumsum,
-                                               p.ssm_D, p.segment, dstates, g.dx, g.dssm_B,
-                                               g.dssm_C, ddt, ddA_cumsum, g.dssm_D, workspace);
-      EXPECT_LT(directional_error(loss, p.saved.states, dstates), 1e-6);
+      kernels::ssd_chunk_scan_backward<double>(ExecutionSpace(), shape, p.inputs(), p.saved, p.dy,
+                                               work, g);
+      EXPECT_LT(directional_error(loss, p.saved.states, work.dstates), 1e-6);
       EXPECT_LT(directional_error(loss, p.x, g.dx), 1e-6);
       EXPECT_LT(directional_error(loss, p.ssm_B, g.dssm_B), 1e-6);
       EXPECT_LT(directional_error(loss, p.ssm_C, g.dssm_C), 1e-6);
-      EXPECT_LT(directional_error(loss, p.saved.dt, ddt), 1e-6);
-      EXPECT_LT(directional_error(loss, p.saved.dA_cumsum, ddA_cumsum), 1e-6);
+      EXPECT_LT(directional_error(loss, p.saved.dt, work.ddt), 1e-6);
+      EXPECT_LT(directional_error(loss, p.saved.dA_cumsum, work.ddA_cumsum), 1e-6);
       EXPECT_LT(directional_error(loss, p.ssm_D, g.dssm_D), 1e-6);
     }
 }

@@ -17,10 +17,8 @@ const std::vector<SsdShape> shapes = {
 
 template <class T>
 void forward(const SsdProblem<T>& p) {
-  kernels::ssd_chunk_state_forward<T>(ExecutionSpace(), p.shape, p.x, p.ssm_B, p.saved.dt,
-                                      p.saved.dA_cumsum, p.segment, p.saved.states);
-  kernels::ssd_state_passing_forward<T>(ExecutionSpace(), p.shape, p.saved.dA_cumsum, p.segment,
-                                        p.saved.states);
+  kernels::ssd_chunk_state_forward<T>(ExecutionSpace(), p.shape, p.inputs(), p.saved);
+  kernels::ssd_state_passing_forward<T>(ExecutionSpace(), p.shape, p.inputs(), p.saved);
 }
 
 template <class T>
@@ -63,20 +61,19 @@ TEST(SsdChunkState, gradients_equal_finite_differences) {
         forward(problem);
         return dot(problem.saved.states, weights);
       };
-      const auto dstates = clone(weights), ddt = clone(problem.saved.dt),
-                 ddA_cumsum = clone(problem.saved.dt);
-      Kokkos::deep_copy(ddt, 0.0);
-      Kokkos::deep_copy(ddA_cumsum, 0.0);
-      kernels::ssd_state_passing_backward<double>(ExecutionSpace(), shape, problem.saved.dA_cumsum,
-                                                  problem.segment, dstates);
-      kernels::ssd_chunk_state_backward<double>(
-          ExecutionSpace(), shape, dstates, problem.saved.states, problem.x, problem.ssm_B,
-          problem.saved.dt, problem.saved.dA_cumsum, problem.segment, problem.gradients.dx,
-          problem.gradients.dssm_B, ddt, ddA_cumsum);
+      const auto work = problem.workspace();
+      Kokkos::deep_copy(work.dstates, weights);
+      Kokkos::deep_copy(work.ddt, 0.0);
+      Kokkos::deep_copy(work.ddA_cumsum, 0.0);
+      const auto in = problem.inputs();
+      kernels::ssd_state_passing_backward<double>(ExecutionSpace(), shape, in, problem.saved, work,
+                                                  problem.gradients);
+      kernels::ssd_chunk_state_backward<double>(ExecutionSpace(), shape, in, problem.saved, work,
+                                                problem.gradients);
       EXPECT_LT(directional_error(loss, problem.x, problem.gradients.dx), 1e-6);
       EXPECT_LT(directional_error(loss, problem.ssm_B, problem.gradients.dssm_B), 1e-6);
-      EXPECT_LT(directional_error(loss, problem.saved.dt, ddt), 1e-6);
-      EXPECT_LT(directional_error(loss, problem.saved.dA_cumsum, ddA_cumsum), 1e-6);
+      EXPECT_LT(directional_error(loss, problem.saved.dt, work.ddt), 1e-6);
+      EXPECT_LT(directional_error(loss, problem.saved.dA_cumsum, work.ddA_cumsum), 1e-6);
     }
 }
 }  // namespace
