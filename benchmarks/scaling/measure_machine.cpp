@@ -20,6 +20,7 @@
 #include "config/curriculum.hpp"
 #include "plan/machine.hpp"
 #include "plan/passes.hpp"
+#include "train/micro_batches.hpp"
 #include "train/token_sources.hpp"
 
 namespace elastic::bench {
@@ -46,32 +47,33 @@ ModelShape probe_shape(const ModelShape& whole, double tokens) {
 /// Forward pass, loss and backward pass of a micro-batch.
 class Probe {
  public:
-  Probe(const RunConfig& config, const Stage& stage)
+  Probe(const Communicator& world, const RunConfig& config, const Stage& stage)
       : m_config(config),
         m_tokens(static_cast<double>(config.parallel.micro_batch_size * stage.config.seq_length)),
         m_model(probe_shape(parent_shape(config), m_tokens)),
         m_pass{.seq_length = stage.config.seq_length,
                .stream_share = 1,
                .keeps_input = true,
-               .soft_masks = false} {
+               .soft_masks = false},
+        m_batches(world, config, m_arena),
+        m_batch(m_batches.load(
+            *make_source(config, stage.stream),
+            {.count = config.parallel.micro_batch_size, .seq_length = stage.config.seq_length})) {
     initialize(m_model, config.init_std, 1);
-    const auto source = make_source(config, stage.stream);
-    m_batch.set(m_exec, make_batch(*source, Split::train, 0, config.parallel.micro_batch_size,
-                                   stage.config.seq_length));
   }
 
   void run() {
     const Arena::Scope scope(m_arena);
-    const auto context = m_batch.context(m_exec, m_arena);
+    const auto& context = m_batch.context;
     const auto widths = m_model.full_widths();
     auto pass = m_model.make_pass(Keep::everything);
-    m_model.forward(context, widths, m_batch.tokens(), pass);
+    m_model.forward(context, widths, m_batch.tokens, pass);
     const auto dhidden = m_arena.matrix<float>(context.num_tokens(), widths.hidden);
-    differentiate_losses<float>(context, m_model, pass.hidden, m_batch.targets(), {},
+    differentiate_losses<float>(context, m_model, pass.hidden, m_batch.targets, {},
                                 {.tokens_per_chunk = m_config.parallel.logit_chunk_tokens}, 1,
                                 dhidden);
-    m_model.backward(context, widths, m_batch.tokens(), pass, dhidden);
-    fence(m_exec, "elastic::probe");
+    m_model.backward(context, widths, m_batch.tokens, pass, dhidden);
+    fence(context.exec, "elastic::probe");
   }
   Work work() const {
     return m_tokens * (forward_work(m_model.shape(), m_pass) + loss_work(m_model.shape(), nullptr) +
@@ -82,13 +84,13 @@ class Probe {
   }
 
  private:
-  const ExecutionSpace m_exec = {};
   const RunConfig& m_config;
   double m_tokens;
   Arena m_arena;
   LanguageModel<float> m_model;
   PassOptions m_pass;
-  DeviceBatch m_batch;
+  MicroBatches m_batches;
+  MicroBatch m_batch;
 };
 
 /// Operations or bytes per second, the mean of the ranks; 0 if there is nothing of the kind.
@@ -194,7 +196,7 @@ void measure(const std::vector<std::string>& arguments) {
   const ResolvedDeck deck = read_run_config(read_deck_file(arguments[0]), arguments[0], overrides);
   const Curriculum curriculum = make_curriculum(deck.config);
   Machine machine;
-  Probe probe(deck.config, curriculum.stages.front());
+  Probe probe(world, deck.config, curriculum.stages.front());
   measure_passes(world, probe, machine.rank);
   measure_memory(world, machine.rank);
   measure_links(world, probe.activation_elements(), machine);

@@ -42,6 +42,8 @@ Curriculum make_curriculum(const RunConfig& config) {
                            .first_step = plan.total_steps,
                            .steps = stage.num_steps(),
                            .stream = plan.stages.size() + 1});
+    auto& probability = plan.stages.back().config.budget_probability;
+    if (elastic && probability.empty()) probability.assign(config.elastic.budgets.size(), 1.0);
     plan.total_steps += stage.num_steps();
   };
   if (config.job.has(Phase::pretrain)) add(config.pretrain, false);
@@ -62,8 +64,7 @@ std::string describe(const Curriculum& curriculum, const RunConfig& config) {
   for (const auto& stage : curriculum.stages) {
     std::string budgets = "parent";
     if (stage.elastic) {
-      std::vector<double> p = stage.config.budget_probability;
-      if (p.empty()) p.assign(config.elastic.budgets.size(), 1);
+      const auto& p = stage.config.budget_probability;
       const double sum = std::accumulate(p.begin(), p.end(), 0.0);
       budgets.clear();
       for (std::size_t i = 0; i < p.size(); ++i)

@@ -7,7 +7,7 @@ namespace elastic {
 
 /// A stage of the plan: what the deck says of it, and where it lies on the count of steps.
 struct Stage {
-  StageConfig config;
+  StageConfig config;  ///< of elastic stages with a probability for every budget
   bool elastic = false;
   index_t first_step = 0;  ///< steps of the plan before this stage
   index_t steps = 0;

@@ -135,8 +135,7 @@ void add_budgets(const RunConfig& config, const MicroBatch& batch, const ModelSh
     shared.messages = batch.seconds_of(shared.sent);
     add(step, static_cast<double>(batches), shared);
   }
-  auto weights = stage.config.budget_probability;
-  if (weights.empty()) weights.assign(specs.size(), 1.0);
+  const auto& weights = stage.config.budget_probability;
   const index_t drawn = stage.config.budgets_per_micro_batch;
   const auto draws = expected_draws(weights, drawn);
   const ReplicaTraffic router =

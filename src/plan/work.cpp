@@ -57,9 +57,8 @@ StageWork stage_work(const RunConfig& config, const ModelShape& parent, const St
   }
   const bool distills = config.distill.distillation_weight != 0;
   const int losses = (distills ? 1 : 0) + (config.distill.cross_entropy_weight != 0 ? 1 : 0);
-  auto weights = stage.config.budget_probability;
-  if (weights.empty()) weights.assign(specs.size(), 1.0);
-  const auto draws = expected_draws(weights, stage.config.budgets_per_micro_batch);
+  const auto draws =
+      expected_draws(stage.config.budget_probability, stage.config.budgets_per_micro_batch);
   StageWork work;
   if (distills) work = {tokens * full.stack, tokens * full.stack};
   for (std::size_t b = 0; b < specs.size(); ++b) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/importance_pass.hpp"
 
-#include <algorithm>
 #include <cmath>
 
 #include "base/on_grid.hpp"
@@ -12,6 +11,7 @@
 #include "kernels/rows/activation_score.hpp"
 #include "kernels/update/global_norm.hpp"
 #include "kernels/rows/logit_difference.hpp"
+#include "train/token_sources.hpp"
 
 namespace elastic {
 namespace {
@@ -44,22 +44,14 @@ ImportancePass::ImportancePass(const ProcessGrid& grid, const RunConfig& config,
     : m_grid(grid),
       m_config(config),
       m_arena(arena),
-      m_source(make_source(config, kCalibrationStream)) {}
+      m_source(make_source(config, kCalibrationStream)),
+      m_batches(grid.data_context, config, arena) {}
 
 template <class Body>
 void ImportancePass::for_each_batch(const Body& body) {
-  const index_t size = m_config.job.deterministic
-                           ? 1
-                           : std::min(m_config.parallel.micro_batch_size, m_config.rank.samples);
   all_ranks_agree(m_grid.world, [&] {
-    for (index_t b = m_grid.data_context.rank(); b * size < m_config.rank.samples;
-         b += m_grid.data_context.size()) {
-      const Arena::Scope scope(m_arena);
-      const index_t count = std::min(size, m_config.rank.samples - b * size);
-      m_batch.set(m_exec,
-                  make_batch(*m_source, Split::train, b * size, count, m_config.rank.seq_length));
-      body(m_batch.context(m_exec, m_arena));
-    }
+    m_batches.for_each(
+        *m_source, {.count = m_config.rank.samples, .seq_length = m_config.rank.seq_length}, body);
   });
 }
 
@@ -70,15 +62,17 @@ ImportanceScores ImportancePass::width_scores(const LanguageModel<Real>& parent)
   std::vector<Scores> layers;
   for (std::size_t l = 0; l < shape.layers.size(); ++l)
     layers.emplace_back(widths.layers[l].width * widths.layers[l].head_channels);
-  for_each_batch([&](const LayerContext& context) {
+  for_each_batch([&](const MicroBatch& batch) {
+    const auto& context = batch.context;
+    const auto add_scores = [&](index_t l, const StackEntry<Real>& entry) {
+      kernels::activation_score<Real>(context.exec, entry.mixed, context.seq_length,
+                                      hidden.of_batch);
+      kernels::activation_score<Real>(
+          context.exec, parent.stack().layer(l).importance_activations(*entry.saved),
+          context.seq_length, layers[static_cast<std::size_t>(l)].of_batch);
+    };
     auto pass = parent.make_pass(Keep::nothing);
-    parent.forward(
-        context, widths, m_batch.tokens(), pass, [&](index_t l, const StackEntry<Real>& entry) {
-          kernels::activation_score<Real>(m_exec, entry.mixed, context.seq_length, hidden.of_batch);
-          kernels::activation_score<Real>(
-              m_exec, parent.stack().layer(l).importance_activations(*entry.saved),
-              context.seq_length, layers[static_cast<std::size_t>(l)].of_batch);
-        });
+    parent.forward(context, widths, batch.tokens, pass, add_scores);
     hidden.end_batch();
     for (auto& layer : layers) layer.end_batch();
   });
@@ -99,10 +93,11 @@ double ImportancePass::logit_error(const LanguageModel<Real>& parent, const Subm
   const ModelShape& shape = parent.shape();
   const auto full = parent.full_widths(), cut = parent.widths(spec);
   std::vector<double> sums(2, 0.0);
-  for_each_batch([&](const LayerContext& context) {
+  for_each_batch([&](const MicroBatch& batch) {
+    const auto& context = batch.context;
     auto full_pass = parent.make_pass(Keep::nothing), cut_pass = parent.make_pass(Keep::nothing);
-    parent.forward(context, full, m_batch.tokens(), full_pass);
-    parent.forward(context, cut, m_batch.tokens(), cut_pass);
+    parent.forward(context, full, batch.tokens, full_pass);
+    parent.forward(context, cut, batch.tokens, cut_pass);
     const index_t step = m_config.parallel.logit_chunk_tokens;
     for (index_t begin = 0; begin < context.num_tokens(); begin += step) {
       const Arena::Scope chunk(m_arena);
@@ -111,11 +106,11 @@ double ImportancePass::logit_error(const LanguageModel<Real>& parent, const Subm
                  b = m_arena.matrix<Real>(count, shape.vocab_size);
       const auto difference = m_arena.vector<Accumulate<Real>>(count),
                  norm = m_arena.vector<Accumulate<Real>>(count);
-      parent.all_logits(m_exec, m_arena, rows(full_pass.hidden, begin, end), a);
-      parent.all_logits(m_exec, m_arena, rows(cut_pass.hidden, begin, end), b);
-      kernels::squared_difference<Real>(m_exec, a, b, difference, norm);
-      sums[0] += on_grid(kernels::sum<Accumulate<Real>>(m_exec, difference), 16);
-      sums[1] += on_grid(kernels::sum<Accumulate<Real>>(m_exec, norm), 16);
+      parent.all_logits(context.exec, m_arena, rows(full_pass.hidden, begin, end), a);
+      parent.all_logits(context.exec, m_arena, rows(cut_pass.hidden, begin, end), b);
+      kernels::squared_difference<Real>(context.exec, a, b, difference, norm);
+      sums[0] += on_grid(kernels::sum<Accumulate<Real>>(context.exec, difference), 16);
+      sums[1] += on_grid(kernels::sum<Accumulate<Real>>(context.exec, norm), 16);
     }
   });
   all_reduce_sum(m_grid.data_context, sums);

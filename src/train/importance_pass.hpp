@@ -9,7 +9,7 @@
 #pragma once
 #include "parallel/process_grid.hpp"
 #include "elastic/ranking.hpp"
-#include "train/token_sources.hpp"
+#include "train/micro_batches.hpp"
 
 namespace elastic {
 
@@ -25,17 +25,15 @@ class ImportancePass {
   std::vector<index_t> drop_order(const LanguageModel<Real>& parent, index_t count);
   /// sum (logits_full - logits_of(spec))^2 / sum logits_full^2 over the calibration data.
   double logit_error(const LanguageModel<Real>& parent, const SubmodelSpec& spec);
-  /// Calls body(context) for this rank's calibration batches of whole sequences;
-  /// single sequences in deterministic mode.
+  /// Calls body(batch) for this rank's micro-batches of whole calibration sequences.
   template <class Body>
   void for_each_batch(const Body& body);
 
   const ProcessGrid& m_grid;
   const RunConfig& m_config;
   Arena& m_arena;
-  ExecutionSpace m_exec;
   std::unique_ptr<TokenSource> m_source;
-  DeviceBatch m_batch;
+  MicroBatches m_batches;
 };
 
 }  // namespace elastic

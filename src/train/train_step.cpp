@@ -2,30 +2,25 @@
 #include "train/train_step.hpp"
 
 #include <cmath>
-#include <limits>
-#include <numeric>
 
 #include "base/region.hpp"
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
 #include "elastic/budget_sampler.hpp"
-#include "optim/grad_clip.hpp"
+#include "train/token_sources.hpp"
 
 namespace elastic {
 
 namespace {
-Keep keep_mode(const RunConfig& config) {
-  return config.parallel.recompute ? Keep::inputs : Keep::everything;
+LossConfig parent_loss(const RunConfig& config) {
+  return {.tokens_per_chunk = config.parallel.logit_chunk_tokens};
 }
 
-LossConfig loss_config(const RunConfig& config, bool elastic) {
-  LossConfig loss{.tokens_per_chunk = config.parallel.logit_chunk_tokens};
-  if (elastic) {
-    loss.cross_entropy_weight = config.distill.cross_entropy_weight;
-    loss.distillation_weight = config.distill.distillation_weight;
-    loss.temperature = config.distill.temperature;
-  }
-  return loss;
+LossConfig elastic_loss(const RunConfig& config) {
+  return {.cross_entropy_weight = config.distill.cross_entropy_weight,
+          .distillation_weight = config.distill.distillation_weight,
+          .temperature = config.distill.temperature,
+          .tokens_per_chunk = config.parallel.logit_chunk_tokens};
 }
 
 /// Name of the first tensor whose gradient is not finite; empty if all are.
@@ -40,12 +35,18 @@ std::string first_bad_gradient(const ParameterStore<T>& parameters) {
   return {};
 }
 
+std::string first_bad_gradient(const TrainState& state, const Stage& stage) {
+  std::string bad = first_bad_gradient(state.model->parameters());
+  if (bad.empty() && stage.elastic) bad = first_bad_gradient(state.elastic->router->parameters());
+  return bad.empty() ? "none" : bad;
+}
+
 /// How sequences are cut up; nothing where they stay whole.
 std::optional<Spans> spans_of(const ProcessGrid& grid, const RunConfig& config) {
-  const Shard rank{grid.context.rank(), grid.context.size()};
+  const Shard here{grid.context.rank(), grid.context.size()};
   const index_t halo = config.model.mamba_d_conv - 1;
-  if (config.job.deterministic) return Spans(grid.context, SpanLayout::fixed(rank), halo);
-  if (rank.size > 1) return Spans(grid.context, SpanLayout::balanced(rank), halo);
+  if (config.job.deterministic) return Spans(grid.context, SpanLayout::fixed(here), halo);
+  if (here.size > 1) return Spans(grid.context, SpanLayout::balanced(here), halo);
   return std::nullopt;
 }
 }  // namespace
@@ -56,115 +57,132 @@ TrainStep::TrainStep(const ProcessGrid& grid, const RunConfig& config, const Cur
       m_config(config),
       m_curriculum(curriculum),
       m_arena(arena),
-      m_batch(spans_of(grid, config)) {}
+      m_batches(grid.data, config, arena, spans_of(grid, config)),
+      m_gradients(grid, config.job.deterministic) {}
 
-const TokenSource& TrainStep::source_of(const Stage& stage) {
-  if (!m_source || m_source_stream != stage.stream) {
-    m_source = make_source(m_config, stage.stream);
-    m_source_stream = stage.stream;
+StepMetrics TrainStep::run(TrainState& state) {
+  const Region region("step");
+  const Stage& stage = m_curriculum.stage_of(state.step + 1);
+  m_gradients.begin(state, stage.elastic);
+  TrainSums sums(m_config.elastic.budgets.size());
+  std::exception_ptr failure;  // of this rank, e.g. bad data
+  try {
+    train_micro_batches(state, stage, sums);
+  } catch (...) {
+    failure = std::current_exception();
   }
-  return *m_source;
+  const bool in_range = sum_over_ranks(stage, sums);
+  {
+    const Region wait("agree");
+    agree_on_failure(m_grid.world, failure);
+  }
+  const StepMetrics metrics = update(state, stage, sums, in_range);
+  ++state.step;
+  return metrics;
 }
 
-std::vector<std::size_t> TrainStep::budgets_of(const Stage& stage, index_t step,
-                                               index_t micro_batch) const {
-  const std::size_t count = m_config.elastic.budgets.size();
-  auto probability = stage.config.budget_probability;
-  if (probability.empty()) probability.assign(count, 1.0);
-  std::vector<std::size_t> drawn;
-  if (stage.config.budgets_per_micro_batch == static_cast<index_t>(count)) {
-    drawn.resize(count);
-    std::iota(drawn.begin(), drawn.end(), std::size_t{0});
-    return drawn;
-  }
-  // Drawn without replacement: a budget that is drawn leaves the urn.
-  for (index_t i = 0; i < stage.config.budgets_per_micro_batch; ++i) {
-    const auto seed = static_cast<std::uint32_t>(m_config.job.seed) + static_cast<std::uint32_t>(i);
-    const auto budget =
-        static_cast<std::size_t>(sample_budget(seed, step, micro_batch, probability));
-    drawn.push_back(budget);
-    probability[budget] = 0;
-    if (std::accumulate(probability.begin(), probability.end(), 0.0) == 0) break;
-  }
-  return drawn;
+/// Trains this replica's share of the step. Deterministic sums are over single sequences.
+void TrainStep::train_micro_batches(TrainState& state, const Stage& stage, TrainSums& sums) {
+  const StageConfig& config = stage.config;
+  const SequenceRange range{.first = (state.step - stage.first_step) * config.global_batch_size,
+                            .count = config.global_batch_size,
+                            .seq_length = config.seq_length};
+  m_batches.for_each(source_of(stage), range, [&](MicroBatch& batch) {
+    batch.context.sums = m_gradients.block_sums();
+    TrainSums own(m_config.elastic.budgets.size());
+    if (stage.elastic)
+      train_elastic(state, stage, batch, own);
+    else
+      train_parent(state, batch, own);
+    m_gradients.end_micro_batch();
+    if (m_config.job.deterministic) own.round();
+    sums.add(own);
+  });
 }
 
-LayerContext TrainStep::context() {
-  auto context = m_batch.context(m_exec, m_arena);
-  if (m_blocks) context.sums = &*m_blocks;
-  return context;
-}
-
-void TrainStep::train_parent(TrainState& state, bool last, TrainSums& sums) {
-  const Arena::Scope scope(m_arena);
-  const auto context = this->context();
+void TrainStep::train_parent(TrainState& state, const MicroBatch& batch, TrainSums& sums) {
   const auto& model = *state.model;
-  const auto widths = model.full_widths();
-  auto pass = model.make_pass(keep_mode(m_config));
-  {
-    const Region region("forward");
-    model.forward(context, widths, m_batch.tokens(), pass);
-  }
-  const auto dhidden = m_arena.matrix<Real>(context.num_tokens(), widths.hidden);
-  {
-    const Region region("loss");
-    sums.loss() += differentiate_losses<Real>(context, model, pass.hidden, m_batch.targets(), {},
-                                              loss_config(m_config, false), 1, dhidden)
-                       .cross_entropy;
-  }
-  const Region region("backward");
-  model.backward(context, widths, m_batch.tokens(), pass, dhidden, completion(last));
-  if (m_grid.context.is_root()) sums.weight() += m_batch.weight_sum();
+  const auto losses =
+      differentiate(model, model.full_widths(), batch, parent_loss(m_config), {}, batch.last);
+  sums.loss() += losses.cross_entropy;
+  if (m_grid.context.is_root()) sums.weight() += batch.weight_sum;
 }
 
-void TrainStep::sum_mask_gradients(const SoftWidths<Real>& soft_widths, bool tokens_shared_out) {
-  const auto sum = [&](const auto& gradients) {
-    all_reduce_sum(m_grid.context, gradients);
-    if (tokens_shared_out)
-      all_reduce_sum(m_grid.tensor, prefix(gradients, soft_widths.num_shared_gradients()));
-  };
-  if (!m_mask_gradients) return sum(soft_widths.gradients());
-  sum(m_mask_gradients->sums());
-  m_mask_gradients->finish();
+/// The teacher's states serve all budgets of the micro-batch.
+void TrainStep::train_elastic(TrainState& state, const Stage& stage, const MicroBatch& batch,
+                              TrainSums& sums) {
+  const index_t step = state.step + 1;
+  const auto teacher = teacher_states(*state.elastic->teacher, batch);
+  const auto budgets =
+      draw_budgets(static_cast<std::uint32_t>(m_config.job.seed), step, batch.number,
+                   stage.config.budget_probability, stage.config.budgets_per_micro_batch);
+  const index_t first_stream =
+      (step * batch.count + batch.number) * static_cast<index_t>(m_config.elastic.budgets.size());
+  for (const std::size_t budget : budgets)
+    train_budget(state, batch, budget, static_cast<std::uint64_t>(first_stream) + budget, teacher,
+                 batch.last && budget == budgets.back(), sums);
 }
 
-void TrainStep::train_budget(TrainState& state, std::size_t budget, std::uint64_t stream,
-                             const RouterTemperature& temperature,
-                             const TeacherStates<Real>& teacher, bool last, TrainSums& sums) {
+TeacherStates<Real> TrainStep::teacher_states(const LanguageModel<Real>& teacher,
+                                              const MicroBatch& batch) {
+  if (m_config.distill.distillation_weight == 0) return {};
+  const Region region("teacher");
+  auto pass = teacher.make_pass(Keep::nothing);
+  teacher.forward(batch.context, teacher.full_widths(), batch.tokens, pass);
+  return {.model = &teacher, .hidden = pass.hidden};
+}
+
+void TrainStep::train_budget(TrainState& state, const MicroBatch& batch, std::size_t budget,
+                             std::uint64_t stream, const TeacherStates<Real>& teacher, bool last,
+                             TrainSums& sums) {
   const Arena::Scope scope(m_arena);
   ElasticState& elastic = *state.elastic;
-  const auto& model = *state.model;
-  const double fraction = m_config.elastic.budgets[budget], tokens = m_batch.weight_sum();
-  const auto context = this->context();
-
-  const Probabilities pi = elastic.router->forward(m_exec, fraction, temperature, stream);
+  const Probabilities pi = elastic.router->forward(m_exec, m_config.elastic.budgets[budget],
+                                                   temperature(state.step + 1), stream);
   const auto& widths = elastic.soft_widths->set(m_exec, pi);
-  if (m_mask_gradients) m_mask_gradients->begin();
-  auto pass = model.make_pass(keep_mode(m_config));
+  m_gradients.begin_masks();
+  const auto losses =
+      differentiate(*state.model, widths, batch, elastic_loss(m_config), teacher, last);
+  sums.of(budget, TrainSums::kl) += losses.kl;
+  sums.of(budget, TrainSums::cross_entropy) += losses.cross_entropy;
+  differentiate_router(state, batch, budget, pi, sums);
+}
+
+LossSums TrainStep::differentiate(const LanguageModel<Real>& model,
+                                  const ActiveWidths<Real>& widths, const MicroBatch& batch,
+                                  const LossConfig& loss, const TeacherStates<Real>& teacher,
+                                  bool last) {
+  auto pass = model.make_pass(m_config.parallel.recompute ? Keep::inputs : Keep::everything);
   {
     const Region region("forward");
-    model.forward(context, widths, m_batch.tokens(), pass);
+    model.forward(batch.context, widths, batch.tokens, pass);
   }
-  const auto dhidden = m_arena.matrix<Real>(context.num_tokens(), widths.hidden);
+  const auto dhidden = m_arena.matrix<Real>(batch.context.num_tokens(), widths.hidden);
   LossSums losses;
   {
     const Region region("loss");
-    losses = differentiate_losses<Real>(context, model, pass.hidden, m_batch.targets(), teacher,
-                                        loss_config(m_config, true), 1, dhidden);
+    losses = differentiate_losses<Real>(batch.context, model, pass.hidden, batch.targets, teacher,
+                                        loss, 1, dhidden);
   }
-  {
-    const Region region("backward");
-    model.backward(context, widths, m_batch.tokens(), pass, dhidden, completion(last));
-  }
-  sums.of(budget, TrainSums::kl) += losses.kl;
-  sums.of(budget, TrainSums::cross_entropy) += losses.cross_entropy;
+  const Region region("backward");
+  model.backward(batch.context, widths, batch.tokens, pass, dhidden, m_gradients.completion(last));
+  return losses;
+}
+
+/// Forms dL/dpi from the masks and from the budget loss, which counts as often as the micro-batch
+/// has tokens, and from it the router's gradient.
+void TrainStep::differentiate_router(TrainState& state, const MicroBatch& batch, std::size_t budget,
+                                     const Probabilities& pi, TrainSums& sums) {
   const Region region("router");
-  sum_mask_gradients(*elastic.soft_widths, model.parallel().sequence_parallel());
+  ElasticState& elastic = *state.elastic;
+  const auto& model = *state.model;
+  m_gradients.sum_masks(*elastic.soft_widths, model.parallel().sequence_parallel());
   Probabilities dpi = elastic.soft_widths->gradient(m_exec);
   for (auto& decision : dpi) all_reduce_sum(m_grid.tensor, decision);
   if (!m_grid.context.is_root()) return;  // what follows is about whole sequences
-  const BudgetLoss cost = budget_loss(model.shape(), elastic.space, elastic.decisions, pi, fraction,
-                                      m_config.elastic.loss);
+  const BudgetLoss cost = budget_loss(model.shape(), elastic.space, elastic.decisions, pi,
+                                      m_config.elastic.budgets[budget], m_config.elastic.loss);
+  const double tokens = batch.weight_sum;
   for (std::size_t d = 0; d < dpi.size(); ++d)
     for (std::size_t i = 0; i < dpi[d].size(); ++i)
       dpi[d][i] += tokens * m_config.elastic.weight * cost.gradient[d][i];
@@ -176,50 +194,50 @@ void TrainStep::train_budget(TrainState& state, std::size_t budget, std::uint64_
   sums.of(budget, TrainSums::relative_cost) += tokens * cost.relative_cost;
 }
 
-void TrainStep::train_elastic(TrainState& state, const Stage& stage, index_t micro_batch,
-                              const Batch& batch, bool last, TrainSums& sums) {
-  const Arena::Scope scope(m_arena);
-  const auto& teacher = *state.elastic->teacher;
-  const index_t step = state.step + 1;
-  auto pass = teacher.make_pass(Keep::nothing);
-  TeacherStates<Real> states;
-  if (m_config.distill.distillation_weight != 0) {
-    const Region region("teacher");
-    teacher.forward(context(), teacher.full_widths(), m_batch.tokens(), pass);
-    states = {.model = &teacher, .hidden = pass.hidden};
-  }
-  const auto temperature = m_config.router.schedule.at(m_curriculum.router_progress(step));
-  const index_t micro_batches = stage.config.global_batch_size / batch.batch;
-  const auto budgets = budgets_of(stage, step, micro_batch);
-  for (const std::size_t budget : budgets) {
-    const auto draw =
-        static_cast<std::uint64_t>((step * micro_batches + micro_batch) *
-                                       static_cast<index_t>(m_config.elastic.budgets.size()) +
-                                   static_cast<index_t>(budget));
-    train_budget(state, budget, draw, temperature, states, last && budget == budgets.back(), sums);
-  }
-}
-
-/// In the last backward pass of a step, lets the gradients of finished layers travel.
-GradientsComplete TrainStep::completion(bool last) {
-  if (!last) return {};
-  return [this](index_t offset) { m_model_gradients->complete_from(offset); };
-}
-
-/// Sums over ranks. Every rank of the run takes part, also after an error of its own.
-void TrainStep::reduce(const Stage& stage, TrainSums& sums) {
+/// Every rank of the run takes part, also after an error of its own. False: a sum of deterministic
+/// mode left its range.
+bool TrainStep::sum_over_ranks(const Stage& stage, TrainSums& sums) {
   const Region region("all_reduce");
   sums.reduce(m_grid.data_context);
-  for (std::size_t b = 0; stage.elastic && b < m_config.elastic.budgets.size(); ++b)
-    sums.loss() += m_config.distill.distillation_weight * sums.of(b, TrainSums::kl) +
-                   m_config.distill.cross_entropy_weight * sums.of(b, TrainSums::cross_entropy) +
-                   m_config.elastic.weight * sums.of(b, TrainSums::budget_loss);
-  m_in_range = m_model_gradients->finish();
-  if (stage.elastic) m_in_range = m_router_gradients->finish() && m_in_range;
+  if (stage.elastic) sums.add_budgets_to_loss(m_config);
+  return m_gradients.finish();
 }
 
-/// The elements that this rank adds to the norm over the whole model:
-/// those of its optimizer slices.
+/// Clips the gradients of model and router together and applies them.
+StepMetrics TrainStep::update(TrainState& state, const Stage& stage, TrainSums& sums,
+                              bool in_range) {
+  const Region region("update");
+  const index_t step = state.step + 1, local_step = step - stage.first_step;
+  const double per_token = sums.per_token();
+  const auto clip =
+      clip_gradients<Accumulate<Real>>(m_exec, m_grid.world, counted_gradients(state, stage),
+                                       m_config.optimizer.clip_grad_norm, per_token);
+  if (!in_range || !clip.finite() || !std::isfinite(sums.loss()))
+    throw NumericsError(fmt::format(
+        "step {} ({}): loss {}, gradient norm {}; first tensor that is not finite: {}", step,
+        stage.config.name, sums.loss() * per_token, clip.norm, first_bad_gradient(state, stage)));
+
+  const int owners = state.replica.size;
+  const double rate = stage.learning_rate(local_step);
+  const index_t optimizer_step = stage.elastic ? step - m_curriculum.elastic_begin : step;
+  if (state.optimizer)
+    apply(*state.optimizer, state.model->parameters(), owners, rate, optimizer_step, clip.scale);
+  StepMetrics metrics{.loss = sums.loss() * per_token,
+                      .gradient_norm = clip.norm,
+                      .learning_rate = rate,
+                      .budgets = {}};
+  if (!stage.elastic) return metrics;
+  apply(*state.elastic->router_optimizer, state.elastic->router->parameters(), owners,
+        stage.router_learning_rate(local_step), optimizer_step, clip.scale);
+  const RouterTemperature router = temperature(step);
+  metrics.tau = router.tau;
+  metrics.logit_scale = router.logit_scale;
+  metrics.budgets = sums.budget_means(m_config.distill);
+  return metrics;
+}
+
+/// The elements that this rank adds to the norm over the whole model: those of its optimizer
+/// slices.
 std::vector<View1<const Accumulate<Real>>> TrainStep::counted_gradients(const TrainState& state,
                                                                         const Stage& stage) const {
   const auto of = [&](const auto& store) {
@@ -232,126 +250,25 @@ std::vector<View1<const Accumulate<Real>>> TrainStep::counted_gradients(const Tr
   return counted;
 }
 
-StepMetrics TrainStep::finish(TrainState& state, const Stage& stage, TrainSums& sums) {
-  const Region region("update");
-  const index_t step = state.step + 1, local_step = step - stage.first_step;
-  auto& parameters = state.model->parameters();
-  const double per_token = sums.weight() > 0 ? 1 / sums.weight() : 0;
-  const auto clip =
-      clip_gradients<Accumulate<Real>>(m_exec, m_grid.world, counted_gradients(state, stage),
-                                       m_config.optimizer.clip_grad_norm, per_token);
-  if (!m_in_range || !clip.finite() || !std::isfinite(sums.loss())) {
-    std::string bad = first_bad_gradient(parameters);
-    if (bad.empty() && stage.elastic) bad = first_bad_gradient(state.elastic->router->parameters());
-    throw NumericsError(fmt::format(
-        "step {} ({}): loss {}, gradient norm {}; first tensor that is not finite: {}", step,
-        stage.config.name, sums.loss() * per_token, clip.norm, bad.empty() ? "none" : bad));
-  }
-  const double rate = stage.learning_rate(local_step);
-  const index_t optimizer_step = stage.elastic ? step - m_curriculum.elastic_begin : step;
-  const auto update = [&](auto& optimizer, const auto& store, double rate_) {
-    optimizer.step(m_exec, m_config.optimizer.adamw, rate_, optimizer_step, clip.scale);
-    const Region gather("all_gather");
-    gather_slices(m_grid.data_context, optimizer_slices(store, state.replica.size), store.values());
-  };
-  if (state.optimizer) update(*state.optimizer, parameters, rate);
-  StepMetrics metrics{.loss = sums.loss() * per_token,
-                      .gradient_norm = clip.norm,
-                      .learning_rate = rate,
-                      .budgets = {}};
-  if (stage.elastic) {
-    update(*state.elastic->router_optimizer, state.elastic->router->parameters(),
-           stage.router_learning_rate(local_step));
-    const auto temperature = m_config.router.schedule.at(m_curriculum.router_progress(step));
-    metrics.tau = temperature.tau;
-    metrics.logit_scale = temperature.logit_scale;
-    for (std::size_t b = 0; b < m_config.elastic.budgets.size(); ++b) {
-      const double n = sums.of(b, TrainSums::tokens),
-                   nan = std::numeric_limits<double>::quiet_NaN();
-      const auto mean = [&](TrainSums::Column column) {
-        return n > 0 ? sums.of(b, column) / n : nan;
-      };
-      // A loss without weight is not computed.
-      const auto& weights = m_config.distill;
-      metrics.budgets.push_back(
-          {.kl = weights.distillation_weight > 0 ? mean(TrainSums::kl) : nan,
-           .cross_entropy = weights.cross_entropy_weight > 0 ? mean(TrainSums::cross_entropy) : nan,
-           .budget_loss = mean(TrainSums::budget_loss),
-           .relative_cost = mean(TrainSums::relative_cost)});
-    }
-  }
-  return metrics;
+/// AdamW on the slices that this rank owns; then every rank gets the values of all owners.
+template <class T>
+void TrainStep::apply(AdamW<T>& optimizer, const ParameterStore<T>& store, int owners, double rate,
+                      index_t optimizer_step, double grad_scale) {
+  optimizer.step(m_exec, m_config.optimizer.adamw, rate, optimizer_step, grad_scale);
+  const Region region("all_gather");
+  gather_slices(m_grid.data_context, optimizer_slices(store, owners), store.values());
 }
 
-/// Trains this replica's share of the step. Deterministic sums are over single sequences.
-void TrainStep::train_micro_batches(TrainState& state, const Stage& stage, TrainSums& sums) {
-  const index_t size = m_config.job.deterministic ? 1 : m_config.parallel.micro_batch_size,
-                local_step = state.step - stage.first_step;
-  const index_t first_sample = local_step * stage.config.global_batch_size;
-  const index_t replica = m_grid.data.rank(), replicas = m_grid.data.size();
-  const index_t count = stage.config.global_batch_size / size;
-  for (index_t m = replica; m < count; m += replicas) {
-    Batch batch;
-    {
-      const Region data("data");
-      batch = make_batch(source_of(stage), Split::train, first_sample + m * size, size,
-                         stage.config.seq_length);
-      m_batch.set(m_exec, batch);
-    }
-    TrainSums own(m_config.elastic.budgets.size());
-    if (stage.elastic)
-      train_elastic(state, stage, m, batch, m + replicas >= count, own);
-    else
-      train_parent(state, m + replicas >= count, own);
-    if (m_config.job.deterministic) own.round();
-    sums.add(own);
-    if (stage.elastic) m_router_gradients->end_block();
-  }
+RouterTemperature TrainStep::temperature(index_t step) const {
+  return m_config.router.schedule.at(m_curriculum.router_progress(step));
 }
 
-/// Sets the gradients of the stage to zero.
-void TrainStep::begin_gradients(const TrainState& state, const Stage& stage) {
-  const bool deterministic = m_config.job.deterministic;
-  const auto begin = [&](std::optional<GradientSum>& sum, const auto& store,
-                         bool tokens_shared_out) {
-    if (!sum || !sum->is_of(store.gradients()))
-      sum.emplace(m_grid, store, optimizer_slices(store, state.replica.size), deterministic,
-                  tokens_shared_out);
-    sum->begin();
-  };
-  begin(m_model_gradients, state.model->parameters(), state.model->parallel().sequence_parallel());
-  if (stage.elastic) begin(m_router_gradients, state.elastic->router->parameters(), false);
-  if (!deterministic) return;
-  std::vector<FixedPointGradients*> buffers{m_model_gradients->fixed_point()};
-  if (stage.elastic) {
-    const auto masks = state.elastic->soft_widths->gradients();
-    if (!m_mask_gradients || !m_mask_gradients->is_of(masks))
-      m_mask_gradients.emplace(masks, kernels::fixed_point_limit(m_grid.world.size()),
-                               m_model_gradients->overflow());
-    buffers.push_back(&*m_mask_gradients);
+const TokenSource& TrainStep::source_of(const Stage& stage) {
+  if (!m_source || m_source_stream != stage.stream) {
+    m_source = make_source(m_config, stage.stream);
+    m_source_stream = stage.stream;
   }
-  m_blocks.emplace(buffers);
-}
-
-StepMetrics TrainStep::run(TrainState& state) {
-  const Region region("step");
-  const Stage& stage = m_curriculum.stage_of(state.step + 1);
-  begin_gradients(state, stage);
-  TrainSums sums(m_config.elastic.budgets.size());
-  std::exception_ptr failure;  // of this rank, e.g. bad data
-  try {
-    train_micro_batches(state, stage, sums);
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  reduce(stage, sums);
-  {
-    const Region wait("agree");
-    agree_on_failure(m_grid.world, failure);
-  }
-  const StepMetrics metrics = finish(state, stage, sums);
-  ++state.step;
-  return metrics;
+  return *m_source;
 }
 
 }  // namespace elastic

@@ -1,77 +1,75 @@
 // SPDX-License-Identifier: Apache-2.0
-// One optimizer step: micro-batches of this replica, sum over replicas, clipping, AdamW.
+// One optimizer step (Nemotron Elastic, arXiv 2511.16664, section 4; loss: equations 14 and 17):
 //
-// Micro-batch m of a step (m = 0, 1, ... over all replicas) goes to data-parallel rank m %
-// replicas. Data, budgets and router noise depend on m only, so that the loss does not depend on
-// the number of ranks. The ranks of a context-parallel group hold spans of the same sequences.
+//   gradients = 0
+//   for each micro-batch of this replica:
+//     states of the frozen teacher                            (pretraining: none)
+//     for each budget drawn for it:
+//       pi = router(budget) with Gumbel noise; masks of pi    (pretraining: full widths)
+//       forward pass, distillation loss, backward pass
+//       gradient of the masks and of the budget loss -> pi -> router
+//   sums over ranks; clip model and router together; AdamW at a rate of each
 //
-// In deterministic mode a micro-batch is one sequence, so that its size in the deck does not matter
-// either, and it is cut into equal spans (parallel/spans.hpp) on any number of ranks.
+// Data, budgets and router noise of a micro-batch depend on the step and its number alone
+// (train/micro_batches.hpp), so that the loss does not depend on the number of ranks. In
+// deterministic mode a sequence is cut into the same spans (parallel/spans.hpp) on any number of
+// ranks. The ranks of a context-parallel group hold spans of the same sequences.
 #pragma once
-#include "parallel/process_grid.hpp"
 #include "config/curriculum.hpp"
-#include "train/gradient_sum.hpp"
-#include "train/token_sources.hpp"
-#include "train/train_sums.hpp"
+#include "optim/grad_clip.hpp"
+#include "parallel/process_grid.hpp"
 #include "state/train_state.hpp"
+#include "train/micro_batches.hpp"
+#include "train/step_gradients.hpp"
+#include "train/train_sums.hpp"
 
 namespace elastic {
-
-/// What a step measured, over all ranks. Means over the tokens that count.
-struct StepMetrics {
-  double loss = 0;           ///< total: cross-entropy, or distillation + lambda * budget loss
-  double gradient_norm = 0;  ///< before clipping
-  double learning_rate = 0;
-  double tau = 0, logit_scale = 0;  ///< elastic stages only
-  /// Numbers of one budget; NaN where it was not drawn in this step, or the loss has no weight.
-  struct Budget {
-    double kl = 0, cross_entropy = 0, budget_loss = 0, relative_cost = 0;
-  };
-  std::vector<Budget> budgets;
-};
 
 class TrainStep {
  public:
   TrainStep(const ProcessGrid& grid, const RunConfig& config, const Curriculum& curriculum,
             Arena& arena);
-  /// Performs step number state.step + 1 and counts it. Throws NumericsError naming step, budget
+  /// Performs step number state.step + 1 and counts it. Throws NumericsError naming step, stage
   /// and the first tensor that is not finite.
   StepMetrics run(TrainState& state);
 
  private:
-  void begin_gradients(const TrainState& state, const Stage& stage);
   void train_micro_batches(TrainState& state, const Stage& stage, TrainSums& sums);
-  /// `last`: this is the last pass of this rank in this step.
-  void train_parent(TrainState& state, bool last, TrainSums& sums);
-  void train_elastic(TrainState& state, const Stage& stage, index_t micro_batch, const Batch& batch,
-                     bool last, TrainSums& sums);
-  void train_budget(TrainState& state, std::size_t budget, std::uint64_t stream,
-                    const RouterTemperature& temperature, const TeacherStates<Real>& teacher,
-                    bool last, TrainSums& sums);
-  LayerContext context();
-  /// Sums mask gradients over the ranks that hold other tokens of the micro-batch: over spans, and,
-  /// for masks that are equal on tensor-parallel ranks, over tokens of the residual stream.
-  void sum_mask_gradients(const SoftWidths<Real>& soft_widths, bool tokens_shared_out);
-  GradientsComplete completion(bool last);
-  void reduce(const Stage& stage, TrainSums& sums);
+  void train_parent(TrainState& state, const MicroBatch& batch, TrainSums& sums);
+  void train_elastic(TrainState& state, const Stage& stage, const MicroBatch& batch,
+                     TrainSums& sums);
+  /// `stream`: of the router's noise. `last`: the last pass of this rank in this step.
+  void train_budget(TrainState& state, const MicroBatch& batch, std::size_t budget,
+                    std::uint64_t stream, const TeacherStates<Real>& teacher, bool last,
+                    TrainSums& sums);
+  /// Forward pass, losses and backward pass: gradients of parameters and masks.
+  LossSums differentiate(const LanguageModel<Real>& model, const ActiveWidths<Real>& widths,
+                         const MicroBatch& batch, const LossConfig& loss,
+                         const TeacherStates<Real>& teacher, bool last);
+  TeacherStates<Real> teacher_states(const LanguageModel<Real>& teacher, const MicroBatch& batch);
+  void differentiate_router(TrainState& state, const MicroBatch& batch, std::size_t budget,
+                            const Probabilities& pi, TrainSums& sums);
+
+  bool sum_over_ranks(const Stage& stage, TrainSums& sums);
+  StepMetrics update(TrainState& state, const Stage& stage, TrainSums& sums, bool in_range);
   std::vector<View1<const Accumulate<Real>>> counted_gradients(const TrainState& state,
                                                                const Stage& stage) const;
-  StepMetrics finish(TrainState& state, const Stage& stage, TrainSums& sums);
+  template <class T>
+  void apply(AdamW<T>& optimizer, const ParameterStore<T>& store, int owners, double rate,
+             index_t optimizer_step, double grad_scale);
+
   const TokenSource& source_of(const Stage& stage);
-  std::vector<std::size_t> budgets_of(const Stage& stage, index_t step, index_t micro_batch) const;
+  RouterTemperature temperature(index_t step) const;
 
   const ProcessGrid& m_grid;
   const RunConfig& m_config;
   const Curriculum& m_curriculum;
   ExecutionSpace m_exec;
   Arena& m_arena;
-  DeviceBatch m_batch;
+  MicroBatches m_batches;
+  StepGradients m_gradients;
   std::unique_ptr<TokenSource> m_source;
   std::uint64_t m_source_stream = 0;
-  std::optional<GradientSum> m_model_gradients, m_router_gradients;
-  std::optional<FixedPointGradients> m_mask_gradients;  // deterministic mode
-  std::optional<BlockGradients> m_blocks;               // deterministic mode
-  bool m_in_range = true;  // of the fixed-point sums of deterministic mode
 };
 
 }  // namespace elastic

@@ -1,12 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// The numbers of a step that are sums over micro-batches and ranks:
-// losses and what they are divided by.
+// The numbers of a step that are sums over micro-batches and ranks: losses and what they are
+// divided by; and the means that a step reports.
 #pragma once
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "config/run_config.hpp"
 
 namespace elastic {
+
+/// What a step measured, over all ranks. Means over the tokens that count.
+struct StepMetrics {
+  double loss = 0;           ///< total: cross-entropy, or distillation + lambda * budget loss
+  double gradient_norm = 0;  ///< before clipping
+  double learning_rate = 0;
+  double tau = 0, logit_scale = 0;  ///< elastic stages only
+  /// Numbers of one budget; NaN where it was not drawn in this step, or the loss has no weight.
+  struct Budget {
+    double kl = 0, cross_entropy = 0, budget_loss = 0, relative_cost = 0;
+  };
+  std::vector<Budget> budgets;
+};
 
 /// Two sums of the step, then five of each budget (Column).
 class TrainSums {
@@ -25,8 +39,15 @@ class TrainSums {
   void round();
   /// Sums over the ranks of `comm`; all of them get the sums.
   void reduce(const Communicator& comm);
+  /// Adds the losses of all budgets with their weights to the total.
+  void add_budgets_to_loss(const RunConfig& config);
+
+  double per_token() const { return m_numbers[0] > 0 ? 1 / m_numbers[0] : 0; }
+  std::vector<StepMetrics::Budget> budget_means(const DistillConfig& config) const;
 
  private:
+  std::size_t num_budgets() const { return (m_numbers.size() - 2) / 5; }
+
   std::vector<double> m_numbers;
 };
 

@@ -10,6 +10,7 @@
 #include "data/character_vocabulary.hpp"
 #include "kernels/rows/logit_difference.hpp"
 #include "model/generation.hpp"
+#include "train/token_sources.hpp"
 
 namespace elastic {
 namespace {
@@ -35,37 +36,34 @@ Validation::Validation(const Communicator& comm, const RunConfig& config, Arena&
     : m_comm(comm),
       m_config(config),
       m_arena(arena),
-      m_source(make_source(config, kValidationStream)) {}
+      m_source(make_source(config, kValidationStream)),
+      m_batches(comm, config, arena) {}
 
 std::vector<double> Validation::loss_sums(const LanguageModel<Real>& model,
                                           const SubmodelSpec& spec,
                                           const LanguageModel<Real>* teacher, index_t seq_length) {
   const auto widths = model.widths(spec);
   std::vector<double> sums(3, 0.0);  // tokens, cross-entropy, KL
-  const index_t size = m_config.job.deterministic ? 1
-                                                  : std::min(m_config.parallel.micro_batch_size,
-                                                             m_config.evaluate.samples);
-  for (index_t b = m_comm.rank(); b * size < m_config.evaluate.samples; b += m_comm.size()) {
-    const Arena::Scope scope(m_arena);
-    const index_t count = std::min(size, m_config.evaluate.samples - b * size);
-    m_batch.set(m_exec, make_batch(*m_source, Split::validation, b * size, count, seq_length));
-    const auto context = m_batch.context(m_exec, m_arena);
+  const SequenceRange held_out{
+      .split = Split::validation, .count = m_config.evaluate.samples, .seq_length = seq_length};
+  m_batches.for_each(*m_source, held_out, [&](const MicroBatch& batch) {
+    const auto& context = batch.context;
     auto pass = model.make_pass(Keep::nothing);
     TeacherStates<Real> states;
     if (teacher) {
       auto teacher_pass = teacher->make_pass(Keep::nothing);
-      teacher->forward(context, teacher->full_widths(), m_batch.tokens(), teacher_pass);
+      teacher->forward(context, teacher->full_widths(), batch.tokens, teacher_pass);
       states = {.model = teacher, .hidden = teacher_pass.hidden};
     }
-    model.forward(context, widths, m_batch.tokens(), pass);
+    model.forward(context, widths, batch.tokens, pass);
     const auto losses =
-        evaluate_losses<Real>(context, model, pass.hidden, m_batch.targets(), states,
+        evaluate_losses<Real>(context, model, pass.hidden, batch.targets, states,
                               {.temperature = m_config.distill.temperature,
                                .tokens_per_chunk = m_config.parallel.logit_chunk_tokens});
-    sums[0] += m_batch.weight_sum();
+    sums[0] += batch.weight_sum;
     sums[1] += on_grid(losses.cross_entropy);
     sums[2] += on_grid(losses.kl);
-  }
+  });
   return sums;
 }
 
@@ -113,13 +111,14 @@ double Validation::max_logit_difference(const LanguageModel<Real>& a,
                                         const LanguageModel<Real>& b,
                                         const ActiveWidths<Real>& b_widths, index_t seq_length) {
   const Arena::Scope scope(m_arena);
-  m_batch.set(m_exec, make_batch(*m_source, Split::validation, 0, 1, seq_length));
-  const auto context = m_batch.context(m_exec, m_arena);
+  const MicroBatch batch =
+      m_batches.load(*m_source, {.split = Split::validation, .count = 1, .seq_length = seq_length});
+  const auto& context = batch.context;
   const index_t tokens = context.num_tokens(), vocab = a.shape().vocab_size,
                 chunk = std::min(tokens, m_config.parallel.logit_chunk_tokens);
   const auto hidden_of = [&](const LanguageModel<Real>& model, const ActiveWidths<Real>& widths) {
     auto pass = model.make_pass(Keep::nothing);
-    model.forward(context, widths, m_batch.tokens(), pass);
+    model.forward(context, widths, batch.tokens, pass);
     return pass.hidden;
   };
   const auto a_hidden = hidden_of(a, a_widths), b_hidden = hidden_of(b, b_widths);

@@ -2,7 +2,7 @@
 // Held-out losses and answers of a submodel.
 #pragma once
 #include "comm/communicator.hpp"
-#include "train/token_sources.hpp"
+#include "train/micro_batches.hpp"
 
 namespace elastic {
 
@@ -42,7 +42,7 @@ class Validation {
   Arena& m_arena;
   ExecutionSpace m_exec;
   std::unique_ptr<TokenSource> m_source;
-  DeviceBatch m_batch;
+  MicroBatches m_batches;
 };
 
 }  // namespace elastic

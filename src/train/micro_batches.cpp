@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/micro_batches.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/region.hpp"
+
+namespace elastic {
+namespace {
+
+/// Copies to a View that grows when it must.
+template <class T>
+void upload(const ExecutionSpace& exec, const std::vector<T>& from, View1<T>& to) {
+  if (to.extent(0) < from.size())
+    to = View1<T>(Kokkos::view_alloc("elastic::batch", Kokkos::WithoutInitializing), from.size());
+  const Kokkos::View<const T*, HostSpace, Kokkos::MemoryTraits<Kokkos::Unmanaged>> h_from(
+      from.data(), from.size());
+  Kokkos::deep_copy(exec, prefix(to, static_cast<index_t>(from.size())), h_from);
+}
+
+}  // namespace
+
+MicroBatches::MicroBatches(const Communicator& group, const RunConfig& config, Arena& arena,
+                           std::optional<Spans> spans)
+    : m_group(group),
+      m_arena(arena),
+      m_size(config.job.deterministic ? 1 : config.parallel.micro_batch_size),
+      m_spans(std::move(spans)) {}
+
+SequenceRange MicroBatches::part(const SequenceRange& range, index_t m) const {
+  SequenceRange part = range;
+  part.first += m * m_size;
+  part.count = std::min(m_size, range.count - m * m_size);
+  return part;
+}
+
+MicroBatch MicroBatches::load(const TokenSource& source, const SequenceRange& range) {
+  const Region region("data");
+  const Batch whole = make_batch(source, range.split, range.first, range.count, range.seq_length);
+  upload_batch(whole);
+  MicroBatch batch{.context = {.exec = m_exec,
+                               .arena = &m_arena,
+                               .batch = whole.batch,
+                               .seq_length = whole.seq_length,
+                               .segment = {}},
+                   .tokens = {},
+                   .targets = {},
+                   .weight_sum = std::accumulate(whole.weight.begin(), whole.weight.end(), 0.0)};
+  LayerContext& context = batch.context;
+  if (m_spans) {
+    context.batch *= m_spans->num_here();
+    context.seq_length /= m_spans->layout().num_spans;
+    context.segment = m_spans->segment();
+    context.spans = &*m_spans;
+  } else {
+    context.segment = prefix(m_segment, context.num_tokens());
+  }
+  batch.tokens = prefix(m_tokens, context.num_tokens());
+  batch.targets = {prefix(m_targets, context.num_tokens()), prefix(m_weight, context.num_tokens())};
+  return batch;
+}
+
+void MicroBatches::upload_batch(const Batch& batch) {
+  if (m_spans)
+    m_spans->set_segments(m_exec, batch.batch, batch.segment);
+  else
+    upload(m_exec, batch.segment, m_segment);
+  const auto upload_rows = [&](const auto& whole, auto& to) {
+    if (!m_spans) return upload(m_exec, whole, to);
+    upload(m_exec, m_spans->rows_here(whole, batch.batch), to);
+    fence(m_exec, "elastic::rows_uploaded");  // they end here
+  };
+  upload_rows(batch.tokens, m_tokens);
+  upload_rows(batch.targets, m_targets);
+  upload_rows(batch.weight, m_weight);
+  fence(m_exec, "elastic::batch_uploaded");
+}
+
+}  // namespace elastic
