@@ -58,6 +58,11 @@ bool changes_model(const Curriculum& curriculum) {
                      [](const Stage& stage) { return stage.config.learning_rate > 0; });
 }
 
+index_t last_seq_length(const Curriculum& curriculum, const RunConfig& config) {
+  return curriculum.stages.empty() ? config.rank.seq_length
+                                   : curriculum.stages.back().config.seq_length;
+}
+
 std::string describe(const Curriculum& curriculum, const RunConfig& config) {
   std::string text =
       "plan     stage       steps      tokens  seq_length  batch   learning rate  budgets\n";

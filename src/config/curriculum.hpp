@@ -45,6 +45,9 @@ struct Curriculum {
 Curriculum make_curriculum(const RunConfig& config);
 /// False if the learning rate of the model is 0 in every stage: its moments are then not needed.
 bool changes_model(const Curriculum& curriculum);
+/// Length of the sequences on which a run is evaluated at its end: those of the last stage, or of
+/// the ranking.
+index_t last_seq_length(const Curriculum& curriculum, const RunConfig& config);
 /// The plan as lines for people: stages, steps, tokens, lengths, budget probabilities, rates.
 std::string describe(const Curriculum& curriculum, const RunConfig& config);
 

@@ -232,6 +232,20 @@ std::string ElasticConfig::budget_name(std::size_t i) const {
   return budget_names.empty() ? fmt::format("{}", budgets[i]) : budget_names[i];
 }
 
+std::vector<Budget> trained_budgets(const RunConfig& config) {
+  std::vector<Budget> budgets;
+  for (std::size_t i = 0; i < config.elastic.budgets.size(); ++i)
+    budgets.push_back({config.elastic.budgets[i], config.elastic.budget_name(i)});
+  return budgets;
+}
+
+std::vector<Budget> all_budgets(const RunConfig& config) {
+  std::vector<Budget> budgets = trained_budgets(config);
+  for (const double fraction : config.evaluate.extra_budgets)
+    budgets.push_back({fraction, fmt::format("{}", fraction)});
+  return budgets;
+}
+
 ResolvedDeck read_run_config(const std::string& text, const std::string& file,
                              const std::vector<std::string>& overrides) {
   const Deck deck(text, file, overrides);

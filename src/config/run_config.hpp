@@ -160,6 +160,9 @@ std::string run_config_reference(bool markdown, const std::string& block = "");
 /// until then the last layers are dropped first. Throw InputError.
 ModelShape parent_shape(const RunConfig& config);
 ElasticSpace elastic_space(const RunConfig& config, const ModelShape& parent);
+/// The budgets that are trained, by number; and after them those of <evaluate>/extra_budgets.
+std::vector<Budget> trained_budgets(const RunConfig& config);
+std::vector<Budget> all_budgets(const RunConfig& config);
 /// How many ranks share one model, and how.
 ParallelSizes parallel_sizes(const RunConfig& config);
 

@@ -111,6 +111,12 @@ double parameter_count(const ModelShape& parent, const ExpectedWidths& widths) {
              layer_parameters(parent, parent.layers[l].kind, extents(parent, widths, l));
   return count;
 }
+double parameter_count(const ModelShape& parent, const SubmodelSpec& spec) {
+  return parameter_count(parent, expected_widths(spec));
+}
+double parameter_count(const ModelShape& parent) {
+  return parameter_count(parent, full_spec(parent));
+}
 
 double kv_cache_bytes(const ModelShape& parent, const ExpectedWidths& widths,
                       const CostConfig& config) {

@@ -39,6 +39,8 @@ struct CostConfig {
 
 /// Parameters of a submodel; formula at the top of this file.
 double parameter_count(const ModelShape& parent, const ExpectedWidths& widths);
+double parameter_count(const ModelShape& parent, const SubmodelSpec& spec);
+double parameter_count(const ModelShape& parent);  ///< all of them
 /// Bytes of the KV caches, and of SSM and convolution states, of one inference.
 double kv_cache_bytes(const ModelShape& parent, const ExpectedWidths& widths,
                       const CostConfig& config);

@@ -84,21 +84,6 @@ Router<T>::Buffers::Buffers(index_t num_budgets, index_t hidden_size, const std:
       pi("elastic::router_pi", num_outputs) {}
 
 template <class T>
-std::vector<double> Router<T>::budget_input(double budget) const {
-  std::vector<double> u(m_budgets.size(), 0.0);
-  std::size_t below = 0;  // first trained budget that is not above this one
-  while (below < m_budgets.size() && m_budgets[below] > budget) ++below;
-  if (below == 0 || below == m_budgets.size()) {
-    u[below == 0 ? 0 : below - 1] = 1;
-    return u;
-  }
-  const double high = m_budgets[below - 1], low = m_budgets[below];
-  u[below] = (high - budget) / (high - low);
-  u[below - 1] = 1 - u[below];
-  return u;
-}
-
-template <class T>
 View2<T> Router<T>::rows_of(const Net& net, const View1<T>& flat) const {
   return View2<T>(flat.data() + net.offset, net.rows, net.choices);
 }
@@ -109,7 +94,7 @@ View2<T> Router<T>::flat_row(const Net& net, const View1<T>& flat) const {
 
 template <class T>
 void Router<T>::run(const ExecutionSpace& exec, double budget, const Buffers& buffers) const {
-  const auto u = budget_input(budget);
+  const auto u = budget_blend(m_budgets, budget);
   const auto host = Kokkos::create_mirror_view(buffers.input);
   for (std::size_t b = 0; b < u.size(); ++b) host(0, b) = static_cast<T>(u[b]);
   Kokkos::deep_copy(exec, buffers.input, host);

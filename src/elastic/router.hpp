@@ -14,6 +14,7 @@
 #include "base/parameter.hpp"
 #include "base/random.hpp"
 #include "elastic/active_widths.hpp"
+#include "elastic/budgets.hpp"
 #include "kernels/losses/gumbel_softmax.hpp"
 
 namespace elastic {
@@ -44,9 +45,6 @@ class Router {
   Router(const std::vector<Decision>& decisions, const std::vector<double>& budgets,
          const RouterConfig& config, std::uint32_t seed);
 
-  /// Input vector of a budget [num_budgets]. A budget above the largest or below the smallest
-  /// trained one gives that one.
-  std::vector<double> budget_input(double budget) const;
   /// Training: probabilities with Gumbel noise keyed by (seed, stream, axis). Keeps what backward
   /// needs. A hard draw gives one-hot lists.
   const Probabilities& forward(const ExecutionSpace& exec, double budget,

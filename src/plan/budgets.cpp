@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "elastic/submodel_choice.hpp"
+#include "config/extraction.hpp"
 
 namespace elastic {
 namespace {
@@ -53,11 +53,7 @@ class Planner {
       smallest.push_back(static_cast<index_t>(decision.widths.size()) - 1);
     plan.least_cost = cost_of(spec_of(smallest));
     if (plan.homogeneous_combinations <= kMostListed) list_candidates();
-    const auto& elastic = m_config.elastic;
-    for (std::size_t i = 0; i < elastic.budgets.size(); ++i)
-      plan.budgets.push_back(plan_budget(elastic.budgets[i], elastic.budget_name(i)));
-    for (const double budget : m_config.evaluate.extra_budgets)
-      plan.budgets.push_back(plan_budget(budget, fmt::format("{}", budget)));
+    for (const Budget& budget : all_budgets(m_config)) plan.budgets.push_back(plan_budget(budget));
     return plan;
   }
 
@@ -80,37 +76,36 @@ class Planner {
     }
   }
 
-  PlanBudget plan_budget(double budget, const std::string& name) {
+  PlanBudget plan_budget(const Budget& budget) {
     const auto miss = [&](const Candidate& c) {
-      return std::abs(c.cost / (budget * m_full_cost) - 1);
+      return std::abs(c.cost / (budget.fraction * m_full_cost) - 1);
     };
     const std::size_t shown = std::min(kMostShown, m_candidates.size());
     std::partial_sort(m_candidates.begin(), m_candidates.begin() + shown, m_candidates.end(),
                       [&](const auto& a, const auto& b) {
                         return std::pair(miss(a), a.choice) < std::pair(miss(b), b.choice);
                       });
-    PlanBudget plan{.name = name, .budget = budget, .spec = {}, .homogeneous = {}};
+    PlanBudget plan{.name = budget.name, .budget = budget.fraction, .spec = {}, .homogeneous = {}};
     for (std::size_t i = 0; i < shown && miss(m_candidates[i]) <= kNear; ++i)
       plan.homogeneous.push_back(spec_of(m_candidates[i].choice));
     const double tolerance = m_config.elastic.loss.tolerance;
-    plan.spec = shown > 0 && miss(m_candidates[0]) <= tolerance
-                    ? spec_of(m_candidates[0].choice)
-                    : any_within(budget, name, tolerance);
-    plan.spec.name = name;
-    plan.spec.budget = budget;
+    plan.spec = shown > 0 && miss(m_candidates[0]) <= tolerance ? spec_of(m_candidates[0].choice)
+                                                                : any_within(budget);
+    plan.spec.name = budget.name;
+    plan.spec.budget = budget.fraction;
     return plan;
   }
 
   /// Widths within the budget that the extraction itself finds with a router without preference.
-  SubmodelSpec any_within(double budget, const std::string& name, double tolerance) const {
+  SubmodelSpec any_within(const Budget& budget) const {
     Probabilities logits;
     for (const auto& decision : list_decisions(m_parent, m_space))
       logits.emplace_back(decision.widths.size(), 0.0);
     try {
-      return choose_submodel(m_parent, m_space, logits, 1, budget, tolerance,
-                             m_config.elastic.loss.cost);
+      return choose_submodel(m_config, m_parent, m_space, logits, budget.fraction);
     } catch (const InputError& error) {
-      throw InputError(fmt::format("<elastic>: budget {} cannot be met: {}", name, error.what()));
+      throw InputError(
+          fmt::format("<elastic>: budget {} cannot be met: {}", budget.name, error.what()));
     }
   }
 

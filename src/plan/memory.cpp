@@ -173,10 +173,6 @@ PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const S
   return memory;
 }
 
-double parameters_of(const ModelShape& shape) {
-  return parameter_count(shape, expected_widths(full_spec(shape)));
-}
-
 /// Working memory of comparing a submodel with its sliced copy, besides that copy
 /// (Validation::max_logit_difference).
 double evaluation_memory(const RunConfig& config, const ModelShape& shape, index_t seq_length) {
@@ -245,10 +241,10 @@ PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent, index_
     const PlanMemory memory = step_memory(config, local, stage);
     if (memory.step() > plan.step()) plan = memory;
   }
-  const double values = value_bytes * parameters_of(local);
+  const double values = value_bytes * parameter_count(local);
   plan.weights = values;
-  plan.gradients = sum_bytes * parameters_of(local);
-  const auto parameters = static_cast<index_t>(parameters_of(local));
+  plan.gradients = sum_bytes * parameter_count(local);
+  const auto parameters = static_cast<index_t>(parameter_count(local));
   if (changes_model(curriculum)) plan.moments = 2 * sum_bytes * most_owned(parameters, replicas);
   if (router_parameters > 0) plan.teacher = values;
   plan.router = 2 * sum_bytes *
@@ -270,7 +266,7 @@ index_t num_tensors(const ModelShape& shape) {
 }
 
 double model_file_bytes(const ModelShape& shape, std::size_t deck_characters) {
-  return value_bytes * parameters_of(shape) +
+  return value_bytes * parameter_count(shape) +
          kTensorOverhead * static_cast<double>(num_tensors(shape)) + kFileOverhead +
          static_cast<double>(deck_characters);
 }
@@ -278,7 +274,7 @@ double model_file_bytes(const ModelShape& shape, std::size_t deck_characters) {
 double training_file_bytes(const ModelShape& shape, std::size_t deck_characters,
                            index_t router_parameters, index_t router_tensors, bool moments) {
   const index_t copies = moments ? 3 : 1;
-  const double parameters = parameters_of(shape),
+  const double parameters = parameter_count(shape),
                sums = static_cast<double>(copies - 1) * parameters +
                       3 * static_cast<double>(router_parameters);
   index_t tensors = copies * num_tensors(shape) + 3 * router_tensors;

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "config/extraction.hpp"
 #include "elastic/cost_model.hpp"
 #include "plan/budgets.hpp"
 #include "plan/comparison.hpp"
@@ -14,10 +15,6 @@
 namespace elastic {
 namespace {
 constexpr double kPlannedRate = 1e15;  // FLOP/s of all ranks together, for a time to start from
-
-double parameters_of(const ModelShape& parent, const SubmodelSpec& spec) {
-  return parameter_count(parent, expected_widths(spec));
-}
 
 /// Parameters of all layers of a kind.
 double parameters_of_kind(const ModelShape& parent, LayerKind kind) {
@@ -34,7 +31,7 @@ std::string model_lines(const ModelShape& parent) {
       plan_line("parent", fmt::format("{}: {} layers, hidden {}, vocabulary {}", parent.pattern(),
                                       parent.num_layers(), parent.hidden_size, parent.vocab_size));
   text += plan_line("", describe(parent, full_spec(parent)));
-  const double all = parameters_of(parent, full_spec(parent));
+  const double all = parameter_count(parent);
   double rest = all;
   std::string kinds;
   for (const auto& [kind, name] :
@@ -71,7 +68,7 @@ std::string budget_lines(const RunConfig& config, const ModelShape& parent,
     const auto specs_line = [&](const SubmodelSpec& spec) {
       const double c = cost(parent, expected_widths(spec), elastic.loss.cost);
       return fmt::format("{:.4f} {:>14} parameters  {}", c / plan.full_cost,
-                         grouped(parameters_of(parent, spec)), describe(parent, spec));
+                         grouped(parameter_count(parent, spec)), describe(parent, spec));
     };
     std::string title = fmt::format("budget {:<8}", budget.name);
     if (budget.homogeneous.empty())
@@ -240,9 +237,7 @@ std::string run_plan(const ResolvedDeck& deck, int given_ranks, const Machine* m
     for (const auto& budget : budgets.budgets) all.push_back(budget.spec);
     trained.assign(all.begin(),
                    all.begin() + static_cast<std::ptrdiff_t>(config.elastic.budgets.size()));
-    router = std::make_unique<Router<Accumulate<Real>>>(
-        list_decisions(parent, space), config.elastic.budgets, config.router.net,
-        static_cast<std::uint32_t>(config.job.seed));
+    router = std::make_unique<Router<Accumulate<Real>>>(make_router(config, parent, space));
   }
   const auto* parameters = router ? &router->parameters() : nullptr;
   const index_t router_size = parameters ? parameters->num_elements() : 0;
@@ -250,11 +245,10 @@ std::string run_plan(const ResolvedDeck& deck, int given_ranks, const Machine* m
   text += describe(curriculum, config) + "\n";
   text += memory_lines(plan_memory(config, parent, router_size, ranks));
   text += work_lines(config, parent, trained);
-  const double parent_size = parameters_of(parent, full_spec(parent));
+  const double parent_size = parameter_count(parent);
   const ModelShape local = local_part(parent, tensor_ranks);
-  text +=
-      communication_line(parameters_of(local, full_spec(local)) + static_cast<double>(router_size),
-                         curriculum.total_steps, replicas_of(config, ranks), tensor_ranks > 1);
+  text += communication_line(parameter_count(local) + static_cast<double>(router_size),
+                             curriculum.total_steps, replicas_of(config, ranks), tensor_ranks > 1);
   if (machine) text += time_lines_of(deck, *machine, parent, space, trained, parameters, ranks);
   text += file_lines(deck, parent, all, parameters);
   if (elastic) text += comparison_lines(config, plan_comparison(config, parent_size));

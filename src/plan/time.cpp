@@ -10,10 +10,6 @@
 namespace elastic {
 namespace {
 
-double elements_of(const ModelShape& shape) {
-  return parameter_count(shape, expected_widths(full_spec(shape)));
-}
-
 /// Passes over one micro-batch on one rank.
 class MicroBatch {
  public:
@@ -157,7 +153,7 @@ void add_update(const RunConfig& config, const Machine& machine, const ModelShap
                 const Stage& stage, const ElasticPlan& elastic, const Layout& layout,
                 double last_backward, StepTime& step) {
   const ModelShape local = local_part(parent, layout.tensor);
-  const double model = elements_of(local), memory = machine.rank.memory_bandwidth;
+  const double model = parameter_count(local), memory = machine.rank.memory_bandwidth;
   const index_t owners = layout.replicas * layout.context;
   const auto bytes_of = [&](double elements) {
     const double owned = elements / static_cast<double>(owners);

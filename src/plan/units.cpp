@@ -23,6 +23,10 @@ std::string grouped(double count) {
   return text;
 }
 
+std::string percent(const std::optional<double>& part) {
+  return part ? fmt::format("{:.1f}%", 100 * *part) : "-";
+}
+
 std::string plan_line(const char* name, const std::string& text) {
   return fmt::format("{:<8} {}\n", name, text);
 }

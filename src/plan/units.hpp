@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Large numbers for people: "12.3 MB", "4.56 TFLOP".
+// Numbers for people: "12.3 MB", "4.56 TFLOP", "1,234", "12.5%".
 #pragma once
+#include <optional>
 #include <string>
 
 namespace elastic {
@@ -9,6 +10,8 @@ namespace elastic {
 std::string with_prefix(double value, const char* unit);
 /// A whole number with separators of thousands: 12310001152 -> "12,310,001,152".
 std::string grouped(double count);
+/// 0.125 -> "12.5%"; "-" if there is none.
+std::string percent(const std::optional<double>& part);
 /// A line of the plan: what it is about, and the text; the next line on the same has no name.
 std::string plan_line(const char* name, const std::string& text);
 inline std::string in_bytes(double bytes) { return with_prefix(bytes, "B"); }

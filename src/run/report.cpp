@@ -7,26 +7,12 @@
 
 #include "base/log.hpp"
 #include "io/durable_file.hpp"
+#include "plan/units.hpp"
 #include "run/plots.hpp"
 #include "run/progress.hpp"
 
 namespace elastic {
 namespace {
-
-std::string percent(const std::optional<double>& x) {
-  return x ? fmt::format("{:.1f}%", 100 * *x) : "-";
-}
-
-/// 1234567 -> "1 234 567"
-std::string grouped(double x) {
-  const std::string digits = fmt::format("{:.0f}", x);
-  std::string text;
-  for (std::size_t i = 0; i < digits.size(); ++i) {
-    if (i > 0 && (digits.size() - i) % 3 == 0) text += ' ';
-    text += digits[i];
-  }
-  return text;
-}
 
 std::string code_block(const std::string& text) { return fmt::format("```\n{}\n```\n", text); }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/durable_file.hpp"
+#include "plan/units.hpp"
 
 namespace elastic {
 namespace {
@@ -39,9 +40,6 @@ Json stage_json(const StageResult& stage) {
           {"median_step_seconds", seconds.empty() ? 0 : seconds[seconds.size() / 2]}};
 }
 
-std::string percent(const std::optional<double>& x) {
-  return x ? fmt::format("{:.1f}%", 100 * *x) : "-";
-}
 }  // namespace
 
 void write_results(const RunFolder& folder, const RunResults& results) {

@@ -180,7 +180,7 @@ StepValidation Run::validate(const Stage& stage) {
     const SubmodelSpec spec = submodel_for(m_config, m_state, budget);
     validation.budgets.push_back(
         m_validation->losses(model, spec, m_state.elastic->teacher.get(), stage.config.seq_length));
-    validation.parameters.push_back(parameter_count(model.shape(), expected_widths(spec)));
+    validation.parameters.push_back(parameter_count(model.shape(), spec));
   }
   return validation;
 }

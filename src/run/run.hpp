@@ -51,7 +51,6 @@ class Run {
   void write_together(const Save& save, const Fill& fill);
   void write_file(const std::filesystem::path& path, const Fill& fill);
   void report_phase();
-  index_t last_seq_length() const;
   /// Runs `work` on rank 0 while the others wait. Its error becomes the error of all.
   template <class Work>
   void on_root(const Work& work) {

@@ -12,11 +12,6 @@
 
 namespace elastic {
 
-index_t Run::last_seq_length() const {
-  return m_curriculum.stages.empty() ? m_config.rank.seq_length
-                                     : m_curriculum.stages.back().config.seq_length;
-}
-
 void Run::write_model_file(const std::filesystem::path& path, std::size_t num_specs) {
   write_file(path, [&](const StateWriter& writer) {
     write_model(writer, *m_state.model, m_deck.text, "elastic");
@@ -29,14 +24,10 @@ void Run::write_model_file(const std::filesystem::path& path, std::size_t num_sp
 void Run::slice_phase() {
   const Region region("slice");
   m_specs.clear();
-  const auto add = [&](double budget, const std::string& name) {
-    m_specs.push_back(submodel_for(m_config, m_state, budget));
-    m_specs.back().name = name;
-  };
-  for (std::size_t b = 0; b < m_config.elastic.budgets.size(); ++b)
-    add(m_config.elastic.budgets[b], m_config.elastic.budget_name(b));
-  for (const double budget : m_config.evaluate.extra_budgets)
-    add(budget, fmt::format("{}", budget));
+  for (const Budget& budget : all_budgets(m_config)) {
+    m_specs.push_back(submodel_for(m_config, m_state, budget.fraction));
+    m_specs.back().name = budget.name;
+  }
 
   const auto size_on_root = [&] {
     return m_comm.is_root() ? std::filesystem::file_size(m_folder.model()) : 0;
@@ -58,7 +49,7 @@ BudgetResult Run::evaluate_budget(const SubmodelSpec& spec, bool trained) {
   const auto& model = *m_state.model;
   const auto& teacher = *m_state.elastic->teacher;
   const ModelShape& shape = model.shape();
-  const index_t seq_length = last_seq_length();
+  const index_t seq_length = last_seq_length(m_curriculum, m_config);
   const auto expected = expected_widths(spec);
   BudgetResult result{
       .spec = spec, .trained = trained, .description = describe(shape, spec), .validation = {}};
@@ -93,9 +84,10 @@ bool Run::evaluate_phase() {
   const Region region("evaluate");
   const auto& parent = m_state.elastic ? *m_state.elastic->teacher : *m_state.model;
   const SubmodelSpec full = full_spec(parent.shape());
-  m_results.parent_parameters = parameter_count(parent.shape(), expected_widths(full));
+  m_results.parent_parameters = parameter_count(parent.shape(), full);
   m_results.parent_valid_loss =
-      m_validation->losses(parent, full, nullptr, last_seq_length()).cross_entropy;
+      m_validation->losses(parent, full, nullptr, last_seq_length(m_curriculum, m_config))
+          .cross_entropy;
   if (m_validation->has_problems())
     m_results.parent_accuracy = m_validation->accuracy(parent, full);
   // If this job has run no step, a new one would have no more time than this one had.

@@ -5,8 +5,8 @@
 #include <charconv>
 #include <optional>
 
+#include "config/extraction.hpp"
 #include "deck/text.hpp"
-#include "elastic/submodel_choice.hpp"
 #include "state/state_checkpoint.hpp"
 
 namespace elastic {
@@ -24,12 +24,12 @@ std::optional<double> as_number(const std::string& text) {
 /// The value of a budget that the user named: a number, or the name of a budget of the deck.
 double budget_value(const CheckpointReader& reader, const StoredModel& stored,
                     const std::string& budget, const std::vector<std::string>& names) {
-  const auto& elastic = stored.deck.config.elastic;
   auto known = names;
-  for (std::size_t i = 0; stored.has_router && i < elastic.budgets.size(); ++i) {
-    if (elastic.budget_name(i) == budget) return elastic.budgets[i];
-    known.push_back(elastic.budget_name(i));
-  }
+  if (stored.has_router)
+    for (const auto& [fraction, name] : trained_budgets(stored.deck.config)) {
+      if (name == budget) return fraction;
+      known.push_back(name);
+    }
   std::sort(known.begin(), known.end());
   known.erase(std::unique(known.begin(), known.end()), known.end());
   const auto value = as_number(budget);
@@ -46,15 +46,10 @@ SubmodelSpec choose_with_router(const CheckpointReader& reader, const StoredMode
                                 double budget) {
   const RunConfig& config = stored.deck.config;
   const ModelShape& shape = stored.shape;
-  ElasticSpace space = elastic_space(config, shape);
-  const Ranking ranking = read_ranking(reader, shape);
-  if (!ranking.drop_order.empty()) space.drop_order = ranking.drop_order;
-  Router<Accumulate<Real>> router(list_decisions(shape, space), config.elastic.budgets,
-                                  config.router.net, static_cast<std::uint32_t>(config.job.seed));
+  const ElasticSpace space = ranked_space(config, shape, read_ranking(reader, shape).drop_order);
+  auto router = make_router(config, shape, space);
   read_router(reader, router);
-  return choose_submodel(shape, space, router.logits(ExecutionSpace(), budget),
-                         config.router.schedule.logit_scale_end, budget,
-                         config.elastic.loss.tolerance, config.elastic.loss.cost);
+  return choose_submodel(config, shape, space, router, budget);
 }
 
 }  // namespace

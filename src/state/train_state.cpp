@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "elastic/submodel_choice.hpp"
+#include "config/extraction.hpp"
 #include "model/initialization.hpp"
 #include "model/ranked_model.hpp"
 #include "config/curriculum.hpp"
@@ -48,17 +48,15 @@ TrainState make_parent(const RunConfig& config, const ProcessGrid& grid, Weights
 void make_elastic(const RunConfig& config, const Ranking& ranking, TrainState& state) {
   const ModelShape& shape = state.model->shape();
   ElasticState elastic;
-  elastic.space = elastic_space(config, shape);
-  if (!ranking.drop_order.empty()) elastic.space.drop_order = ranking.drop_order;
+  elastic.space = ranked_space(config, shape, ranking.drop_order);
   elastic.decisions = list_decisions(shape, elastic.space);
   elastic.ranking = ranking;
   elastic.teacher =
       std::make_unique<LanguageModel<Real>>(shape, /*frozen=*/true, state.model->parallel());
   elastic.soft_widths = std::make_unique<SoftWidths<Real>>(
       shape, elastic.space, config.elastic.choice_epsilon, state.model->shard());
-  elastic.router = std::make_unique<Router<Accumulate<Real>>>(
-      elastic.decisions, config.elastic.budgets, config.router.net,
-      static_cast<std::uint32_t>(config.job.seed));
+  elastic.router =
+      std::make_unique<Router<Accumulate<Real>>>(make_router(config, shape, elastic.space));
   elastic.router_optimizer = make_adamw(elastic.router->parameters(), state.replica);
   state.elastic = std::move(elastic);
   make_optimizer(config, state);
@@ -73,10 +71,7 @@ void begin_elastic(const RunConfig& config, const Ranking& ranking, TrainState& 
 
 SubmodelSpec submodel_for(const RunConfig& config, const TrainState& state, double budget) {
   const ElasticState& elastic = *state.elastic;
-  return choose_submodel(state.model->shape(), elastic.space,
-                         elastic.router->logits(ExecutionSpace(), budget),
-                         config.router.schedule.logit_scale_end, budget,
-                         config.elastic.loss.tolerance, config.elastic.loss.cost);
+  return choose_submodel(config, state.model->shape(), elastic.space, *elastic.router, budget);
 }
 
 }  // namespace elastic

@@ -5,6 +5,7 @@
 #include "elastic/cost_model.hpp"
 #include "kernels/products/gemm.hpp"
 #include "config/curriculum.hpp"
+#include "plan/units.hpp"
 #include "state/stored_model.hpp"
 
 namespace elastic {
@@ -16,22 +17,14 @@ std::vector<SubmodelSpec> choose_specs(const CheckpointReader& reader, const Sto
   if (!budget.empty()) return {find_submodel(reader, stored, budget)};
   const ModelShape& shape = stored.model->shape();
   auto specs = stored_submodels(reader, shape);
-  const auto& elastic = stored.deck.config.elastic;
-  const bool ask_router = specs.empty() && stored.has_router;
-  for (std::size_t i = 0; ask_router && i < elastic.budgets.size(); ++i)
-    specs.push_back(find_submodel(reader, stored, elastic.budget_name(i)));
+  if (specs.empty() && stored.has_router)
+    for (const Budget& trained : trained_budgets(stored.deck.config))
+      specs.push_back(find_submodel(reader, stored, trained.name));
   if (specs.empty()) {
     specs.push_back(full_spec(shape));
     specs.back().name = stored.kind == "submodel" ? stored_names(reader).at(0) : "parent";
   }
   return specs;
-}
-
-/// Length of the sequences that the run itself is validated on at its end.
-index_t last_seq_length(const RunConfig& config) {
-  const Curriculum curriculum = make_curriculum(config);
-  return curriculum.stages.empty() ? config.rank.seq_length
-                                   : curriculum.stages.back().config.seq_length;
 }
 
 }  // namespace
@@ -55,14 +48,14 @@ std::vector<Evaluated> evaluate_checkpoint(const Communicator& comm,
   std::unique_ptr<Validation> validation;
   all_ranks_agree(comm, [&] { validation = std::make_unique<Validation>(group, config, arena); });
   const auto& model = *stored.model;
+  const index_t seq_length = last_seq_length(make_curriculum(config), config);
   std::vector<Evaluated> results;
   for (const auto& spec : specs) {
     Evaluated result{.name = spec.name,
                      .widths = describe(model.shape(), spec),
-                     .parameters = parameter_count(model.shape(), expected_widths(spec)),
+                     .parameters = parameter_count(model.shape(), spec),
                      .accuracy = std::nullopt};
-    result.valid_loss =
-        validation->losses(model, spec, nullptr, last_seq_length(config)).cross_entropy;
+    result.valid_loss = validation->losses(model, spec, nullptr, seq_length).cross_entropy;
     if (validation->has_problems()) result.accuracy = validation->accuracy(model, spec);
     results.push_back(result);
   }
@@ -73,9 +66,8 @@ std::string describe(const std::vector<Evaluated>& results) {
   std::string text = fmt::format("{:<10} {:>12} {:>11} {:>9}  widths", "submodel", "parameters",
                                  "valid loss", "accuracy");
   for (const auto& r : results)
-    text +=
-        fmt::format("\n{:<10} {:>12.0f} {:>11.6f} {:>9}  {}", r.name, r.parameters, r.valid_loss,
-                    r.accuracy ? fmt::format("{:.1f}%", 100 * *r.accuracy) : "-", r.widths);
+    text += fmt::format("\n{:<10} {:>12.0f} {:>11.6f} {:>9}  {}", r.name, r.parameters,
+                        r.valid_loss, percent(r.accuracy), r.widths);
   return text;
 }
 

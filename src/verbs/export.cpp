@@ -123,12 +123,12 @@ std::string export_checkpoint(const ExportOptions& options) {
   const std::size_t files = origin ? restore_hf_files(*origin, out.temporary()) : 0;
   out.commit();
   const ModelShape shape = sliced_shape(request.parent, request.spec);
-  return fmt::format(
-      "{}: {} of {}: {:.0f} parameters in {} tensors{}, {}; {} other files; {}",
-      out.path().string(), whole ? "the model" : "submodel " + request.spec.name,
-      options.checkpoint.string(), parameter_count(shape, expected_widths(full_spec(shape))),
-      summary.tensors, summary.tied ? " (tied embeddings)" : "",
-      in_bytes(static_cast<double>(summary.bytes)), files, describe(request.parent, request.spec));
+  return fmt::format("{}: {} of {}: {:.0f} parameters in {} tensors{}, {}; {} other files; {}",
+                     out.path().string(), whole ? "the model" : "submodel " + request.spec.name,
+                     options.checkpoint.string(), parameter_count(shape), summary.tensors,
+                     summary.tied ? " (tied embeddings)" : "",
+                     in_bytes(static_cast<double>(summary.bytes)), files,
+                     describe(request.parent, request.spec));
 }
 
 }  // namespace elastic

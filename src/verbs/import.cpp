@@ -55,8 +55,8 @@ std::string import_checkpoint(const fs::path& folder, const fs::path& out, bool 
   import_weights(source, writer);
   writer.commit();
   return fmt::format("{}: {}, {:.0f} parameters in {} tensors{}; {}", out.string(), shape.pattern(),
-                     parameter_count(shape, expected_widths(full_spec(shape))),
-                     source.tensors.size(), source.config.tied ? " (tied embeddings)" : "",
+                     parameter_count(shape), source.tensors.size(),
+                     source.config.tied ? " (tied embeddings)" : "",
                      in_bytes(static_cast<double>(fs::file_size(out))));
 }
 

@@ -46,16 +46,14 @@ std::string shape_lines(const ModelShape& shape) {
       line("model", fmt::format("{}: {} layers, hidden {}, vocabulary {}", shape.pattern(),
                                 shape.num_layers(), shape.hidden_size, shape.vocab_size));
   text += line("widths", describe(shape, full_spec(shape)));
-  return text +
-         line("parameters",
-              fmt::format("{:.0f}", parameter_count(shape, expected_widths(full_spec(shape)))));
+  return text + line("parameters", fmt::format("{:.0f}", parameter_count(shape)));
 }
 
 std::string submodel_lines(const CheckpointReader& reader, const ModelShape& shape) {
-  const double full = parameter_count(shape, expected_widths(full_spec(shape)));
+  const double full = parameter_count(shape);
   std::string text;
   for (const auto& spec : stored_submodels(reader, shape)) {
-    const double part = parameter_count(shape, expected_widths(spec));
+    const double part = parameter_count(shape, spec);
     text += line(text.empty() ? "submodels" : "",
                  fmt::format("{:<8} budget {:<6} {:>12.0f} parameters ({:5.1f}%)  {}", spec.name,
                              spec.budget, part, 100 * part / full, describe(shape, spec)));

@@ -21,8 +21,7 @@ std::string slice_checkpoint(const fs::path& checkpoint, const std::string& budg
   const ModelShape& shape = stored.model->shape();
   const SubmodelSpec spec = find_submodel(reader, stored, budget);
   write_sliced(out, *stored.model, spec, reader.text("deck"));
-  const double full = parameter_count(shape, expected_widths(full_spec(shape))),
-               part = parameter_count(shape, expected_widths(spec));
+  const double full = parameter_count(shape), part = parameter_count(shape, spec);
   return fmt::format("{}: submodel {} of {}: {:.0f} parameters, {:.1f}% of the parent's; {}; {}",
                      out.string(), spec.name, checkpoint.string(), part, 100 * part / full,
                      describe(shape, spec), in_bytes(static_cast<double>(fs::file_size(out))));

@@ -57,25 +57,13 @@ TEST(Router, ShapesAndInitialization) {
   EXPECT_FALSE(bitwise_equal(p.values(), make_router<float>(true, 0, 6).parameters().values()));
 }
 
-TEST(Router, BudgetInput) {
-  const auto router = make_router();
-  EXPECT_THAT(router.budget_input(1), ElementsAre(1, 0, 0));
-  EXPECT_THAT(router.budget_input(0.75), ElementsAre(0, 1, 0));
-  EXPECT_THAT(router.budget_input(0.5), ElementsAre(0, 0, 1));
-  EXPECT_THAT(router.budget_input(0.8),
-              ElementsAre(DoubleEq((0.8 - 0.75) / 0.25), DoubleEq(0.8), 0));
-  EXPECT_THAT(router.budget_input(0.625), ElementsAre(0, 0.5, 0.5));
-  EXPECT_THAT(router.budget_input(2), ElementsAre(1, 0, 0));
-  EXPECT_THAT(router.budget_input(0.1), ElementsAre(0, 0, 1));
-}
-
 /// z of one axis by the definition.
 std::vector<double> reference_logits(const Router<double>& router, const std::string& axis,
                                      double budget) {
   const auto &w1 = *router.parameters().find("router." + axis + ".input"),
              &w2 = *router.parameters().find("router." + axis + ".output");
   const auto a = to_host(w1.value), b = to_host(w2.value);
-  const auto u = router.budget_input(budget);
+  const auto u = budget_blend(router.budgets(), budget);
   std::vector<double> h(w1.info.rows, 0.0), z(w2.info.rows, 0.0);
   for (std::size_t i = 0; i < h.size(); ++i) {
     for (std::size_t k = 0; k < u.size(); ++k) h[i] += a[i * u.size() + k] * u[k];

@@ -86,9 +86,9 @@ TEST_F(Report, HoldsTheResultsThePlanAndTheWayOn) {
   const std::string text = written();
   expect_contains(
       text,
-      {"# little\n", "1.2.3", "1 234 567 tokens", "| parent | 4 000 | 1 | 0.4321 |",
-       "| 1 | 4 000 | 1.000 |", "| 0.5 | 2 000 | 0.500 | 0.5000 | 1.50e-03 | 87.5% |", "12.5%",
-       "| 0.75 * | 3 000 |", "3.0e-07", "65 432", "987", "hidden 32", "stage1", "REGION TABLE",
+      {"# little\n", "1.2.3", "1,234,567 tokens", "| parent | 4,000 | 1 | 0.4321 |",
+       "| 1 | 4,000 | 1.000 |", "| 0.5 | 2,000 | 0.500 | 0.5000 | 1.50e-03 | 87.5% |", "12.5%",
+       "| 0.75 * | 3,000 |", "3.0e-07", "65,432", "987", "hidden 32", "stage1", "REGION TABLE",
        "elastic.x slice model.h5 --budget 0.5", "elastic.x inspect model.h5"});
 }
 
