@@ -14,7 +14,7 @@
 // In a shape, as in [T, D], T counts tokens; in code, as in View2<T>, T is the scalar type. The two
 // never meet: a shape stands in a comment, a type in a declaration.
 //
-// Heads are stored rank-major across groups: head h belongs to group h % G (Mamba) or h % R
+// Heads are stored interleaved across groups: head h belongs to group h % G (Mamba) or h % R
 // (attention). The first k heads of every group are then the first k*G heads of all.
 #pragma once
 #include <string>

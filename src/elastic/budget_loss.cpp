@@ -15,8 +15,8 @@ double expectation(const Decision& decision, const std::vector<double>& pi) {
 }
 
 /// Layer r of the drop order survives every choice that drops at most r layers.
-bool keeps(const Decision& depth, std::size_t choice, index_t rank) {
-  return depth.widths[choice] <= rank;
+bool keeps(const Decision& depth, std::size_t choice, index_t place) {
+  return depth.widths[choice] <= place;
 }
 
 double& width_of(ExpectedLayer& layer, Axis axis) {

@@ -22,7 +22,7 @@ Order sorted(Order members, const std::vector<double>& score) {
   return members;
 }
 
-/// Units sorted inside their groups u % groups, rank-major across groups.
+/// Units sorted inside their groups u % groups, interleaved across groups.
 Order sorted_in_groups(const std::vector<double>& score, index_t groups) {
   const auto count = static_cast<index_t>(score.size());
   Order order(score.size());

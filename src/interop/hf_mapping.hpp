@@ -4,7 +4,7 @@
 //   in_proj.weight   rows [z | x | B | C | dt]
 //   conv1d.weight    [c, 1, W], rows [x | B | C]; .bias likewise
 //   heads            their head h is in group h / (H/G): group-major
-//                    our head h is in group h % G: rank-major
+//                    our head h is in group h % G: interleaved
 //
 // Each of our tensors is therefore a sequence of whole rows and columns of theirs in another order.
 #pragma once

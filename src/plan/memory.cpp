@@ -186,17 +186,17 @@ double evaluation_memory(const RunConfig& config, const ModelShape& shape, index
   return value_bytes * (2 * n * (2 * d + 1) + std::max(layer, logits) + 4 * n);
 }
 
-/// Elements whose moments one of the replicas holds, at most.
-double most_owned(index_t elements, int replicas) {
-  const FlatSlices slices = optimizer_slices(elements, replicas);
+/// Elements whose moments one of the owners holds, at most.
+double most_owned(index_t elements, int owners) {
+  const FlatSlices slices = optimizer_slices(elements, owners);
   index_t most = 0;
-  for (int r = 0; r < replicas; ++r) most = std::max(most, total_length(slices.of(r)));
+  for (int r = 0; r < owners; ++r) most = std::max(most, total_length(slices.of(r)));
   return static_cast<double>(most);
 }
 
 /// Bytes that GradientSum takes.
-double sums_memory(const RunConfig& config, index_t elements, int replicas) {
-  const FlatSlices slices = optimizer_slices(elements, replicas);
+double sums_memory(const RunConfig& config, index_t elements, int owners) {
+  const FlatSlices slices = optimizer_slices(elements, owners);
   const auto travelling =
       static_cast<double>(GradientBuckets<Accumulate<Real>>::scratch_elements(slices));
   if (!config.job.deterministic) return sum_bytes * travelling;
@@ -227,7 +227,7 @@ ModelShape local_part(ModelShape shape, index_t tensor_ranks) {
   return shape;
 }
 
-int replicas_of(const RunConfig& config, int ranks) {
+int owners_of(const RunConfig& config, int ranks) {
   return std::max(1, ranks / static_cast<int>(config.parallel.tensor_parallel_size));
 }
 
@@ -235,7 +235,7 @@ PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent, index_
                        int ranks) {
   const Curriculum curriculum = make_curriculum(config);
   const ModelShape local = local_part(parent, config.parallel.tensor_parallel_size);
-  const int replicas = replicas_of(config, ranks);
+  const int owners = owners_of(config, ranks);
   PlanMemory plan;
   for (const auto& stage : curriculum.stages) {
     const PlanMemory memory = step_memory(config, local, stage);
@@ -245,12 +245,12 @@ PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent, index_
   plan.weights = values;
   plan.gradients = sum_bytes * parameter_count(local);
   const auto parameters = static_cast<index_t>(parameter_count(local));
-  if (changes_model(curriculum)) plan.moments = 2 * sum_bytes * most_owned(parameters, replicas);
+  if (changes_model(curriculum)) plan.moments = 2 * sum_bytes * most_owned(parameters, owners);
   if (router_parameters > 0) plan.teacher = values;
   plan.router = 2 * sum_bytes *
-                (static_cast<double>(router_parameters) + most_owned(router_parameters, replicas));
-  plan.sums = sums_memory(config, parameters, replicas) +
-              (router_parameters > 0 ? sums_memory(config, router_parameters, replicas) : 0);
+                (static_cast<double>(router_parameters) + most_owned(router_parameters, owners));
+  plan.sums = sums_memory(config, parameters, owners) +
+              (router_parameters > 0 ? sums_memory(config, router_parameters, owners) : 0);
   if (!config.job.has(Phase::slice) || router_parameters == 0) return plan;
   plan.copy = values;
   if (config.job.has(Phase::evaluate))

@@ -2,7 +2,7 @@
 // Bytes per rank of a training step, and bytes of the files, from the shape alone.
 //
 // fp32 everywhere. P: parameters of the model on this rank, P_r: parameters of the router,
-// R: replicas.
+// R: owners (ranks that hold the same parameters).
 //
 //   weights       4P
 //   gradients     4P
@@ -72,8 +72,8 @@ PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent, index_
 /// The part of a model that the first rank of a tensor-parallel group holds, the largest one.
 /// It is a model of the same kind.
 ModelShape local_part(ModelShape shape, index_t tensor_ranks);
-/// Copies of the model among the ranks of a run.
-int replicas_of(const RunConfig& config, int ranks);
+/// How many of the ranks of a run hold the same parameters: the owners of optimizer state.
+int owners_of(const RunConfig& config, int ranks);
 
 /// Number of tensors of a model of this shape.
 index_t num_tensors(const ModelShape& shape);

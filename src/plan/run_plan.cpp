@@ -131,11 +131,11 @@ std::string work_lines(const RunConfig& config, const ModelShape& parent,
                                           days(total_full), with_prefix(kPlannedRate, "FLOP/s")));
 }
 
-/// The line of the gradient sum: `parameters` of one rank, of which there are `replicas`.
-std::string communication_line(double parameters, index_t steps, int replicas, bool shares_model) {
+/// The line of the gradient sum: `parameters` of one rank, which `owners` ranks hold.
+std::string communication_line(double parameters, index_t steps, int owners, bool shares_model) {
   const std::string gradients =
       fmt::format("gradients of {} per step", in_bytes(sum_bytes * parameters));
-  if (replicas == 1)
+  if (owners == 1)
     return plan_line(
         "messages",
         fmt::format("{} (more would sum {}: under {} from each, {} in all "
@@ -144,11 +144,11 @@ std::string communication_line(double parameters, index_t steps, int replicas, b
                     in_bytes((sum_bytes + value_bytes) * parameters),
                     in_bytes((sum_bytes + value_bytes) * parameters * static_cast<double>(steps)),
                     steps));
-  const double sent = all_reduce_bytes(parameters, replicas);
+  const double sent = all_reduce_bytes(parameters, owners);
   return plan_line(
       "messages",
       fmt::format("{}; a ring over {} ranks sends {} from each, {} in all {} steps{}", gradients,
-                  replicas, in_bytes(sent), in_bytes(sent * static_cast<double>(steps)), steps,
+                  owners, in_bytes(sent), in_bytes(sent * static_cast<double>(steps)), steps,
                   shares_model ? ", besides those inside replicas" : ""));
 }
 
@@ -248,7 +248,7 @@ std::string run_plan(const ResolvedDeck& deck, int given_ranks, const Machine* m
   const double parent_size = parameter_count(parent);
   const ModelShape local = local_part(parent, tensor_ranks);
   text += communication_line(parameter_count(local) + static_cast<double>(router_size),
-                             curriculum.total_steps, replicas_of(config, ranks), tensor_ranks > 1);
+                             curriculum.total_steps, owners_of(config, ranks), tensor_ranks > 1);
   if (machine) text += time_lines_of(deck, *machine, parent, space, trained, parameters, ranks);
   text += file_lines(deck, parent, all, parameters);
   if (elastic) text += comparison_lines(config, plan_comparison(config, parent_size));

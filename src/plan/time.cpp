@@ -71,25 +71,24 @@ class MicroBatch {
   /// Forward, loss and backward pass; `teacher`: the model whose logits the loss compares with.
   StepTime training(const ModelShape& shape, const ModelShape* teacher) const {
     const ModelShape part = local(shape);
-    const TensorTraffic replica = traffic(shape);
+    const TensorTraffic tensor = traffic(shape);
     StepTime time;
     time.forward = seconds_of(forward_work(part, m_pass));
     time.backward = seconds_of(backward_work(part, m_pass));
-    time.sent.tensor.add(1, replica.forward());
-    time.sent.tensor.add(1, replica.backward());
+    time.sent.tensor.add(1, tensor.forward());
+    time.sent.tensor.add(1, tensor.backward());
     time.sent.context.add(1, context_traffic().forward(part));
     time.sent.context.add(1, context_traffic().backward(part));
     if (m_config.parallel.recompute) {
       PassOptions again = m_pass;
       again.keeps_input = false;
       time.backward += seconds_of(stack_work(part, again));
-      time.sent.tensor.add(1, replica.stack());
+      time.sent.tensor.add(1, tensor.stack());
       time.sent.context.add(1, context_traffic().forward(part));
     }
     const auto add_loss = [&](const ModelShape* source) {
       time.loss += seconds_of(loss_work(part, source));
-      time.sent.tensor.add(1,
-                           replica.loss(m_config.parallel.logit_chunk_tokens, source != nullptr));
+      time.sent.tensor.add(1, tensor.loss(m_config.parallel.logit_chunk_tokens, source != nullptr));
     };
     if (!teacher || m_config.distill.cross_entropy_weight != 0) add_loss(nullptr);
     if (teacher) {

@@ -135,23 +135,23 @@ bool Run::train() {
     m_results.tokens_per_second = static_cast<double>(m_curriculum.tokens_after(m_state.step) -
                                                       m_curriculum.tokens_after(first_step)) /
                                   seconds;
-  if (!m_state.elastic && m_config.job.has(Phase::rank)) rank_and_begin_elastic();
+  if (!m_state.elastic && m_config.job.has(Phase::rank)) begin_elastic_training();
   return true;
 }
 
 void Run::enter_stage(const Stage& stage) {
-  if (stage.elastic && !m_state.elastic) rank_and_begin_elastic();
+  if (stage.elastic && !m_state.elastic) begin_elastic_training();
   log::info("step {}: stage {} begins: {} steps of {} sequences of {} tokens", m_state.step,
             stage.config.name, stage.steps, stage.config.global_batch_size,
             stage.config.seq_length);
 }
 
-void Run::rank_and_begin_elastic() {
+void Run::begin_elastic_training() {
   Ranking ranking = identity_ranking(m_state.model->shape());
   if (m_config.job.has(Phase::rank)) {
     log::info("ranking the parent on {} sequences of {} tokens", m_config.rank.samples,
               m_config.rank.seq_length);
-    ranking = ImportancePass(m_grid, m_config, m_arena).rank(*m_state.model);
+    ranking = ImportancePass(m_grid, m_config, m_arena).ranking(*m_state.model);
   } else if (!m_given_ranking.drop_order.empty()) {
     ranking.drop_order = m_given_ranking.drop_order;
   }

@@ -36,7 +36,7 @@ class Run {
   /// written until the end of another step.
   bool must_stop(int num_saves);
   void enter_stage(const Stage& stage);
-  void rank_and_begin_elastic();
+  void begin_elastic_training();
   bool after_step(const Stage& stage, const StepMetrics& metrics);  // true: stop here
   StepValidation validate(const Stage& stage);
   void save_checkpoint();

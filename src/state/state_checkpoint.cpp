@@ -84,7 +84,7 @@ void write_moments(const StateWriter& writer, const Communicator* group, const s
   for (const auto& [which, name] : {std::pair{Moment::first, "m/"}, {Moment::second, "v/"}})
     for (const auto& parameter : store) {
       const auto& info = parameter.info;
-      const auto part = optimizer.gather_moment(writer.replicas(), which, info.name);
+      const auto part = optimizer.gather_moment(writer.owners(), which, info.name);
       if (!writer.sends()) continue;
       if (group && info.sharded()) {
         const auto whole =

@@ -13,15 +13,15 @@ class StateWriter {
  public:
   /// For a rank that holds and writes all there is.
   StateWriter(CheckpointWriter& file)
-      : m_file(&file), m_replicas(std::make_shared<Communicator>(Communicator::self())) {}
-  /// For one of several ranks. `file` is null where nothing is written. `replicas`: the ranks that
+      : m_file(&file), m_owners(std::make_shared<Communicator>(Communicator::self())) {}
+  /// For one of several ranks. `file` is null where nothing is written. `owners`: the ranks that
   /// hold equal parts of the model; what the first of them holds is written.
-  StateWriter(CheckpointWriter* file, const Communicator& replicas)
-      : m_file(file), m_shared(true), m_replicas(&replicas, [](const Communicator*) {}) {}
+  StateWriter(CheckpointWriter* file, const Communicator& owners)
+      : m_file(file), m_shared(true), m_owners(&owners, [](const Communicator*) {}) {}
 
-  const Communicator& replicas() const { return *m_replicas; }
+  const Communicator& owners() const { return *m_owners; }
   /// Whether tensors of this rank go to the file.
-  bool sends() const { return m_replicas->is_root(); }
+  bool sends() const { return m_owners->is_root(); }
   /// Whether whole tensors are wanted here.
   bool writes() const { return m_file && !m_failure; }
   /// Runs work(file) on the rank that writes. If there are several ranks, it keeps its first error
@@ -44,7 +44,7 @@ class StateWriter {
  private:
   CheckpointWriter* m_file;
   bool m_shared = false;
-  std::shared_ptr<const Communicator> m_replicas;
+  std::shared_ptr<const Communicator> m_owners;
   mutable std::exception_ptr m_failure;
 };
 

@@ -12,23 +12,23 @@ namespace elastic {
 
 namespace {
 template <class T>
-std::unique_ptr<AdamW<T>> make_adamw(const ParameterStore<T>& store, const Shard& replica) {
-  return std::make_unique<AdamW<T>>(store, optimizer_slices(store, replica.size).of(replica.rank));
+std::unique_ptr<AdamW<T>> make_adamw(const ParameterStore<T>& store, const Shard& owner) {
+  return std::make_unique<AdamW<T>>(store, optimizer_slices(store, owner.size).of(owner.rank));
 }
 
 /// Starts the optimizer with moments at zero. The earlier moments are given back first.
 void make_optimizer(const RunConfig& config, TrainState& state) {
   state.optimizer.reset();
   if (changes_model(make_curriculum(config)))
-    state.optimizer = make_adamw(state.model->parameters(), state.replica);
+    state.optimizer = make_adamw(state.model->parameters(), state.owner);
 }
 }  // namespace
 
 namespace {
 TrainState make_parent_on(const RunConfig& config, const TensorParallel& parallel,
-                          const Shard& replica, Weights weights) {
+                          const Shard& owner, Weights weights) {
   TrainState state;
-  state.replica = replica;
+  state.owner = owner;
   state.model = std::make_unique<LanguageModel<Real>>(parent_shape(config), false, parallel);
   if (weights == Weights::initial)
     initialize(*state.model, config.init_std, static_cast<std::uint32_t>(config.job.seed));
@@ -57,7 +57,7 @@ void make_elastic(const RunConfig& config, const Ranking& ranking, TrainState& s
       shape, elastic.space, config.elastic.choice_epsilon, state.model->shard());
   elastic.router =
       std::make_unique<Router<Accumulate<Real>>>(make_router(config, shape, elastic.space));
-  elastic.router_optimizer = make_adamw(elastic.router->parameters(), state.replica);
+  elastic.router_optimizer = make_adamw(elastic.router->parameters(), state.owner);
   state.elastic = std::move(elastic);
   make_optimizer(config, state);
 }

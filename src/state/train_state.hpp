@@ -29,7 +29,7 @@ struct TrainState {
   std::unique_ptr<LanguageModel<Real>> model;
   std::unique_ptr<AdamW<Real>> optimizer;  ///< none if no stage changes the model
   std::optional<ElasticState> elastic;     ///< from the end of the rank phase on
-  Shard replica;  ///< which of the equal copies of the model this is: owner of its optimizer slices
+  Shard owner;  ///< which of the ranks with equal parameters this is: it owns optimizer slices
 };
 
 /// How the weights of a new parent begin: at initial values, or at zero for the caller to read.

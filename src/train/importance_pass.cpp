@@ -27,10 +27,10 @@ struct Scores {
     for (std::size_t i = 0; i < squares.size(); ++i) squares[i] += on_grid(h_squares(i));
     Kokkos::deep_copy(of_batch, 0.0f);
   }
-  /// The sum over all replicas.
-  std::vector<double> total(const Communicator& replicas) const {
+  /// The sum over the sequences of all ranks.
+  std::vector<double> total(const Communicator& comm) const {
     auto sums = squares;
-    all_reduce_sum(replicas, sums);
+    all_reduce_sum(comm, sums);
     for (double& s : sums) s = std::sqrt(s);
     return sums;
   }
@@ -142,7 +142,7 @@ std::vector<index_t> ImportancePass::drop_order(const LanguageModel<Real>& paren
   return order;
 }
 
-Ranking ImportancePass::rank(const LanguageModel<Real>& parent) {
+Ranking ImportancePass::ranking(const LanguageModel<Real>& parent) {
   const Region region("rank");
   const ElasticSpace space = elastic_space(m_config, parent.shape());
   const auto& channels = space.mamba_head_channels.widths;

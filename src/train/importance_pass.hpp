@@ -18,7 +18,7 @@ class ImportancePass {
   ImportancePass(const ProcessGrid& grid, const RunConfig& config, Arena& arena);
   /// The ranking of all widths, and the drop order of as many layers as the deck
   /// may drop. Equal on all ranks.
-  Ranking rank(const LanguageModel<Real>& parent);
+  Ranking ranking(const LanguageModel<Real>& parent);
 
  private:
   ImportanceScores width_scores(const LanguageModel<Real>& parent);

@@ -15,7 +15,7 @@ void StepGradients::begin(std::optional<GradientSum>& sum, const ParameterStore<
 
 void StepGradients::begin(const TrainState& state, bool elastic) {
   m_elastic = elastic;
-  const int owners = state.replica.size;
+  const int owners = state.owner.size;
   begin(m_model, state.model->parameters(), owners, state.model->parallel().sequence_parallel());
   if (elastic) begin(m_router, state.elastic->router->parameters(), owners, false);
   if (!m_deterministic) return;

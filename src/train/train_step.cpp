@@ -217,7 +217,7 @@ StepMetrics TrainStep::update(TrainState& state, const Stage& stage, TrainSums& 
         "step {} ({}): loss {}, gradient norm {}; first tensor that is not finite: {}", step,
         stage.config.name, sums.loss() * per_token, clip.norm, first_bad_gradient(state, stage)));
 
-  const int owners = state.replica.size;
+  const int owners = state.owner.size;
   const double rate = stage.learning_rate(local_step);
   const index_t optimizer_step = stage.elastic ? step - m_curriculum.elastic_begin : step;
   if (state.optimizer)
@@ -241,7 +241,7 @@ StepMetrics TrainStep::update(TrainState& state, const Stage& stage, TrainSums& 
 std::vector<View1<const Accumulate<Real>>> TrainStep::counted_gradients(const TrainState& state,
                                                                         const Stage& stage) const {
   const auto of = [&](const auto& store) {
-    const auto owned = optimizer_slices(store, state.replica.size).of(state.replica.rank);
+    const auto owned = optimizer_slices(store, state.owner.size).of(state.owner.rank);
     return elastic::counted_gradients(store, owned, m_grid.tensor.is_root());
   };
   auto counted = of(state.model->parameters());

@@ -37,9 +37,9 @@ void check_state(int tensor_ranks) {
   EXPECT_EQ(plan.teacher, largest(world, state.elastic->teacher->parameters().values().size()));
   EXPECT_EQ(plan.router, largest(world, 2 * router.values().size() +
                                             2 * router_optimizer.first_moments().size()));
-  const int replicas = world.size() / tensor_ranks;
-  EXPECT_EQ(replicas_of(config, world.size()), replicas);
-  EXPECT_EQ(plan.sums > 0, replicas > 1);
+  const int owners = world.size() / tensor_ranks;
+  EXPECT_EQ(owners_of(config, world.size()), owners);
+  EXPECT_EQ(plan.sums > 0, owners > 1);
 }
 
 TEST(PlanMemoryOnRanks, Replicas) { check_state(1); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Causal grouped-query attention without positions; memory linear in the sequence (tiles, online
 // softmax; Dao et al. 2022, 2023, FlashAttention). Query head a reads KV head a % R: heads are
-// stored rank-major across KV groups.
+// stored interleaved across KV groups.
 //
 //   s_ij  = scale q_i . k_j              for j <= i in the segment of i
 //   out_i = sum_j softmax_j(s_ij) v_j

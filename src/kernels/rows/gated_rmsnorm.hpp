@@ -6,7 +6,7 @@
 //   r_group = 1 / sqrt( sum_{e in group} g_e^2 / mean_width + epsilon )
 //   out_e   = scale * r_group g_e w_e
 //
-// Channel e = h * P + p belongs to group h % G (heads are stored rank-major across groups).
+// Channel e = h * P + p belongs to group h % G (heads are stored interleaved across groups).
 #pragma once
 #include "base/types.hpp"
 
