@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "config/run_config_schema.hpp"
 
+#include "config/schema_parts.hpp"
+
 namespace elastic {
 namespace {
-const Interval kCount = Interval::at_least(1), kCountOrNone = Interval::at_least(0),
-               kNotNegative = Interval::at_least(0);
-const Interval kFraction{.low = 0, .high = 1, .low_open = true};
 
 void bind_job(Schema& schema, JobConfig& job) {
   schema.block("job", "What runs and where it writes.")
@@ -123,7 +122,7 @@ void bind_data(Schema& schema, DataConfig& data) {
              .help = "Part of all problems that no training ever sees."});
 }
 
-void bind_stage(SchemaBlock& block, StageConfig& stage, bool elastic) {
+void bind_stage(SchemaBlock& block, StageConfig& stage) {
   block
       .bind("steps", &stage.steps,
             {.unit = "steps", .range = kCountOrNone, .help = "Optimizer steps; or give tokens."})
@@ -157,7 +156,10 @@ void bind_stage(SchemaBlock& block, StageConfig& stage, bool elastic) {
             {.unit = "1",
              .range = Interval::between(0, 1),
              .help = "Part of the stage that decays; wsd only."});
-  if (!elastic) return;
+}
+
+void bind_elastic_stage(SchemaBlock& block, StageConfig& stage) {
+  bind_stage(block, stage);
   block
       .bind("router_learning_rate", &stage.router_learning_rate,
             {.unit = "1",
@@ -175,207 +177,6 @@ void bind_stage(SchemaBlock& block, StageConfig& stage, bool elastic) {
                      "are: all of them."});
 }
 
-void bind_elastic(Schema& schema, RunConfig& config) {
-  ElasticConfig& e = config.elastic;
-  const auto widths = [](const char* what) {
-    return KeyOptions{.unit = "1", .range = kCount, .help = what};
-  };
-  schema.block("elastic", "Budgets and what may shrink.")
-      .bind("budgets", &e.budgets,
-            {.unit = "1",
-             .range = kFraction,
-             .help = "Trained budgets as parts of the parent's cost, largest first."})
-      .bind("budget_names", &e.budget_names,
-            {.help = "Names of the budgets in reports and files; empty: their values."})
-      .bind("budget_kind", &e.loss.cost.kind,
-            {{"parameters", BudgetKind::parameters}, {"memory", BudgetKind::memory}},
-            {.help = "What a budget counts: parameters, or bytes of inference memory (weights, KV "
-                     "and SSM caches)."})
-      .bind("memory_batch", &e.loss.cost.batch,
-            {.unit = "sequences",
-             .range = kCount,
-             .help = "Sequences of the inference whose memory counts."})
-      .bind("memory_seq_length", &e.loss.cost.seq_length,
-            {.unit = "tokens", .range = kCount, .help = "Their length."})
-      .bind("weight_bytes", &e.loss.cost.weight_bytes,
-            {.unit = "bytes",
-             .range = Interval::positive(),
-             .help = "Bytes of a weight at inference."})
-      .bind("cache_bytes", &e.loss.cost.cache_bytes,
-            {.unit = "bytes",
-             .range = Interval::positive(),
-             .help = "Bytes of a cache element at inference."})
-      .bind("hidden_size", &e.hidden_size,
-            widths("Allowed hidden widths, full first, falling; empty: not elastic."))
-      .bind("mamba_num_heads", &e.mamba_num_heads,
-            widths("Allowed Mamba heads, multiples of the groups; empty: not elastic."))
-      .bind("mamba_head_dim", &e.mamba_head_dim,
-            widths("Allowed channels per Mamba head; empty: not elastic."))
-      .bind("num_attention_heads", &e.num_attention_heads,
-            widths("Allowed query heads, multiples of the query groups; empty: not elastic."))
-      .bind("ffn_hidden_size", &e.ffn_hidden_size,
-            widths("Allowed MLP widths; empty: not elastic."))
-      .bind(
-          "drop_layers", &e.drop_layers,
-          {.unit = "layers",
-           .range = kCountOrNone,
-           .help =
-               "Allowed numbers of dropped layers, 0 first, rising; empty: depth is not elastic."})
-      .bind("per_layer", &e.per_layer,
-            {.allowed = {"mamba_num_heads", "mamba_head_dim", "num_attention_heads",
-                         "ffn_hidden_size"},
-             .help = "Axes whose layers choose for themselves (heterogeneous)."})
-      .bind("tolerance", &e.loss.tolerance,
-            {.unit = "1",
-             .range = Interval{.low = 0, .high = 1, .low_open = true},
-             .help = "Relative miss of a budget that costs nothing, and that extraction accepts."})
-      .bind("weight", &e.weight,
-            {.unit = "1", .range = kNotNegative, .help = "Weight lambda of the budget loss."})
-      .bind("full_weight", &e.loss.full_weight,
-            {.unit = "1",
-             .range = kNotNegative,
-             .help = "Weight of the term that pulls budget 1 to the full widths."})
-      .bind("choice_epsilon", &e.choice_epsilon,
-            {.unit = "1",
-             .range = Interval{.low = 0, .high = 0.5, .high_open = true},
-             .help = "Choices less likely than this are not computed."});
-}
-
-void bind_router(Schema& schema, RunConfig& config) {
-  auto& [net, schedule] = config.router;
-  schema.block("router", "The network that picks a submodel for a budget.")
-      .bind("hidden_size", &net.hidden_size,
-            {.unit = "1", .range = kCount, .help = "Width of its hidden layer."})
-      .bind("init_std", &net.init_std,
-            {.unit = "1",
-             .range = kNotNegative,
-             .help = "Standard deviation of its initial weights."})
-      .bind("hard_sample_probability", &net.hard_sample_probability,
-            {.unit = "1",
-             .range = Interval::between(0, 1),
-             .help = "Probability of a straight-through one-hot draw."})
-      .bind(
-          "logit_scale_start", &schedule.logit_scale_start,
-          {.unit = "1", .range = Interval::positive(), .help = "Factor on the logits, first step."})
-      .bind("logit_scale_end", &schedule.logit_scale_end,
-            {.unit = "1",
-             .range = Interval::positive(),
-             .help = "Factor on the logits, last step (linear)."})
-      .bind("tau_start", &schedule.tau_start,
-            {.unit = "1",
-             .range = Interval::positive(),
-             .help = "Gumbel-Softmax temperature, first step."})
-      .bind("tau_end", &schedule.tau_end,
-            {.unit = "1",
-             .range = Interval::positive(),
-             .help = "Gumbel-Softmax temperature, last step (exponential)."});
-  schema.block("distill", "Distillation from the frozen parent.")
-      .bind("temperature", &config.distill.temperature,
-            {.unit = "1", .range = Interval::positive(), .help = "Temperature of both softmaxes."})
-      .bind("distillation_weight", &config.distill.distillation_weight,
-            {.unit = "1", .range = kNotNegative, .help = "Weight of the forward KL."})
-      .bind("cross_entropy_weight", &config.distill.cross_entropy_weight,
-            {.unit = "1", .range = kNotNegative, .help = "Weight of next-token cross-entropy."});
-}
-
-void bind_machinery(Schema& schema, RunConfig& config) {
-  auto& adamw = config.optimizer.adamw;
-  const Interval beta{.low = 0, .high = 1, .high_open = true};
-  schema.block("optimizer", "AdamW.")
-      .bind("beta1", &adamw.beta1,
-            {.unit = "1", .range = beta, .help = "Decay of the first moment."})
-      .bind("beta2", &adamw.beta2,
-            {.unit = "1", .range = beta, .help = "Decay of the second moment."})
-      .bind("epsilon", &adamw.epsilon,
-            {.unit = "1",
-             .range = Interval::positive(),
-             .help = "Added to the root of the second moment."})
-      .bind("weight_decay", &adamw.weight_decay,
-            {.unit = "1",
-             .range = kNotNegative,
-             .help = "Decoupled decay of the model's matrices (never norms, A_log, D, dt_bias, "
-                     "biases or the router)."})
-      .bind("clip_grad_norm", &config.optimizer.clip_grad_norm,
-            {.unit = "1",
-             .range = kNotNegative,
-             .help = "Largest joint norm of all gradients; 0: no clipping."});
-  schema.block("parallel", "How a step is cut up, and how the model is spread over ranks.")
-      .bind("tensor_parallel_size", &config.parallel.tensor_parallel_size,
-            {.unit = "ranks",
-             .range = kCount,
-             .help = "Ranks that share one model: each holds some of the groups of every mixer, of "
-                     "the neurons and of the words. Divides the ranks of the run, Mamba's groups "
-                     "and the query groups; the other ranks are data-parallel replicas."})
-      .bind("context_parallel_size", &config.parallel.context_parallel_size,
-            {.unit = "ranks",
-             .range = kCount,
-             .help = "Ranks that share the tokens of each training sequence, for long sequences: "
-                     "each holds two spans of it. tensor_parallel_size * context_parallel_size "
-                     "divides the ranks of the run. Every seq_length of training is a multiple of "
-                     "2 * context_parallel_size; of 8 with <job>/deterministic = true, where the "
-                     "size is 1, 2, 4 or 8."})
-      .bind(
-          "sequence_parallel", &config.parallel.sequence_parallel,
-          {.help = "Of a tensor-parallel group, each rank keeps the norms and the residual stream "
-                   "of some of the tokens only: less memory, the same traffic."})
-      .bind("micro_batch_size", &config.parallel.micro_batch_size,
-            {.unit = "sequences",
-             .range = kCount,
-             .help = "Sequences per forward pass; divides every global_batch_size."})
-      .bind("recompute", &config.parallel.recompute,
-            {.help = "Keep only layer inputs and recompute each layer in the backward pass: less "
-                     "memory, more work."})
-      .bind("logit_chunk_tokens", &config.parallel.logit_chunk_tokens,
-            {.unit = "tokens", .range = kCount, .help = "Tokens whose logits exist at a time."});
-  schema.block("evaluate", "Validation on held-out data.")
-      .bind("every_steps", &config.evaluate.every_steps,
-            {.unit = "steps",
-             .range = kCountOrNone,
-             .help = "Validation loss of every budget at this interval; 0: only at the end of each "
-                     "stage."})
-      .bind("samples", &config.evaluate.samples,
-            {.unit = "sequences", .range = kCount, .help = "Held-out sequences per validation."})
-      .bind("problems", &config.evaluate.problems,
-            {.unit = "problems",
-             .range = kCountOrNone,
-             .help = "Held-out problems that every final model answers by greedy generation "
-                     "(reasoning data)."})
-      .bind("extra_budgets", &config.evaluate.extra_budgets,
-            {.unit = "1",
-             .range = kFraction,
-             .help = "Untrained budgets to extract and evaluate too, by interpolation."});
-  schema.block("checkpoint", "Saving and resuming.")
-      .bind("save", &config.checkpoint.save,
-            {.help = "Write training checkpoints; without them a run cannot be resumed."})
-      .bind("every_steps", &config.checkpoint.every_steps,
-            {.unit = "steps",
-             .range = kCountOrNone,
-             .help = "Interval of checkpoints; 0: only at the end of each stage and when stopped."})
-      .bind("keep", &config.checkpoint.keep,
-            {.unit = "files", .range = kCount, .help = "Newest checkpoints to keep."});
-  schema.block("output", "What is written while a run goes on.")
-      .bind("every_steps", &config.output.every_steps,
-            {.unit = "steps", .range = kCount, .help = "Interval of rows in history.csv."});
-  ComparisonConfig& comparison = config.comparison;
-  schema.block("comparison", "What the same models would take one by one: for the plan of --check.")
-      .bind("pretrain_tokens", &comparison.pretrain_tokens,
-            {.unit = "tokens",
-             .range = kNotNegative,
-             .help = "Tokens to pretrain each smaller model; 0: not compared."})
-      .bind("exploratory_tokens", &comparison.exploratory_tokens,
-            {.unit = "tokens",
-             .range = kNotNegative,
-             .help = "Tokens to find the widths of each smaller model by trial."})
-      .bind("distillation_tokens", &comparison.distillation_tokens,
-            {.unit = "tokens",
-             .range = kNotNegative,
-             .help = "Tokens to distil each smaller model; 0: not compared."})
-      .bind("separate_parameters", &comparison.separate_parameters,
-            {.unit = "1",
-             .range = Interval::positive(),
-             .help = "Parameters of the separate models whose memory is compared with the one "
-                     "elastic model's; empty: not compared."});
-}
 }  // namespace
 
 void bind_run_config(Schema& schema, RunConfig& config, const std::vector<std::string>& stages) {
@@ -384,19 +185,18 @@ void bind_run_config(Schema& schema, RunConfig& config, const std::vector<std::s
   bind_job(schema, config.job);
   bind_model(schema, config);
   bind_data(schema, config.data);
-  bind_stage(schema.block("pretrain", "Training of the parent (phase pretrain)."), config.pretrain,
-             false);
+  bind_stage(schema.block("pretrain", "Training of the parent (phase pretrain)."), config.pretrain);
   schema.block("rank", "Importance ranking (phase rank).")
       .bind("samples", &config.rank.samples,
             {.unit = "sequences", .range = kCount, .help = "Calibration sequences."})
       .bind("seq_length", &config.rank.seq_length,
             {.unit = "tokens", .range = kCount, .help = "Their length."});
   bind_elastic(schema, config);
-  bind_router(schema, config);
   for (std::size_t i = 0; i < stages.size(); ++i)
-    bind_stage(schema.block(stages[i],
-                            "Elastic training, one block <stageN> per stage of the curriculum."),
-               config.stages[i], true);
+    bind_elastic_stage(
+        schema.block(stages[i],
+                     "Elastic training, one block <stageN> per stage of the curriculum."),
+        config.stages[i]);
   bind_machinery(schema, config);
 }
 

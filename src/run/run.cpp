@@ -209,37 +209,15 @@ void Run::save_checkpoint() {
   if (!m_config.checkpoint.save) return;
   const Region region("checkpoint");
   const double start = wall_seconds();
-  write_together([&](const auto& body) { m_checkpoints.save(m_state.step, body); },
-                 [&](const StateWriter& writer) { write_state(writer, m_state, m_deck.text); });
+  write_together(
+      m_comm, m_grid.data_context,
+      [&](const auto& body) { m_checkpoints.save(m_state.step, body); },
+      [&](const StateWriter& writer) { write_state(writer, m_state, m_deck.text); });
   m_wall_time.saved(wall_seconds() - start);
 }
 
-void Run::write_together(const Save& save, const Fill& fill) {
-  bool took_part = false;
-  const auto take_part = [&](CheckpointWriter* file) {
-    took_part = true;
-    const StateWriter writer(file, m_grid.data_context);
-    fill(writer);
-    writer.finish();
-  };
-  std::exception_ptr failure;
-  try {
-    if (m_comm.is_root()) save([&](CheckpointWriter& file) { take_part(&file); });
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  if (!took_part) take_part(nullptr);  // the others wait for this rank's tensors
-  agree_on_failure(m_comm, failure);
-}
-
-void Run::write_file(const std::filesystem::path& path, const Fill& fill) {
-  write_together(
-      [&](const auto& body) {
-        CheckpointWriter file(path);
-        body(file);
-        file.commit();
-      },
-      fill);
+void Run::write_file(const std::filesystem::path& path, const FillFile& fill) {
+  write_together(m_comm, m_grid.data_context, path, fill);
 }
 
 void Run::start_clock() {

@@ -44,12 +44,7 @@ class Run {
   bool evaluate_phase();  // false: stopped before the end
   BudgetResult evaluate_budget(const SubmodelSpec& spec, bool trained);
   void write_model_file(const std::filesystem::path& path, std::size_t num_specs);
-  /// Collective. fill(writer) runs on all ranks; save(body) on rank 0 opens the file, calls
-  /// body(file) and completes it. An error of rank 0 becomes the error of all.
-  using Fill = std::function<void(const StateWriter&)>;
-  using Save = std::function<void(const std::function<void(CheckpointWriter&)>&)>;
-  void write_together(const Save& save, const Fill& fill);
-  void write_file(const std::filesystem::path& path, const Fill& fill);
+  void write_file(const std::filesystem::path& path, const FillFile& fill);
   void report_phase();
   /// Runs `work` on rank 0 while the others wait. Its error becomes the error of all.
   template <class Work>

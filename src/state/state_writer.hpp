@@ -2,6 +2,8 @@
 // Writes the tensors that several ranks hold together to the file of one of them.
 #pragma once
 #include <exception>
+#include <filesystem>
+#include <functional>
 #include <memory>
 
 #include "comm/communicator.hpp"
@@ -47,5 +49,15 @@ class StateWriter {
   std::shared_ptr<const Communicator> m_owners;
   mutable std::exception_ptr m_failure;
 };
+
+/// Collective over `world`: fill(writer) on all ranks; save(body) on rank 0 opens the file, calls
+/// body(file) and completes it. `owners`: as for StateWriter. An error of rank 0 is everyone's.
+using FillFile = std::function<void(const StateWriter&)>;
+using SaveFile = std::function<void(const std::function<void(CheckpointWriter&)>&)>;
+void write_together(const Communicator& world, const Communicator& owners, const SaveFile& save,
+                    const FillFile& fill);
+/// The file at `path`, which is replaced.
+void write_together(const Communicator& world, const Communicator& owners,
+                    const std::filesystem::path& path, const FillFile& fill);
 
 }  // namespace elastic

@@ -22,12 +22,30 @@ CLI::App* add_verb(CLI::App& app, VerbOptions& options, Verb verb, const char* n
   return command;
 }
 
-/// Prints the result of `work` on rank 0. Its error becomes the error of all.
-template <class Work>
-void print_on_root(const Communicator& comm, const Work& work) {
-  all_ranks_agree(comm, [&] {
-    if (comm.is_root()) log::info("{}", work());
-  });
+void add_import_and_export(CLI::App& app, VerbOptions& options) {
+  auto* import_hf = app.add_subcommand(
+      "import", "Turn a Hugging Face folder of a NemotronH model into a checkpoint");
+  import_hf->callback([&options] { options.verb = Verb::import_hf; });
+  import_hf->add_option("folder", options.folder, "Folder with config.json and safetensors files")
+      ->required();
+  import_hf->add_option("checkpoint", options.checkpoint, "File to write (.h5)")->required();
+  import_hf->add_flag("--force", options.force, "Replace the file if it exists");
+
+  auto* export_hf = add_verb(app, options, Verb::export_hf, "export",
+                             "Write a model or submodel as a Hugging Face folder");
+  export_hf->add_option("--budget", options.budget,
+                        "Name of a trained budget, or any part of the parent's cost; without it: "
+                        "the whole model");
+  export_hf->add_option("--out", options.out, "Folder to write; must be new or empty")->required();
+  export_hf
+      ->add_option("--dtype", options.dtype,
+                   "Element type: bf16, fp32, or original (as imported; else as stored)")
+      ->check(CLI::IsMember({"bf16", "fp32", "original"}));
+  export_hf->add_flag("--heterogeneous", options.heterogeneous,
+                      "Allow layers of one kind to differ in width (block_configs)");
+  export_hf->add_option("--origin", options.origin,
+                        "Imported checkpoint whose config.json and tokenizer are given back; "
+                        "without it: the checkpoint itself, or <job>/parent of its deck");
 }
 
 void add_verbs_on_tokens(CLI::App& app, VerbOptions& options) {
@@ -42,6 +60,40 @@ void add_verbs_on_tokens(CLI::App& app, VerbOptions& options) {
   auto* generate = add_verb(app, options, Verb::generate, "generate",
                             "Continue prompts with a model, across budgets or with a nested draft");
   add_generate_options(*generate, options.generate);
+}
+
+/// What a verb of rank 0 prints.
+std::string run_on_root(const VerbOptions& options) {
+  switch (options.verb) {
+    case Verb::slice:
+      return slice_checkpoint(options.checkpoint, options.budget, options.out, options.force);
+    case Verb::inspect:
+      return inspect_checkpoint(options.checkpoint,
+                                {.tensors = options.tensors, .verify = options.verify});
+    case Verb::import_hf:
+      return import_checkpoint(options.folder, options.checkpoint, options.force);
+    case Verb::export_hf:
+      return export_checkpoint({.checkpoint = options.checkpoint,
+                                .budget = options.budget,
+                                .out = options.out,
+                                .dtype = options.dtype,
+                                .origin = options.origin,
+                                .heterogeneous = options.heterogeneous});
+    case Verb::logits: {
+      LogitsOptions logits = options.logits;
+      logits.checkpoint = options.checkpoint;
+      return write_logits(logits);
+    }
+    case Verb::generate: {
+      GenerateOptions generate = options.generate;
+      generate.checkpoint = options.checkpoint;
+      return generate_from_checkpoint(generate);
+    }
+    case Verb::evaluate:
+    case Verb::none:
+      break;
+  }
+  throw_contract("no verb that rank 0 runs alone");
 }
 
 }  // namespace
@@ -67,83 +119,20 @@ void add_verbs(CLI::App& app, VerbOptions& options) {
   evaluate->add_option("overrides", options.overrides,
                        "Changes to the stored deck: block/key=value ...");
 
-  auto* import_hf = app.add_subcommand(
-      "import", "Turn a Hugging Face folder of a NemotronH model into a checkpoint");
-  import_hf->callback([&options] { options.verb = Verb::import_hf; });
-  import_hf->add_option("folder", options.folder, "Folder with config.json and safetensors files")
-      ->required();
-  import_hf->add_option("checkpoint", options.checkpoint, "File to write (.h5)")->required();
-  import_hf->add_flag("--force", options.force, "Replace the file if it exists");
-
-  auto* export_hf = add_verb(app, options, Verb::export_hf, "export",
-                             "Write a model or submodel as a Hugging Face folder");
-  export_hf->add_option("--budget", options.budget,
-                        "Name of a trained budget, or any part of the parent's cost; without it: "
-                        "the whole model");
-  export_hf->add_option("--out", options.out, "Folder to write; must be new or empty")->required();
-  export_hf
-      ->add_option("--dtype", options.dtype,
-                   "Element type: bf16, fp32, or original (as imported; else as stored)")
-      ->check(CLI::IsMember({"bf16", "fp32", "original"}));
-  export_hf->add_flag("--heterogeneous", options.heterogeneous,
-                      "Allow layers of one kind to differ in width (block_configs)");
-  export_hf->add_option("--origin", options.origin,
-                        "Imported checkpoint whose config.json and tokenizer are given back; "
-                        "without it: the checkpoint itself, or <job>/parent of its deck");
+  add_import_and_export(app, options);
   add_verbs_on_tokens(app, options);
 }
 
 ExitCode run_verb(const Communicator& comm, const VerbOptions& options) {
-  switch (options.verb) {
-    case Verb::slice:
-      print_on_root(comm, [&] {
-        return slice_checkpoint(options.checkpoint, options.budget, options.out, options.force);
-      });
-      break;
-    case Verb::inspect:
-      print_on_root(comm, [&] {
-        return inspect_checkpoint(options.checkpoint,
-                                  {.tensors = options.tensors, .verify = options.verify});
-      });
-      break;
-    case Verb::evaluate: {
-      const auto results =
-          evaluate_checkpoint(comm, options.checkpoint, options.budget, options.overrides);
-      log::info("{}", describe(results));
-      break;
-    }
-    case Verb::import_hf:
-      print_on_root(comm, [&] {
-        return import_checkpoint(options.folder, options.checkpoint, options.force);
-      });
-      break;
-    case Verb::export_hf:
-      print_on_root(comm, [&] {
-        return export_checkpoint({.checkpoint = options.checkpoint,
-                                  .budget = options.budget,
-                                  .out = options.out,
-                                  .dtype = options.dtype,
-                                  .origin = options.origin,
-                                  .heterogeneous = options.heterogeneous});
-      });
-      break;
-    case Verb::logits:
-      print_on_root(comm, [&] {
-        LogitsOptions logits = options.logits;
-        logits.checkpoint = options.checkpoint;
-        return write_logits(logits);
-      });
-      break;
-    case Verb::generate:
-      print_on_root(comm, [&] {
-        GenerateOptions generate = options.generate;
-        generate.checkpoint = options.checkpoint;
-        return generate_from_checkpoint(generate);
-      });
-      break;
-    case Verb::none:
-      throw_contract("no verb given");
+  if (options.verb == Verb::evaluate) {
+    const auto results =
+        evaluate_checkpoint(comm, options.checkpoint, options.budget, options.overrides);
+    log::info("{}", describe(results));
+    return ExitCode::success;
   }
+  all_ranks_agree(comm, [&] {
+    if (comm.is_root()) log::info("{}", run_on_root(options));
+  });
   return ExitCode::success;
 }
 

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// What makes a run elastic: budgets, widths, router, distillation.
+#include "config/schema_parts.hpp"
+
+namespace elastic {
+namespace {
+
+void bind_budgets(SchemaBlock& block, ElasticConfig& e) {
+  block
+      .bind("budgets", &e.budgets,
+            {.unit = "1",
+             .range = kFraction,
+             .help = "Trained budgets as parts of the parent's cost, largest first."})
+      .bind("budget_names", &e.budget_names,
+            {.help = "Names of the budgets in reports and files; empty: their values."})
+      .bind("budget_kind", &e.loss.cost.kind,
+            {{"parameters", BudgetKind::parameters}, {"memory", BudgetKind::memory}},
+            {.help = "What a budget counts: parameters, or bytes of inference memory (weights, KV "
+                     "and SSM caches)."})
+      .bind("memory_batch", &e.loss.cost.batch,
+            {.unit = "sequences",
+             .range = kCount,
+             .help = "Sequences of the inference whose memory counts."})
+      .bind("memory_seq_length", &e.loss.cost.seq_length,
+            {.unit = "tokens", .range = kCount, .help = "Their length."})
+      .bind("weight_bytes", &e.loss.cost.weight_bytes,
+            {.unit = "bytes",
+             .range = Interval::positive(),
+             .help = "Bytes of a weight at inference."})
+      .bind("cache_bytes", &e.loss.cost.cache_bytes,
+            {.unit = "bytes",
+             .range = Interval::positive(),
+             .help = "Bytes of a cache element at inference."});
+}
+
+void bind_widths(SchemaBlock& block, ElasticConfig& e) {
+  const auto widths = [](const char* what) {
+    return KeyOptions{.unit = "1", .range = kCount, .help = what};
+  };
+  block
+      .bind("hidden_size", &e.hidden_size,
+            widths("Allowed hidden widths, full first, falling; empty: not elastic."))
+      .bind("mamba_num_heads", &e.mamba_num_heads,
+            widths("Allowed Mamba heads, multiples of the groups; empty: not elastic."))
+      .bind("mamba_head_dim", &e.mamba_head_dim,
+            widths("Allowed channels per Mamba head; empty: not elastic."))
+      .bind("num_attention_heads", &e.num_attention_heads,
+            widths("Allowed query heads, multiples of the query groups; empty: not elastic."))
+      .bind("ffn_hidden_size", &e.ffn_hidden_size,
+            widths("Allowed MLP widths; empty: not elastic."))
+      .bind(
+          "drop_layers", &e.drop_layers,
+          {.unit = "layers",
+           .range = kCountOrNone,
+           .help =
+               "Allowed numbers of dropped layers, 0 first, rising; empty: depth is not elastic."})
+      .bind("per_layer", &e.per_layer,
+            {.allowed = {"mamba_num_heads", "mamba_head_dim", "num_attention_heads",
+                         "ffn_hidden_size"},
+             .help = "Axes whose layers choose for themselves (heterogeneous)."});
+}
+
+void bind_budget_loss(SchemaBlock& block, ElasticConfig& e) {
+  block
+      .bind("tolerance", &e.loss.tolerance,
+            {.unit = "1",
+             .range = Interval{.low = 0, .high = 1, .low_open = true},
+             .help = "Relative miss of a budget that costs nothing, and that extraction accepts."})
+      .bind("weight", &e.weight,
+            {.unit = "1", .range = kNotNegative, .help = "Weight lambda of the budget loss."})
+      .bind("full_weight", &e.loss.full_weight,
+            {.unit = "1",
+             .range = kNotNegative,
+             .help = "Weight of the term that pulls budget 1 to the full widths."})
+      .bind("choice_epsilon", &e.choice_epsilon,
+            {.unit = "1",
+             .range = Interval{.low = 0, .high = 0.5, .high_open = true},
+             .help = "Choices less likely than this are not computed."});
+}
+
+void bind_router(Schema& schema, RunConfig& config) {
+  auto& [net, schedule] = config.router;
+  schema.block("router", "The network that picks a submodel for a budget.")
+      .bind("hidden_size", &net.hidden_size,
+            {.unit = "1", .range = kCount, .help = "Width of its hidden layer."})
+      .bind("init_std", &net.init_std,
+            {.unit = "1",
+             .range = kNotNegative,
+             .help = "Standard deviation of its initial weights."})
+      .bind("hard_sample_probability", &net.hard_sample_probability,
+            {.unit = "1",
+             .range = Interval::between(0, 1),
+             .help = "Probability of a straight-through one-hot draw."})
+      .bind(
+          "logit_scale_start", &schedule.logit_scale_start,
+          {.unit = "1", .range = Interval::positive(), .help = "Factor on the logits, first step."})
+      .bind("logit_scale_end", &schedule.logit_scale_end,
+            {.unit = "1",
+             .range = Interval::positive(),
+             .help = "Factor on the logits, last step (linear)."})
+      .bind("tau_start", &schedule.tau_start,
+            {.unit = "1",
+             .range = Interval::positive(),
+             .help = "Gumbel-Softmax temperature, first step."})
+      .bind("tau_end", &schedule.tau_end,
+            {.unit = "1",
+             .range = Interval::positive(),
+             .help = "Gumbel-Softmax temperature, last step (exponential)."});
+}
+
+void bind_distill(Schema& schema, RunConfig& config) {
+  schema.block("distill", "Distillation from the frozen parent.")
+      .bind("temperature", &config.distill.temperature,
+            {.unit = "1", .range = Interval::positive(), .help = "Temperature of both softmaxes."})
+      .bind("distillation_weight", &config.distill.distillation_weight,
+            {.unit = "1", .range = kNotNegative, .help = "Weight of the forward KL."})
+      .bind("cross_entropy_weight", &config.distill.cross_entropy_weight,
+            {.unit = "1", .range = kNotNegative, .help = "Weight of next-token cross-entropy."});
+}
+
+}  // namespace
+
+void bind_elastic(Schema& schema, RunConfig& config) {
+  auto& elastic = schema.block("elastic", "Budgets and what may shrink.");
+  bind_budgets(elastic, config.elastic);
+  bind_widths(elastic, config.elastic);
+  bind_budget_loss(elastic, config.elastic);
+  bind_router(schema, config);
+  bind_distill(schema, config);
+}
+
+}  // namespace elastic
