@@ -43,5 +43,24 @@ TEST(BudgetSampler, NeedsAPositiveProbability) {
   EXPECT_THROW(sample_budget(1, 1, 1, {1, -1}), ContractError);
 }
 
+TEST(BudgetSampler, DrawsWithoutReplacement) {
+  std::vector<int> count(4, 0);
+  for (int i = 0; i < 1000; ++i) {
+    const auto drawn = draw_budgets(7, 1, i, {5, 0, 3, 2}, 2);
+    ASSERT_EQ(drawn.size(), 2u);
+    EXPECT_NE(drawn[0], drawn[1]);
+    EXPECT_EQ(drawn[0], static_cast<std::size_t>(sample_budget(7, 1, i, {5, 0, 3, 2})));
+    for (const std::size_t budget : drawn) ++count[budget];
+  }
+  EXPECT_EQ(count[1], 0);
+  EXPECT_GT(count[0], count[2]);
+  EXPECT_GT(count[2], count[3]);
+}
+
+TEST(BudgetSampler, TakesAllBudgetsInOrderOrAllThatHaveAProbability) {
+  EXPECT_EQ(draw_budgets(7, 1, 1, {1, 0, 3}, 3), (std::vector<std::size_t>{0, 1, 2}));
+  EXPECT_EQ(draw_budgets(7, 1, 1, {0, 1, 0, 0}, 3), (std::vector<std::size_t>{1}));
+}
+
 }  // namespace
 }  // namespace elastic::test
