@@ -1,35 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two precisions of a scalar, and prefixes as Views of their parent.
+// Prefixes and rows are Views of the same memory; conversions of kernel arguments; precisions.
 #include "base/types.hpp"
 
-#include <gtest/gtest.h>
+#include "unit_tests/support/views.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
 
-TEST(Types, SumsAreAtLeastAsPreciseAsTheirTerms) {
-  EXPECT_TRUE((std::is_same_v<Accumulate<float>, float>));
-  EXPECT_TRUE((std::is_same_v<Accumulate<double>, double>));
-  EXPECT_TRUE((std::is_same_v<Accumulate<const float>, float>));
+TEST(Types, APrefixKeepsTheLeadingDimensionOfItsParent) {
+  const auto parent =
+      to_device(std::vector<float>{0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23}, 3, 4);
+  const auto kept = prefix(parent, 2, 3);
+  EXPECT_EQ(kept.data(), parent.data());
+  EXPECT_EQ(leading_dimension(kept), 4);
+  EXPECT_TRUE(bitwise_equal(kept, std::vector<float>{0, 1, 2, 10, 11, 12}));
+  EXPECT_EQ(leading_dimension(prefix(kept, 1, 1)), 4) << "a prefix of a prefix";
 }
 
-TEST(Types, APrefixSharesTheMemoryAndTheLeadingDimensionOfItsParent) {
-  View2<double> parent("parent", 4, 6);
-  const View2<double> part = prefix(parent, 2, 3);
-  EXPECT_EQ(part.extent(0), 2u);
-  EXPECT_EQ(part.extent(1), 3u);
-  EXPECT_EQ(leading_dimension(part), 6);
-  EXPECT_EQ(part.data(), parent.data());
-  EXPECT_EQ(prefix(View1<double>("vector", 5), 3).extent(0), 3u);
+TEST(Types, WritingAPrefixWritesTheParent) {
+  const View2<double> parent("elastic::test::parent", 2, 3);
+  Kokkos::deep_copy(prefix(parent, 1, 2), 1.0);
+  EXPECT_TRUE(bitwise_equal(parent, std::vector<double>{1, 1, 0, 0, 0, 0}));
 }
 
-TEST(Types, RowsKeepTheLeadingDimension) {
-  View2<double> parent("parent", 4, 6);
-  const View2<double> part = rows(parent, 1, 3);
-  EXPECT_EQ(part.extent(0), 2u);
-  EXPECT_EQ(part.data(), parent.data() + 6);
-  EXPECT_EQ(leading_dimension(part), 6);
+TEST(Types, RowsAndPrefixesOfVectors) {
+  const auto parent = to_device(std::vector<float>{0, 1, 10, 11, 20, 21}, 3, 2);
+  EXPECT_TRUE(bitwise_equal(rows(parent, 1, 3), std::vector<float>{10, 11, 20, 21}));
+  EXPECT_EQ(rows(parent, 2, 2).extent(0), 0u);
+  const auto vector = to_device(std::vector<float>{5, 6, 7});
+  EXPECT_TRUE(bitwise_equal(prefix(vector, 2), std::vector<float>{5, 6}));
+  EXPECT_EQ(prefix(vector, 2).data(), vector.data());
+}
+
+/// As kernels do: the element type is given, Views convert.
+template <class T>
+std::size_t elements(In2<T> a, In1<T> b) {
+  return a.size() + b.size();
+}
+
+TEST(Types, InputsConvertFromViewsOfNonConstElements) {
+  const View2<float> a("elastic::test::a", 2, 3);
+  const View1<const float> b = View1<float>("elastic::test::b", 4);
+  EXPECT_EQ(elements<float>(a, b), 10u);
+  EXPECT_EQ(elements<float>(a, {}), 6u) << "absent";
+}
+
+TEST(Types, SumsAreKeptInATypeThatHoldsThem) {
+  static_assert(std::is_same_v<Accumulate<float>, float>);
+  static_assert(std::is_same_v<Accumulate<double>, double>);
+  static_assert(std::is_same_v<Accumulate<const float>, float>);
+  EXPECT_EQ(value_bytes, sizeof(Real));
+  EXPECT_GE(sum_bytes, value_bytes);
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

@@ -5,7 +5,8 @@
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
 
-using namespace elastic;
+namespace elastic::test {
+namespace {
 
 TEST(CheckLaunch, RefusesSrunTasksThatDoNotKnowOfEachOther) {
   try {
@@ -101,3 +102,6 @@ TEST(Views, GapsBetweenRowsAreRefused) {
                                       impl::Access::read_write, false, [](float*) {}),
                ContractError);
 }
+
+}  // namespace
+}  // namespace elastic::test

@@ -7,16 +7,13 @@
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
 
-using namespace elastic;
-
+namespace elastic::test {
 namespace {
 
 template <class T>
 class Sums : public testing::Test {};
 using Scalars = testing::Types<float, double>;
 TYPED_TEST_SUITE(Sums, Scalars);
-
-}  // namespace
 
 TEST(World, HasTheRanksOfTheTest) { ASSERT_GE(Communicator::world().size(), 2); }
 
@@ -127,3 +124,6 @@ TEST(AllRanksArrive, TellsAgreementFromALonelyRank) {
     EXPECT_TRUE(all_ranks_arrive(20));  // completes the barrier that rank 0 gave up
   }
 }
+
+}  // namespace
+}  // namespace elastic::test

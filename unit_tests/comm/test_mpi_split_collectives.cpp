@@ -8,8 +8,7 @@
 #include "comm/tree_sum.hpp"
 #include "unit_tests/support/views.hpp"
 
-using namespace elastic;
-
+namespace elastic::test {
 namespace {
 
 /// Calls body(group) on the members of the groups of the first 1, 2, ... ranks.
@@ -30,7 +29,7 @@ std::vector<T> contribution(int rank, index_t count) {
     for (index_t i = 0; i < count; ++i) values[i] = (index_t(1) << 40) * (rank + 1) + i;
     return values;
   } else {
-    return test::random_values<T>(count, 100 + rank);
+    return random_values<T>(count, 100 + rank);
   }
 }
 /// The sum over `ranks` in the fixed tree, written as a recursion: x_j joins the sum of the terms
@@ -63,8 +62,6 @@ std::vector<index_t> uneven_parts(int ranks, index_t step) {
   for (int r = 0; r < ranks; ++r) offsets.push_back(offsets.back() + r % 3 * step);
   return offsets;
 }
-
-}  // namespace
 
 TEST(PartOf, CoversEverythingOnce) {
   for (const index_t count : {0, 1, 3, 8, 1000003})
@@ -103,7 +100,7 @@ TEST(TreeSum, OfShardedClassesHasTheSameBitsForAnyNumberOfRanks) {
   };
   const auto expected = sum_over(1);
   for (const int ranks : {2, 4, 8})
-    EXPECT_TRUE(test::bitwise_equal(sum_over(ranks), expected)) << ranks << " ranks";
+    EXPECT_TRUE(bitwise_equal(sum_over(ranks), expected)) << ranks << " ranks";
 }
 
 TYPED_TEST(Parts, ReduceScatterGivesEachRankItsPart) {
@@ -122,7 +119,7 @@ TYPED_TEST(Parts, ReduceScatterGivesEachRankItsPart) {
         if (deterministic || std::is_integral_v<T>)
           EXPECT_EQ(mine, expected);
         else
-          EXPECT_TRUE(test::near(mine, expected, test::tolerance<double>(16) * 1e9));
+          EXPECT_TRUE(near(mine, expected, tolerance<double>(16) * 1e9));
       });
 }
 
@@ -171,18 +168,16 @@ TEST(Rows, OfUnevenBlocksAreSummedAndGathered) {
   for (const index_t rows : {0, 1, 2, 5, 64})  // fewer rows than ranks: some have none
     on_groups(true, [&](const Communicator& group) {
       const index_t columns = 3;
-      const auto all =
-          test::to_device(contribution<float>(group.rank(), rows * columns), rows, columns);
+      const auto all = to_device(contribution<float>(group.rank(), rows * columns), rows, columns);
       const Range part = part_of(rows, group.rank(), group.size());
       const View2<float> mine("elastic::test", part.second - part.first, columns);
       reduce_scatter_rows(group, all, mine);
       const View2<float> sum("elastic::test", rows, columns);
       all_gather_rows(group, mine, sum);
       const auto expected = expected_sum<float>(group.size(), rows * columns);
-      EXPECT_EQ(test::to_host(sum), expected);
-      EXPECT_TRUE(test::bitwise_equal(
-          mine, test::clone(elastic::rows(test::to_device(expected, rows, columns), part.first,
-                                          part.second))));
+      EXPECT_EQ(to_host(sum), expected);
+      EXPECT_TRUE(bitwise_equal(
+          mine, clone(elastic::rows(to_device(expected, rows, columns), part.first, part.second))));
     });
 }
 
@@ -195,24 +190,24 @@ TEST(Rows, OfTheWrongNumberAreRefused) {
 
 TEST(Vectors, AreSummedAndGathered) {
   on_groups(false, [&](const Communicator& group) {
-    const auto all = test::to_device(contribution<index_t>(group.rank(), 11));
+    const auto all = to_device(contribution<index_t>(group.rank(), 11));
     const Range part = part_of(11, group.rank(), group.size());
     const View1<index_t> mine("elastic::test", part.second - part.first), sum("elastic::test", 11);
     reduce_scatter_sum(group, all, mine);
     all_gather(group, mine, sum);
-    EXPECT_EQ(test::to_host(sum), expected_sum<index_t>(group.size(), 11));
+    EXPECT_EQ(to_host(sum), expected_sum<index_t>(group.size(), 11));
   });
 }
 
 TEST(Extremes, OfArrays) {
   const auto world = Communicator::world();
   const int last = world.size() - 1;
-  const auto x = test::to_device<float>({float(world.rank()), -float(world.rank()), 2});
+  const auto x = to_device<float>({float(world.rank()), -float(world.rank()), 2});
   all_reduce_max(world, x);
-  EXPECT_EQ(test::to_host(x), (std::vector<float>{float(last), 0, 2}));
-  const auto y = test::to_device<double>({double(world.rank()), -double(world.rank()), 2});
+  EXPECT_EQ(to_host(x), (std::vector<float>{float(last), 0, 2}));
+  const auto y = to_device<double>({double(world.rank()), -double(world.rank()), 2});
   all_reduce_min(world, y);
-  EXPECT_EQ(test::to_host(y), (std::vector<double>{0, -double(last), 2}));
+  EXPECT_EQ(to_host(y), (std::vector<double>{0, -double(last), 2}));
 }
 
 TEST(SendReceive, PassesAlongAChainOfRanks) {
@@ -223,7 +218,7 @@ TEST(SendReceive, PassesAlongAChainOfRanks) {
     Kokkos::deep_copy(out, rank);
     Kokkos::deep_copy(in, -7);
     send_receive(group, out, next, in, rank - 1);  // rank -1: nobody
-    for (const float value : test::to_host(in)) EXPECT_EQ(value, rank - 1);
+    for (const float value : to_host(in)) EXPECT_EQ(value, rank - 1);
   });
 }
 
@@ -235,7 +230,7 @@ TEST(SendReceive, GoesRoundARing) {
     for (int round = 1; round < size; ++round) {
       send_receive(group, out, (rank + 1) % size, in, (rank - 1 + size) % size);
       std::swap(out, in);
-      EXPECT_EQ(test::to_host(out)[99999], (rank - round + size) % size);
+      EXPECT_EQ(to_host(out)[99999], (rank - round + size) % size);
     }
   });
 }
@@ -258,3 +253,6 @@ TEST(Messages, TravelWhileOthersArriveInOrder) {
     EXPECT_EQ(received[1], (rank + 1) % size + 100);
   });
 }
+
+}  // namespace
+}  // namespace elastic::test

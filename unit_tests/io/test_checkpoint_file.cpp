@@ -11,9 +11,7 @@
 #include "io/checkpoint_views.hpp"
 #include "unit_tests/io/io_support.hpp"
 
-using namespace elastic;
-using namespace elastic::test;
-
+namespace elastic::test {
 namespace {
 
 template <class T>
@@ -24,8 +22,6 @@ std::vector<T> noise(index_t n, std::uint64_t stream) {
         static_cast<T>(1e3 * random_normal({5, RandomPurpose::test, stream}, std::uint64_t(i)));
   return values;
 }
-
-}  // namespace
 
 class CheckpointFileTest : public InFolder {
  protected:
@@ -286,3 +282,6 @@ TEST_F(CheckpointFileTest, AMissingFolderIsARunError) {
       message_of<RunError>([&] { CheckpointWriter writer(folder / "none" / "a.h5"); });
   contains(message, "none/a.h5");
 }
+
+}  // namespace
+}  // namespace elastic::test

@@ -7,8 +7,8 @@
 
 #include "unit_tests/io/io_support.hpp"
 
-using namespace elastic;
-using namespace elastic::test;
+namespace elastic::test {
+namespace {
 
 class CheckpointFolderTest : public InFolder {
  protected:
@@ -112,3 +112,6 @@ TEST_F(CheckpointFolderTest, AFailedSaveKeepsTheEarlierOnes) {
   const CheckpointFolder blocked(folder / "file", 1);
   contains(message_of<RunError>([&] { save(blocked, 1); }), "cannot make the folder");
 }
+
+}  // namespace
+}  // namespace elastic::test

@@ -10,12 +10,10 @@
 
 #include "unit_tests/io/io_support.hpp"
 
-using namespace elastic;
-using namespace elastic::test;
+namespace elastic::test {
+namespace {
 
 class Hdf5FileTest : public InFolder {};
-
-namespace {
 
 template <class T>
 std::vector<T> counted(index_t n) {
@@ -23,8 +21,6 @@ std::vector<T> counted(index_t n) {
   std::iota(values.begin(), values.end(), T(1));
   return values;
 }
-
-}  // namespace
 
 TEST_F(Hdf5FileTest, DatasetsOfEveryTypeComeBack) {
   const auto path = folder / "a.h5";
@@ -224,3 +220,6 @@ TEST_F(Hdf5FileTest, EqualContentsGiveEqualFiles) {
   }
   EXPECT_EQ(bytes_of(folder / "a.h5"), bytes_of(folder / "b.h5"));
 }
+
+}  // namespace
+}  // namespace elastic::test

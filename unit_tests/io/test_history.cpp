@@ -8,8 +8,8 @@
 #include "base/random.hpp"
 #include "unit_tests/io/io_support.hpp"
 
-using namespace elastic;
-using namespace elastic::test;
+namespace elastic::test {
+namespace {
 
 class HistoryTest : public InFolder {
  protected:
@@ -93,3 +93,6 @@ TEST_F(HistoryTest, MistakesAreNamed) {
   EXPECT_THROW(history.append({}), ContractError);
   EXPECT_THROW(history.append({"a,b"}), ContractError);
 }
+
+}  // namespace
+}  // namespace elastic::test

@@ -7,9 +7,7 @@
 #include "io/checkpoint_folder.hpp"
 #include "unit_tests/io/io_support.hpp"
 
-using namespace elastic;
-using namespace elastic::test;
-
+namespace elastic::test {
 namespace {
 
 std::filesystem::path common_folder(const Communicator& world) {
@@ -19,8 +17,6 @@ std::filesystem::path common_folder(const Communicator& world) {
   broadcast(world, name);
   return name;
 }
-
-}  // namespace
 
 TEST(CheckpointOnRanks, RootWritesEveryRankReads) {
   const auto world = Communicator::world();
@@ -52,3 +48,6 @@ TEST(CheckpointOnRanks, RootWritesEveryRankReads) {
   barrier(world);
   if (world.is_root()) std::filesystem::remove_all(folder);
 }
+
+}  // namespace
+}  // namespace elastic::test

@@ -83,18 +83,20 @@ struct LayerProblem {
 };
 
 /// Random masks and norm scale on the extents of `active`, as the router would set them.
-inline void soften(const ModelShape& shape, LayerActive<double>& active) {
+template <class T>
+void soften(const ModelShape& shape, LayerActive<T>& active) {
   const bool mamba = shape.layers[0].kind == LayerKind::mamba;
   const auto mask = [](index_t n, std::uint32_t seed) {
-    return SoftMask<double>{random_vector<double>(n, seed, 0.2, 1),
-                            View1<double>("elastic::test::dmask", n)};
+    return SoftMask<T>{random_vector<Accumulate<T>>(n, seed, 0.2, 1),
+                       View1<Accumulate<T>>("elastic::test::dmask", n)};
   };
   active.inner = mask(mamba ? active.width * active.head_channels : active.width, 41);
   if (!mamba) return;
   active.heads = mask(active.width, 42);
   active.gated_norm.params.mean_width *= 1.4;
   active.gated_norm.params.scale = 0.8;
-  active.gated_norm.dscale = View1<double>("elastic::test::dscale", shape.layers[0].num_groups);
+  active.gated_norm.dscale =
+      View1<Accumulate<T>>("elastic::test::dscale", shape.layers[0].num_groups);
 }
 
 /// All parameters, the input, all masks and the norm scale along random directions.

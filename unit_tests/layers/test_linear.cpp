@@ -13,7 +13,7 @@ constexpr index_t kTokens = 5, kOther = 4, kBlock = 3, kUnits = 4;
 /// Rows of the active part, as one list of indices.
 std::vector<index_t> indices(const UnitRows& units) {
   std::vector<index_t> result;
-  for (index_t u = 0; u < units.count; ++b)
+  for (index_t u = 0; u < units.count; ++u)
     for (index_t i = 0; i < units.active; ++i) result.push_back(u * units.unit + i);
   return result;
 }
@@ -119,77 +119,6 @@ TEST(Linear, WholeUnitsAreMerged) {
   EXPECT_EQ(whole.active, 12);
   EXPECT_EQ(cut.count, 4);
   EXPECT_EQ(cut.size(), 8);
-}
-
-/// Columns (rows) of the units of one rank, below each other.
-template <class T>
-View2<T> shard_columns(const View2<T>& all, index_t unit, const Shard& shard) {
-  const index_t rows = all.extent_int(0), columns = all.extent_int(1),
-                mine = local_count(columns / unit, shard) * unit;
-  const auto h_all = to_host(all);
-  std::vector<T> part;
-  for (index_t i = 0; i < rows; ++i)
-    for (index_t j = 0; j < mine; ++j)
-      part.push_back(h_all[i * columns + global_index(j, unit, shard)]);
-  return to_device(part, rows, mine);
-}
-template <class T>
-View2<T> shard_rows(const View2<T>& all, index_t unit, const Shard& shard) {
-  const index_t columns = all.extent_int(1),
-                mine = local_count(all.extent_int(0) / unit, shard) * unit;
-  const auto h_all = to_host(all);
-  std::vector<T> part;
-  for (index_t i = 0; i < mine; ++i)
-    for (index_t j = 0; j < columns; ++j)
-      part.push_back(h_all[global_index(i, unit, shard) * columns + j]);
-  return to_device(part, mine, columns);
-}
-
-/// The parts of `ranks` ranks, added up as ranks would: distance ranks/2, ..., 1.
-template <class T>
-std::vector<T> sum_over_ranks(std::vector<std::vector<T>> parts) {
-  for (std::size_t half = parts.size() / 2; half > 0; half /= 2)
-    for (std::size_t r = 0; r < half; ++r)
-      for (std::size_t i = 0; i < parts[r].size(); ++i) parts[r][i] += parts[r + half][i];
-  return parts[0];
-}
-
-template <class T>
-void check_sums_of_ranks(index_t units, index_t unit, index_t active) {
-  SCOPED_TRACE(fmt::format("{} units of {} of {}", units, active, unit));
-  const auto x = random_matrix<T>(kTokens, units * active, 1);
-  const auto by_columns = random_matrix<T>(kOther, units * unit, 2),
-             by_rows = random_matrix<T>(units * unit, kOther, 3);
-  std::vector<T> expected;
-  for (const int ranks : {1, 2, 4, 8}) {
-    std::vector<std::vector<T>> parts;
-    for (int r = 0; r < ranks; ++r) {
-      Arena arena;
-      const auto context = context_of(arena);
-      const Shard shard{r, ranks};
-      const View2<T> y("elastic::test::y", kTokens, kOther);
-      const UnitRows mine{local_count(units, shard), unit, active};
-      const auto my_x = shard_columns(x, active, shard);
-      UnitSum<T> sum(context, shard, y);
-      sum.add_columns(my_x, shard_columns(by_columns, unit, shard), mine);
-      sum.add_rows(my_x, shard_rows(by_rows, unit, shard), mine);
-      sum.finish();
-      parts.push_back(to_host(y));
-    }
-    const auto sum = sum_over_ranks(parts);
-    if (ranks == 1) expected = sum;
-    EXPECT_TRUE(bitwise_equal(to_device(sum), expected)) << ranks << " ranks";
-  }
-}
-
-TEST(UnitSum, DeterministicSumsDoNotDependOnTheNumberOfRanks) {
-  kernels::set_deterministic_gemm(true);
-  for (const auto& [units, unit, active] :
-       {std::array<index_t, 3>{37, 1, 1}, {16, 5, 5}, {16, 5, 3}, {9, 2, 2}}) {
-    check_sums_of_ranks<float>(units, unit, active);
-    check_sums_of_ranks<double>(units, unit, active);
-  }
-  kernels::set_deterministic_gemm(false);
 }
 
 }  // namespace

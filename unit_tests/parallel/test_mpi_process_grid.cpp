@@ -6,8 +6,7 @@
 
 #include "comm/collectives.hpp"
 
-using namespace elastic;
-
+namespace elastic::test {
 namespace {
 
 /// World ranks of a communicator, in its order.
@@ -17,8 +16,6 @@ std::vector<int> members(const Communicator& comm, int world_rank) {
   all_reduce_sum(comm, ranks);
   return ranks;
 }
-
-}  // namespace
 
 TEST(ProcessGrid, DealsOutTensorThenContextThenData) {
   auto world = Communicator::world();
@@ -87,3 +84,6 @@ TEST(ProcessGrid, NamesTheNumberOfRanksBelowToo) {
     EXPECT_NE(std::string(error.what()).find("one of 1, 3"), std::string::npos);
   }
 }
+
+}  // namespace
+}  // namespace elastic::test

@@ -4,8 +4,7 @@
 
 #include "unit_tests/support/views.hpp"
 
-using namespace elastic;
-
+namespace elastic::test {
 namespace {
 
 template <class Body>
@@ -16,8 +15,6 @@ void on_groups(const Body& body) {
     if (world.rank() < size) body(group);
   }
 }
-
-}  // namespace
 
 TEST(WholeTensors, PartsOfShardsAndTheWholeAgree) {
   // Rows, columns, in units or not at all; fewer units than ranks; an empty matrix.
@@ -32,7 +29,7 @@ TEST(WholeTensors, PartsOfShardsAndTheWholeAgree) {
       const View2<double> mine("elastic::test", matrix.local_rows(shard),
                                matrix.local_columns(shard));
       take_shard<double>(whole.data(), matrix, shard, mine);
-      const auto h_mine = test::to_host(mine);
+      const auto h_mine = to_host(mine);
       for (index_t i = 0; i < matrix.local_rows(shard); ++i)
         for (index_t j = 0; j < matrix.local_columns(shard); ++j)
           EXPECT_EQ(h_mine[i * matrix.local_columns(shard) + j],
@@ -68,8 +65,11 @@ TEST(WholeTensors, FromRangesWithSignsOfZero) {
     }
     const auto gathered = gather_ranges<float>(group, count, ranges, mine.data());
     if (group.is_root())
-      EXPECT_TRUE(test::bitwise_equal(gathered, whole));
+      EXPECT_TRUE(bitwise_equal(gathered, whole));
     else
       EXPECT_TRUE(gathered.empty());
   });
 }
+
+}  // namespace
+}  // namespace elastic::test

@@ -10,8 +10,7 @@
 #include "comm/collectives.hpp"
 #include "run/region_table.hpp"
 
-using namespace elastic;
-
+namespace elastic::test {
 namespace {
 
 std::vector<std::string> row_of(const std::string& table, const std::string& name) {
@@ -30,8 +29,6 @@ void work(const char* name, int milliseconds, double flops) {
   std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
   add_flops(flops);
 }
-
-}  // namespace
 
 TEST(RegionTable, GathersAllRanks) {
   const auto world = Communicator::world();
@@ -72,3 +69,6 @@ TEST(RegionTable, IsTheSameOnAllRanks) {
   EXPECT_EQ(mine, roots);
   Region::reset();
 }
+
+}  // namespace
+}  // namespace elastic::test

@@ -9,8 +9,7 @@
 #include "base/region.hpp"
 #include "run/region_table.hpp"
 
-using namespace elastic;
-
+namespace elastic::test {
 namespace {
 
 void work(const char* name, int milliseconds, double flops = 0) {
@@ -29,8 +28,6 @@ std::vector<std::vector<std::string>> cells_of(const std::string& table) {
   }
   return rows;
 }
-
-}  // namespace
 
 TEST(RegionTable, IsATreeWithTheSlowestFirst) {
   Region::reset();
@@ -99,3 +96,6 @@ TEST(GemmPeak, IsPlausibleAndCountsNowhere) {
   EXPECT_LT(wall_seconds() - start, 5);
   EXPECT_EQ(counted_flops(), before);
 }
+
+}  // namespace
+}  // namespace elastic::test

@@ -12,10 +12,10 @@
 #include "run/plots.hpp"
 #include "run/report.hpp"
 
-using namespace elastic;
-namespace fs = std::filesystem;
-
+namespace elastic::test {
 namespace {
+
+namespace fs = std::filesystem;
 
 class Report : public testing::Test {
  protected:
@@ -77,8 +77,6 @@ void expect_contains(const std::string& text, std::initializer_list<const char*>
   for (const char* part : parts)
     EXPECT_NE(text.find(part), std::string::npos) << "no " << part << " in\n" << text;
 }
-
-}  // namespace
 
 TEST_F(Report, HoldsTheResultsThePlanAndTheWayOn) {
   use_python("exit 0");
@@ -149,3 +147,6 @@ TEST(RunProgram, EndsWhatTakesTooLong) {
   EXPECT_EQ(run_program({"sleep", "30"}, 0.1, output), std::nullopt);
   EXPECT_LT(wall_seconds() - start, 10);
 }
+
+}  // namespace
+}  // namespace elastic::test
