@@ -103,5 +103,83 @@ TEST(Generation, TheFutureDoesNotChangeThePast) {
   }
 }
 
+/// The two specs one after the other: each width at most that of the spec before.
+SubmodelSpec narrower(const ModelShape& shape, const SubmodelSpec& spec, Draw& draw) {
+  SubmodelSpec result = spec;
+  const auto& full = shape.layers[0];
+  auto& layer = result.layers[0];
+  layer.width = full.num_groups * draw.between(1, layer.width / full.num_groups);
+  layer.head_channels = draw.between(1, layer.head_channels);
+  if (full.kind != LayerKind::mamba) layer.head_channels = full.head_channels;
+  return result;
+}
+
+/// From the parent's cache by way of `middle`, and at once.
+template <class T>
+void check_narrowing_twice(const ModelShape& shape, const SubmodelSpec& middle,
+                           const SubmodelSpec& last) {
+  SCOPED_TRACE(describe(shape, middle) + " then " + describe(shape, last));
+  LayerProblem<T> problem(shape, shape.hidden_size, false);
+  const auto widths = [&](const SubmodelSpec& spec) {
+    return prefix_widths<T>(shape, spec).layers[0];
+  };
+  const auto full = widths(full_spec(shape));
+  const auto& generation = *problem.generation;
+  const auto read = [&] {
+    auto cache = generation.make_cache(full, 2, 11, 2);
+    extend_in_blocks(problem, full, *cache, {4, 3});
+    return cache;
+  };
+  const auto twice = read(), once = read();
+  const auto between = generation.narrow_cache(problem.context, full, widths(middle), *twice);
+  const auto narrow_twice =
+                 generation.narrow_cache(problem.context, widths(middle), widths(last), *between),
+             narrow_once = generation.narrow_cache(problem.context, full, widths(last), *once);
+  EXPECT_TRUE(
+      bitwise_equal(extend_in_blocks(problem, widths(last), *narrow_twice, {1, 3}, 7),
+                    to_host(extend_in_blocks(problem, widths(last), *narrow_once, {1, 3}, 7))));
+}
+
+TEST(Generation, NarrowingTwiceIsNarrowingOnce) {
+  for (const std::string kind : {"M", "*", "-"})
+    for (std::uint64_t seed = 0; seed < 6; ++seed) {
+      Draw draw(seed);
+      const auto shape = one_layer(kind);
+      const auto middle = narrower(shape, full_spec(shape), draw);
+      const auto last = narrower(shape, middle, draw);
+      check_narrowing_twice<float>(shape, middle, last);
+      check_narrowing_twice<double>(shape, middle, last);
+    }
+}
+
+/// A submodel on the parent's prefixes, and cut out as a layer of its own.
+template <class T>
+void check_sliced(const ModelShape& shape, const SubmodelSpec& spec) {
+  SCOPED_TRACE(describe(shape, spec));
+  LayerProblem<T> prefixed(shape, spec.hidden_size, false),
+      sliced(sliced_shape(shape, spec), spec.hidden_size, false);
+  for (index_t i = 0; i < sliced.store.size(); ++i)
+    assign(sliced.store[i].value,
+           partition(shape, spec, prefixed.store[i].info, prefixed.store[i].value).kept);
+  const auto active = prefix_widths<T>(shape, spec).layers[0],
+             own = prefix_widths<T>(sliced.shape, full_spec(sliced.shape)).layers[0];
+  const auto cache = prefixed.generation->make_cache(active, 2, 11, 1),
+             own_cache = sliced.generation->make_cache(own, 2, 11, 1);
+  EXPECT_TRUE(near(extend_in_blocks(prefixed, active, *cache, {5, 1, 5}),
+                   to_host(extend_in_blocks(sliced, own, *own_cache, {5, 1, 5})),
+                   tolerance<T>(100)));
+}
+
+TEST(Generation, OnPrefixesIsGenerationByTheSlicedLayer) {
+  for (const std::string kind : {"M", "*", "-"}) {
+    const auto shape = one_layer(kind);
+    for (std::uint64_t seed = 20; seed < 26; ++seed) {
+      Draw draw(seed);
+      check_sliced<float>(shape, random_spec(draw, shape));
+      check_sliced<double>(shape, random_spec(draw, shape));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace elastic::test
