@@ -3,6 +3,8 @@
 
 #include <cctype>
 
+#include "arch/layer_kind.hpp"
+
 namespace elastic {
 
 ModelShape make_shape(const ModelConfig& config) {
@@ -16,28 +18,15 @@ ModelShape make_shape(const ModelConfig& config) {
   for (std::size_t i = 0; i < config.hybrid_layer_pattern.size(); ++i) {
     const char symbol = config.hybrid_layer_pattern[i];
     if (std::isspace(static_cast<unsigned char>(symbol))) continue;
-    switch (symbol) {
-      case 'M':
-        shape.layers.push_back({LayerKind::mamba, config.mamba_num_heads, config.mamba_head_dim,
-                                config.mamba_num_groups});
-        break;
-      case '*':
-        shape.layers.push_back({LayerKind::attention, config.num_attention_heads,
-                                config.kv_channels, config.num_query_groups});
-        break;
-      case '-':
-        shape.layers.push_back({LayerKind::mlp, config.ffn_hidden_size, 1, 1});
-        break;
-      default:
-        throw InputError(
-            fmt::format("hybrid_layer_pattern: symbol '{}' at position {}: expected M (Mamba-2), * "
-                        "(attention) or - (MLP)",
-                        symbol, i + 1));
-    }
+    const auto* kind = find_layer_kind(symbol);
+    if (!kind)
+      throw InputError(fmt::format("hybrid_layer_pattern: symbol '{}' at position {}: expected {}",
+                                   symbol, i + 1, list_layer_kinds()));
+    shape.layers.push_back(kind->shape(config));
   }
   if (shape.layers.empty())
     throw InputError(
-        "hybrid_layer_pattern is empty: expected symbols M (Mamba-2), * (attention), - (MLP)");
+        fmt::format("hybrid_layer_pattern is empty: expected symbols {}", list_layer_kinds()));
   check_shape(shape);
   return shape;
 }

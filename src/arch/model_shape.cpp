@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "arch/model_shape.hpp"
 
+#include "arch/layer_kind.hpp"
+
 namespace elastic {
 namespace {
 
@@ -9,27 +11,29 @@ void check_positive(const std::string& what, index_t value) {
 }
 
 void check_layer(index_t index, const LayerShape& layer) {
-  const auto kind = static_cast<char>(layer.kind);
-  const std::string place = fmt::format("layer {} ({})", index, kind);
-  if (layer.kind != LayerKind::mamba && layer.kind != LayerKind::attention &&
-      layer.kind != LayerKind::mlp)
-    throw InputError(
-        fmt::format("layer {} is of unknown kind '{}', expected M, * or -", index, kind));
+  const auto* kind = find_layer_kind(layer.symbol());
+  if (!kind)
+    throw InputError(fmt::format("layer {} is of unknown kind '{}', expected {}", index,
+                                 layer.symbol(), list_layer_kinds()));
+  const std::string place = fmt::format("layer {} ({})", index, layer.symbol());
   check_positive(place + ": width", layer.width);
   check_positive(place + ": head_channels", layer.head_channels);
   check_positive(place + ": num_groups", layer.num_groups);
   if (layer.width % layer.num_groups != 0)
     throw InputError(fmt::format("{}: width {} is not divisible by its {} groups", place,
                                  layer.width, layer.num_groups));
-  if (layer.kind == LayerKind::mlp && (layer.head_channels != 1 || layer.num_groups != 1))
-    throw InputError(place + ": an MLP has neither head channels nor groups, expected 1 and 1");
+  if (!kind->deck.head_channels && layer.head_channels != 1)
+    throw InputError(
+        fmt::format("{}: {} layers have no head channels, expected 1", place, kind->name));
+  if (!kind->deck.num_groups && layer.num_groups != 1)
+    throw InputError(fmt::format("{}: {} layers have no groups, expected 1", place, kind->name));
 }
 
 }  // namespace
 
 std::string ModelShape::pattern() const {
   std::string text;
-  for (const auto& layer : layers) text += static_cast<char>(layer.kind);
+  for (const auto& layer : layers) text += layer.symbol();
   return text;
 }
 
@@ -37,13 +41,12 @@ index_t ModelShape::extent(Dim dim, index_t layer) const {
   if (dim == Dim::fixed) return 0;
   if (dim == Dim::hidden) return hidden_size;
   ELASTIC_REQUIRE(0 <= layer && layer < num_layers(), "layer {} of {}", layer, num_layers());
-  const auto& shape = layers[layer];
-  const auto kind = dim == Dim::ffn               ? LayerKind::mlp
-                    : dim == Dim::attention_inner ? LayerKind::attention
-                                                  : LayerKind::mamba;
-  ELASTIC_REQUIRE(shape.kind == kind, "layer {} is of kind {}, the dimension of {}", layer,
-                  static_cast<char>(shape.kind), static_cast<char>(kind));
-  return dim == Dim::mamba_heads ? shape.width : shape.inner();
+  const auto& shape = layers[static_cast<std::size_t>(layer)];
+  const auto& kind = description_of(shape);
+  if (dim == kind.inner_dim) return shape.inner();
+  ELASTIC_REQUIRE(dim == kind.unit_dim, "layer {} ({}) has no dimension {}", layer, kind.name,
+                  dim_name(dim));
+  return shape.width;
 }
 
 void check_shape(const ModelShape& shape) {

@@ -8,8 +8,11 @@
 
 namespace elastic {
 
-/// Symbols of hybrid_layer_pattern (Megatron-LM).
+/// Symbols of hybrid_layer_pattern (Megatron-LM); what there is to say about each: layer_kind.hpp.
 enum class LayerKind : char { mamba = 'M', attention = '*', mlp = '-' };
+
+/// Throws InputError for a symbol of no kind.
+LayerKind kind_of_symbol(char symbol);
 
 /// Extents of one layer.
 struct LayerShape {
@@ -18,6 +21,7 @@ struct LayerShape {
   index_t head_channels = 1;  ///< P of Mamba, C of attention, 1 of the MLP
   index_t num_groups = 1;  ///< G of Mamba, R of attention (KV heads), 1 of the MLP; divides width
   index_t inner() const { return width * head_channels; }  ///< E, A*C or F
+  char symbol() const { return static_cast<char>(kind); }  ///< in a pattern
   bool operator==(const LayerShape&) const = default;
 };
 

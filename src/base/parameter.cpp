@@ -3,6 +3,24 @@
 
 namespace elastic {
 
+const char* dim_name(Dim dim) {
+  switch (dim) {
+    case Dim::fixed:
+      return "fixed";
+    case Dim::hidden:
+      return "hidden";
+    case Dim::mamba_heads:
+      return "mamba_heads";
+    case Dim::mamba_inner:
+      return "mamba_inner";
+    case Dim::attention_inner:
+      return "attention_inner";
+    case Dim::ffn:
+      return "ffn";
+  }
+  return "";
+}
+
 template <class T>
 index_t ParameterStore<T>::add(ParameterInfo info) {
   ELASTIC_REQUIRE(!m_allocated, "parameter {} declared after allocation", info.name);

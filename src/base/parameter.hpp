@@ -22,6 +22,18 @@ enum class Dim {
   attention_inner,  ///< A*C of the layer: channel c of head a is a*C + c
   ffn               ///< F of the layer
 };
+/// As in the attribute `axes` of files: "mamba_inner".
+const char* dim_name(Dim dim);
+
+/// Distribution of the initial values of a tensor (model/initialization.hpp).
+enum class InitialLaw {
+  normal,       ///< N(0, std^2)
+  residual,     ///< N(0, std^2 / (2 layers)): what writes to the residual stream
+  ones,         ///< norms, D
+  convolution,  ///< U(-1, 1) / sqrt(W)
+  decay_rate,   ///< A_log: log of U(1, 16)
+  time_step     ///< dt_bias: inverse softplus of a log-uniform step in [1e-3, 0.1]
+};
 
 /// What is known of a tensor as a whole, on any number of ranks.
 struct ParameterInfo {
@@ -34,7 +46,8 @@ struct ParameterInfo {
   index_t row_unit = 0, column_unit = 0;
   index_t layer = -1;        ///< index in the parent's pattern; -1 outside the layers
   bool weight_decay = true;  ///< false for norms, A_log, D, dt_bias and biases
-  bool vector = false;       ///< rank 1 in files
+  bool vector = false;       ///< one-dimensional in files
+  InitialLaw initial = InitialLaw::normal;
   /// True if ranks hold parts of the tensor, false if every rank has all.
   bool sharded() const { return row_unit > 0 || column_unit > 0; }
 };

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "arch/layer_kind.hpp"
 #include "data/character_vocabulary.hpp"
 #include "deck/reference.hpp"
 #include "deck/resolve.hpp"
@@ -141,19 +142,18 @@ void check_phases(DeckReport& report, const RunConfig& config) {
 
 void check_parallel(DeckReport& report, const RunConfig& config) {
   const index_t size = config.parallel.tensor_parallel_size;
-  const auto check = [&](const char* what, index_t groups, LayerKind kind) {
-    const bool used =
-        config.model.hybrid_layer_pattern.find(static_cast<char>(kind)) != std::string::npos;
-    if (used && groups % size != 0)
-      report.add("parallel", "tensor_parallel_size",
-                 fmt::format("must divide {} = {}; the nearest valid size is {}", what, groups,
-                             std::gcd(groups, size)));
-  };
   if (config.job.deterministic && sum_classes % config.parallel.context_parallel_size != 0)
     report.add("parallel", "context_parallel_size",
                "expected 1, 2, 4 or 8 with <job>/deterministic = true");
-  check("<mamba>/num_groups", config.model.mamba_num_groups, LayerKind::mamba);
-  check("<attention>/num_query_groups", config.model.num_query_groups, LayerKind::attention);
+  for (const auto* kind : layer_kinds()) {
+    const index_t groups = kind->shape(config.model).num_groups;
+    if (kind->deck.num_groups && groups % size != 0 &&
+        config.model.hybrid_layer_pattern.find(kind->symbol()) != std::string::npos)
+      report.add(
+          "parallel", "tensor_parallel_size",
+          fmt::format("must divide <{}>/{} = {}; the nearest valid size is {}", kind->deck.block,
+                      kind->deck.num_groups, groups, std::gcd(groups, size)));
+  }
   if (config.job.deterministic && sum_classes % size != 0)
     report.add("parallel", "tensor_parallel_size",
                "expected 1, 2, 4 or 8 with <job>/deterministic = true");
@@ -181,12 +181,12 @@ void check_all(DeckReport& report, const RunConfig& config) {
     check_stage(report, stage.name, stage, config, true);
     check_spans(report, stage.name, stage, config);
   }
-  const ModelConfig& m = config.model;
-  if (m.mamba_num_heads % m.mamba_num_groups != 0)
-    report.add("mamba", "num_groups", fmt::format("must divide num_heads = {}", m.mamba_num_heads));
-  if (m.num_attention_heads % m.num_query_groups != 0)
-    report.add("attention", "num_query_groups",
-               fmt::format("must divide num_heads = {}", m.num_attention_heads));
+  for (const auto* kind : layer_kinds()) {
+    const LayerShape layer = kind->shape(config.model);
+    if (layer.width % layer.num_groups != 0)
+      report.add(kind->deck.block, kind->deck.num_groups,
+                 fmt::format("must divide {} = {}", kind->deck.width, layer.width));
+  }
   check_parallel(report, config);
   if (!report.empty()) return;  // what follows builds on sound values
   report_failure(report, "model", "hybrid_layer_pattern", [&] { parent_shape(config); });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "config/run_config_schema.hpp"
 
+#include "arch/layer_kind.hpp"
 #include "config/schema_parts.hpp"
 
 namespace elastic {
@@ -35,9 +36,14 @@ void bind_job(Schema& schema, JobConfig& job) {
 
 void bind_model(Schema& schema, RunConfig& config) {
   ModelConfig& m = config.model;
+  std::string symbols, names;
+  for (const auto* kind : layer_kinds()) {
+    names += fmt::format("{}{} {}", names.empty() ? "" : ", ", kind->symbol(), kind->name);
+    symbols += kind->symbol();
+  }
   schema.block("model", "The parent.")
-      .bind_pattern("hybrid_layer_pattern", &m.hybrid_layer_pattern, "M*-",
-                    {.help = "Layers in order: M Mamba-2, * attention, - MLP; blanks are ignored."})
+      .bind_pattern("hybrid_layer_pattern", &m.hybrid_layer_pattern, symbols,
+                    {.help = "Layers in order: " + names + "; blanks are ignored."})
       .bind("hidden_size", &m.hidden_size,
             {.unit = "channels", .range = kCount, .help = "Width D of the residual stream."})
       .bind("norm_epsilon", &m.norm_epsilon,

@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "arch/layer_kind.hpp"
+
 namespace elastic {
 namespace {
 
@@ -45,7 +47,7 @@ LayerActive<T> prefix_layer(const ModelShape& parent, const LayerShape& full,
   layer.gamma = kept.keep ? 1 : 0;
   layer.width = local_count(kept.width, shard);
   layer.head_channels = kept.head_channels;
-  if (full.kind == LayerKind::mamba)
+  if (description_of(full).group_norm)
     layer.gated_norm = plain_norm<T>(parent, kept.width * kept.head_channels / full.num_groups);
   return layer;
 }
@@ -59,16 +61,15 @@ LayerActive<T> masked_layer(const ModelShape& parent, const LayerShape& full,
   if (with_gradients) layer.dgamma = View1<Accumulate<T>>("elastic::masked_dgamma", 1);
   layer.width = local_count(full.width, shard);
   layer.head_channels = full.head_channels;
-  if (full.kind != LayerKind::mamba) {
-    layer.inner = block_mask<T>(layer.width, 1, kept_units, 1, with_gradients);
-    return layer;
-  }
-  layer.inner = block_mask<T>(layer.width, full.head_channels, kept_units, kept.head_channels,
-                              with_gradients);
-  layer.heads = block_mask<T>(layer.width, 1, kept_units, 1, with_gradients);
-  layer.gated_norm = corrected_norm<T>(parent, kept.width * kept.head_channels / full.num_groups,
-                                       full.inner() / full.num_groups, with_gradients,
-                                       local_count(full.num_groups, shard));
+  const auto& kind = description_of(full);
+  layer.inner = kind.channel_axis ? block_mask<T>(layer.width, full.head_channels, kept_units,
+                                                  kept.head_channels, with_gradients)
+                                  : block_mask<T>(layer.width, 1, kept_units, 1, with_gradients);
+  if (kind.unit_mask) layer.heads = block_mask<T>(layer.width, 1, kept_units, 1, with_gradients);
+  if (kind.group_norm)
+    layer.gated_norm = corrected_norm<T>(parent, kept.width * kept.head_channels / full.num_groups,
+                                         full.inner() / full.num_groups, with_gradients,
+                                         local_count(full.num_groups, shard));
   return layer;
 }
 

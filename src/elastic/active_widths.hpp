@@ -40,8 +40,8 @@ struct LayerActive {
   /// Mamba [width*head_channels] on z, x and the convolution; attention [width] on the outputs of
   /// heads; MLP [width] before the activation.
   SoftMask<T> inner;
-  SoftMask<T> heads;         ///< Mamba only: [width] on dt
-  NormWidths<T> gated_norm;  ///< Mamba only: per-group norm
+  SoftMask<T> heads;         ///< [width] besides, where the kind has a unit_mask: Mamba's on dt
+  NormWidths<T> gated_norm;  ///< over each group's channels, where the kind has a group_norm
 };
 
 /// Extents and masks of a whole model.
@@ -106,13 +106,13 @@ class SoftWidths {
  private:
   /// Places of one layer: decisions that concern it (-1: none) and offsets into the flat buffers.
   struct LayerPlace {
-    index_t width_decision = -1, channel_decision = -1, drop_rank = -1;
+    index_t width_decision = -1, channel_decision = -1, drop_place = -1;
     index_t inner = 0, heads = 0, scale = 0, gamma = 0;
   };
   void assign_decisions();
   void set_hidden();
   void set_layer(index_t l);
-  void set_mamba(index_t l);
+  void set_masks(index_t l);
   SoftMask<T> mask_at(index_t offset, const std::vector<double>& values);
   View1<Accumulate<T>> gradients_at(index_t offset, index_t count = 1) const;
   void add_gate_gradient(index_t l, Probabilities& dpi) const;

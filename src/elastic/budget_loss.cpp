@@ -14,13 +14,13 @@ double expectation(const Decision& decision, const std::vector<double>& pi) {
   return mean;
 }
 
-/// Layer r of the drop order survives every choice that drops at most r layers.
+/// Whether a choice of depth keeps layer number `place` of the drop order.
 bool keeps(const Decision& depth, std::size_t choice, index_t place) {
   return depth.widths[choice] <= place;
 }
 
 double& width_of(ExpectedLayer& layer, Axis axis) {
-  return axis == Axis::mamba_head_channels ? layer.head_channels : layer.width;
+  return chooses_channels(axis) ? layer.head_channels : layer.width;
 }
 
 /// d cost / d pi from d cost / d expected widths.

@@ -1,97 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "elastic/cost_model.hpp"
 
-#include <algorithm>
+#include "arch/layer_kind.hpp"
 
 namespace elastic {
 namespace {
 
-/// Extents of one layer as real numbers.
-struct LayerExtents {
-  double hidden, width, inner;  ///< D; H, A or F; E, A*C or F
-  double side;                  ///< Mamba: 2*G*N; attention: 2*R*C; MLP: 0
-};
-
 LayerExtents extents(const ModelShape& parent, const ExpectedWidths& widths, index_t l) {
   const auto& shape = parent.layers[l];
   const auto& layer = widths.layers[l];
-  const auto groups = static_cast<double>(shape.num_groups);
-  if (shape.kind == LayerKind::mlp) return {widths.hidden, layer.width, layer.width, 0};
-  const double inner = layer.width * layer.head_channels;
-  if (shape.kind == LayerKind::attention)
-    return {widths.hidden, layer.width, inner, 2 * groups * layer.head_channels};
-  return {widths.hidden, layer.width, inner,
-          2 * groups * static_cast<double>(parent.mamba_state_dim)};
+  return {widths.hidden, layer.width, layer.width * layer.head_channels,
+          description_of(shape).side(parent, static_cast<double>(shape.num_groups),
+                                     layer.head_channels)};
 }
 
-double taps(const ModelShape& parent) { return static_cast<double>(parent.mamba_d_conv); }
-
-double layer_parameters(const ModelShape& parent, LayerKind kind, const LayerExtents& e) {
-  const double d = e.hidden;
-  if (kind == LayerKind::mlp) return d + 2 * d * e.inner;
-  if (kind == LayerKind::attention) return d + d * (2 * e.inner + e.side);
-  return d + d * (2 * e.inner + e.side + e.width) + (e.inner + e.side) * (taps(parent) + 1) +
-         3 * e.width + e.inner + e.inner * d;
+double layer_parameters(const ModelShape& parent, const ExpectedWidths& widths, index_t l) {
+  return description_of(parent.layers[l]).parameters(parent, extents(parent, widths, l));
 }
 
-/// d layer_parameters / d each extent.
-LayerExtents layer_parameters_gradient(const ModelShape& parent, LayerKind kind,
-                                       const LayerExtents& e) {
-  const double d = e.hidden;
-  if (kind == LayerKind::mlp) return {1 + 2 * e.inner, 0, 2 * d, 0};
-  if (kind == LayerKind::attention) return {1 + 2 * e.inner + e.side, 0, 2 * d, d};
-  return {1 + 3 * e.inner + e.side + e.width, d + 3, 3 * d + taps(parent) + 2,
-          d + taps(parent) + 1};
-}
-
-/// KV cache elements of an attention layer, state elements of a Mamba layer, for one
-/// sequence; linear in inner and side.
-double layer_cache(const ModelShape& parent, LayerKind kind, const LayerExtents& e,
-                   double seq_length) {
-  if (kind == LayerKind::mlp) return 0;
-  if (kind == LayerKind::attention) return seq_length * e.side;
-  return e.inner * static_cast<double>(parent.mamba_state_dim) +
-         (e.inner + e.side) * (taps(parent) - 1);
-}
-
-LayerExtents layer_cache_gradient(const ModelShape& parent, LayerKind kind, double seq_length) {
-  if (kind == LayerKind::mlp) return {0, 0, 0, 0};
-  if (kind == LayerKind::attention) return {0, 0, 0, seq_length};
-  return {0, 0, static_cast<double>(parent.mamba_state_dim) + taps(parent) - 1, taps(parent) - 1};
-}
-
+/// Cache bytes of the layers that keep a cache of this kind.
 double cache_bytes(const ModelShape& parent, const ExpectedWidths& widths, const CostConfig& config,
-                   LayerKind kind) {
+                   CacheKind which) {
   double elements = 0;
-  for (index_t l = 0; l < parent.num_layers(); ++l)
-    if (parent.layers[l].kind == kind)
-      elements += widths.layers[l].keep * layer_cache(parent, kind, extents(parent, widths, l),
-                                                      static_cast<double>(config.seq_length));
+  for (index_t l = 0; l < parent.num_layers(); ++l) {
+    const auto& kind = description_of(parent.layers[l]);
+    if (kind.cache_kind == which)
+      elements += widths.layers[l].keep * kind.cache(parent, extents(parent, widths, l),
+                                                     static_cast<double>(config.seq_length));
+  }
   return config.cache_bytes * static_cast<double>(config.batch) * elements;
 }
 
-/// Goes by the chain rule from the extents back to width and head channels.
-ExpectedLayer chain(const LayerShape& shape, const ExpectedLayer& layer, const LayerExtents& by,
-                    double keep) {
-  if (shape.kind == LayerKind::mlp) return {layer.keep * by.inner, 0, keep};
-  const double channels_of_side =
-      shape.kind == LayerKind::attention ? 2 * static_cast<double>(shape.num_groups) : 0;
+/// By the chain rule from the extents back to width and head channels.
+ExpectedLayer chain(const ModelShape& parent, const LayerShape& shape, const ExpectedLayer& layer,
+                    const LayerExtents& by, double keep) {
+  const auto& kind = description_of(shape);
+  const double side_per_channel = kind.group_content == GroupContent::head_channels
+                                      ? kind.side(parent, static_cast<double>(shape.num_groups), 1)
+                                      : 0;
   return {layer.keep * (by.width + layer.head_channels * by.inner),
-          layer.keep * (layer.width * by.inner + channels_of_side * by.side), keep};
-}
-
-/// Operations of one layer per token; formula in cost_model.hpp.
-double layer_flops(const ModelShape& parent, const LayerShape& shape, const LayerExtents& e,
-                   double seq_length) {
-  const double products = 2 * layer_parameters(parent, shape.kind, e);
-  if (shape.kind == LayerKind::mlp) return products - 2 * e.hidden;
-  if (shape.kind == LayerKind::attention)
-    return products - 2 * e.hidden + 2 * e.inner * (seq_length + 1);
-  const auto state = static_cast<double>(parent.mamba_state_dim);
-  const double reach = (std::min(static_cast<double>(parent.chunk_size), seq_length) + 1) / 2;
-  const double conv = 2 * taps(parent) * (e.inner + e.side);
-  const double scan = 4 * e.inner * state + reach * (e.side + 2 * e.inner);
-  return 2 * e.hidden * (3 * e.inner + e.side + e.width) + conv + scan;
+          layer.keep * (layer.width * by.inner + side_per_channel * by.side), keep};
 }
 
 }  // namespace
@@ -107,8 +55,7 @@ ExpectedWidths expected_widths(const SubmodelSpec& spec) {
 double parameter_count(const ModelShape& parent, const ExpectedWidths& widths) {
   double count = (2 * static_cast<double>(parent.vocab_size) + 1) * widths.hidden;
   for (index_t l = 0; l < parent.num_layers(); ++l)
-    count += widths.layers[l].keep *
-             layer_parameters(parent, parent.layers[l].kind, extents(parent, widths, l));
+    count += widths.layers[l].keep * layer_parameters(parent, widths, l);
   return count;
 }
 double parameter_count(const ModelShape& parent, const SubmodelSpec& spec) {
@@ -120,11 +67,11 @@ double parameter_count(const ModelShape& parent) {
 
 double kv_cache_bytes(const ModelShape& parent, const ExpectedWidths& widths,
                       const CostConfig& config) {
-  return cache_bytes(parent, widths, config, LayerKind::attention);
+  return cache_bytes(parent, widths, config, CacheKind::keys_values);
 }
 double ssm_cache_bytes(const ModelShape& parent, const ExpectedWidths& widths,
                        const CostConfig& config) {
-  return cache_bytes(parent, widths, config, LayerKind::mamba);
+  return cache_bytes(parent, widths, config, CacheKind::state);
 }
 
 double cost(const ModelShape& parent, const ExpectedWidths& widths, const CostConfig& config) {
@@ -145,16 +92,17 @@ ExpectedWidths cost_gradient(const ModelShape& parent, const ExpectedWidths& wid
     const auto& shape = parent.layers[l];
     const auto& layer = widths.layers[l];
     const auto e = extents(parent, widths, l);
-    const auto p = layer_parameters_gradient(parent, shape.kind, e);
-    const auto c = layer_cache_gradient(parent, shape.kind, seq_length);
+    const auto& kind = description_of(shape);
+    const auto p = kind.parameters_gradient(parent, e);
+    const auto c = kind.cache_gradient(parent, seq_length);
     const LayerExtents by{per_parameter * p.hidden + per_element * c.hidden,
                           per_parameter * p.width + per_element * c.width,
                           per_parameter * p.inner + per_element * c.inner,
                           per_parameter * p.side + per_element * c.side};
     gradient.hidden += layer.keep * by.hidden;
-    const double whole = per_parameter * layer_parameters(parent, shape.kind, e) +
-                         per_element * layer_cache(parent, shape.kind, e, seq_length);
-    gradient.layers.push_back(chain(shape, layer, by, whole));
+    const double whole = per_parameter * kind.parameters(parent, e) +
+                         per_element * kind.cache(parent, e, seq_length);
+    gradient.layers.push_back(chain(parent, shape, layer, by, whole));
   }
   return gradient;
 }
@@ -163,10 +111,12 @@ double forward_flops_per_token(const ModelShape& parent, const SubmodelSpec& spe
                                index_t seq_length) {
   const auto widths = expected_widths(spec);
   double flops = 2 * static_cast<double>(parent.vocab_size) * widths.hidden;
-  for (index_t l = 0; l < parent.num_layers(); ++l)
+  for (index_t l = 0; l < parent.num_layers(); ++l) {
+    const LayerWork work = description_of(parent.layers[l])
+                               .forward_work(parent, extents(parent, widths, l), {seq_length});
     flops +=
-        widths.layers[l].keep * layer_flops(parent, parent.layers[l], extents(parent, widths, l),
-                                            static_cast<double>(seq_length));
+        widths.layers[l].keep * (work.products + work.attention + work.scan + work.convolution);
+  }
   return flops;
 }
 

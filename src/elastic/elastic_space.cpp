@@ -4,28 +4,24 @@
 #include <algorithm>
 #include <array>
 
+#include "arch/layer_kind.hpp"
+
 namespace elastic {
 namespace {
 
-constexpr std::array<Axis, kNumAxes> kAxes = {
-    Axis::hidden,          Axis::mamba_heads, Axis::mamba_head_channels,
-    Axis::attention_heads, Axis::ffn,         Axis::depth};
-
-/// Kind of layer whose width the axis chooses; not for hidden and depth.
-LayerKind kind_of(Axis axis) {
-  if (axis == Axis::ffn) return LayerKind::mlp;
-  return axis == Axis::attention_heads ? LayerKind::attention : LayerKind::mamba;
+bool has_axis(const LayerShape& layer, Axis axis) {
+  const auto& kind = description_of(layer);
+  return kind.width_axis == axis || kind.channel_axis == axis;
 }
-bool has_layers(Axis axis) { return axis != Axis::hidden && axis != Axis::depth; }
 
 index_t full_width(Axis axis, const LayerShape& layer) {
-  return axis == Axis::mamba_head_channels ? layer.head_channels : layer.width;
+  return chooses_channels(axis) ? layer.head_channels : layer.width;
 }
 
 std::vector<index_t> layers_of(const ModelShape& parent, Axis axis) {
   std::vector<index_t> result;
   for (index_t l = 0; l < parent.num_layers(); ++l)
-    if (has_layers(axis) && parent.layers[l].kind == kind_of(axis)) result.push_back(l);
+    if (has_axis(parent.layers[l], axis)) result.push_back(l);
   return result;
 }
 
@@ -65,7 +61,7 @@ void check_layer_axis(const ModelShape& parent, Axis axis, const std::vector<ind
   }
   const auto& layer = parent.layers[layers[0]];
   check_widths(axis, widths, full_width(axis, layer),
-               axis == Axis::mamba_head_channels ? 1 : layer.num_groups);
+               chooses_channels(axis) ? 1 : layer.num_groups);
 }
 
 void check_depth(const ModelShape& parent, const ElasticSpace& space) {
@@ -96,16 +92,15 @@ void apply_choice(const ElasticSpace& space, const std::vector<index_t>& layers,
   if (decision.axis == Axis::depth)
     for (index_t r = 0; r < width; ++r) spec.layers[space.drop_order[r]].keep = false;
   for (const index_t l : layers)
-    (decision.axis == Axis::mamba_head_channels ? spec.layers[l].head_channels
-                                                : spec.layers[l].width) = width;
+    (chooses_channels(decision.axis) ? spec.layers[l].head_channels : spec.layers[l].width) = width;
 }
 
 }  // namespace
 
-const char* axis_name(Axis axis) {
-  constexpr std::array<const char*, kNumAxes> names = {
-      "hidden", "mamba_heads", "mamba_head_channels", "attention_heads", "ffn", "depth"};
-  return names[static_cast<std::size_t>(axis)];
+bool chooses_channels(Axis axis) {
+  const auto kinds = layer_kinds();
+  return std::any_of(kinds.begin(), kinds.end(),
+                     [&](const auto* kind) { return kind->channel_axis == axis; });
 }
 
 const AxisChoices& ElasticSpace::axis(Axis a) const {
@@ -135,7 +130,7 @@ void check_space(const ModelShape& parent, const ElasticSpace& space) {
   if (!space.hidden.widths.empty())
     check_widths(Axis::hidden, space.hidden.widths, parent.hidden_size, 1);
   for (const Axis axis : kAxes)
-    if (has_layers(axis)) check_layer_axis(parent, axis, space.axis(axis).widths);
+    if (is_layer_axis(axis)) check_layer_axis(parent, axis, space.axis(axis).widths);
   check_depth(parent, space);
 }
 
@@ -149,7 +144,7 @@ std::vector<Decision> list_decisions(const ModelShape& parent, const ElasticSpac
   for (const Axis axis : kAxes) {
     const auto& choices = space.axis(axis);
     const auto layers = layers_of(parent, axis);
-    if (choices.widths.size() < 2 || (has_layers(axis) && layers.empty())) continue;
+    if (choices.widths.size() < 2 || (is_layer_axis(axis) && layers.empty())) continue;
     if (!choices.per_layer) decisions.push_back({axis, -1, choices.widths});
     if (choices.per_layer)
       for (const index_t l : layers) decisions.push_back({axis, l, choices.widths});

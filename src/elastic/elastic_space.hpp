@@ -2,14 +2,10 @@
 // What may be chosen: the allowed widths of every elastic axis, and the list of separate
 // decisions that follow from it.
 #pragma once
+#include "arch/axis.hpp"
 #include "elastic/submodel_spec.hpp"
 
 namespace elastic {
-
-/// The elastic dimensions of a parent.
-enum class Axis { hidden, mamba_heads, mamba_head_channels, attention_heads, ffn, depth };
-inline constexpr int kNumAxes = 6;
-const char* axis_name(Axis axis);
 
 /// What one axis allows.
 struct AxisChoices {
@@ -48,6 +44,9 @@ void check_space(const ModelShape& parent, const ElasticSpace& space);
 std::vector<Decision> list_decisions(const ModelShape& parent, const ElasticSpace& space);
 /// The layers whose width a decision sets, rising; none for hidden and depth.
 std::vector<index_t> decision_layers(const ModelShape& parent, const Decision& decision);
+/// Whether the axis chooses the channels of each unit of a layer rather than the number of units;
+/// false for hidden and depth.
+bool chooses_channels(Axis axis);
 /// The submodel of one choice index per decision.
 SubmodelSpec spec_of_choices(const ModelShape& parent, const ElasticSpace& space,
                              const std::vector<Decision>& decisions,

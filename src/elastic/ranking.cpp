@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "arch/layer_kind.hpp"
+
 namespace elastic {
 namespace {
 
@@ -30,8 +32,8 @@ Order sorted_in_groups(const std::vector<double>& score, index_t groups) {
     Order members;
     for (index_t u = g; u < count; u += groups) members.push_back(u);
     members = sorted(members, score);
-    for (std::size_t r = 0; r < members.size(); ++r)
-      order[static_cast<index_t>(r) * groups + g] = members[r];
+    for (std::size_t place = 0; place < members.size(); ++place)
+      order[static_cast<index_t>(place) * groups + g] = members[place];
   }
   return order;
 }
@@ -95,12 +97,16 @@ template std::vector<float> permuted(const std::vector<float>&, const std::vecto
 template std::vector<double> permuted(const std::vector<double>&, const std::vector<index_t>&,
                                       const std::vector<index_t>&);
 
+bool ranks_channels(const LayerShape& layer) {
+  return description_of(layer).channel_axis.has_value();
+}
+
 Ranking identity_ranking(const ModelShape& shape) {
   Ranking ranking;
   ranking.hidden = identity(shape.hidden_size);
   for (const auto& layer : shape.layers) {
     ranking.units.push_back(identity(layer.width));
-    ranking.channels.push_back(identity(layer.kind == LayerKind::mamba ? layer.head_channels : 0));
+    ranking.channels.push_back(identity(ranks_channels(layer) ? layer.head_channels : 0));
   }
   return ranking;
 }
@@ -122,7 +128,7 @@ Ranking rank_parent(const ModelShape& shape, const ImportanceScores& scores,
       for (double& s : squares) s *= s;
     Order channels = identity(layer.head_channels);
     index_t kept = layer.head_channels;
-    if (layer.kind == LayerKind::mamba) {
+    if (ranks_channels(layer)) {
       kept = std::min(kept_channels, layer.head_channels);
       channels = sorted(channels, channel_scores(layer, squares));
       ranking.channels[l] = channels;
@@ -138,7 +144,8 @@ std::vector<index_t> permutation(const ModelShape& shape, const Ranking& ranking
   if (dim == Dim::fixed) return identity(fixed_extent);
   if (dim == Dim::hidden) return ranking.hidden;
   const index_t block = shape.extent(dim, layer) / shape.layers[layer].width;
-  const Order channels = dim == Dim::mamba_inner ? ranking.channels[layer] : identity(block);
+  const bool by_channel = ranks_channels(shape.layers[layer]) && block > 1;
+  const Order channels = by_channel ? ranking.channels[layer] : identity(block);
   Order order;
   for (const index_t unit : ranking.units[layer])
     for (const index_t c : channels) order.push_back(unit * block + c);

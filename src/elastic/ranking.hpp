@@ -19,13 +19,15 @@ struct ImportanceScores {
 /// The order of importance: from the ranked parent to the parent as it was.
 struct Ranking {
   std::vector<index_t> hidden;  ///< new channel j is old channel hidden[j]
-  /// Per layer: heads or neurons likewise; new head r*G + g is the r-th best of group g.
+  /// Per layer: heads or neurons likewise; new head i*G + g is the i-th best of group g.
   std::vector<std::vector<index_t>> units;
-  /// Per layer: Mamba head channels [P], common to all heads; empty elsewhere.
+  /// Per layer: head channels [P], common to all heads, where they are ranked; empty elsewhere.
   std::vector<std::vector<index_t>> channels;
   std::vector<index_t> drop_order;  ///< layers, least important first (from the depth pass)
 };
 
+/// Whether the channels of a layer's units have an order of their own (Mamba's head channels).
+bool ranks_channels(const LayerShape& layer);
 /// The order that changes nothing.
 Ranking identity_ranking(const ModelShape& shape);
 /// Sorts each axis falling, ties by index (Nemotron Elastic, arXiv 2511.16664,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "arch/layer_kind.hpp"
 #include "base/on_grid.hpp"
 #include "elastic/active_widths.hpp"
 
@@ -88,6 +89,14 @@ std::vector<double> drop_small(std::vector<double> pi, double epsilon) {
   return pi;
 }
 
+/// Mask of every channel of every unit.
+std::vector<double> product(const std::vector<double>& units, const std::vector<double>& channels) {
+  std::vector<double> all;
+  for (const double u : units)
+    for (const double c : channels) all.push_back(u * c);
+  return all;
+}
+
 /// Norm of a soft prefix, computed over `full` channels.
 template <class T>
 NormWidths<T> soft_norm(double epsilon, index_t full, double ratio, double scale,
@@ -138,13 +147,12 @@ void SoftWidths<T>::assign_decisions() {
     if (decision.axis == Axis::hidden) m_hidden_decision = static_cast<index_t>(d);
     if (decision.axis == Axis::depth) m_depth_decision = static_cast<index_t>(d);
     for (const index_t l : decision_layers(m_parent, decision))
-      (decision.axis == Axis::mamba_head_channels ? m_layers[l].channel_decision
-                                                  : m_layers[l].width_decision) =
-          static_cast<index_t>(d);
+      (chooses_channels(decision.axis) ? m_layers[l].channel_decision
+                                       : m_layers[l].width_decision) = static_cast<index_t>(d);
   }
   if (m_depth_decision >= 0)
     for (index_t r = 0; r < m_decisions[m_depth_decision].widths.back(); ++r)
-      m_layers[m_space.drop_order[r]].drop_rank = r;
+      m_layers[m_space.drop_order[r]].drop_place = r;
 }
 
 template <class T>
@@ -173,47 +181,42 @@ void SoftWidths<T>::set_hidden() {
 }
 
 template <class T>
-void SoftWidths<T>::set_mamba(index_t l) {
+void SoftWidths<T>::set_masks(index_t l) {
   const auto& shape = m_parent.layers[l];
+  const auto& kind = description_of(shape);
   auto& layer = m_active.layers[l];
-  const auto heads = mixture(m_decisions, m_pi, m_layers[l].width_decision, shape.width, m_shard);
-  const index_t groups = local_count(shape.num_groups, m_shard);
+  const auto units = mixture(m_decisions, m_pi, m_layers[l].width_decision, shape.width, m_shard);
   const auto channels =
       mixture(m_decisions, m_pi, m_layers[l].channel_decision, shape.head_channels);
+  layer.width = units.extent();
   layer.head_channels = channels.extent();
+  const index_t groups = local_count(shape.num_groups, m_shard);
   const index_t group_width = layer.width * layer.head_channels / groups;
-  layer.gated_norm = {{m_parent.norm_epsilon, static_cast<double>(group_width), 1.0}, {}};
-  if (heads.hard() && channels.hard()) return;
-  const auto head_mask = heads.mask(), channel_mask = channels.mask();
-  std::vector<double> product;
-  for (const double h : head_mask)
-    for (const double c : channel_mask) product.push_back(h * c);
-  layer.inner = mask_at(m_layers[l].inner, product);
-  if (!heads.hard()) layer.heads = mask_at(m_layers[l].heads, head_mask);
-  layer.gated_norm = soft_norm<T>(m_parent.norm_epsilon, shape.inner() / shape.num_groups,
-                                  heads.mean_ratio() * channels.mean_ratio(),
-                                  heads.mean_root() * channels.mean_root(),
-                                  gradients_at(m_layers[l].scale, groups));
+  if (kind.group_norm)
+    layer.gated_norm = {{m_parent.norm_epsilon, static_cast<double>(group_width), 1.0}, {}};
+  if (units.hard() && channels.hard()) return;
+  const auto unit_mask = units.mask();
+  layer.inner = mask_at(m_layers[l].inner,
+                        kind.channel_axis ? product(unit_mask, channels.mask()) : unit_mask);
+  if (kind.unit_mask && !units.hard()) layer.heads = mask_at(m_layers[l].heads, unit_mask);
+  if (kind.group_norm)
+    layer.gated_norm = soft_norm<T>(m_parent.norm_epsilon, shape.inner() / shape.num_groups,
+                                    units.mean_ratio() * channels.mean_ratio(),
+                                    units.mean_root() * channels.mean_root(),
+                                    gradients_at(m_layers[l].scale, groups));
 }
 
 template <class T>
 void SoftWidths<T>::set_layer(index_t l) {
-  const auto& shape = m_parent.layers[l];
   auto& layer = m_active.layers[l];
   layer = {};
-  const auto width = mixture(m_decisions, m_pi, m_layers[l].width_decision, shape.width, m_shard);
-  layer.width = width.extent();
-  layer.head_channels = shape.head_channels;
-  if (shape.kind == LayerKind::mamba)
-    set_mamba(l);
-  else if (!width.hard())
-    layer.inner = mask_at(m_layers[l].inner, width.mask());
-  if (m_layers[l].drop_rank < 0) return;
+  set_masks(l);
+  if (m_layers[l].drop_place < 0) return;
   const auto& drops = m_decisions[m_depth_decision].widths;
   const auto& pi = m_pi[m_depth_decision];
   double gamma = 0;
   for (std::size_t i = 0; i < pi.size(); ++i)
-    if (drops[i] <= m_layers[l].drop_rank) gamma += pi[i];
+    if (drops[i] <= m_layers[l].drop_place) gamma += pi[i];
   const bool soft = std::count(pi.begin(), pi.end(), 0.0) + 1 < static_cast<index_t>(pi.size());
   layer.active = gamma >= m_epsilon_choice && gamma > 0;
   layer.gamma = layer.active ? static_cast<Accumulate<T>>(gamma) : 0;
@@ -244,7 +247,7 @@ void SoftWidths<T>::add_gate_gradient(index_t l, Probabilities& dpi) const {
   if (m_active.layers[l].dgamma.size() == 0) return;
   const auto& drops = m_decisions[m_depth_decision].widths;
   for (std::size_t i = 0; i < drops.size(); ++i)
-    if (m_pi[m_depth_decision][i] > 0 && drops[i] <= m_layers[l].drop_rank)
+    if (m_pi[m_depth_decision][i] > 0 && drops[i] <= m_layers[l].drop_place)
       dpi[m_depth_decision][i] += on_grid(m_host_gradients(m_layers[l].gamma));
 }
 
@@ -255,10 +258,10 @@ void SoftWidths<T>::add_layer_gradient(index_t l, Probabilities& dpi) const {
   const auto& active = m_active.layers[l];
   if (active.inner.value.size() == 0) return;
   const auto at = [&](index_t offset) { return static_cast<double>(m_host_gradients(offset)); };
-  const bool is_mamba = shape.kind == LayerKind::mamba;
+  const auto& kind = description_of(shape);
   const auto units = mixture(m_decisions, m_pi, place.width_decision, shape.width, m_shard);
-  const auto block =
-      mixture(m_decisions, m_pi, place.channel_decision, is_mamba ? shape.head_channels : 1);
+  const auto block = mixture(m_decisions, m_pi, place.channel_decision,
+                             kind.channel_axis ? shape.head_channels : 1);
   const auto unit_mask = units.mask(), block_mask = block.mask();
   std::vector<double> dunits(unit_mask.size(), 0.0), dblock(block_mask.size(), 0.0);
   index_t j = place.inner;
@@ -271,7 +274,7 @@ void SoftWidths<T>::add_layer_gradient(index_t l, Probabilities& dpi) const {
     for (std::size_t u = 0; u < dunits.size(); ++u)
       dunits[u] += at(place.heads + static_cast<index_t>(u));
   std::vector<double> dunits_scale, dblock_scale;  // of each group's norm
-  for (std::size_t g = 0; is_mamba && g < active.gated_norm.dscale.size(); ++g) {
+  for (std::size_t g = 0; kind.group_norm && g < active.gated_norm.dscale.size(); ++g) {
     const double dscale = at(place.scale + static_cast<index_t>(g));
     dunits_scale.push_back(block.mean_root() * dscale);
     dblock_scale.push_back(units.mean_root() * dscale);

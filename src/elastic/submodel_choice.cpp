@@ -90,8 +90,8 @@ class Search {
       if (axis == Axis::depth)
         for (index_t r = 0; r < width; ++r) result.layers[m_space.drop_order[r]].keep = 0;
       for (const index_t l : m_layers[d])
-        (axis == Axis::mamba_head_channels ? result.layers[l].head_channels
-                                           : result.layers[l].width) = static_cast<double>(width);
+        (chooses_channels(axis) ? result.layers[l].head_channels : result.layers[l].width) =
+            static_cast<double>(width);
     }
     return result;
   }

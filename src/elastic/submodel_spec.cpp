@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "arch/layer_kind.hpp"
+
 namespace elastic {
 namespace {
 
@@ -19,13 +21,14 @@ void check_width(const std::string& what, index_t width, index_t full, index_t s
 }
 
 void check_layer(index_t l, const LayerShape& full, const LayerWidths& kept) {
-  const std::string place = fmt::format("layer {} ({})", l, static_cast<char>(full.kind));
+  const std::string place = fmt::format("layer {} ({})", l, full.symbol());
   check_width(place + ": width", kept.width, full.width, full.num_groups);
-  if (full.kind == LayerKind::mamba)
+  if (description_of(full).channel_axis)
     check_width(place + ": head channels", kept.head_channels, full.head_channels, 1);
   else if (kept.head_channels != full.head_channels)
-    throw InputError(fmt::format("{}: head channels are {}, expected {}: only Mamba's are elastic",
-                                 place, kept.head_channels, full.head_channels));
+    throw InputError(
+        fmt::format("{}: head channels are {}, expected {}: those of {} are not elastic", place,
+                    kept.head_channels, full.head_channels, description_of(full).name));
 }
 
 std::vector<index_t> first_indices(index_t count) {
@@ -34,11 +37,12 @@ std::vector<index_t> first_indices(index_t count) {
   return result;
 }
 
-std::string list_layers(const ModelShape& parent, const SubmodelSpec& spec, LayerKind kind) {
+/// The widths of all layers of a kind.
+std::string list_layers(const ModelShape& parent, const SubmodelSpec& spec, char symbol) {
   std::vector<std::string> texts;
   for (index_t l = 0; l < parent.num_layers(); ++l) {
     const auto& kept = spec.layers[l];
-    if (parent.layers[l].kind != kind || !kept.keep) continue;
+    if (parent.layers[l].symbol() != symbol || !kept.keep) continue;
     const bool channels_cut = kept.head_channels != parent.layers[l].head_channels;
     texts.push_back(channels_cut ? fmt::format("{}x{}", kept.width, kept.head_channels)
                                  : fmt::format("{}", kept.width));
@@ -46,7 +50,7 @@ std::string list_layers(const ModelShape& parent, const SubmodelSpec& spec, Laye
   if (texts.empty()) return "";
   if (std::all_of(texts.begin(), texts.end(), [&](auto& t) { return t == texts.front(); }))
     texts.resize(1);
-  std::string line = fmt::format(", {}", static_cast<char>(kind));
+  std::string line = fmt::format(", {}", symbol);
   for (const auto& text : texts) line += " " + text;
   return line;
 }
@@ -115,8 +119,12 @@ std::vector<index_t> kept_indices(const ModelShape& parent, const SubmodelSpec& 
 
 std::string describe(const ModelShape& parent, const SubmodelSpec& spec) {
   std::string line = fmt::format("hidden {}", spec.hidden_size);
-  for (const auto kind : {LayerKind::mamba, LayerKind::mlp, LayerKind::attention})
-    line += list_layers(parent, spec, kind);
+  std::string listed;
+  for (const char symbol : parent.pattern()) {
+    if (listed.find(symbol) != std::string::npos) continue;
+    listed += symbol;
+    line += list_layers(parent, spec, symbol);
+  }
   std::string dropped;
   for (std::size_t l = 0; l < spec.layers.size(); ++l)
     if (!spec.layers[l].keep) dropped += fmt::format(" {}", l);

@@ -9,7 +9,7 @@ namespace elastic {
 /// What a submodel keeps of one layer.
 struct LayerWidths {
   index_t width;          ///< kept heads or neurons, <= LayerShape::width; a multiple of num_groups
-  index_t head_channels;  ///< kept channels of each Mamba head, <= P; equals the parent's elsewhere
+  index_t head_channels;  ///< kept channels of each unit; the parent's where they are not elastic
   bool keep = true;       ///< false: the layer is dropped
   bool operator==(const LayerWidths&) const = default;
 };
@@ -37,8 +37,9 @@ ModelShape sliced_shape(const ModelShape& parent, const SubmodelSpec& spec);
 /// `fixed_extent` is used for Dim::fixed.
 std::vector<index_t> kept_indices(const ModelShape& parent, const SubmodelSpec& spec, Dim dim,
                                   index_t layer, index_t fixed_extent);
-/// One line for people, like "hidden 96, M 6x12, - 384 256, * 4, dropped 3 7". Layers of a kind are
-/// one number where all are equal; heads x channels where channels are cut.
+/// One line for people, like "hidden 96, M 6x12, - 384 256, * 4, dropped 3 7". Kinds stand in the
+/// order of their first layers; layers of a kind are one number where all are equal; heads x
+/// channels where channels are cut.
 std::string describe(const ModelShape& parent, const SubmodelSpec& spec);
 /// Text form for checkpoints (JSON) and back. Throws InputError if it does not fit the parent.
 std::string to_json(const SubmodelSpec& spec);

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <initializer_list>
 
+#include "arch/layer_kind.hpp"
 #include "interop/strict_json.hpp"
 
 namespace elastic {
@@ -12,7 +12,7 @@ namespace {
 
 constexpr index_t kMaxExtent = index_t(1) << 28;
 constexpr std::size_t kMaxLayers = 2000;
-using Names = std::initializer_list<const char*>;
+using Names = std::vector<const char*>;
 
 /// Access to one JSON object, with messages that say where it stands.
 class Keys {
@@ -24,24 +24,24 @@ class Keys {
     throw InputError(fmt::format("{}: {}", m_place, reason));
   }
   /// The value under the first of these names that is there and not null, or nullptr.
-  const OrderedJson* find(Names names) const {
+  const OrderedJson* find(const Names& names) const {
     for (const char* name : names)
       if (m_json.contains(name) && !m_json.at(name).is_null()) return &m_json.at(name);
     return nullptr;
   }
-  index_t extent(Names names, index_t fallback = 0) const {
+  index_t extent(const Names& names, index_t fallback = 0) const {
     const auto* value = find(names);
     if (!value && fallback > 0) return fallback;
-    if (!value) refuse(fmt::format("lacks the key {}", *names.begin()));
+    if (!value) refuse(fmt::format("lacks the key {}", names.front()));
     if (!value->is_number_unsigned() || value->get<std::uint64_t>() < 1 ||
         value->get<std::uint64_t>() > std::uint64_t(kMaxExtent))
-      refuse(fmt::format("{} is {}, expected a whole number from 1 to {}", *names.begin(),
+      refuse(fmt::format("{} is {}, expected a whole number from 1 to {}", names.front(),
                          value->dump(), kMaxExtent));
     return value->get<index_t>();
   }
-  double number(Names names, double fallback) const {
+  double number(const Names& names, double fallback) const {
     const auto* value = find(names);
-    return value ? number_of(*value, fmt::format("{}: {}", m_place, *names.begin())) : fallback;
+    return value ? number_of(*value, fmt::format("{}: {}", m_place, names.front())) : fallback;
   }
   bool flag(const char* name, bool fallback) const {
     const auto* value = find({name});
@@ -62,12 +62,17 @@ class Keys {
   std::string m_place;
 };
 
+std::string type_name(const LayerDescription& kind) { return kind.hf.types.front(); }
+
 char symbol_of(const OrderedJson& type, const Keys& keys) {
-  if (type == "mamba" || type == "linear_attention") return 'M';
-  if (type == "attention" || type == "full_attention") return '*';
-  if (type == "mlp") return '-';
+  std::string expected;
+  for (const auto* kind : layer_kinds()) {
+    for (const char* name : kind->hf.types)
+      if (type == name) return kind->symbol();
+    expected += (expected.empty() ? "" : ", ") + type_name(*kind);
+  }
   keys.refuse(
-      fmt::format("layer type {} is not supported, expected mamba, attention or mlp", type.dump()));
+      fmt::format("layer type {} is not supported, expected one of {}", type.dump(), expected));
 }
 
 std::string pattern_of(const Keys& keys) {
@@ -87,12 +92,11 @@ std::string pattern_of(const Keys& keys) {
     keys.refuse("lacks the key hybrid_override_pattern (or layers_block_type)");
   }
   if (!list) listed = pattern;
-  const auto bad = listed.find_first_not_of("M*-");
-  if (listed.empty() || bad != std::string::npos)
-    keys.refuse(listed.empty()
-                    ? "has no layers"
-                    : fmt::format("hybrid_override_pattern: layer {} is '{}', expected M, * or -",
-                                  bad, listed[bad]));
+  if (listed.empty()) keys.refuse("has no layers");
+  for (std::size_t l = 0; l < listed.size(); ++l)
+    if (!find_layer_kind(listed[l]))
+      keys.refuse(fmt::format("hybrid_override_pattern: layer {} is '{}', expected {}", l,
+                              listed[l], list_layer_kinds()));
   if (listed.size() > kMaxLayers)
     keys.refuse(fmt::format("has {} layers, at most {} are read", listed.size(), kMaxLayers));
   const auto count = static_cast<index_t>(listed.size());
@@ -104,16 +108,14 @@ std::string pattern_of(const Keys& keys) {
 
 /// `keys`: of one layer where it has an object of its own; `common`: of the model.
 LayerShape layer_of(char symbol, const Keys& keys, const Keys& common) {
-  const auto extent = [&](Names names, index_t fallback = 0) {
-    return keys.find(names) ? keys.extent(names) : common.extent(names, fallback);
+  const auto& kind = *find_layer_kind(symbol);
+  const auto extent = [&](const HfExtent& from, index_t width) {
+    if (from.names.empty()) return index_t{1};
+    const index_t fallback = from.or_width ? width : from.fallback;
+    return keys.find(from.names) ? keys.extent(from.names) : common.extent(from.names, fallback);
   };
-  if (symbol == 'M')
-    return {LayerKind::mamba, extent({"mamba_num_heads"}), extent({"mamba_head_dim"}),
-            extent({"n_groups", "mamba_n_groups"})};
-  if (symbol == '-') return {LayerKind::mlp, extent({"intermediate_size"}), 1, 1};
-  const index_t heads = extent({"num_attention_heads"});
-  return {LayerKind::attention, heads, extent({"head_dim", "attention_head_dim"}, 128),
-          extent({"num_key_value_heads"}, heads)};
+  const index_t width = extent(kind.hf.width, 0);
+  return {kind.kind, width, extent(kind.hf.head_channels, 0), extent(kind.hf.num_groups, width)};
 }
 
 std::vector<LayerShape> layers_of(const Keys& keys) {
@@ -157,33 +159,14 @@ void check_supported(const Keys& keys) {
   }
 }
 
-const char* type_name(LayerKind kind) {
-  if (kind == LayerKind::mamba) return "mamba";
-  return kind == LayerKind::attention ? "attention" : "mlp";
-}
-
 void put_layer(OrderedJson& json, const LayerShape& layer) {
-  switch (layer.kind) {
-    case LayerKind::mamba:
-      json["mamba_num_heads"] = layer.width;
-      json["mamba_head_dim"] = layer.head_channels;
-      json["n_groups"] = layer.num_groups;
-      break;
-    case LayerKind::attention:
-      json["num_attention_heads"] = layer.width;
-      json["num_key_value_heads"] = layer.num_groups;
-      json["head_dim"] = layer.head_channels;
-      break;
-    case LayerKind::mlp:
-      json["intermediate_size"] = layer.width;
-      break;
-  }
-}
-
-const LayerShape* first_of(const ModelShape& shape, LayerKind kind) {
-  for (const auto& layer : shape.layers)
-    if (layer.kind == kind) return &layer;
-  return nullptr;
+  const auto& hf = description_of(layer).hf;
+  const auto put = [&](const HfExtent& extent, index_t value) {
+    if (!extent.names.empty()) json[extent.names.front()] = value;
+  };
+  put(hf.width, layer.width);
+  put(hf.head_channels, layer.head_channels);
+  put(hf.num_groups, layer.num_groups);
 }
 
 /// The keys of a config beyond the shape, for models that were not imported. Time steps are not
@@ -250,8 +233,8 @@ std::string heterogeneity(const ModelShape& shape) {
       const auto& other = shape.layers[first];
       if (other.kind != layer.kind || other == layer) continue;
       return fmt::format("layers {} and {} ({}) differ: {} x {} and {} x {}", first, l,
-                         type_name(layer.kind), other.width, other.head_channels, layer.width,
-                         layer.head_channels);
+                         type_name(description_of(layer)), other.width, other.head_channels,
+                         layer.width, layer.head_channels);
     }
   }
   return "";
@@ -272,11 +255,11 @@ std::string write_hf_config(const std::string& original, const HfConfig& config,
   json["chunk_size"] = shape.chunk_size;
   json["tie_word_embeddings"] = config.tied;
   json["torch_dtype"] = torch_name(type);
-  for (const auto kind : {LayerKind::mamba, LayerKind::attention, LayerKind::mlp})
-    if (const auto* layer = first_of(shape, kind)) put_layer(json, *layer);
+  for (const auto* kind : layer_kinds())
+    if (const auto* layer = first_of_kind(shape, *kind)) put_layer(json, *layer);
   if (!heterogeneity(shape).empty())
     for (const auto& layer : shape.layers) {
-      OrderedJson block = {{"block_type", type_name(layer.kind)}};
+      OrderedJson block = {{"block_type", type_name(description_of(layer))}};
       put_layer(block, layer);
       json["block_configs"].push_back(block);
     }

@@ -126,9 +126,8 @@ class Exporter {
                  ranking.channels.size() == ranking.units.size();
     for (index_t l = 0; valid && l < shape.num_layers(); ++l) {
       const auto& layer = shape.layers[l];
-      const bool mamba = layer.kind == LayerKind::mamba;
       valid = is_permutation(ranking.units[l], layer.width) &&
-              is_permutation(ranking.channels[l], mamba ? layer.head_channels : 0);
+              is_permutation(ranking.channels[l], ranks_channels(layer) ? layer.head_channels : 0);
     }
     if (!valid)
       throw InputError(fmt::format("{}: its ranking is not one of the model that it holds",

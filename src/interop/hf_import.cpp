@@ -28,15 +28,10 @@ void check_tensors(const HfFolder& folder) {
           "{}: tensor '{}' is no part of the model that config.json describes", place, name));
 }
 
-const char* axis_name(Dim dim) {
-  constexpr const char* kNames[] = {"fixed",       "hidden",          "mamba_heads",
-                                    "mamba_inner", "attention_inner", "ffn"};
-  return kNames[static_cast<std::size_t>(dim)];
-}
 /// The attribute `axes` as training writes it.
 std::string axis_names(const HfPart& part) {
-  return part.vector ? axis_name(part.row_dim)
-                     : fmt::format("{} {}", axis_name(part.row_dim), axis_name(part.column_dim));
+  return part.vector ? dim_name(part.row_dim)
+                     : fmt::format("{} {}", dim_name(part.row_dim), dim_name(part.column_dim));
 }
 
 /// Reads the rows of one part of `source` and puts them where our order has them.

@@ -85,4 +85,18 @@ template <class T>
 std::unique_ptr<Layer<T>> make_layer(const ModelShape& shape, index_t index,
                                      ParameterStore<T>& store);
 
+/// Makes the layers of a kind that add_layer_kind() added (arch/layer_kind.hpp).
+template <class T>
+using LayerFactory = std::unique_ptr<Layer<T>> (*)(const ModelShape& shape, index_t index,
+                                                   ParameterStore<T>& store);
+/// Throws ContractError if the kind has a factory already.
+template <class T>
+void add_layer_factory(LayerKind kind, LayerFactory<T> factory);
+
+/// Declares the tensors of a layer (arch/layer_kind.hpp) in `store` and puts their indices into
+/// `members`, in the order of the description.
+template <class T>
+void declare_tensors(const ModelShape& shape, index_t index, ParameterStore<T>& store,
+                     std::initializer_list<index_t*> members);
+
 }  // namespace elastic

@@ -19,58 +19,12 @@ MambaMixer<T>::MambaMixer(const ModelShape& shape, index_t index, ParameterStore
       m_d_conv(shape.mamba_d_conv),
       m_chunk_size(shape.chunk_size) {
   const LayerShape& layer = shape.layers[static_cast<std::size_t>(index)];
-  const std::string name = fmt::format("layers.{}.mixer.", index);
   m_head_dim = layer.head_channels;
   m_groups = local_count(layer.num_groups, store.shard());
-  const index_t heads = layer.width, inner = layer.inner(), state = layer.num_groups * m_state_dim,
-                hidden = shape.hidden_size;
-  const auto projection = [&](const char* part, index_t rows, Dim dim, index_t unit) {
-    return store.add({.name = name + "in_proj." + part,
-                      .rows = rows,
-                      .columns = hidden,
-                      .row_dim = dim,
-                      .column_dim = Dim::hidden,
-                      .row_unit = unit,
-                      .layer = index});
-  };
-  const auto vector = [&](const std::string& part, index_t n, Dim dim, index_t unit) {
-    return store.add({.name = name + part,
-                      .rows = 1,
-                      .columns = n,
-                      .column_dim = dim,
-                      .column_unit = unit,
-                      .layer = index,
-                      .weight_decay = false,
-                      .vector = true});
-  };
-  const auto convolution = [&](const std::string& part, index_t channels, Dim dim, index_t unit) {
-    const index_t weight = store.add({.name = name + "conv1d." + part + ".weight",
-                                      .rows = channels,
-                                      .columns = m_d_conv,
-                                      .row_dim = dim,
-                                      .row_unit = unit,
-                                      .layer = index});
-    return Convolution{weight, vector("conv1d." + part + ".bias", channels, dim, unit)};
-  };
-  m_z = projection("z", inner, Dim::mamba_inner, m_head_dim);
-  m_x = projection("x", inner, Dim::mamba_inner, m_head_dim);
-  m_B = projection("B", state, Dim::fixed, m_state_dim);
-  m_C = projection("C", state, Dim::fixed, m_state_dim);
-  m_dt = projection("dt", heads, Dim::mamba_heads, 1);
-  m_conv_x = convolution("x", inner, Dim::mamba_inner, m_head_dim);
-  m_conv_B = convolution("B", state, Dim::fixed, m_state_dim);
-  m_conv_C = convolution("C", state, Dim::fixed, m_state_dim);
-  m_A_log = vector("A_log", heads, Dim::mamba_heads, 1);
-  m_D = vector("D", heads, Dim::mamba_heads, 1);
-  m_dt_bias = vector("dt_bias", heads, Dim::mamba_heads, 1);
-  m_norm = vector("norm.weight", inner, Dim::mamba_inner, m_head_dim);
-  m_out = store.add({.name = name + "out_proj",
-                     .rows = hidden,
-                     .columns = inner,
-                     .row_dim = Dim::hidden,
-                     .column_dim = Dim::mamba_inner,
-                     .column_unit = m_head_dim,
-                     .layer = index});
+  declare_tensors(shape, index, store,
+                  {&m_z, &m_x, &m_B, &m_C, &m_dt, &m_conv_x.weight, &m_conv_x.bias,
+                   &m_conv_B.weight, &m_conv_B.bias, &m_conv_C.weight, &m_conv_C.bias, &m_A_log,
+                   &m_D, &m_dt_bias, &m_norm, &m_out});
 }
 
 template <class T>

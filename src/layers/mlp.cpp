@@ -9,22 +9,7 @@ namespace elastic {
 
 template <class T>
 Mlp<T>::Mlp(const ModelShape& shape, index_t index, ParameterStore<T>& store) : m_store(store) {
-  const std::string name = fmt::format("layers.{}.mixer.", index);
-  const index_t ffn = shape.extent(Dim::ffn, index);
-  m_up = store.add({.name = name + "up_proj",
-                    .rows = ffn,
-                    .columns = shape.hidden_size,
-                    .row_dim = Dim::ffn,
-                    .column_dim = Dim::hidden,
-                    .row_unit = 1,
-                    .layer = index});
-  m_down = store.add({.name = name + "down_proj",
-                      .rows = shape.hidden_size,
-                      .columns = ffn,
-                      .row_dim = Dim::hidden,
-                      .column_dim = Dim::ffn,
-                      .column_unit = 1,
-                      .layer = index});
+  declare_tensors(shape, index, store, {&m_up, &m_down});
 }
 
 template <class T>

@@ -10,29 +10,9 @@ template <class T>
 SelfAttention<T>::SelfAttention(const ModelShape& shape, index_t index, ParameterStore<T>& store)
     : m_store(store) {
   const LayerShape& layer = shape.layers[static_cast<std::size_t>(index)];
-  const std::string name = fmt::format("layers.{}.mixer.", index);
   m_groups = local_count(layer.num_groups, store.shard());
   m_channels = layer.head_channels;
-  const index_t kv_rows = layer.num_groups * m_channels;
-  const auto input = [&](const char* part, index_t rows, Dim dim) {
-    return store.add({.name = name + part,
-                      .rows = rows,
-                      .columns = shape.hidden_size,
-                      .row_dim = dim,
-                      .column_dim = Dim::hidden,
-                      .row_unit = m_channels,
-                      .layer = index});
-  };
-  m_q = input("q_proj", layer.inner(), Dim::attention_inner);
-  m_k = input("k_proj", kv_rows, Dim::fixed);
-  m_v = input("v_proj", kv_rows, Dim::fixed);
-  m_o = store.add({.name = name + "o_proj",
-                   .rows = shape.hidden_size,
-                   .columns = layer.inner(),
-                   .row_dim = Dim::hidden,
-                   .column_dim = Dim::attention_inner,
-                   .column_unit = m_channels,
-                   .layer = index});
+  declare_tensors(shape, index, store, {&m_q, &m_k, &m_v, &m_o});
 }
 
 template <class T>

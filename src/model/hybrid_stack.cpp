@@ -16,7 +16,8 @@ HybridStack<T>::HybridStack(const ModelShape& shape, const TensorParallel& paral
                                  .column_dim = Dim::hidden,
                                  .layer = l,
                                  .weight_decay = false,
-                                 .vector = true}));
+                                 .vector = true,
+                                 .initial = InitialLaw::ones}));
     m_layers.push_back(make_layer<T>(shape, l, store));
   }
 }

@@ -24,30 +24,25 @@ void fill_normal(const RandomKey& key, double std, double scale, const GlobalPos
       });
 }
 
-/// Element i of the small tensors.
-double small_value(const std::string& name, const RandomKey& key, std::uint64_t i,
-                   double conv_bound) {
-  if (name.ends_with("A_log")) return std::log(1 + 15 * random_uniform(key, i));
-  if (name.ends_with("dt_bias")) {
+/// Element i of a tensor that is filled on the host.
+double small_value(InitialLaw law, const RandomKey& key, std::uint64_t i, double conv_bound) {
+  if (law == InitialLaw::decay_rate) return std::log(1 + 15 * random_uniform(key, i));
+  if (law == InitialLaw::time_step) {
     const double dt =
         std::exp(std::log(1e-3) + random_uniform(key, i) * (std::log(0.1) - std::log(1e-3)));
     return dt + std::log(-std::expm1(-dt));  // softplus of this is dt
   }
-  if (name.find("conv1d") != std::string::npos)
-    return conv_bound * (2 * random_uniform(key, i) - 1);
-  return 1;  // norms and D
-}
-bool is_small(const ParameterInfo& info) {
-  return info.vector || info.name.find("conv1d") != std::string::npos;
+  if (law == InitialLaw::convolution) return conv_bound * (2 * random_uniform(key, i) - 1);
+  return 1;
 }
 
 template <class T>
-void fill_small(const std::string& name, const RandomKey& key, double conv_bound,
+void fill_small(InitialLaw law, const RandomKey& key, double conv_bound,
                 const GlobalPosition& position, const View1<T>& values) {
   const auto h_values = Kokkos::create_mirror_view(values);
   for (std::size_t i = 0; i < values.extent(0); ++i) {
     const auto number = static_cast<std::uint64_t>(position(static_cast<index_t>(i)));
-    h_values(i) = static_cast<T>(small_value(name, key, number, conv_bound));
+    h_values(i) = static_cast<T>(small_value(law, key, number, conv_bound));
   }
   Kokkos::deep_copy(values, h_values);
 }
@@ -63,14 +58,12 @@ void initialize(LanguageModel<T>& model, double std, std::uint32_t seed) {
     const std::string& name = parameter.info.name;
     const RandomKey key{seed, RandomPurpose::initialization, XXH3_64bits(name.data(), name.size())};
     const GlobalPosition position = model.parameters().global_position(parameter);
-    if (is_small(parameter.info)) {
-      fill_small<T>(name, key, conv_bound, position, parameter.value_vector());
-      continue;
-    }
-    const bool writes_residual =
-        name.ends_with("out_proj") || name.ends_with("o_proj") || name.ends_with("down_proj");
-    fill_normal<T>(key, std, writes_residual ? residual_scale : 1, position,
-                   parameter.value_vector());
+    const InitialLaw law = parameter.info.initial;
+    if (law == InitialLaw::normal || law == InitialLaw::residual)
+      fill_normal<T>(key, std, law == InitialLaw::residual ? residual_scale : 1, position,
+                     parameter.value_vector());
+    else
+      fill_small<T>(law, key, conv_bound, position, parameter.value_vector());
   }
 }
 

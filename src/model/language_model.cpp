@@ -30,7 +30,8 @@ LanguageModel<T>::LanguageModel(const ModelShape& shape, bool frozen,
                                 .columns = shape.hidden_size,
                                 .column_dim = Dim::hidden,
                                 .weight_decay = false,
-                                .vector = true})),
+                                .vector = true,
+                                .initial = InitialLaw::ones})),
       m_output(add_vocabulary_tensor(m_store, "output_layer", shape)) {
   m_store.allocate(!frozen);
 }

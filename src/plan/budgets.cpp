@@ -25,9 +25,7 @@ double num_combinations(const std::vector<Decision>& decisions) {
 
 /// The space in which all layers of a kind have one width.
 ElasticSpace homogeneous_space(ElasticSpace space) {
-  for (const Axis axis :
-       {Axis::mamba_heads, Axis::mamba_head_channels, Axis::attention_heads, Axis::ffn})
-    space.axis(axis).per_layer = false;
+  for (const Axis axis : kAxes) space.axis(axis).per_layer = false;
   return space;
 }
 

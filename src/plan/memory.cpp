@@ -3,7 +3,9 @@
 
 #include <algorithm>
 
+#include "arch/layer_kind.hpp"
 #include "elastic/cost_model.hpp"
+#include "elastic/ranking.hpp"
 #include "kernels/attention/attention.hpp"
 #include "kernels/scan/causal_conv1d.hpp"
 #include "kernels/rows/gated_rmsnorm.hpp"
@@ -17,104 +19,45 @@ namespace {
 // Fitted to files of HDF5 1.10: header and attributes of a dataset; an empty file with the shape.
 constexpr double kTensorOverhead = 375, kFileOverhead = 2400;
 
-/// Elements that one layer takes on B sequences of length L.
-struct LayerElements {
-  double forward = 0, backward = 0;
-};
-
-/// What a rank computes together: whole sequences or spans (parallel/spans.hpp).
-struct Tokens {
-  index_t batch, seq_length;
-  index_t sharers = 1;       ///< ranks that share out the tokens of the residual stream
-  index_t ranks = 1;         ///< that share out the spans
-  index_t slots = 0;         ///< spans of each sequence here; 0: whole sequences
-  bool in_turn = false;      ///< whether each span is a block
-  index_t partial_sums = 0;  ///< of deterministic sums over units, besides the result
-  index_t count() const { return batch * seq_length; }
-  /// Tokens whose residual stream lives here. Each gather() or sum() that sequence parallelism adds
-  /// takes D elements of all tokens.
+/// What a rank computes together, and what it keeps of the residual stream.
+struct Tokens : PassTokens {
+  index_t sharers = 1;  ///< ranks that share out the tokens of the residual stream
+  /// Tokens whose residual stream lives here; D elements of all tokens for each gather() or sum()
+  /// that sequence parallelism adds.
   index_t mine() const { return (count() + sharers - 1) / sharers; }
   double gathered(double hidden) const {
     return sharers > 1 ? static_cast<double>(count()) * hidden : 0;
-  }
-  index_t blocks() const { return in_turn ? slots : 1; }
-  double partials(double hidden) const {
-    return static_cast<double>(partial_sums * count()) * hidden;
   }
   double summed(double hidden) const {
     return sharers > 1 ? static_cast<double>(mine()) * hidden : 0;
   }
 };
 
-LayerElements mamba_elements(const ModelShape& shape, const LayerShape& layer, Tokens t) {
-  const index_t inner = layer.inner(), state = layer.num_groups * shape.mamba_state_dim;
-  const kernels::SsdShape scan{.batch = t.batch / t.blocks(),
-                               .seq_length = t.seq_length,
-                               .num_heads = layer.width,
-                               .head_dim = layer.head_channels,
-                               .num_groups = layer.num_groups,
-                               .state_dim = shape.mamba_state_dim,
-                               .chunk_size = shape.chunk_size};
-  const index_t n = t.count();
-  // Where rows are spans there are also the edges of the convolutions and their neighbours', one
-  // state of each span, and what all spans make of the states that come in.
-  const bool spans = t.slots > 0, gathers = spans && !t.in_turn;
-  const index_t edges = spans ? 2 * t.batch * (shape.mamba_d_conv - 1) * (inner + 2 * state) : 0,
-                states = spans ? t.batch * inner * shape.mamba_state_dim : 0,
-                gathered = gathers
-                               ? t.ranks * (states + t.batch * layer.width) + t.batch * layer.width
-                               : 0;
-  const index_t forward =
-      n * (5 * inner + 4 * state + 3 * layer.width + layer.num_groups) +
-      t.blocks() * scan.num_states() * layer.head_channels * shape.mamba_state_dim + edges +
-      2 * states;
-  const index_t after_scan =
-      n * (inner + 2 * state) + edges +
-      kernels::causal_conv1d_workspace_size(n, std::max(inner, state), shape.mamba_d_conv);
-  const index_t during_scan =
-      t.blocks() * kernels::ssd_workspace_size(scan) + 2 * states + gathered;
-  const index_t output =
-      n * inner + kernels::gated_rmsnorm_workspace_size(n, inner, layer.num_groups);
-  const double last = static_cast<double>(n * (inner + 2 * state) + edges) +
-                      t.partials(static_cast<double>(shape.hidden_size));
-  const index_t backward = n * (3 * inner + 2 * state + layer.width);
-  return {static_cast<double>(forward),
-          static_cast<double>(backward) +
-              std::max(last, static_cast<double>(std::max({output, during_scan, after_scan})))};
+index_t scan_workspace(const KernelWorkspaces::Scan& s) {
+  return kernels::ssd_workspace_size({.batch = s.batch,
+                                      .seq_length = s.seq_length,
+                                      .num_heads = s.num_heads,
+                                      .head_dim = s.head_dim,
+                                      .num_groups = s.num_groups,
+                                      .state_dim = s.state_dim,
+                                      .chunk_size = s.chunk_size});
 }
-
-LayerElements attention_elements(const ModelShape& shape, const LayerShape& layer, Tokens t,
-                                 bool masked) {
-  const index_t inner = layer.inner(), kv = layer.num_groups * layer.head_channels, n = t.count();
-  kernels::AttentionShape queries{.batch = t.batch,
-                                  .seq_length = t.seq_length,
-                                  .num_heads = layer.width,
-                                  .num_groups = layer.num_groups,
-                                  .head_dim = layer.head_channels};
-  index_t keys = 0;  // of whole sequences: k, v, their gradients by each span, one in another order
-  if (t.slots > 0) {
-    queries.batch = t.batch / t.slots;
-    queries.kv_length = t.ranks * t.slots * t.seq_length;
-    keys = (2 + 2 * t.slots + 1) * t.ranks * n * kv;
-  }
-  const double last = t.partials(static_cast<double>(shape.hidden_size));
-  return {
-      static_cast<double>(n * ((masked ? 3 : 2) * inner + 2 * kv + layer.width)),
-      static_cast<double>(n * (2 * inner + 2 * kv)) +
-          std::max(last, static_cast<double>(kernels::attention_workspace_size(queries) + keys))};
+index_t attention_workspace(const KernelWorkspaces::Attention& a) {
+  return kernels::attention_workspace_size({.batch = a.batch,
+                                            .seq_length = a.seq_length,
+                                            .num_heads = a.num_heads,
+                                            .num_groups = a.num_groups,
+                                            .head_dim = a.head_dim,
+                                            .kv_length = a.kv_length});
 }
+constexpr KernelWorkspaces kWorkspaces = {scan_workspace, attention_workspace,
+                                          kernels::causal_conv1d_workspace_size,
+                                          kernels::gated_rmsnorm_workspace_size};
 
-LayerElements layer_elements(const ModelShape& shape, const LayerShape& layer, Tokens t,
-                             bool masked) {
+/// A layer with its norm.
+LayerElements layer_elements(const ModelShape& shape, const LayerShape& layer, const Tokens& t) {
   const auto n = static_cast<double>(t.count()), d = static_cast<double>(shape.hidden_size);
-  LayerElements own;
-  if (layer.kind == LayerKind::mlp)
-    own = {2 * n * static_cast<double>(layer.width),
-           n * static_cast<double>(layer.width) + t.partials(d)};
-  else if (layer.kind == LayerKind::attention)
-    own = attention_elements(shape, layer, t, masked);
-  else
-    own = mamba_elements(shape, layer, t);
+  const LayerElements own = description_of(layer).memory(shape, layer, t, kWorkspaces);
   const auto mine = static_cast<double>(t.mine());
   const auto norm =
       static_cast<double>(kernels::rmsnorm_workspace_size(t.mine(), shape.hidden_size));
@@ -125,8 +68,9 @@ LayerElements layer_elements(const ModelShape& shape, const LayerShape& layer, T
 /// What one of the ranks trains on at a time.
 Tokens tokens_of(const RunConfig& config, const Stage& stage) {
   const auto& parallel = config.parallel;
-  Tokens t{config.parallel.micro_batch_size, stage.config.seq_length,
+  Tokens t{{.batch = parallel.micro_batch_size, .seq_length = stage.config.seq_length},
            parallel.sequence_parallel ? parallel.tensor_parallel_size : 1};
+  t.masked_heads = stage.elastic && config.elastic.num_attention_heads.size() > 1;
   t.ranks = parallel.context_parallel_size;
   if (config.job.deterministic) {
     t.batch = 1;
@@ -148,7 +92,6 @@ PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const S
   const Tokens t = tokens_of(config, stage);
   const auto n = static_cast<double>(t.count()), d = static_cast<double>(shape.hidden_size),
              mine = static_cast<double>(t.mine());
-  const bool masked = stage.elastic && config.elastic.num_attention_heads.size() > 1;
   const bool teacher = stage.elastic && config.distill.distillation_weight != 0;
   // Stream and final states: what the embedding gives (all tokens) becomes the stream; gradients.
   const double states = n * d + mine * (d + 1) + t.summed(d) + t.gathered(d);
@@ -157,7 +100,7 @@ PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const S
   if (teacher) kept += states;
   double backward = 0;
   for (const auto& layer : shape.layers) {
-    const LayerElements e = layer_elements(shape, layer, t, masked);
+    const LayerElements e = layer_elements(shape, layer, t);
     kept += mine * d + (config.parallel.recompute ? 0 : e.forward);
     backward = std::max(backward, e.backward + (config.parallel.recompute ? e.forward : 0));
   }
@@ -176,11 +119,10 @@ PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const S
 /// Working memory of comparing a submodel with its sliced copy, besides that copy
 /// (Validation::max_logit_difference).
 double evaluation_memory(const RunConfig& config, const ModelShape& shape, index_t seq_length) {
-  const Tokens t{1, seq_length};
+  const Tokens t{{.batch = 1, .seq_length = seq_length}};
   const auto n = static_cast<double>(seq_length), d = static_cast<double>(shape.hidden_size);
   double layer = 0;
-  for (const auto& l : shape.layers)
-    layer = std::max(layer, layer_elements(shape, l, t, false).forward);
+  for (const auto& l : shape.layers) layer = std::max(layer, layer_elements(shape, l, t).forward);
   const auto chunk = static_cast<double>(std::min(config.parallel.logit_chunk_tokens, seq_length));
   const double logits = n + 2 * chunk * static_cast<double>(shape.vocab_size);
   return value_bytes * (2 * n * (2 * d + 1) + std::max(layer, logits) + 4 * n);
@@ -206,12 +148,12 @@ double sums_memory(const RunConfig& config, index_t elements, int owners) {
 double ranking_elements(const ModelShape& shape) {
   index_t count = shape.hidden_size + shape.num_layers();
   for (const auto& layer : shape.layers)
-    count += layer.width + (layer.kind == LayerKind::mamba ? layer.head_channels : 0);
+    count += layer.width + (ranks_channels(layer) ? layer.head_channels : 0);
   return static_cast<double>(count);
 }
 index_t ranking_tensors(const ModelShape& shape) {
   index_t count = 2;
-  for (const auto& layer : shape.layers) count += layer.kind == LayerKind::mamba ? 2 : 1;
+  for (const auto& layer : shape.layers) count += ranks_channels(layer) ? 2 : 1;
   return count;
 }
 
@@ -259,9 +201,9 @@ PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent, index_
 }
 
 index_t num_tensors(const ModelShape& shape) {
-  index_t count = 3;  // embeddings, final norm, output layer
-  for (const auto& layer : shape.layers)
-    count += layer.kind == LayerKind::mamba ? 17 : layer.kind == LayerKind::attention ? 5 : 3;
+  index_t count = 3;                      // embeddings, final norm, output layer
+  for (const auto& layer : shape.layers)  // and the norm before each
+    count += 1 + static_cast<index_t>(description_of(layer).tensors.size());
   return count;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "arch/layer_kind.hpp"
 #include "state/train_state.hpp"
 
 namespace elastic {
@@ -73,22 +74,13 @@ Collectives TensorTraffic::loss(index_t tokens_per_chunk, bool distills) const {
 Collectives ContextTraffic::layers(const ModelShape& local, bool backward) const {
   Collectives all;
   if (ranks == 1) return all;
-  const double spans = 2 * static_cast<double>(ranks) * sequences,
-               halo = static_cast<double>(local.mamba_d_conv - 1);
+  const MessageFacts facts{2 * static_cast<double>(ranks) * sequences, tokens, backward};
   for (const auto& layer : local.layers) {
-    const auto inner = static_cast<double>(layer.inner());
-    const auto groups = static_cast<double>(layer.num_groups);
-    if (layer.kind == LayerKind::mamba) {
-      const auto state = static_cast<double>(local.mamba_state_dim);
-      for (const double channels : {inner, groups * state, groups * state})
-        all.all_gather.add(1, value_bytes * spans * halo * channels);
-      all.all_gather.add(1, value_bytes * spans * inner * state);
-      all.all_gather.add(1, value_bytes * spans * static_cast<double>(layer.width));
-    } else if (layer.kind == LayerKind::attention) {
-      const double keys = value_bytes * tokens * groups * static_cast<double>(layer.head_channels);
-      all.all_gather.add(2, keys);
-      if (backward) all.reduce_scatter.add(2, keys);
-    }
+    const auto& kind = description_of(layer);
+    if (!kind.messages) continue;
+    const LayerMessages mixer = kind.messages(local, layer, facts);
+    for (const double elements : mixer.gathered) all.all_gather.add(1, value_bytes * elements);
+    for (const double elements : mixer.reduced) all.reduce_scatter.add(1, value_bytes * elements);
   }
   return all;
 }

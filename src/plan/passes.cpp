@@ -1,64 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plan/passes.hpp"
 
-#include <algorithm>
+#include "arch/layer_kind.hpp"
 
 namespace elastic {
 namespace {
 
-/// Extents of a layer as real numbers.
-struct Extents {
-  double hidden, inner, width, side;  // D; E, AC or F; H, A or F; 2GN or 2RC
-};
-Extents extents_of(const ModelShape& shape, const LayerShape& layer) {
-  const auto groups = static_cast<double>(layer.num_groups);
-  const double side =
-      layer.kind == LayerKind::mamba       ? 2 * groups * static_cast<double>(shape.mamba_state_dim)
-      : layer.kind == LayerKind::attention ? 2 * groups * static_cast<double>(layer.head_channels)
-                                           : 0;
-  return {static_cast<double>(shape.hidden_size), static_cast<double>(layer.inner()),
-          static_cast<double>(layer.width), side};
+/// Work of the mixer alone, as the plan counts it.
+Work work_of(const LayerWork& mixer) {
+  return {.products = mixer.products,
+          .attention = mixer.attention,
+          .scan = mixer.scan,
+          .bytes = value_bytes * mixer.elements};
 }
-
-double products_of(const LayerShape& layer, const Extents& e) {
-  if (layer.kind == LayerKind::mlp) return 4 * e.hidden * e.inner;
-  if (layer.kind == LayerKind::attention) return 2 * e.hidden * (2 * e.inner + e.side);
-  return 2 * e.hidden * (3 * e.inner + e.side + e.width);
-}
-
-/// Work of the mixer alone.
 Work mixer_forward(const ModelShape& shape, const LayerShape& layer, const PassOptions& options) {
-  const Extents e = extents_of(shape, layer);
-  Work work{.products = products_of(layer, e)};
-  if (layer.kind == LayerKind::mlp) {
-    work.bytes = value_bytes * 2 * e.inner;
-  } else if (layer.kind == LayerKind::attention) {
-    work.attention = 2 * e.inner * static_cast<double>(options.seq_length + 1);
-    if (options.soft_masks) work.bytes = value_bytes * 2 * e.inner;
-  } else {
-    const auto reach = static_cast<double>(std::min(shape.chunk_size, options.seq_length) + 1);
-    work.scan =
-        4 * e.inner * static_cast<double>(shape.mamba_state_dim) + reach * (e.side / 2 + e.inner);
-    work.bytes = value_bytes * (2 * (e.inner + e.side) + 3 * e.inner);
-  }
-  return work;
+  const auto& kind = description_of(layer);
+  return work_of(kind.forward_work(shape, kind.extents(shape, layer),
+                                   {options.seq_length, options.soft_masks}));
 }
-
 Work mixer_backward(const ModelShape& shape, const LayerShape& layer, const PassOptions& options) {
-  const Extents e = extents_of(shape, layer);
-  Work work{.products = 2 * products_of(layer, e)};
-  if (layer.kind == LayerKind::mlp) {
-    work.bytes = value_bytes * 3 * e.inner;
-  } else if (layer.kind == LayerKind::attention) {
-    work.attention = 5 * e.inner * static_cast<double>(options.seq_length + 1);
-    if (options.soft_masks) work.bytes = value_bytes * 3 * e.inner;
-  } else {
-    const auto reach = static_cast<double>(std::min(shape.chunk_size, options.seq_length) + 1);
-    work.scan = 8 * e.inner * static_cast<double>(shape.mamba_state_dim) +
-                reach * (3 * e.side / 2 + 2 * e.inner);
-    work.bytes = value_bytes * (3 * (e.inner + e.side) + 5 * e.inner);
-  }
-  return work;
+  const auto& kind = description_of(layer);
+  return work_of(kind.backward_work(shape, kind.extents(shape, layer),
+                                    {options.seq_length, options.soft_masks}));
 }
 
 double hidden_bytes(const ModelShape& shape) {

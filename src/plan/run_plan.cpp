@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "arch/layer_kind.hpp"
 #include "config/extraction.hpp"
 #include "elastic/cost_model.hpp"
 #include "plan/budgets.hpp"
@@ -17,11 +18,11 @@ namespace {
 constexpr double kPlannedRate = 1e15;  // FLOP/s of all ranks together, for a time to start from
 
 /// Parameters of all layers of a kind.
-double parameters_of_kind(const ModelShape& parent, LayerKind kind) {
+double parameters_of_kind(const ModelShape& parent, const LayerDescription& kind) {
   ExpectedWidths widths = expected_widths(full_spec(parent)), none = widths;
   for (std::size_t l = 0; l < parent.layers.size(); ++l) {
     none.layers[l].keep = 0;
-    if (parent.layers[l].kind != kind) widths.layers[l].keep = 0;
+    if (parent.layers[l].kind != kind.kind) widths.layers[l].keep = 0;
   }
   return parameter_count(parent, widths) - parameter_count(parent, none);
 }
@@ -34,12 +35,10 @@ std::string model_lines(const ModelShape& parent) {
   const double all = parameter_count(parent);
   double rest = all;
   std::string kinds;
-  for (const auto& [kind, name] :
-       {std::pair(LayerKind::mamba, "Mamba"), std::pair(LayerKind::attention, "attention"),
-        std::pair(LayerKind::mlp, "MLP")}) {
-    const double part = parameters_of_kind(parent, kind);
+  for (const auto* kind : layer_kinds()) {
+    const double part = parameters_of_kind(parent, *kind);
     rest -= part;
-    if (part > 0) kinds += fmt::format(" + {} {}", grouped(part), name);
+    if (part > 0) kinds += fmt::format(" + {} {}", grouped(part), kind->name);
   }
   return text +
          plan_line("", fmt::format("{} parameters = {} embeddings, output layer and final norm{}",

@@ -10,24 +10,6 @@ namespace elastic {
 namespace {
 using Json = nlohmann::json;
 
-const char* dim_name(Dim dim) {
-  switch (dim) {
-    case Dim::fixed:
-      return "fixed";
-    case Dim::hidden:
-      return "hidden";
-    case Dim::mamba_heads:
-      return "mamba_heads";
-    case Dim::mamba_inner:
-      return "mamba_inner";
-    case Dim::attention_inner:
-      return "attention_inner";
-    case Dim::ffn:
-      return "ffn";
-  }
-  return "";
-}
-
 Extents extents_of(const ParameterInfo& info) {
   return info.vector ? Extents::vector(info.columns) : Extents::matrix(info.rows, info.columns);
 }
@@ -112,7 +94,7 @@ void read_moments(const CheckpointReader& reader, const std::string& prefix,
 std::string shape_to_json(const ModelShape& shape) {
   Json layers = Json::array();
   for (const auto& layer : shape.layers)
-    layers.push_back({{"kind", std::string(1, static_cast<char>(layer.kind))},
+    layers.push_back({{"kind", std::string(1, layer.symbol())},
                       {"width", layer.width},
                       {"head_channels", layer.head_channels},
                       {"num_groups", layer.num_groups}});
@@ -137,7 +119,7 @@ ModelShape shape_from_json(const std::string& text, const std::string& file) {
                      .chunk_size = json.at("chunk_size"),
                      .layers = {}};
     for (const auto& layer : json.at("layers"))
-      shape.layers.push_back({static_cast<LayerKind>(layer.at("kind").get<std::string>().at(0)),
+      shape.layers.push_back({kind_of_symbol(layer.at("kind").get<std::string>().at(0)),
                               layer.at("width"), layer.at("head_channels"),
                               layer.at("num_groups")});
     check_shape(shape);

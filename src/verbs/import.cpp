@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verbs/import.hpp"
 
+#include "arch/layer_kind.hpp"
 #include "elastic/cost_model.hpp"
 #include "interop/hf_import.hpp"
 #include "plan/units.hpp"
@@ -12,10 +13,17 @@ namespace elastic {
 namespace fs = std::filesystem;
 namespace {
 
-const LayerShape* first_of(const ModelShape& shape, LayerKind kind) {
-  for (const auto& layer : shape.layers)
-    if (layer.kind == kind) return &layer;
-  return nullptr;
+/// The block of a deck that describes the layers of a kind; empty if there is nothing to say.
+std::string block_of(const ModelShape& shape, const LayerDescription& kind) {
+  std::string lines;
+  for (const auto& [key, extent] : kind.deck.of_model)
+    lines += fmt::format("{} = {}\n", key, shape.*extent);
+  if (const auto* layer = first_of_kind(shape, kind))
+    for (const auto& [key, extent] : {std::pair{kind.deck.width, layer->width},
+                                      {kind.deck.head_channels, layer->head_channels},
+                                      {kind.deck.num_groups, layer->num_groups}})
+      if (key) lines += fmt::format("{} = {}\n", key, extent);
+  return lines.empty() ? "" : fmt::format("<{}>\n{}", kind.deck.block, lines);
 }
 
 }  // namespace
@@ -25,16 +33,7 @@ std::string deck_of(const ModelShape& shape, const std::string& name, const std:
       fmt::format("<job>\nname = {}\nparent = {}\nphases = evaluate\n", name, parent);
   deck += fmt::format("<model>\nhybrid_layer_pattern = {}\nhidden_size = {}\nnorm_epsilon = {}\n",
                       shape.pattern(), shape.hidden_size, shape.norm_epsilon);
-  deck += fmt::format("<mamba>\nstate_dim = {}\nd_conv = {}\nchunk_size = {}\n",
-                      shape.mamba_state_dim, shape.mamba_d_conv, shape.chunk_size);
-  if (const auto* mamba = first_of(shape, LayerKind::mamba))
-    deck += fmt::format("num_heads = {}\nhead_dim = {}\nnum_groups = {}\n", mamba->width,
-                        mamba->head_channels, mamba->num_groups);
-  if (const auto* attention = first_of(shape, LayerKind::attention))
-    deck += fmt::format("<attention>\nnum_heads = {}\nnum_query_groups = {}\nkv_channels = {}\n",
-                        attention->width, attention->num_groups, attention->head_channels);
-  if (const auto* mlp = first_of(shape, LayerKind::mlp))
-    deck += fmt::format("<mlp>\nffn_hidden_size = {}\n", mlp->width);
+  for (const auto* kind : layer_kinds()) deck += block_of(shape, *kind);
   // The tokens are those of the model's own tokenizer; which files hold them, nobody has said yet.
   return deck + fmt::format("<data>\nsource = indexed\ntrain = tokens\nvocab_size = {}\n",
                             shape.vocab_size);

@@ -89,5 +89,79 @@ TEST(ActiveWidths, InvalidSpecIsRefused) {
   EXPECT_THROW(masked_widths<float>(small_shape(), spec), InputError);
 }
 
+TEST(PrefixWidths, UnitsOfAllRanksAreTheKeptOnes) {
+  const auto shape = small_shape();
+  const auto spec = half();
+  for (std::size_t l = 0; l < spec.layers.size(); ++l) {
+    index_t width = 0;
+    for (const int rank : {0, 1}) {
+      const auto part = prefix_widths<float>(shape, spec, Shard{rank, 2});
+      width += part.layers[l].width;
+      EXPECT_EQ(part.hidden, 9) << "whole on every rank";
+      EXPECT_EQ(part.layers[l].head_channels, spec.layers[l].head_channels);
+      EXPECT_EQ(part.layers[l].gated_norm.params.mean_width,
+                prefix_widths<float>(shape, spec).layers[l].gated_norm.params.mean_width)
+          << "a group is whole on its rank";
+    }
+    EXPECT_EQ(width, spec.layers[l].width);
+  }
+}
+
+TEST(MaskedWidths, MasksOfAllRanksAreThatOfOneInTurn) {
+  const auto shape = small_shape();
+  const auto whole = masked_widths<double>(shape, half(), true);
+  for (const int rank : {0, 1}) {
+    const auto part = masked_widths<double>(shape, half(), true, Shard{rank, 2});
+    for (std::size_t l = 0; l < part.layers.size(); ++l) {
+      const auto all = to_host(whole.layers[l].inner.value),
+                 mine = to_host(part.layers[l].inner.value);
+      const auto block = all.size() / static_cast<std::size_t>(shape.layers[l].width);
+      ASSERT_EQ(2 * mine.size(), all.size());
+      for (std::size_t i = 0; i < mine.size(); ++i)
+        EXPECT_EQ(mine[i],
+                  all[(2 * (i / block) + static_cast<std::size_t>(rank)) * block + i % block]);
+    }
+    EXPECT_EQ(part.layers[0].gated_norm.dscale.size(), 1u) << "one of the two groups";
+  }
+}
+
+TEST(MaskedWidths, FullSpecMasksNothing) {
+  const auto shape = small_shape();
+  const auto widths = masked_widths<double>(shape, full_spec(shape));
+  EXPECT_THAT(to_host(widths.hidden_mask.value), testing::Each(1.0));
+  EXPECT_EQ(widths.norm.params.scale, 1);
+  EXPECT_EQ(widths.norm.params.epsilon, shape.norm_epsilon);
+  for (const auto& layer : widths.layers) {
+    EXPECT_THAT(to_host(layer.inner.value), testing::Each(1.0));
+    EXPECT_THAT(to_host(layer.heads.value), testing::Each(1.0));
+    EXPECT_EQ(layer.gamma, 1);
+  }
+}
+
+TEST(MaskedWidths, MasksCountWhatPrefixesKeep) {
+  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+    Draw draw(seed);
+    const auto shape = random_shape(draw);
+    const auto space = random_space(draw, shape);
+    const auto decisions = list_decisions(shape, space);
+    const auto spec = spec_of_choices(shape, space, decisions, random_choices(draw, decisions));
+    const auto masked = masked_widths<double>(shape, spec);
+    const auto prefixed = prefix_widths<double>(shape, spec);
+    const auto ones = [](const View1<double>& mask) {
+      double sum = 0;
+      for (const double m : to_host(mask)) sum += m;
+      return sum;
+    };
+    EXPECT_EQ(ones(masked.hidden_mask.value), prefixed.hidden);
+    for (std::size_t l = 0; l < spec.layers.size(); ++l) {
+      const auto& kept = prefixed.layers[l];
+      const bool by_channel = masked.layers[l].heads.value.size() > 0;
+      EXPECT_EQ(ones(masked.layers[l].inner.value),
+                kept.width * (by_channel ? kept.head_channels : 1));
+      EXPECT_EQ(masked.layers[l].gamma, spec.layers[l].keep ? 1 : 0);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace elastic::test

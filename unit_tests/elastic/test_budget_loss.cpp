@@ -128,5 +128,54 @@ TEST(BudgetLoss, BudgetIsAFraction) {
   EXPECT_THROW(budget_loss(shape, space, {}, {}, 1.5, {}), ContractError);
 }
 
+TEST(BudgetLoss, GradientVanishesInsideTheDeadZoneOnly) {
+  const auto shape = small_shape();
+  const auto space = small_space(false);
+  const auto decisions = list_decisions(shape, space);
+  Draw draw(21);
+  const auto pi = random_probabilities(draw, decisions);
+  const double cost = budget_loss(shape, space, decisions, pi, 0.5, {}).relative_cost;
+  const auto size = [](const BudgetLoss& loss) {
+    double sum = 0;
+    for (const auto& list : loss.gradient)
+      for (const double g : list) sum += std::abs(g);
+    return sum;
+  };
+  for (const double miss : {-0.2, -0.06, -0.04, 0.0, 0.04, 0.06, 0.2}) {
+    const auto loss = budget_loss(shape, space, decisions, pi, cost / (1 + miss), {});
+    EXPECT_EQ(loss.value > 0, std::abs(miss) > 0.05) << miss;
+    EXPECT_EQ(size(loss) > 0, std::abs(miss) > 0.05) << miss;
+    if (std::abs(miss) > 0.05) {
+      EXPECT_NEAR(loss.value, std::abs(miss), 1e-12);
+    }
+  }
+}
+
+TEST(BudgetLoss, TooDearAsksForLessAndTooCheapForMore) {
+  const auto shape = small_shape();
+  const auto space = small_space(false);
+  const auto decisions = list_decisions(shape, space);
+  Draw draw(22);
+  const auto pi = random_probabilities(draw, decisions);
+  const double cost = budget_loss(shape, space, decisions, pi, 0.5, {}).relative_cost;
+  const auto dear = budget_loss(shape, space, decisions, pi, cost / 2, {}),
+             cheap = budget_loss(shape, space, decisions, pi, std::min(0.99, 1.9 * cost), {});
+  for (std::size_t d = 0; d < decisions.size(); ++d)
+    for (std::size_t i = 1; i < pi[d].size(); ++i) {
+      EXPECT_GT(dear.gradient[d][0], dear.gradient[d][i]) << axis_name(decisions[d].axis);
+      if (cheap.value > 0) {
+        EXPECT_LT(cheap.gradient[d][0], cheap.gradient[d][i]) << axis_name(decisions[d].axis);
+      }
+    }
+}
+
+TEST(BudgetLoss, NothingElasticCostsTheParent) {
+  const auto shape = small_shape();
+  const auto loss = budget_loss(shape, rigid_space(shape), {}, {}, 1, {});
+  EXPECT_EQ(loss.relative_cost, 1);
+  EXPECT_EQ(loss.value, 0);
+  EXPECT_TRUE(loss.gradient.empty());
+}
+
 }  // namespace
 }  // namespace elastic::test

@@ -62,5 +62,9 @@ TEST(BudgetSampler, TakesAllBudgetsInOrderOrAllThatHaveAProbability) {
   EXPECT_EQ(draw_budgets(7, 1, 1, {0, 1, 0, 0}, 3), (std::vector<std::size_t>{1}));
 }
 
+TEST(BudgetSampler, OneBudgetIsAlwaysDrawn) {
+  for (index_t step = 0; step < 100; ++step) EXPECT_EQ(sample_budget(3, step, 0, {0.2}), 0);
+}
+
 }  // namespace
 }  // namespace elastic::test

@@ -106,5 +106,89 @@ TEST(CostModel, GradientsOfFractionalWidths) {
   }
 }
 
+TEST(CostModel, LayersAddUp) {
+  const auto shape = small_shape();
+  const auto widths = expected_widths(full_spec(shape));
+  auto none = widths;
+  for (auto& layer : none.layers) layer.keep = 0;
+  const double ends = parameter_count(shape, none);
+  EXPECT_EQ(ends, (2 * 50 + 1) * 12) << "embeddings, output layer and final norm";
+  double sum = ends;
+  for (std::size_t l = 0; l < widths.layers.size(); ++l) {
+    auto one = none;
+    one.layers[l].keep = 1;
+    sum += parameter_count(shape, one) - ends;
+  }
+  EXPECT_EQ(sum, parameters(shape));
+}
+
+TEST(CostModel, GradientByTheGateIsTheCostOfTheLayer) {
+  const auto shape = small_shape();
+  const CostConfig config{BudgetKind::memory, 2, 9, 2, 4};
+  auto widths = expected_widths(full_spec(shape));
+  const auto gradient = cost_gradient(shape, widths, config);
+  const double all = cost(shape, widths, config);
+  for (std::size_t l = 0; l < widths.layers.size(); ++l) {
+    widths.layers[l].keep = 0;
+    EXPECT_EQ(all - cost(shape, widths, config), gradient.layers[l].keep);
+    widths.layers[l].keep = 1;
+  }
+}
+
+TEST(CostModel, GatedLayersCostTheirPart) {
+  const auto shape = small_shape("M*");
+  auto widths = expected_widths(full_spec(shape));
+  const CostConfig config{BudgetKind::memory, 2, 9, 2, 4};
+  const double keys = kv_cache_bytes(shape, widths, config),
+               states = ssm_cache_bytes(shape, widths, config);
+  for (auto& layer : widths.layers) layer.keep = 0.25;
+  EXPECT_EQ(kv_cache_bytes(shape, widths, config), keys / 4);
+  EXPECT_EQ(ssm_cache_bytes(shape, widths, config), states / 4);
+}
+
+TEST(CostModel, CachesGrowWithSequencesAndPositions) {
+  const auto shape = small_shape();
+  const auto widths = expected_widths(full_spec(shape));
+  const auto with = [](index_t batch, index_t length, double bytes) {
+    return CostConfig{BudgetKind::memory, batch, length, 2, bytes};
+  };
+  const double keys = kv_cache_bytes(shape, widths, with(1, 10, 2)),
+               states = ssm_cache_bytes(shape, widths, with(1, 10, 2));
+  EXPECT_EQ(kv_cache_bytes(shape, widths, with(3, 10, 2)), 3 * keys);
+  EXPECT_EQ(kv_cache_bytes(shape, widths, with(1, 70, 2)), 7 * keys);
+  EXPECT_EQ(kv_cache_bytes(shape, widths, with(1, 10, 1)), keys / 2);
+  EXPECT_EQ(ssm_cache_bytes(shape, widths, with(3, 10, 2)), 3 * states);
+  EXPECT_EQ(ssm_cache_bytes(shape, widths, with(1, 70, 2)), states) << "a state has no positions";
+  EXPECT_EQ(kv_cache_bytes(small_shape("M-"), expected_widths(full_spec(small_shape("M-"))),
+                           with(1, 10, 2)),
+            0);
+}
+
+TEST(CostModel, EveryWidthCosts) {
+  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+    Draw draw(seed);
+    const auto shape = random_shape(draw);
+    const CostConfig config{seed % 2 ? BudgetKind::memory : BudgetKind::parameters, 2, 9, 2, 4};
+    const auto gradient = cost_gradient(shape, expected_widths(full_spec(shape)), config);
+    EXPECT_GT(gradient.hidden, 0);
+    for (const auto& layer : gradient.layers) {
+      EXPECT_GT(layer.width, 0);
+      EXPECT_GT(layer.keep, 0);
+    }
+  }
+}
+
+TEST(CostModel, FlopsPerTokenGrowWithTheTextInAttentionOnly) {
+  const auto growth = [](const std::string& pattern, index_t from, index_t to) {
+    const auto shape = small_shape(pattern);
+    return forward_flops_per_token(shape, full_spec(shape), to) -
+           forward_flops_per_token(shape, full_spec(shape), from);
+  };
+  EXPECT_EQ(growth("-", 1, 1000), 0);
+  EXPECT_EQ(growth("*", 100, 300), 2 * 12 * 200);
+  EXPECT_GT(growth("M", 1, 16), 0);
+  EXPECT_EQ(growth("M", 16, 1000), 0) << "pairs inside a chunk of 16 only";
+}
+
 }  // namespace
 }  // namespace elastic::test

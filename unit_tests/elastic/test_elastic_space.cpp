@@ -131,5 +131,85 @@ TEST(ElasticSpace, AxisAccess) {
   EXPECT_STREQ(axis_name(Axis::mamba_head_channels), "mamba_head_channels");
 }
 
+TEST(ElasticSpace, ChannelsAreChosenByOneAxis) {
+  for (const Axis axis : kAxes)
+    EXPECT_EQ(chooses_channels(axis), axis == Axis::mamba_head_channels) << axis_name(axis);
+}
+
+TEST(ElasticSpace, FirstChoicesAreTheParent) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    Draw draw(seed);
+    const auto shape = random_shape(draw);
+    const auto space = random_space(draw, shape);
+    const auto decisions = list_decisions(shape, space);
+    const std::vector<index_t> first(decisions.size(), 0);
+    EXPECT_TRUE(spec_of_choices(shape, space, decisions, first).same_widths(full_spec(shape)));
+    for (const auto& decision : decisions) EXPECT_GE(decision.widths.size(), 2u);
+  }
+}
+
+TEST(ElasticSpace, LaterChoicesAreNestedInEarlierOnes) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    Draw draw(500 + seed);
+    const auto shape = random_shape(draw);
+    const auto space = random_space(draw, shape);
+    const auto decisions = list_decisions(shape, space);
+    auto choice = random_choices(draw, decisions);
+    const auto outer = spec_of_choices(shape, space, decisions, choice);
+    for (std::size_t d = 0; d < choice.size(); ++d)
+      choice[d] = draw.between(choice[d], static_cast<index_t>(decisions[d].widths.size()) - 1);
+    EXPECT_TRUE(is_nested(spec_of_choices(shape, space, decisions, choice), outer));
+  }
+}
+
+TEST(ElasticSpace, PerLayerChoicesTouchTheirLayerOnly) {
+  const auto shape = small_shape();
+  const auto space = small_space(true);
+  const auto decisions = list_decisions(shape, space);
+  for (std::size_t d = 0; d < decisions.size(); ++d) {
+    if (decisions[d].layer < 0) continue;
+    std::vector<index_t> choice(decisions.size(), 0);
+    choice[d] = 1;
+    const auto spec = spec_of_choices(shape, space, decisions, choice);
+    for (index_t l = 0; l < shape.num_layers(); ++l)
+      EXPECT_EQ(spec.layers[l] == full_spec(shape).layers[l], l != decisions[d].layer);
+  }
+}
+
+TEST(ElasticSpace, ChoicesOutsideTheListsAreAContractError) {
+  const auto shape = small_shape();
+  const auto space = small_space(false);
+  const auto decisions = list_decisions(shape, space);
+  std::vector<index_t> choice(decisions.size(), 0);
+  for (const index_t bad : {index_t{-1}, index_t{3}}) {
+    choice[0] = bad;
+    EXPECT_THROW(spec_of_choices(shape, space, decisions, choice), ContractError);
+  }
+  EXPECT_THROW(spec_of_choices(shape, space, decisions, {0}), ContractError);
+}
+
+TEST(ElasticSpace, DepthMustLeaveALayer) {
+  const auto shape = small_shape("M-");
+  auto space = rigid_space(shape);
+  space.drop_order = {0, 1};
+  space.depth.widths = {0, 1};
+  EXPECT_EQ(error_of(shape, space), "valid");
+  space.depth.widths = {0, 2};
+  EXPECT_THAT(error_of(shape, space), testing::HasSubstr("cannot drop 2 layers, at most 1"));
+  space.depth.widths = {1};
+  EXPECT_THAT(error_of(shape, space), testing::HasSubstr("expected 0"));
+  space.depth = {{0, 1}, true};
+  EXPECT_THAT(error_of(shape, space), testing::HasSubstr("not per layer"));
+}
+
+TEST(ElasticSpace, AxesWithoutLayersAreRefusedOnlyWhereTheyChoose) {
+  const auto shape = small_shape("M");
+  auto space = rigid_space(shape);
+  space.ffn.widths = {10};
+  EXPECT_EQ(error_of(shape, space), "valid");
+  space.ffn.widths = {10, 5};
+  EXPECT_THAT(error_of(shape, space), testing::HasSubstr("no layer of this kind"));
+}
+
 }  // namespace
 }  // namespace elastic::test

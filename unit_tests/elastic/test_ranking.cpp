@@ -182,5 +182,107 @@ TEST(Ranking, PrefixOfARankedTensorHoldsTheBestUnits) {
     EXPECT_LE(whole[i], *std::min_element(kept.begin(), kept.end()));
 }
 
+TEST(Ranking, EqualScoresLeaveEverythingWhereItIs) {
+  const auto shape = small_shape();
+  ImportanceScores scores;
+  scores.hidden.assign(12, 0.5);
+  for (const auto& layer : shape.layers) scores.layers.emplace_back(layer.inner(), 2.0);
+  for (const bool squared : {false, true}) {
+    scores.squared = squared;
+    EXPECT_TRUE(equal(rank_parent(shape, scores, 4), identity_ranking(shape)));
+  }
+}
+
+TEST(Ranking, TiesKeepTheirOrderBetweenBetterAndWorse) {
+  auto shape = small_shape("-");
+  auto scores = random_scores(shape, 3);
+  scores.layers[0] = {1, 5, 1, 5, 0, 5, 1, 0, 9, 1};
+  EXPECT_THAT(rank_parent(shape, scores, 1).units[0], ElementsAre(8, 1, 3, 5, 0, 2, 6, 9, 4, 7));
+}
+
+TEST(Ranking, OneGroupSortsAllUnitsAndGroupsOfOneMoveNothing) {
+  auto shape = small_shape("*");  // 4 heads of 3 channels
+  auto scores = random_scores(shape, 3);
+  scores.layers[0] = {1, 0, 0, 2, 0, 0, 3, 0, 0, 4, 0, 0};
+  shape.layers[0].num_groups = 1;
+  EXPECT_THAT(rank_parent(shape, scores, 3).units[0], ElementsAre(3, 2, 1, 0));
+  shape.layers[0].num_groups = 2;
+  EXPECT_THAT(rank_parent(shape, scores, 3).units[0], ElementsAre(2, 3, 0, 1));
+  shape.layers[0].num_groups = 4;
+  EXPECT_THAT(rank_parent(shape, scores, 3).units[0], ElementsAre(0, 1, 2, 3));
+}
+
+TEST(Ranking, HeadsAreJudgedByTheChannelsThatAreKept) {
+  auto shape = small_shape("M");  // 6 heads of 4 channels in 2 groups
+  shape.layers[0].num_groups = 1;
+  auto scores = random_scores(shape, 3);
+  scores.layers[0].assign(24, 0.0);
+  // Channel 2 is the best of all. Head 1 is strong there; head 4 is strong in channel 0.
+  for (index_t h = 0; h < 6; ++h) scores.layers[0][h * 4 + 2] = 10;
+  scores.layers[0][1 * 4 + 2] = 11;
+  scores.layers[0][4 * 4 + 0] = 5;
+  const auto first = [&](index_t kept) { return rank_parent(shape, scores, kept).units[0][0]; };
+  EXPECT_EQ(first(1), 1);
+  EXPECT_EQ(first(4), 4);
+  EXPECT_EQ(first(400), 4) << "no more channels than there are";
+}
+
+TEST(Ranking, SizeOfTheScoresDoesNotMatter) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    Draw draw(seed);
+    const auto shape = random_shape(draw);
+    auto scores = random_scores(shape, static_cast<std::uint32_t>(seed));
+    const auto ranking = rank_parent(shape, scores, 2);
+    for (double& s : scores.hidden) s *= 4;
+    for (auto& layer : scores.layers)
+      for (double& s : layer) s *= 1024;
+    EXPECT_TRUE(equal(rank_parent(shape, scores, 2), ranking));
+  }
+}
+
+TEST(Ranking, SignsOfPlainSumsDoNotMatter) {
+  const auto shape = small_shape();
+  auto scores = random_scores(shape, 8);
+  scores.squared = false;
+  const auto ranking = rank_parent(shape, scores, 4);
+  for (auto& layer : scores.layers)
+    for (std::size_t i = 0; i < layer.size(); i += 2) layer[i] = -layer[i];
+  EXPECT_TRUE(equal(rank_parent(shape, scores, 4), ranking));
+}
+
+TEST(Ranking, InverseBringsEveryTensorBack) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    Draw draw(40 + seed);
+    const auto shape = random_shape(draw);
+    const auto store = make_store(shape);
+    const auto before = to_host(store.values());
+    const auto ranking = rank_parent(shape, random_scores(shape, 9), 2);
+    apply_ranking(shape, ranking, store);
+    apply_ranking(shape, inverse(ranking), store);
+    EXPECT_EQ(to_host(store.values()), before);
+    apply_ranking(shape, identity_ranking(shape), store);
+    EXPECT_EQ(to_host(store.values()), before);
+  }
+}
+
+TEST(Ranking, OnlyKindsWithElasticChannelsOrderThem) {
+  const auto shape = small_shape("M*-");
+  EXPECT_TRUE(ranks_channels(shape.layers[0]));
+  EXPECT_FALSE(ranks_channels(shape.layers[1]));
+  EXPECT_FALSE(ranks_channels(shape.layers[2]));
+  const auto ranking = rank_parent(shape, random_scores(shape, 2), 4);
+  EXPECT_EQ(ranking.channels[0].size(), 4u);
+  EXPECT_TRUE(ranking.channels[1].empty());
+  EXPECT_TRUE(ranking.channels[2].empty());
+}
+
+TEST(Ranking, RankingsOfOtherModelsDoNotCompose) {
+  const auto a = identity_ranking(small_shape()), b = identity_ranking(small_shape("M-"));
+  EXPECT_THROW(compose(a, b), ContractError);
+  auto wide = small_shape();
+  wide.hidden_size = 13;
+  EXPECT_THROW(compose(a, identity_ranking(wide)), ContractError);
+}
+
 }  // namespace
 }  // namespace elastic::test

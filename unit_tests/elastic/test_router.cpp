@@ -209,5 +209,48 @@ TEST(Router, NothingElasticIsFine) {
   EXPECT_TRUE(router.logits(kExec, 1).empty());
 }
 
+TEST(Router, OneBudgetHasOneInput) {
+  const Router<double> router(decisions(false), {0.5}, {.hidden_size = 4}, 5);
+  for (const double budget : {0.1, 0.5, 0.9})
+    EXPECT_THAT(router.budget_input(budget), ElementsAre(1)) << budget;
+}
+
+TEST(Router, GradientsOfTwoPassesAddUp) {
+  auto router = make_router();
+  const auto dpi_of = [](const Probabilities& pi) {
+    Probabilities dpi = pi;
+    for (auto& list : dpi)
+      for (std::size_t i = 0; i < list.size(); ++i) list[i] = static_cast<double>(i) - 0.3;
+    return dpi;
+  };
+  const auto gradient_of = [&](std::initializer_list<std::uint64_t> streams) {
+    Kokkos::deep_copy(router.parameters().gradients(), 0.0);
+    for (const auto stream : streams)
+      router.backward(kExec, dpi_of(router.forward(kExec, 0.6, {2, 0.7}, stream)));
+    return to_host(router.parameters().gradients());
+  };
+  const auto first = gradient_of({1}), second = gradient_of({2}), both = gradient_of({1, 2});
+  double size = 0;
+  for (std::size_t i = 0; i < both.size(); ++i) {
+    EXPECT_NEAR(both[i], first[i] + second[i], 1e-12);
+    size += std::abs(both[i]);
+  }
+  EXPECT_GT(size, 1e-3);
+}
+
+TEST(Router, ColdProbabilitiesAreNearlyOneHot) {
+  auto router = make_router();
+  int certain = 0, lists = 0;
+  for (std::uint64_t stream = 0; stream < 20; ++stream)
+    for (const auto& list : router.forward(kExec, 0.75, {10, 0.05}, stream)) {
+      ++lists;
+      certain += *std::max_element(list.begin(), list.end()) > 0.95;
+      double sum = 0;
+      for (const double p : list) sum += p;
+      EXPECT_NEAR(sum, 1, 1e-12);
+    }
+  EXPECT_GT(certain, 0.9 * lists);
+}
+
 }  // namespace
 }  // namespace elastic::test

@@ -236,5 +236,135 @@ TEST(SoftWidths, ListsMustFitTheDecisions) {
   EXPECT_THROW(soft.set(kExec, {{1, 0, 0}}), ContractError);
 }
 
+TEST(SoftWidths, MasksFallAlongTheUnitsAndStayInTheUnitInterval) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    Draw draw(300 + seed);
+    const auto shape = random_shape(draw);
+    const auto space = random_space(draw, shape);
+    SoftWidths<double> soft(shape, space);
+    const auto& active = soft.set(kExec, random_probabilities(draw, soft.decisions()));
+    const auto check = [](const std::vector<double>& mask, std::size_t stride) {
+      for (std::size_t i = 0; i < mask.size(); ++i) {
+        EXPECT_GT(mask[i], 0);
+        EXPECT_LE(mask[i], 1 + 1e-12);
+        if (i >= stride) {
+          EXPECT_LE(mask[i], mask[i - stride] + 1e-12);
+        }
+      }
+    };
+    check(to_host(active.hidden_mask.value), 1);
+    for (const auto& layer : active.layers) {
+      const auto inner = to_host(layer.inner.value);
+      if (!inner.empty()) check(inner, inner.size() / static_cast<std::size_t>(layer.width));
+      check(to_host(layer.heads.value), 1);
+      EXPECT_GE(layer.gamma, 0);
+      EXPECT_LE(layer.gamma, 1 + 1e-12);
+    }
+  }
+}
+
+/// Every gradient that a model would add is one.
+void fill_gradients(const ActiveWidths<double>& active) {
+  const auto fill = [](const View1<double>& gradient) {
+    if (gradient.size() > 0) Kokkos::deep_copy(gradient, 1.0);
+  };
+  fill(active.hidden_mask.gradient);
+  fill(active.norm.dscale);
+  for (const auto& layer : active.layers) {
+    fill(layer.inner.gradient);
+    fill(layer.heads.gradient);
+    fill(layer.gated_norm.dscale);
+    fill(layer.dgamma);
+  }
+}
+
+TEST(SoftWidths, GradientsOfTwoRanksAddUpToThatOfOne) {
+  const auto shape = small_shape();  // two groups in every mixer
+  for (const bool per_layer : {false, true}) {
+    const auto space = small_space(per_layer);
+    Draw draw(17);
+    SoftWidths<double> whole(shape, space);
+    const auto pi = random_probabilities(draw, whole.decisions());
+    fill_gradients(whole.set(kExec, pi));
+    const auto expected = whole.gradient(kExec);
+    Probabilities sum;
+    for (const int rank : {0, 1}) {
+      SoftWidths<double> part(shape, space, 1e-3, Shard{rank, 2});
+      fill_gradients(part.set(kExec, pi));
+      const auto mine = part.gradient(kExec);
+      if (sum.empty()) sum = Probabilities(mine.size());
+      for (std::size_t d = 0; d < mine.size(); ++d) {
+        sum[d].resize(mine[d].size(), 0.0);
+        for (std::size_t i = 0; i < mine[d].size(); ++i) sum[d][i] += mine[d][i];
+      }
+      EXPECT_EQ(part.num_shared_gradients(), whole.num_shared_gradients());
+    }
+    for (std::size_t d = 0; d < sum.size(); ++d)
+      for (std::size_t i = 0; i < sum[d].size(); ++i)
+        EXPECT_NEAR(sum[d][i], expected[d][i], 1e-7) << axis_name(whole.decisions()[d].axis);
+  }
+}
+
+TEST(SoftWidths, UnitsOfTwoRanksAreThoseOfOneInTurn) {
+  const auto shape = small_shape();
+  const auto space = small_space(false);
+  Draw draw(18);
+  SoftWidths<double> whole(shape, space), first(shape, space, 1e-3, Shard{0, 2}),
+      second(shape, space, 1e-3, Shard{1, 2});
+  const auto pi = random_probabilities(draw, whole.decisions());
+  const auto &all = whole.set(kExec, pi), &a = first.set(kExec, pi), &b = second.set(kExec, pi);
+  for (std::size_t l = 0; l < all.layers.size(); ++l) {
+    EXPECT_EQ(a.layers[l].width + b.layers[l].width, all.layers[l].width);
+    const auto mask = to_host(all.layers[l].heads.value), mine = to_host(a.layers[l].heads.value),
+               other = to_host(b.layers[l].heads.value);
+    for (std::size_t u = 0; u < mask.size(); ++u)
+      EXPECT_EQ(mask[u], (u % 2 ? other : mine)[u / 2]) << "layer " << l << " unit " << u;
+    EXPECT_EQ(a.layers[l].gated_norm.params.scale, all.layers[l].gated_norm.params.scale);
+  }
+  EXPECT_EQ(a.hidden, all.hidden);
+}
+
+TEST(SoftWidths, DroppedChoicesGetNoGradient) {
+  const auto shape = small_shape("-");
+  auto space = rigid_space(shape);
+  space.ffn.widths = {10, 7, 2};
+  SoftWidths<double> soft(shape, space, 0.1);
+  fill_gradients(soft.set(kExec, {{0.6, 0.35, 0.05}}));
+  const auto gradient = soft.gradient(kExec);
+  EXPECT_EQ(gradient[0][2], 0);
+  EXPECT_EQ(gradient[0][0], 10) << "all ten neurons";
+  EXPECT_EQ(gradient[0][1], 7);
+  fill_gradients(soft.set(kExec, {{0.95, 0.03, 0.02}}));
+  EXPECT_THAT(soft.gradient(kExec)[0], testing::Each(0.0)) << "one choice left is hard";
+}
+
+TEST(SoftWidths, GradientsLieOnAGrid) {
+  Draw draw(19);
+  SoftWidths<double> soft(small_shape(), small_space(true));
+  const auto pi = random_probabilities(draw, soft.decisions());
+  SyntheticLoss().value(soft.set(kExec, pi), true);
+  for (const auto& list : soft.gradient(kExec))
+    for (const double g : list) EXPECT_EQ(std::nearbyint(g * 0x1p30), g * 0x1p30);
+}
+
+TEST(SoftWidths, GroupsHaveANormOnlyWhereTheKindSaysSo) {
+  Draw draw(20);
+  const auto shape = small_shape("M*-");
+  SoftWidths<double> soft(shape, [&] {
+    auto space = small_space(false);
+    space.depth = {};
+    space.drop_order.clear();
+    return space;
+  }());
+  const auto& active = soft.set(kExec, random_probabilities(draw, soft.decisions()));
+  EXPECT_GT(active.layers[0].heads.value.size(), 0u);
+  EXPECT_EQ(active.layers[0].gated_norm.dscale.size(), 2u);
+  for (const std::size_t l : {1, 2}) {
+    EXPECT_GT(active.layers[l].inner.value.size(), 0u);
+    EXPECT_EQ(active.layers[l].heads.value.size(), 0u);
+    EXPECT_EQ(active.layers[l].gated_norm.dscale.size(), 0u);
+  }
+}
+
 }  // namespace
 }  // namespace elastic::test

@@ -173,5 +173,47 @@ TEST(SubmodelChoice, The12BWithPerLayerChoices) {
   }
 }
 
+TEST(SubmodelChoice, ScalesOfLogitsDoNotMatterWhereTheLikeliestFits) {
+  const auto instance = make_instance(3, false, 2);
+  std::vector<index_t> likely;
+  for (const auto& z : instance.logits)
+    likely.push_back(std::max_element(z.begin(), z.end()) - z.begin());
+  const auto spec = spec_of_choices(instance.shape, instance.space, instance.decisions, likely);
+  const double budget = instance.relative_cost(spec);
+  for (const double scale : {0.1, 1.0, 10.0})
+    EXPECT_TRUE(
+        choose_submodel(instance.shape, instance.space, instance.logits, scale, budget, 1e-9, {})
+            .same_widths(spec));
+}
+
+TEST(SubmodelChoice, EqualLogitsStillMeetTheBudget) {
+  auto instance = make_instance(4, false, 0);
+  for (const double budget : {0.9, 0.7, 0.5, 0.35}) {
+    const auto spec =
+        choose_submodel(instance.shape, instance.space, instance.logits, 1, budget, 0.05, {});
+    EXPECT_NEAR(instance.relative_cost(spec) / budget, 1, 0.05 + 1e-12);
+    EXPECT_EQ(spec.budget, budget);
+    EXPECT_EQ(spec.name, fmt::format("{}", budget));
+  }
+}
+
+TEST(SubmodelChoice, MemoryBudgetsAreMetInMemory) {
+  const auto instance = make_instance(5, false, 1);
+  const CostConfig memory{BudgetKind::memory, 64, 2000, 2, 2};
+  const auto bytes = [&](const SubmodelSpec& spec) {
+    return cost(instance.shape, expected_widths(spec), memory);
+  };
+  const auto spec =
+      choose_submodel(instance.shape, instance.space, instance.logits, 1, 0.5, 0.05, memory);
+  EXPECT_NEAR(bytes(spec) / bytes(full_spec(instance.shape)), 0.5, 0.025 + 1e-12);
+}
+
+TEST(SubmodelChoice, ListsMustFitTheDecisions) {
+  auto instance = make_instance(6, false, 1);
+  instance.logits.pop_back();
+  EXPECT_THROW(choose_submodel(instance.shape, instance.space, instance.logits, 1, 0.5, 0.05, {}),
+               ContractError);
+}
+
 }  // namespace
 }  // namespace elastic::test

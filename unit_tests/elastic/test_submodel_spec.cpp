@@ -48,7 +48,7 @@ TEST(SubmodelSpec, ErrorsNameLayerAndNearestWidth) {
   EXPECT_EQ(message([](SubmodelSpec& s) { s.layers[0].head_channels = 5; }),
             "layer 0 (M): head channels is 5, expected 1 to 4; the nearest valid one is 4");
   EXPECT_THAT(message([](SubmodelSpec& s) { s.layers[2].head_channels = 2; }),
-              testing::HasSubstr("only Mamba's are elastic"));
+              testing::HasSubstr("those of attention are not elastic"));
   EXPECT_THAT(message([](SubmodelSpec& s) { s.layers.pop_back(); }),
               testing::HasSubstr("4 layers, its parent has 5"));
   EXPECT_THAT(message([](SubmodelSpec& s) {
@@ -148,6 +148,82 @@ TEST(SubmodelSpec, RandomSpecsKeepGroupsPrefixesAndNesting) {
   }
   EXPECT_GT(nested, 10);
   EXPECT_LT(nested, 290);
+}
+
+TEST(SubmodelSpec, KindsAreDescribedInTheOrderOfTheirFirstLayers) {
+  const auto text = [](const std::string& pattern) {
+    const auto shape = small_shape(pattern);
+    return describe(shape, full_spec(shape));
+  };
+  EXPECT_EQ(text("*M-"), "hidden 12, * 4, M 6, - 10");
+  EXPECT_EQ(text("--M"), "hidden 12, - 10, M 6");
+  auto shape = small_shape("-M-");
+  auto spec = full_spec(shape);
+  spec.layers[0].keep = spec.layers[2].keep = false;
+  EXPECT_EQ(describe(shape, spec), "hidden 12, M 6, dropped 0 2");
+}
+
+TEST(SubmodelSpec, SuggestedWidthsAreValid) {
+  const auto shape = small_shape();
+  for (index_t width = -3; width < 12; ++width) {
+    auto spec = full_spec(shape);
+    spec.layers[0].width = width;
+    const auto message = error_of(shape, spec);
+    if (message == "valid") continue;
+    const auto at = message.rfind(' ');
+    spec.layers[0].width = std::stoll(message.substr(at + 1));
+    EXPECT_EQ(error_of(shape, spec), "valid") << message;
+  }
+}
+
+TEST(SubmodelSpec, NamesAndBudgetsAreNoWidths) {
+  auto a = small_spec(), b = small_spec();
+  b.name = "other";
+  b.budget = 0.1;
+  EXPECT_TRUE(a.same_widths(b));
+  b.layers[3].keep = true;
+  EXPECT_FALSE(a.same_widths(b));
+}
+
+TEST(SubmodelSpec, NestingNeedsEveryWidthAndEveryLayer) {
+  const auto outer = small_spec();
+  EXPECT_TRUE(is_nested(outer, outer));
+  auto inner = outer;
+  inner.hidden_size = 10;
+  EXPECT_FALSE(is_nested(inner, outer));
+  inner = outer;
+  inner.layers[0].head_channels = 4;
+  EXPECT_FALSE(is_nested(inner, outer));
+  inner = outer;
+  inner.layers[3].keep = true;
+  EXPECT_FALSE(is_nested(inner, outer));
+  inner = outer;
+  inner.layers[1] = {10, 1, false};
+  EXPECT_TRUE(is_nested(inner, outer)) << "a dropped layer has no weights";
+}
+
+TEST(SubmodelSpec, SlicesOfSlicesAreSlices) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    Draw draw(900 + seed);
+    auto shape = random_shape(draw);
+    auto space = random_space(draw, shape);
+    space.depth = {};  // indices of layers stay
+    const auto decisions = list_decisions(shape, space);
+    auto choice = random_choices(draw, decisions);
+    const auto outer = spec_of_choices(shape, space, decisions, choice);
+    for (std::size_t d = 0; d < choice.size(); ++d)
+      choice[d] = draw.between(choice[d], static_cast<index_t>(decisions[d].widths.size()) - 1);
+    const auto inner = spec_of_choices(shape, space, decisions, choice);
+    EXPECT_EQ(sliced_shape(sliced_shape(shape, outer), inner), sliced_shape(shape, inner));
+  }
+}
+
+TEST(SubmodelSpec, DroppedLayersKeepNoIndices) {
+  const auto shape = small_shape();
+  EXPECT_TRUE(kept_indices(shape, small_spec(), Dim::mamba_inner, 3, 0).empty());
+  EXPECT_TRUE(kept_indices(shape, small_spec(), Dim::hidden, 3, 0).empty());
+  EXPECT_TRUE(kept_indices(shape, small_spec(), Dim::fixed, 3, 7).empty());
+  EXPECT_EQ(kept_indices(shape, small_spec(), Dim::fixed, 0, 7).size(), 7u);
 }
 
 }  // namespace

@@ -98,7 +98,8 @@ TEST(HfConfig, Refusals) {
   contains(error_with("vocab_size", "many"), "vocab_size is \"many\"");
   contains(error_with("mamba_num_heads", 1ll << 40), "expected a whole number from 1 to");
   contains(error_with("mamba_num_heads", 12), "layer 0 (M): width 12 is not divisible");
-  contains(error_with("hybrid_override_pattern", "M-E*"), "layer 2 is 'E', expected M, * or -");
+  contains(error_with("hybrid_override_pattern", "M-E*"),
+           "layer 2 is 'E', expected M (Mamba-2), * (attention) or - (MLP)");
   contains(error_with("hybrid_override_pattern", ""), "has no layers");
   contains(error_with("hybrid_override_pattern", "M-"), "num_hidden_layers is 62");
   contains(error_with("hybrid_override_pattern", 3), "is not a string");

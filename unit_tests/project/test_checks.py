@@ -13,6 +13,7 @@ import document_paths
 import file_rules
 import kernel_arguments
 import kernel_labels
+import kinds
 import layering
 import same_output
 import test_coverage
@@ -192,6 +193,33 @@ class KernelArguments(TreeTest):
     def test_comments_and_other_folders_do_not_count(self):
         self.assertEqual(self.check_text("int a, int b  // c, d, e, f, g, h, i\n"), "")
         self.assertEqual(self.check_text("int, " * 9 + "int", "src/layers/x.hpp"), "")
+
+
+class Kinds(TreeTest):
+    def check_text(self, text, file="src/plan/x.cpp"):
+        self.write("src/arch/mlp_kind.cpp", '.tensors = {{"up_proj", inner, hidden, normal, "up_proj.weight"},\n'
+                                            '{"norm.weight", one, inner, ones, "norm.weight"}},\n')
+        self.write(file, text)
+        return self.problems(kinds)
+
+    def test_good_texts_pass(self):
+        for good in ("description_of(layer).memory(shape);", "// as LayerKind::mlp and up_proj",
+                     "if (a.kind != b.kind) return;", "if (c == '-') return;", 'name = "layers.3.norm.weight";',
+                     "enum class CacheKind { state };", 'x = "sup_proj";'):
+            self.assertEqual(self.check_text(good), "", good)
+
+    def test_bad_texts(self):
+        for bad, message in (("f(LayerKind::mlp);", "names LayerKind"), ("if (layer.kind == '-') f();", "compares"),
+                             ("if ('M' == layer.kind) f();", "compares"), ("if (layer.symbol() != '*') f();", "compares"),
+                             ("switch (s) { case 'M': f(); }", "compares"), ('if (name.ends_with("up_proj")) f();', "by name"),
+                             ('find("layers.0.mixer.up_proj");', "by name")):
+            self.assertIn("src/plan/x.cpp:2: " + message, self.check_text("\n" + bad).replace("knows a tensor of a kind ", ""), bad)
+
+    def test_rooms_that_know(self):
+        self.assertEqual(self.check_text("f(LayerKind::mlp);", "src/layers/layer.cpp"), "")
+
+    def test_a_tree_without_descriptions(self):
+        self.assertIn("no list of tensors", self.problems(kinds))
 
 
 class FileRules(TreeTest):
