@@ -9,6 +9,7 @@
 #include "arch/hybrid_pattern.hpp"
 #include "arch/layer_kind.hpp"
 #include "kernels/rows/vector_exp.hpp"
+#include "layers/generation.hpp"
 #include "layers/layer.hpp"
 #include "layers/unit_sum.hpp"
 
@@ -66,19 +67,13 @@ template <class T>
 class GatedMlp final : public Layer<T> {
  public:
   using typename Layer<T>::Saved;
-  using typename Layer<T>::Cache;
   GatedMlp(const ModelShape& shape, index_t index, ParameterStore<T>& store) : m_store(store) {
     declare_tensors(shape, index, store, {&m_gate, &m_up, &m_down});
   }
 
   std::unique_ptr<Saved> make_saved() const override { return std::make_unique<GatedSaved>(); }
-  std::unique_ptr<Cache> make_cache(const LayerActive<T>&, index_t, index_t,
-                                    index_t) const override {
-    return std::make_unique<Cache>();
-  }
-  std::unique_ptr<Cache> narrow_cache(const LayerContext&, const LayerActive<T>&,
-                                      const LayerActive<T>&, Cache&) const override {
-    return std::make_unique<Cache>();
+  std::unique_ptr<GenerationLayer<T>> for_generation() const override {
+    return std::make_unique<PositionwiseGeneration<T>>(*this);
   }
 
   void forward(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
@@ -87,12 +82,12 @@ class GatedMlp final : public Layer<T> {
     const index_t tokens = u.extent_int(0), ffn = active.width;
     for (auto* matrix : {&saved.gate, &saved.up, &saved.activated})
       *matrix = context.arena->matrix<T>(tokens, ffn);
-    const auto units = Blocks::prefix(ffn);
+    const auto units = UnitRows::prefix(ffn);
     linear_forward<T>(context.exec, u, m_store[m_gate].value, units, saved.gate);
     linear_forward<T>(context.exec, u, m_store[m_up].value, units, saved.up);
     GateKernels<T>{saved.gate, saved.up, active.inner.value}.forward(context.exec, saved.activated);
     linear_of_units<T>(context, m_store.shard(), saved.activated, m_store[m_down].value,
-                       Blocks::units(ffn), y);
+                       UnitRows::units(ffn), y);
   }
 
   void backward(const LayerContext& context, const LayerActive<T>& active, View2<const T> dy,
@@ -104,9 +99,9 @@ class GatedMlp final : public Layer<T> {
                dgate = context.arena->matrix<T>(tokens, ffn),
                dup = context.arena->matrix<T>(tokens, ffn);
     const auto &gate = m_store[m_gate], &up = m_store[m_up], &down = m_store[m_down];
-    const auto units = Blocks::prefix(ffn);
-    for_each_block(context, [&](const Block& block) {
-      linear_blocked_input_backward<T>(context.exec, block.of(dy), block.of(saved.activated),
+    const auto units = UnitRows::prefix(ffn);
+    for_each_block(context, [&](const TokenBlock& block) {
+      linear_units_input_backward<T>(context.exec, block.of(dy), block.of(saved.activated),
                                        down.value, down.gradient, units, block.of(dactivated));
       GateKernels<T>{block.of(saved.gate), block.of(saved.up), active.inner.value}.backward(
           context.exec, block.of(dactivated), block.of(dgate), block.of(dup),
@@ -117,17 +112,11 @@ class GatedMlp final : public Layer<T> {
                                active.inner.gradient});
     });
     UnitSum<T> sum(context, m_store.shard(), du);
-    sum.add_rows(dgate, gate.value, Blocks::units(ffn));
-    sum.add_rows(dup, up.value, Blocks::units(ffn));
+    sum.add_rows(dgate, gate.value, UnitRows::units(ffn));
+    sum.add_rows(dup, up.value, UnitRows::units(ffn));
     sum.finish();
   }
 
-  void extend(const LayerContext& context, const LayerActive<T>& active, View2<const T> u, index_t,
-              Cache&, View2<T> y) const override {
-    const Arena::Scope scope(*context.arena);
-    GatedSaved saved;
-    forward(context, active, u, y, saved);
-  }
   View2<const T> importance_activations(const Saved& saved) const override {
     return static_cast<const GatedSaved&>(saved).activated;
   }
