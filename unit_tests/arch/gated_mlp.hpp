@@ -102,7 +102,7 @@ class GatedMlp final : public Layer<T> {
     const auto units = UnitRows::prefix(ffn);
     for_each_block(context, [&](const TokenBlock& block) {
       linear_units_input_backward<T>(context.exec, block.of(dy), block.of(saved.activated),
-                                       down.value, down.gradient, units, block.of(dactivated));
+                                     down.value, down.gradient, units, block.of(dactivated));
       GateKernels<T>{block.of(saved.gate), block.of(saved.up), active.inner.value}.backward(
           context.exec, block.of(dactivated), block.of(dgate), block.of(dup),
           active.inner.gradient);

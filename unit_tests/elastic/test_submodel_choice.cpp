@@ -199,7 +199,7 @@ TEST(SubmodelChoice, EqualLogitsStillMeetTheBudget) {
 
 TEST(SubmodelChoice, MemoryBudgetsAreMetInMemory) {
   const auto instance = make_instance(5, false, 1);
-  const CostConfig memory{BudgetKind::memory, 64, 2000, 2, 2};
+  const CostConfig memory{BudgetKind::memory, 1, 20, 2, 2};
   const auto bytes = [&](const SubmodelSpec& spec) {
     return cost(instance.shape, expected_widths(spec), memory);
   };
