@@ -5,7 +5,7 @@
 
 namespace elastic {
 
-void throw_contract(const std::string& message, std::source_location where) {
+void throw_contract(const std::string& message, SourceLocation where) {
   throw ContractError(fmt::format("{} ({}:{})", message,
                                   std::filesystem::path(where.file_name()).filename().string(),
                                   where.line()));

@@ -8,9 +8,12 @@
 #pragma once
 #include <fmt/format.h>
 
-#include <source_location>
 #include <stdexcept>
 #include <string>
+#include <version>
+#ifdef __cpp_lib_source_location
+#include <source_location>
+#endif
 
 namespace elastic {
 
@@ -43,8 +46,28 @@ struct ContractError : Error {
   explicit ContractError(const std::string& message) : Error(ExitCode::runtime, message) {}
 };
 
+#ifdef __cpp_lib_source_location
+using SourceLocation = std::source_location;
+#else
+/// What is needed of std::source_location, which clang 14 does not have.
+class SourceLocation {
+ public:
+  static constexpr SourceLocation current(const char* file = __builtin_FILE(),
+                                          int line = __builtin_LINE()) {
+    return {file, line};
+  }
+  constexpr const char* file_name() const { return m_file; }
+  constexpr int line() const { return m_line; }
+
+ private:
+  constexpr SourceLocation(const char* file, int line) : m_file(file), m_line(line) {}
+  const char* m_file;
+  int m_line;
+};
+#endif
+
 [[noreturn]] void throw_contract(const std::string& message,
-                                 std::source_location where = std::source_location::current());
+                                 SourceLocation where = SourceLocation::current());
 
 }  // namespace elastic
 

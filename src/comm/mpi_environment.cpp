@@ -113,7 +113,7 @@ bool mpi_is_device_aware() {
   return integer_from_environment("MPICH_GPU_SUPPORT_ENABLED").value_or(0) == 1;
 }
 
-void check_mpi(int status, const char* call, std::source_location where) {
+void check_mpi(int status, const char* call, SourceLocation where) {
   if (status == MPI_SUCCESS) return;
   char text[MPI_MAX_ERROR_STRING] = {};
   int length = 0;

@@ -10,7 +10,6 @@
 #include <mpi.h>
 
 #include <optional>
-#include <source_location>
 #include <string>
 
 #include "base/error.hpp"
@@ -59,8 +58,7 @@ bool all_ranks_arrive(double seconds);
 bool mpi_is_device_aware();
 
 /// Throws RunError with the call, its place and the decoded status unless `status` is MPI_SUCCESS.
-void check_mpi(int status, const char* call,
-               std::source_location where = std::source_location::current());
+void check_mpi(int status, const char* call, SourceLocation where = SourceLocation::current());
 
 }  // namespace elastic
 

@@ -28,7 +28,7 @@ MambaMixer<T>::MambaMixer(const ModelShape& shape, index_t index, ParameterStore
 }
 
 template <class T>
-std::unique_ptr<typename Layer<T>::Saved> MambaMixer<T>::make_saved() const {
+auto MambaMixer<T>::make_saved() const -> std::unique_ptr<Saved> {
   return std::make_unique<MambaSaved>();
 }
 

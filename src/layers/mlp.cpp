@@ -13,7 +13,7 @@ Mlp<T>::Mlp(const ModelShape& shape, index_t index, ParameterStore<T>& store) : 
 }
 
 template <class T>
-std::unique_ptr<typename Layer<T>::Saved> Mlp<T>::make_saved() const {
+auto Mlp<T>::make_saved() const -> std::unique_ptr<Saved> {
   return std::make_unique<MlpSaved>();
 }
 template <class T>

@@ -16,7 +16,7 @@ SelfAttention<T>::SelfAttention(const ModelShape& shape, index_t index, Paramete
 }
 
 template <class T>
-std::unique_ptr<typename Layer<T>::Saved> SelfAttention<T>::make_saved() const {
+auto SelfAttention<T>::make_saved() const -> std::unique_ptr<Saved> {
   return std::make_unique<AttentionSaved>();
 }
 template <class T>

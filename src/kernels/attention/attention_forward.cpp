@@ -125,7 +125,7 @@ struct ForwardTeam {
         for (index_t i = 0; i < width; ++i) {
           const bool visible = (static_cast<token_t>(i) >= last) & (q_segment[i] == k_segment);
           const T x = scale * s[i] - maximum[i], p = vector_exp(x);
-          s[i] = !visible | (x < smallest_score<T>) ? T(0) : p;
+          s[i] = (!visible | (x < smallest_score<T>)) ? T(0) : p;
           sum[i] += s[i];
         }
       }

@@ -137,8 +137,8 @@ std::vector<T> kept_columns(const std::vector<T>& values, index_t width, index_t
 TYPED_TEST(GatedRmsNorm, MaskedEqualsSliced) {
   using T = TypeParam;
   const index_t tokens = 70, heads = 6, head_dim = 40, groups = 2, width = heads * head_dim;
-  for (const auto& [kept_heads, kept_channels] :
-       {std::pair<index_t, index_t>{4, 40}, {6, 33}, {2, 7}}) {
+  for (const auto& extents : {std::pair<index_t, index_t>{4, 40}, {6, 33}, {2, 7}}) {
+    const index_t kept_heads = extents.first, kept_channels = extents.second;
     auto masked = random_norm<T>(tokens, heads, head_dim, groups, true);
     std::vector<T> mask(width);
     for (index_t e = 0; e < width; ++e)
