@@ -19,8 +19,8 @@
 #include "comm/collectives.hpp"
 #include "deck/parser.hpp"
 #include "kernels/products/gemm.hpp"
-#include "run/run.hpp"
 #include "plan/run_plan.hpp"
+#include "run/run.hpp"
 #include "verbs/verbs.hpp"
 
 namespace elastic {
@@ -111,17 +111,18 @@ ExitCode execute(Communicator& world, const CommandLine& line) {
     return ExitCode::success;
   }
   if (line.verb.verb != Verb::none) return run_verb(world, line.verb);
-  const ResolvedDeck deck = read_deck(world, line);
-  if (line.check) {
+  const ResolvedDeck deck = read_deck(world, line);  // 3, 4
+  if (line.check) {                                  // 5
     log::info("{}", plan(world, line, deck));
     return ExitCode::success;
   }
+  // 6
   world.set_deterministic(deck.config.job.deterministic);
   kernels::set_deterministic_gemm(deck.config.job.deterministic);
   return Run(world, deck, line.resume).execute();
 }
 
-/// Prints an error once if all ranks failed alike; otherwise prints it here and ends the others.
+/// 7: prints an error once if all ranks failed alike; otherwise prints it here and ends the others.
 int report_error(const Communicator& world, const std::string& message, ExitCode code) {
   constexpr double kSecondsForOthers = 10;
   const bool together = all_ranks_arrive(kSecondsForOthers);
@@ -134,6 +135,7 @@ int start(int argc, char** argv) {
   Communicator world = Communicator::world();
   log::initialize(world.rank());
   CommandLine line;
+  // 2
   if (const auto code = parse_command_line(argc, argv, world.is_root(), line)) return *code;
   try {
     return static_cast<int>(execute(world, line));
@@ -163,7 +165,7 @@ void initialize_kokkos(int& argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    elastic::MpiEnvironment mpi(argc, argv);
+    elastic::MpiEnvironment mpi(argc, argv);  // 1
     elastic::initialize_kokkos(argc, argv);
     const int code = elastic::start(argc, argv);
     Kokkos::finalize();

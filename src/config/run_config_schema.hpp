@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The binding of every deck key to its member of RunConfig: unit, range and one sentence each.
 #pragma once
-#include "deck/schema.hpp"
 #include "config/run_config.hpp"
+#include "deck/schema.hpp"
 
 namespace elastic {
 

@@ -2,9 +2,9 @@
 // Groups the owned elements into segments of equal decay and calls the kernel on each.
 #include "optim/adamw.hpp"
 
-#include "parallel/whole_tensors.hpp"
 #include "kernels/update/adamw_step.hpp"
 #include "optim/flat_slices.hpp"
+#include "parallel/whole_tensors.hpp"
 
 namespace elastic {
 

@@ -7,11 +7,11 @@
 #include "base/region.hpp"
 #include "comm/collectives.hpp"
 #include "io/durable_file.hpp"
-#include "train/importance_pass.hpp"
-#include "run/peak_memory.hpp"
 #include "plan/budgets.hpp"
 #include "plan/memory.hpp"
+#include "run/peak_memory.hpp"
 #include "state/state_checkpoint.hpp"
+#include "train/importance_pass.hpp"
 
 namespace elastic {
 

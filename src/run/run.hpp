@@ -4,16 +4,16 @@
 //   pretrain (or read) the parent -> rank -> elastic stages -> slice -> evaluate -> report
 #pragma once
 #include "comm/all_ranks_agree.hpp"
-#include "parallel/process_grid.hpp"
-#include "io/checkpoint_folder.hpp"
 #include "config/curriculum.hpp"
+#include "io/checkpoint_folder.hpp"
+#include "parallel/process_grid.hpp"
 #include "run/progress.hpp"
 #include "run/results.hpp"
 #include "run/run_history.hpp"
-#include "state/state_writer.hpp"
 #include "run/stop_signal.hpp"
-#include "state/train_state.hpp"
 #include "run/wall_time.hpp"
+#include "state/state_writer.hpp"
+#include "state/train_state.hpp"
 
 namespace elastic {
 

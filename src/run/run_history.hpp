@@ -4,8 +4,8 @@
 #pragma once
 #include <memory>
 
-#include "io/history.hpp"
 #include "config/curriculum.hpp"
+#include "io/history.hpp"
 #include "run/run_folder.hpp"
 #include "train/train_step.hpp"
 #include "train/validation.hpp"

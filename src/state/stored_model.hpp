@@ -8,9 +8,9 @@
 //   submodel   slice phase and verb (submodels/*.h5)   one submodel as a model of its own
 //   import     verb import                             parent, and what an export gives back
 #pragma once
+#include "config/run_config.hpp"
 #include "io/checkpoint_file.hpp"
 #include "model/language_model.hpp"
-#include "config/run_config.hpp"
 
 namespace elastic {
 

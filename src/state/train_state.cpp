@@ -3,10 +3,10 @@
 
 #include <algorithm>
 
+#include "config/curriculum.hpp"
 #include "config/extraction.hpp"
 #include "model/initialization.hpp"
 #include "model/ranked_model.hpp"
-#include "config/curriculum.hpp"
 
 namespace elastic {
 

@@ -3,12 +3,12 @@
 #pragma once
 #include <optional>
 
+#include "config/run_config.hpp"
 #include "elastic/ranking.hpp"
-#include "parallel/process_grid.hpp"
 #include "model/language_model.hpp"
 #include "optim/adamw.hpp"
 #include "optim/flat_slices.hpp"
-#include "config/run_config.hpp"
+#include "parallel/process_grid.hpp"
 
 namespace elastic {
 

@@ -12,8 +12,8 @@
 #pragma once
 #include <optional>
 
-#include "parallel/process_grid.hpp"
 #include "optim/gradient_buckets.hpp"
+#include "parallel/process_grid.hpp"
 #include "train/fixed_point_gradients.hpp"
 
 namespace elastic {

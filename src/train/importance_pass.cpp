@@ -7,10 +7,10 @@
 #include "base/region.hpp"
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
-#include "parallel/whole_tensors.hpp"
 #include "kernels/rows/activation_score.hpp"
-#include "kernels/update/global_norm.hpp"
 #include "kernels/rows/logit_difference.hpp"
+#include "kernels/update/global_norm.hpp"
+#include "parallel/whole_tensors.hpp"
 #include "train/token_sources.hpp"
 
 namespace elastic {

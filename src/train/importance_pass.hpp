@@ -7,8 +7,8 @@
 //   depth  s_j = sum (logits_full - logits_without_j)^2 / sum logits_full^2, greedily: remove
 //          the least, score the rest again
 #pragma once
-#include "parallel/process_grid.hpp"
 #include "elastic/ranking.hpp"
+#include "parallel/process_grid.hpp"
 #include "train/micro_batches.hpp"
 
 namespace elastic {

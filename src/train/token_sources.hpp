@@ -3,8 +3,8 @@
 #pragma once
 #include <memory>
 
-#include "data/token_source.hpp"
 #include "config/run_config.hpp"
+#include "data/token_source.hpp"
 
 namespace elastic {
 

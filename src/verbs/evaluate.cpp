@@ -2,9 +2,9 @@
 #include "verbs/evaluate.hpp"
 
 #include "comm/all_ranks_agree.hpp"
+#include "config/curriculum.hpp"
 #include "elastic/cost_model.hpp"
 #include "kernels/products/gemm.hpp"
-#include "config/curriculum.hpp"
 #include "plan/units.hpp"
 #include "state/stored_model.hpp"
 

@@ -9,8 +9,8 @@
 #include "io/durable_file.hpp"
 #include "kernels/products/gemm.hpp"
 #include "model/speculative.hpp"
-#include "verbs/token_text.hpp"
 #include "state/stored_model.hpp"
+#include "verbs/token_text.hpp"
 
 namespace elastic {
 namespace {

@@ -6,8 +6,8 @@
 #include "io/durable_file.hpp"
 #include "io/hdf5_file.hpp"
 #include "kernels/products/gemm.hpp"
-#include "verbs/token_text.hpp"
 #include "state/stored_model.hpp"
+#include "verbs/token_text.hpp"
 
 namespace elastic {
 namespace fs = std::filesystem;
