@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The parts of the binding of deck keys (config/run_config_schema.hpp) that have files of their own,
-// and the ranges that they share.
+// The parts of the binding of deck keys (config/run_config_schema.hpp) that have files of their
+// own, and the ranges that they share.
 #pragma once
 #include "config/run_config.hpp"
 #include "deck/schema.hpp"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Linear maps without bias on prefixes of a weight matrix W [out, in]: y = x W^T.
 //
-// The rows (columns) of a weight belong to units: heads, groups, neurons, words. A product takes the
-// first `active` rows of each of the first units: the kept channels of a head, or all rows of the
-// unit. Whole units are one product; cut units are one product each. Nothing is copied. Sums over
-// units that are sharded over ranks: unit_sum.hpp.
+// The rows (columns) of a weight belong to units: heads, groups, neurons, words. A product takes
+// the first `active` rows of each of the first units: the kept channels of a head, or all rows of
+// the unit. Whole units are one product; cut units are one product each. Nothing is copied. Sums
+// over units that are sharded over ranks: unit_sum.hpp.
 #pragma once
 #include "base/types.hpp"
 

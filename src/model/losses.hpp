@@ -19,7 +19,8 @@ struct LossConfig {
   index_t tokens_per_chunk = 1024;  ///< rows of logits that exist at a time
 };
 /// Sums over the tokens of a micro-batch of weight * loss, on the host. Where gradients are summed
-/// over blocks (parallel/token_blocks.hpp), the sum of each block is rounded to a multiple of 2^-30.
+/// over blocks (parallel/token_blocks.hpp), the sum of each block is rounded to a multiple of
+/// 2^-30.
 struct LossSums {
   double cross_entropy = 0;  ///< nats; 0 if neither wanted nor weighted
   double kl = 0;

@@ -67,7 +67,7 @@ TEST(SelfAttention, EqualKeysGiveTheMeanOfTheValues) {
   problem.layer->forward(problem.context, active, problem.u, problem.y, *saved);
   const auto heads = to_host(problem.layer->importance_activations(*saved)), u = to_host(problem.u),
              v = to_host(problem.store.find("layers.0.mixer.v_proj")->value);
-  // Of the first sequence, head 1 (KV head 1), channel 2.
+  // Positions of the first sequence; head 1 (KV head 1), channel 2.
   for (const index_t t : {0, 4, 10}) {
     double mean = 0;
     for (index_t j = 0; j <= t; ++j)
