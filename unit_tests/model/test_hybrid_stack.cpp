@@ -105,8 +105,9 @@ TEST(HybridStack, DroppedLayersAreNotComputed) {
   for (const float x : to_host(h)) ASSERT_TRUE(std::isfinite(x));
   problem.differentiate(widths, Keep::everything);
   for (const auto& p : problem.store)
-    if (p.info.layer == 1 || p.info.layer == 3)
+    if (p.info.layer == 1 || p.info.layer == 3) {
       for (const float g : to_host(p.gradient)) ASSERT_EQ(g, 0) << p.info.name;
+    }
 }
 
 TEST(HybridStack, AGateOfZeroIsADroppedLayer) {

@@ -51,8 +51,12 @@ TEST(TensorParallel, RanksShareTokensOutContiguously) {
   for (const index_t count : {index_t(0), index_t(1), tokens, index_t(64)}) {
     const Range mine = shared.my_tokens(count);
     EXPECT_EQ(all_reduce_sum(world, shared.num_my_tokens(count)), count);
-    if (world.is_root()) EXPECT_EQ(mine.first, 0);
-    if (world.rank() == world.size() - 1) EXPECT_EQ(mine.second, count);
+    if (world.is_root()) {
+      EXPECT_EQ(mine.first, 0);
+    }
+    if (world.rank() == world.size() - 1) {
+      EXPECT_EQ(mine.second, count);
+    }
     EXPECT_EQ(whole.num_my_tokens(count), count);
   }
 }
