@@ -18,7 +18,6 @@
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
 #include "deck/parser.hpp"
-#include "kernels/products/gemm.hpp"
 #include "plan/run_plan.hpp"
 #include "run/run.hpp"
 #include "verbs/verbs.hpp"
@@ -118,7 +117,6 @@ ExitCode execute(Communicator& world, const CommandLine& line) {
   }
   // 6
   world.set_deterministic(deck.config.job.deterministic);
-  kernels::set_deterministic_gemm(deck.config.job.deterministic);
   return Run(world, deck, line.resume).execute();
 }
 

@@ -15,9 +15,9 @@ void add_product(const std::string& name, bool deterministic, Transpose ta, Tran
     const auto a = ta == Transpose::no ? random_matrix(m, k, 1) : random_matrix(k, m, 1);
     const auto b = tb == Transpose::no ? random_matrix(k, n, 2) : random_matrix(n, k, 2);
     const View2<float> c("elastic::bench", m, n);
-    kernels::set_deterministic_gemm(deterministic);
-    time_launches(state, 0, [&] { kernels::gemm<float>(ExecutionSpace(), ta, tb, 1, a, b, 0, c); });
-    kernels::set_deterministic_gemm(false);
+    time_launches(state, 0, [&] {
+      kernels::gemm<float>({.deterministic = deterministic}, ta, tb, 1, a, b, 0, c);
+    });
   });
 }
 }  // namespace

@@ -19,7 +19,7 @@ double peak_gflops() {
   double best = 0;
   for (int i = 0; i < 6; ++i) {
     const double start = wall_seconds();
-    kernels::gemm<float>(exec, kernels::Transpose::no, kernels::Transpose::no, 1, a, b, 0, c);
+    kernels::gemm<float>({exec}, kernels::Transpose::no, kernels::Transpose::no, 1, a, b, 0, c);
     fence(exec, "elastic::bench_peak");
     best = std::max(best, 2e-9 * n * n * n / (wall_seconds() - start));
   }

@@ -41,6 +41,11 @@ struct AccumulateType<double> {
 };
 template <class T>
 using Accumulate = typename AccumulateType<std::remove_const_t<T>>::type;
+/// A stored value as a term of a sum. Sums are rounded back once, by static_cast<T>.
+template <class T>
+KOKKOS_INLINE_FUNCTION Accumulate<T> widen(T x) {
+  return static_cast<Accumulate<T>>(x);
+}
 
 /// Stored values and activations of a run. Layers and models are templates of T; what trains, saves
 /// and serves them (state, train, run, verbs) is written for this one.

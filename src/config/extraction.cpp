@@ -28,7 +28,9 @@ SubmodelSpec choose_submodel(const RunConfig& config, const ModelShape& parent,
 SubmodelSpec choose_submodel(const RunConfig& config, const ModelShape& parent,
                              const ElasticSpace& space, const Router<Accumulate<Real>>& router,
                              double budget) {
-  return choose_submodel(config, parent, space, router.logits(ExecutionSpace(), budget), budget);
+  return choose_submodel(config, parent, space,
+                         router.logits({.deterministic = config.job.deterministic}, budget),
+                         budget);
 }
 
 }  // namespace elastic

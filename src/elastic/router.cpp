@@ -93,21 +93,22 @@ View2<T> Router<T>::flat_row(const Net& net, const View1<T>& flat) const {
 }
 
 template <class T>
-void Router<T>::run(const ExecutionSpace& exec, double budget, const Buffers& buffers) const {
+void Router<T>::run(const kernels::Products& products, double budget,
+                    const Buffers& buffers) const {
   const auto u = budget_blend(m_budgets, budget);
   const auto host = Kokkos::create_mirror_view(buffers.input);
   for (std::size_t b = 0; b < u.size(); ++b) host(0, b) = static_cast<T>(u[b]);
-  Kokkos::deep_copy(exec, buffers.input, host);
+  Kokkos::deep_copy(products.exec, buffers.input, host);
   for (std::size_t k = 0; k < m_nets.size(); ++k) {
     const auto& net = m_nets[k];
     const auto before = rows(buffers.before, k, k + 1), hidden = rows(buffers.hidden, k, k + 1);
-    kernels::gemm<T>(exec, Transpose::no, Transpose::yes, 1, buffers.input,
+    kernels::gemm<T>(products, Transpose::no, Transpose::yes, 1, buffers.input,
                      m_parameters[net.input].value, 0, before);
-    kernels::leaky_relu_forward<T>(exec, before, kSlope, hidden);
-    kernels::gemm<T>(exec, Transpose::no, Transpose::yes, 1, hidden, m_parameters[net.output].value,
-                     0, flat_row(net, buffers.logits));
+    kernels::leaky_relu_forward<T>(products.exec, before, kSlope, hidden);
+    kernels::gemm<T>(products, Transpose::no, Transpose::yes, 1, hidden,
+                     m_parameters[net.output].value, 0, flat_row(net, buffers.logits));
   }
-  fence(exec, "elastic::router_run");  // `host` ends here
+  fence(products.exec, "elastic::router_run");  // `host` ends here
 }
 
 template <class T>
@@ -134,16 +135,16 @@ Probabilities Router<T>::lists(const ExecutionSpace& exec, const View1<T>& flat)
 }
 
 template <class T>
-const Probabilities& Router<T>::forward(const ExecutionSpace& exec, double budget,
+const Probabilities& Router<T>::forward(const kernels::Products& products, double budget,
                                         const RouterTemperature& temperature,
                                         std::uint64_t stream) {
   m_temperature = temperature;
   m_stream = stream;
-  run(exec, budget, m_buffers);
+  run(products, budget, m_buffers);
   for (const auto& net : m_nets)
-    kernels::gumbel_softmax_forward<T>(exec, rows_of(net, m_buffers.logits), softmax_params(net),
-                                       rows_of(net, m_buffers.pi));
-  m_pi = lists(exec, m_buffers.pi);
+    kernels::gumbel_softmax_forward<T>(products.exec, rows_of(net, m_buffers.logits),
+                                       softmax_params(net), rows_of(net, m_buffers.pi));
+  m_pi = lists(products.exec, m_buffers.pi);
   const bool hard = random_uniform({m_seed, RandomPurpose::hard_sample, stream}, 0) <
                     m_config.hard_sample_probability;
   for (auto& list : m_pi) {
@@ -154,7 +155,7 @@ const Probabilities& Router<T>::forward(const ExecutionSpace& exec, double budge
 }
 
 template <class T>
-void Router<T>::backward(const ExecutionSpace& exec, const Probabilities& dpi) {
+void Router<T>::backward(const kernels::Products& products, const Probabilities& dpi) {
   ELASTIC_REQUIRE(dpi.size() == m_decisions.size(), "{} lists for {} decisions", dpi.size(),
                   m_decisions.size());
   const auto host = Kokkos::create_mirror_view(m_dpi);
@@ -162,30 +163,33 @@ void Router<T>::backward(const ExecutionSpace& exec, const Probabilities& dpi) {
   for (const auto& list : dpi)
     for (const double v : list) host(next++) = static_cast<T>(v);
   ELASTIC_REQUIRE(next == m_num_outputs, "{} gradients for {} choices", next, m_num_outputs);
-  Kokkos::deep_copy(exec, m_dpi, host);
-  Kokkos::deep_copy(exec, m_dlogits, T(0));
+  Kokkos::deep_copy(products.exec, m_dpi, host);
+  Kokkos::deep_copy(products.exec, m_dlogits, T(0));
   for (std::size_t k = 0; k < m_nets.size(); ++k) {
     const auto& net = m_nets[k];
     const auto before = rows(m_buffers.before, k, k + 1), hidden = rows(m_buffers.hidden, k, k + 1);
     const auto dlogits = flat_row(net, m_dlogits);
     const auto &input = m_parameters[net.input], &output = m_parameters[net.output];
-    kernels::gumbel_softmax_backward<T>(exec, rows_of(net, m_dpi), rows_of(net, m_buffers.pi),
-                                        softmax_params(net), rows_of(net, m_dlogits));
-    kernels::gemm<T>(exec, Transpose::yes, Transpose::no, 1, dlogits, hidden, 1, output.gradient);
-    kernels::gemm<T>(exec, Transpose::no, Transpose::no, 1, dlogits, output.value, 0, m_dhidden);
-    kernels::leaky_relu_backward<T>(exec, m_dhidden, before, kSlope, m_dhidden);
-    kernels::gemm<T>(exec, Transpose::yes, Transpose::no, 1, m_dhidden, m_buffers.input, 1,
+    kernels::gumbel_softmax_backward<T>(products.exec, rows_of(net, m_dpi),
+                                        rows_of(net, m_buffers.pi), softmax_params(net),
+                                        rows_of(net, m_dlogits));
+    kernels::gemm<T>(products, Transpose::yes, Transpose::no, 1, dlogits, hidden, 1,
+                     output.gradient);
+    kernels::gemm<T>(products, Transpose::no, Transpose::no, 1, dlogits, output.value, 0,
+                     m_dhidden);
+    kernels::leaky_relu_backward<T>(products.exec, m_dhidden, before, kSlope, m_dhidden);
+    kernels::gemm<T>(products, Transpose::yes, Transpose::no, 1, m_dhidden, m_buffers.input, 1,
                      input.gradient);
   }
-  fence(exec, "elastic::router_backward");  // `host` ends here
+  fence(products.exec, "elastic::router_backward");  // `host` ends here
 }
 
 template <class T>
-Probabilities Router<T>::logits(const ExecutionSpace& exec, double budget) const {
+Probabilities Router<T>::logits(const kernels::Products& products, double budget) const {
   const Buffers buffers(static_cast<index_t>(m_budgets.size()), m_config.hidden_size, m_nets,
                         m_num_outputs);
-  run(exec, budget, buffers);
-  return lists(exec, buffers.logits);
+  run(products, budget, buffers);
+  return lists(products.exec, buffers.logits);
 }
 
 template class Router<float>;

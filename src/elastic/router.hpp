@@ -16,6 +16,7 @@
 #include "elastic/active_widths.hpp"
 #include "elastic/budgets.hpp"
 #include "kernels/losses/gumbel_softmax.hpp"
+#include "kernels/products/gemm.hpp"
 
 namespace elastic {
 
@@ -47,13 +48,13 @@ class Router {
 
   /// Training: probabilities with Gumbel noise keyed by (seed, stream, axis). Keeps what backward
   /// needs. A hard draw gives one-hot lists.
-  const Probabilities& forward(const ExecutionSpace& exec, double budget,
+  const Probabilities& forward(const kernels::Products& products, double budget,
                                const RouterTemperature& temperature, std::uint64_t stream);
   /// Accumulates the gradients of W1 and W2 from dL/dpi of the last forward;
   /// after a hard draw they go through the soft pi.
-  void backward(const ExecutionSpace& exec, const Probabilities& dpi);
+  void backward(const kernels::Products& products, const Probabilities& dpi);
   /// Logits z without noise and scale, one list per decision: extraction takes their argmax.
-  Probabilities logits(const ExecutionSpace& exec, double budget) const;
+  Probabilities logits(const kernels::Products& products, double budget) const;
   ParameterStore<T>& parameters() { return m_parameters; }
   const ParameterStore<T>& parameters() const { return m_parameters; }
   const std::vector<double>& budgets() const { return m_budgets; }
@@ -74,7 +75,7 @@ class Router {
     View2<T> input, before, hidden;  // u [1, S]; W1 u and h, one row per net
     View1<T> logits, pi;             // flat, decision after decision
   };
-  void run(const ExecutionSpace& exec, double budget, const Buffers& buffers) const;
+  void run(const kernels::Products& products, double budget, const Buffers& buffers) const;
   View2<T> rows_of(const Net& net, const View1<T>& flat) const;
   View2<T> flat_row(const Net& net, const View1<T>& flat) const;
   kernels::GumbelSoftmaxParams softmax_params(const Net& net) const;

@@ -9,6 +9,7 @@
 
 #include "base/arena.hpp"
 #include "elastic/active_widths.hpp"
+#include "kernels/products/gemm.hpp"
 #include "parallel/spans.hpp"
 
 namespace elastic {
@@ -16,9 +17,10 @@ namespace elastic {
 /// Where and on what a pass runs.
 struct LayerContext {
   ExecutionSpace exec;
-  Arena* arena = nullptr;  ///< memory of activations
-  index_t batch = 0;       ///< B
-  index_t seq_length = 0;  ///< L
+  bool deterministic = false;  ///< the route of products (kernels/products/gemm.hpp)
+  Arena* arena = nullptr;      ///< memory of activations
+  index_t batch = 0;           ///< B
+  index_t seq_length = 0;      ///< L
   /// [T] document of each token, or empty: one document per sequence.
   View1<const token_t> segment;
   /// Null for whole sequences. Otherwise the rows are spans: B counts the spans of all sequences
@@ -27,6 +29,7 @@ struct LayerContext {
   BlockSums* sums = nullptr;  ///< of gradients over blocks; null: they stay where they are
 
   index_t num_tokens() const { return batch * seq_length; }
+  kernels::Products products() const { return {exec, deterministic}; }
   /// Number of blocks over which parameter gradients are summed in one go:
   /// one per span where these are laid out in turn.
   index_t num_blocks() const { return spans && spans->layout().in_turn ? spans->num_here() : 1; }

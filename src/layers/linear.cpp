@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/linear.hpp"
 
-#include "kernels/products/gemm.hpp"
-
 namespace elastic {
 namespace {
 using kernels::gemm;
@@ -27,45 +25,45 @@ View2<T> unit_columns(const View2<T>& weight, const UnitRows& units, index_t i, 
 }  // namespace
 
 template <class T>
-void linear_forward(const ExecutionSpace& exec, View2<const T> x, const View2<T>& weight,
+void linear_forward(const kernels::Products& products, View2<const T> x, const View2<T>& weight,
                     UnitRows out, const View2<T>& y) {
   const index_t width = x.extent_int(1);
   out = out.merged();
   for (index_t i = 0; i < out.count; ++i)
-    gemm<T>(exec, kNo, kYes, 1, x, unit_rows(weight, out, i, width), 0,
+    gemm<T>(products, kNo, kYes, 1, x, unit_rows(weight, out, i, width), 0,
             columns(y, i * out.active, (i + 1) * out.active));
 }
 
 template <class T>
-void linear_weight_gradient(const ExecutionSpace& exec, View2<const T> dy, View2<const T> x,
+void linear_weight_gradient(const kernels::Products& products, View2<const T> dy, View2<const T> x,
                             const View2<T>& dweight, UnitRows out) {
   const index_t width = x.extent_int(1);
   out = out.merged();
   for (index_t i = 0; i < out.count; ++i)
-    gemm<T>(exec, kYes, kNo, 1, columns(dy, i * out.active, (i + 1) * out.active), x, 1,
+    gemm<T>(products, kYes, kNo, 1, columns(dy, i * out.active, (i + 1) * out.active), x, 1,
             unit_rows(dweight, out, i, width));
 }
 
 template <class T>
-void linear_units_input_backward(const ExecutionSpace& exec, View2<const T> dy, View2<const T> x,
-                                 const View2<T>& weight, const View2<T>& dweight, UnitRows in,
-                                 const View2<T>& dx) {
+void linear_units_input_backward(const kernels::Products& products, View2<const T> dy,
+                                 View2<const T> x, const View2<T>& weight, const View2<T>& dweight,
+                                 UnitRows in, const View2<T>& dx) {
   const index_t height = dy.extent_int(1);
   in = in.merged();
   for (index_t i = 0; i < in.count; ++i) {
     const auto x_unit = columns(x, i * in.active, (i + 1) * in.active);
-    gemm<T>(exec, kNo, kNo, 1, dy, unit_columns(weight, in, i, height), 0,
+    gemm<T>(products, kNo, kNo, 1, dy, unit_columns(weight, in, i, height), 0,
             columns(dx, i * in.active, (i + 1) * in.active));
-    gemm<T>(exec, kYes, kNo, 1, dy, x_unit, 1, unit_columns(dweight, in, i, height));
+    gemm<T>(products, kYes, kNo, 1, dy, x_unit, 1, unit_columns(dweight, in, i, height));
   }
 }
 
 #define ELASTIC_INSTANTIATE(T)                                                                   \
-  template void linear_forward<T>(const ExecutionSpace&, View2<const T>, const View2<T>&,        \
+  template void linear_forward<T>(const kernels::Products&, View2<const T>, const View2<T>&,     \
                                   UnitRows, const View2<T>&);                                    \
-  template void linear_weight_gradient<T>(const ExecutionSpace&, View2<const T>, View2<const T>, \
-                                          const View2<T>&, UnitRows);                            \
-  template void linear_units_input_backward<T>(const ExecutionSpace&, View2<const T>,            \
+  template void linear_weight_gradient<T>(const kernels::Products&, View2<const T>,              \
+                                          View2<const T>, const View2<T>&, UnitRows);            \
+  template void linear_units_input_backward<T>(const kernels::Products&, View2<const T>,         \
                                                View2<const T>, const View2<T>&, const View2<T>&, \
                                                UnitRows, const View2<T>&);
 ELASTIC_INSTANTIATE(float)

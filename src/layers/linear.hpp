@@ -6,7 +6,7 @@
 // the unit. Whole units are one product; cut units are one product each. Nothing is copied. Sums
 // over units that are sharded over ranks: unit_sum.hpp.
 #pragma once
-#include "base/types.hpp"
+#include "kernels/products/gemm.hpp"
 
 namespace elastic {
 
@@ -26,17 +26,17 @@ struct UnitRows {
 
 /// Output rows in units: y [T, out.size()] = x [T, D] W[out, :D]^T.
 template <class T>
-void linear_forward(const ExecutionSpace& exec, View2<const T> x, const View2<T>& weight,
+void linear_forward(const kernels::Products& products, View2<const T> x, const View2<T>& weight,
                     UnitRows out, const View2<T>& y);
 /// Weight gradient of linear_forward: dW[out, :D] += dy^T x.
 template <class T>
-void linear_weight_gradient(const ExecutionSpace& exec, View2<const T> dy, View2<const T> x,
+void linear_weight_gradient(const kernels::Products& products, View2<const T> dy, View2<const T> x,
                             const View2<T>& dweight, UnitRows out);
 /// Input columns in units (the forward pass is UnitSum::add_columns):
 /// dx [T, in.size()] = dy W, dW[:D, in] += dy^T x.
 template <class T>
-void linear_units_input_backward(const ExecutionSpace& exec, View2<const T> dy, View2<const T> x,
-                                 const View2<T>& weight, const View2<T>& dweight, UnitRows in,
-                                 const View2<T>& dx);
+void linear_units_input_backward(const kernels::Products& products, View2<const T> dy,
+                                 View2<const T> x, const View2<T>& weight, const View2<T>& dweight,
+                                 UnitRows in, const View2<T>& dx);
 
 }  // namespace elastic

@@ -32,8 +32,8 @@ void MambaMixer<T>::backward_output(const LayerContext& context, const LayerActi
   for_each_block(context, [&](const TokenBlock& block) {
     const Arena::Scope block_scope(arena);
     const ChannelTensors gradients = channel_gradients(context, active);
-    linear_units_input_backward<T>(context.exec, block.of(dy), block.of(saved.normed), out.value,
-                                   out.gradient, channels, block.of(dnormed));
+    linear_units_input_backward<T>(context.products(), block.of(dy), block.of(saved.normed),
+                                   out.value, out.gradient, channels, block.of(dnormed));
     kernels::gated_rmsnorm_backward<T>(
         context.exec,
         {block.of(saved.scanned), block.of(saved.z), saved.channels.norm, active.inner.value},
@@ -164,7 +164,7 @@ void MambaMixer<T>::backward(const LayerContext& context, const LayerActive<T>& 
     convolution_backward(C, m_conv_C);
     return_channel_gradients(context, active, gradients);
     const auto projection_backward = [&](const View2<T>& dout, index_t parameter, UnitRows units) {
-      linear_weight_gradient<T>(context.exec, block.of(dout), block.of(u),
+      linear_weight_gradient<T>(context.products(), block.of(dout), block.of(u),
                                 m_store[parameter].gradient, units);
     };
     projection_backward(dz, m_z, channels);

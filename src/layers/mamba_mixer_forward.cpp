@@ -25,7 +25,7 @@ void MambaMixer<T>::project(const LayerContext& context, const LayerActive<T>& a
   const UnitRows channels = channels_of(active);
   const auto project_to = [&](View2<T>& out, index_t parameter, UnitRows rows) {
     out = arena.matrix<T>(tokens, rows.size());
-    linear_forward<T>(context.exec, u, m_store[parameter].value, rows, out);
+    linear_forward<T>(context.products(), u, m_store[parameter].value, rows, out);
   };
   project_to(saved.z, m_z, channels);
   project_to(saved.x.projected, m_x, channels);

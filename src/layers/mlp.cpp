@@ -28,7 +28,8 @@ void Mlp<T>::forward(const LayerContext& context, const LayerActive<T>& active, 
   const index_t tokens = u.extent_int(0), ffn = active.width;
   saved.hidden = context.arena->matrix<T>(tokens, ffn);
   saved.activated = context.arena->matrix<T>(tokens, ffn);
-  linear_forward<T>(context.exec, u, m_store[m_up].value, UnitRows::prefix(ffn), saved.hidden);
+  linear_forward<T>(context.products(), u, m_store[m_up].value, UnitRows::prefix(ffn),
+                    saved.hidden);
   kernels::squared_relu_forward<T>(context.exec, saved.hidden, active.inner.value, saved.activated);
   linear_of_units<T>(context, m_store.shard(), saved.activated, m_store[m_down].value,
                      UnitRows::units(ffn), y);
@@ -44,11 +45,11 @@ void Mlp<T>::backward(const LayerContext& context, const LayerActive<T>& active,
   const auto units = UnitRows::prefix(active.width);
   for_each_block(context, [&](const TokenBlock& block) {
     const auto dhidden_ = block.of(dhidden);
-    linear_units_input_backward<T>(context.exec, block.of(dy), block.of(saved.activated),
+    linear_units_input_backward<T>(context.products(), block.of(dy), block.of(saved.activated),
                                    down.value, down.gradient, units, dhidden_);
     kernels::squared_relu_backward<T>(context.exec, dhidden_, block.of(saved.hidden),
                                       active.inner.value, dhidden_, active.inner.gradient);
-    linear_weight_gradient<T>(context.exec, dhidden_, block.of(u), up.gradient, units);
+    linear_weight_gradient<T>(context.products(), dhidden_, block.of(u), up.gradient, units);
     close_block<T>(context, {up.gradient_vector(), down.gradient_vector(), active.inner.gradient});
   });
   UnitSum<T> sum(context, m_store.shard(), du);

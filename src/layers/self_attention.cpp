@@ -97,9 +97,9 @@ void SelfAttention<T>::forward(const LayerContext& context, const LayerActive<T>
   saved.v = arena.matrix<T>(tokens, kv);
   saved.heads = arena.matrix<T>(tokens, inner);
   saved.lse = arena.matrix<T>(tokens, active.width);
-  linear_forward<T>(context.exec, u, m_store[m_q].value, UnitRows::prefix(inner), saved.q);
-  linear_forward<T>(context.exec, u, m_store[m_k].value, UnitRows::prefix(kv), saved.k);
-  linear_forward<T>(context.exec, u, m_store[m_v].value, UnitRows::prefix(kv), saved.v);
+  linear_forward<T>(context.products(), u, m_store[m_q].value, UnitRows::prefix(inner), saved.q);
+  linear_forward<T>(context.products(), u, m_store[m_k].value, UnitRows::prefix(kv), saved.k);
+  linear_forward<T>(context.products(), u, m_store[m_v].value, UnitRows::prefix(kv), saved.v);
   attend(context, active, saved);
   saved.masked = saved.heads;
   if (active.inner.value.size() > 0) {
@@ -126,8 +126,8 @@ void SelfAttention<T>::backward(const LayerContext& context, const LayerActive<T
   const auto &q = m_store[m_q], &k = m_store[m_k], &v = m_store[m_v], &o = m_store[m_o];
   for_each_block(context, [&](const TokenBlock& block) {
     const auto dheads_ = block.of(dheads);
-    linear_units_input_backward<T>(context.exec, block.of(dy), block.of(saved.masked), o.value,
-                                   o.gradient, UnitRows::prefix(inner), dheads_);
+    linear_units_input_backward<T>(context.products(), block.of(dy), block.of(saved.masked),
+                                   o.value, o.gradient, UnitRows::prefix(inner), dheads_);
     if (active.inner.gradient.size() > 0)
       kernels::column_scale_backward<T>(context.exec, dheads_, block.of(saved.heads),
                                         active.inner.value, m_channels, dheads_,
@@ -142,7 +142,7 @@ void SelfAttention<T>::backward(const LayerContext& context, const LayerActive<T
   for_each_block(context, [&](const TokenBlock& block) {
     const auto weight_gradient = [&](const View2<T>& dout, const Parameter<T>& weight,
                                      index_t heads) {
-      linear_weight_gradient<T>(context.exec, block.of(dout), block.of(u), weight.gradient,
+      linear_weight_gradient<T>(context.products(), block.of(dout), block.of(u), weight.gradient,
                                 units(heads));
     };
     weight_gradient(dq, q, active.width);

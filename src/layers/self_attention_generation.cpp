@@ -55,14 +55,14 @@ void SelfAttention<T>::Generation::extend(const LayerContext& context, const Lay
              heads = arena.matrix<T>(context.num_tokens(), inner);
   const auto append = [&](index_t parameter, const View2<T>& all) {
     const auto newest = arena.matrix<T>(context.num_tokens(), kv);
-    linear_forward<T>(context.exec, u, store[parameter].value, UnitRows::prefix(kv), newest);
+    linear_forward<T>(context.products(), u, store[parameter].value, UnitRows::prefix(kv), newest);
     const View2<T> from(newest.data(), context.batch, length * kv),
         to(all.data(), context.batch, cache.max_length * kv);
     Kokkos::deep_copy(
         context.exec,
         Kokkos::subview(to, Kokkos::ALL, Range(position * kv, (position + length) * kv)), from);
   };
-  linear_forward<T>(context.exec, u, store[m_mixer.m_q].value, UnitRows::prefix(inner), q);
+  linear_forward<T>(context.products(), u, store[m_mixer.m_q].value, UnitRows::prefix(inner), q);
   append(m_mixer.m_k, cache.k);
   append(m_mixer.m_v, cache.v);
   auto shape = m_mixer.shape_of(context, active);

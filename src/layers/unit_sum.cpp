@@ -10,7 +10,7 @@ using kernels::Transpose;
 template <class T>
 UnitSum<T>::UnitSum(const LayerContext& context, const Shard& shard, const View2<T>& out)
     : m_context(context), m_parts{out} {
-  if (!kernels::deterministic_gemm()) return;
+  if (!context.deterministic) return;
   ELASTIC_REQUIRE(sum_classes % shard.size == 0, "deterministic sums over {} ranks", shard.size);
   for (int j = 1; j < sum_classes / shard.size; ++j)
     m_parts.push_back(context.arena->matrix<T>(out.extent_int(0), out.extent_int(1)));
@@ -28,7 +28,7 @@ void UnitSum<T>::add_rows(View2<const T> dy, const View2<T>& weight, UnitRows un
 
 template <class T>
 void UnitSum<T>::add(Transpose transpose_b, View2<const T> a, const View2<T>& b, UnitRows units) {
-  if (kernels::deterministic_gemm()) return add_classes(transpose_b, a, b, units);
+  if (m_context.deterministic) return add_classes(transpose_b, a, b, units);
   units = units.merged();
   for (index_t i = 0; i < units.count; ++i) {
     const auto a_unit =
@@ -37,8 +37,8 @@ void UnitSum<T>::add(Transpose transpose_b, View2<const T> a, const View2<T>& b,
     const View2<T> b_unit = transpose_b == Transpose::yes
                                 ? View2<T>(Kokkos::subview(b, Kokkos::ALL, kept))
                                 : View2<T>(Kokkos::subview(b, kept, Kokkos::ALL));
-    kernels::gemm<T>(m_context.exec, Transpose::no, transpose_b, 1, a_unit, b_unit, m_empty ? 0 : 1,
-                     m_parts[0]);
+    kernels::gemm<T>(m_context.products(), Transpose::no, transpose_b, 1, a_unit, b_unit,
+                     m_empty ? 0 : 1, m_parts[0]);
     m_empty = false;
   }
 }

@@ -23,12 +23,17 @@ std::vector<token_t> columns_of(const std::vector<token_t>& tokens, index_t batc
 }  // namespace
 
 template <class T>
-Decoder<T>::Decoder(const ExecutionSpace& exec, Arena& arena, const LanguageModel<T>& model,
+Decoder<T>::Decoder(const kernels::Products& products, Arena& arena, const LanguageModel<T>& model,
                     const ActiveWidths<T>& widths, index_t batch, index_t max_length,
                     index_t history)
     : m_arena(arena),
       m_model(model),
-      m_context{.exec = exec, .arena = &arena, .batch = batch, .seq_length = 1, .segment = {}},
+      m_context{.exec = products.exec,
+                .deterministic = products.deterministic,
+                .arena = &arena,
+                .batch = batch,
+                .seq_length = 1,
+                .segment = {}},
       m_max_length(max_length),
       m_history(history),
       m_layers(model.stack(), widths, batch, max_length, history) {}
@@ -77,7 +82,7 @@ View2<const T> Decoder<T>::logits(const View2<T>& stream) {
                               m_layers.widths().norm.params, normed, rstd);
   if (m_logits.extent_int(0) < count) m_logits = View2<T>("elastic::decoder_logits", count, vocab);
   const auto result = rows(m_logits, 0, count);
-  m_model.all_logits(m_context.exec, m_arena, normed, result);
+  m_model.all_logits(m_context.products(), m_arena, normed, result);
   return result;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A submodel that reads sequences piece by piece and remembers them in KV and SSM caches.
 //
-//   Decoder<float> decoder(exec, arena, model, widths, batch, max_length);
+//   Decoder<float> decoder(products, arena, model, widths, batch, max_length);
 //   logits = decoder.read(prompts);        // all sequences advance together
 //   logits = decoder.read(next_tokens);
 #pragma once
@@ -15,7 +15,7 @@ class Decoder {
  public:
   /// `widths` are exact (no masks). `history`: positions that can be taken back.
   /// The decoder refers to `arena` and `model`.
-  Decoder(const ExecutionSpace& exec, Arena& arena, const LanguageModel<T>& model,
+  Decoder(const kernels::Products& products, Arena& arena, const LanguageModel<T>& model,
           const ActiveWidths<T>& widths, index_t batch, index_t max_length, index_t history = 0);
   /// Goes on where `wider` is, with a submodel that fits into it, from its caches.
   /// What these hold was computed with the wider widths. KV caches are shared; states are cut

@@ -67,7 +67,7 @@ void check_prompts(const Sequences& prompts, index_t max_length) {
 }
 
 template <class T>
-Sequences generate(const ExecutionSpace& exec, Arena& arena, const LanguageModel<T>& model,
+Sequences generate(const kernels::Products& products, Arena& arena, const LanguageModel<T>& model,
                    const ActiveWidths<T>& widths, const Sequences& prompts,
                    const GenerationConfig& config, const std::vector<BudgetSwitch<T>>& switches) {
   check_prompts(prompts, config.max_length);
@@ -76,7 +76,7 @@ Sequences generate(const ExecutionSpace& exec, Arena& arena, const LanguageModel
                   prompts.size());
   if (prompts.empty()) return {};
   const auto make_decoder = [&](const ActiveWidths<T>& chosen) {
-    return Decoder<T>(exec, arena, model, chosen, static_cast<index_t>(prompts.size()),
+    return Decoder<T>(products, arena, model, chosen, static_cast<index_t>(prompts.size()),
                       config.max_length);
   };
   std::optional<Decoder<T>> decoder(make_decoder(widths));
@@ -88,7 +88,8 @@ Sequences generate(const ExecutionSpace& exec, Arena& arena, const LanguageModel
   auto logits = decoder->read(heads_of(prompts, common));
   for (index_t position = common;; ++position) {
     auto tokens = sequences.take(
-        choose_tokens<T>(exec, logits, config.sampling, config.first_sequence, position), position);
+        choose_tokens<T>(products.exec, logits, config.sampling, config.first_sequence, position),
+        position);
     if (sequences.all_done() || position + 1 == config.max_length) return sequences.outputs();
     const auto generated = static_cast<index_t>(sequences.outputs()[0].size());
     if (next_switch != switches.end() && generated == next_switch->after) {
@@ -107,9 +108,9 @@ Sequences generate(const ExecutionSpace& exec, Arena& arena, const LanguageModel
   }
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                           \
-  template Sequences generate<T>(const ExecutionSpace&, Arena&, const LanguageModel<T>&, \
-                                 const ActiveWidths<T>&, const Sequences&,               \
+#define ELASTIC_INSTANTIATE(T)                                                              \
+  template Sequences generate<T>(const kernels::Products&, Arena&, const LanguageModel<T>&, \
+                                 const ActiveWidths<T>&, const Sequences&,                  \
                                  const GenerationConfig&, const std::vector<BudgetSwitch<T>>&);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)

@@ -31,7 +31,7 @@ struct BudgetSwitch {
 /// widths. `switches` stand in rising order and are for one prompt only. Throws InputError for an
 /// empty prompt or one that is not shorter than max_length.
 template <class T>
-std::vector<std::vector<token_t>> generate(const ExecutionSpace& exec, Arena& arena,
+std::vector<std::vector<token_t>> generate(const kernels::Products& products, Arena& arena,
                                            const LanguageModel<T>& model,
                                            const ActiveWidths<T>& widths,
                                            const std::vector<std::vector<token_t>>& prompts,
@@ -39,13 +39,13 @@ std::vector<std::vector<token_t>> generate(const ExecutionSpace& exec, Arena& ar
                                            const std::vector<BudgetSwitch<T>>& switches = {});
 /// The most likely continuations, whatever config.sampling says.
 template <class T>
-std::vector<std::vector<token_t>> generate_greedy(const ExecutionSpace& exec, Arena& arena,
+std::vector<std::vector<token_t>> generate_greedy(const kernels::Products& products, Arena& arena,
                                                   const LanguageModel<T>& model,
                                                   const ActiveWidths<T>& widths,
                                                   const std::vector<std::vector<token_t>>& prompts,
                                                   GenerationConfig config) {
   config.sampling = {};
-  return generate<T>(exec, arena, model, widths, prompts, config);
+  return generate<T>(products, arena, model, widths, prompts, config);
 }
 /// Throws InputError for an empty prompt or one that is not shorter than max_length.
 void check_prompts(const std::vector<std::vector<token_t>>& prompts, index_t max_length);

@@ -102,26 +102,26 @@ void LanguageModel<T>::backward(const LayerContext& context, const ActiveWidths<
 }
 
 template <class T>
-void LanguageModel<T>::logits(const ExecutionSpace& exec, View2<const T> hidden,
+void LanguageModel<T>::logits(const kernels::Products& products, View2<const T> hidden,
                               const View2<T>& out) const {
   const index_t width = hidden.extent_int(1);
-  kernels::gemm<T>(exec, kernels::Transpose::no, kernels::Transpose::yes, 1, hidden,
+  kernels::gemm<T>(products, kernels::Transpose::no, kernels::Transpose::yes, 1, hidden,
                    prefix(output_layer().value, num_my_words(), width), 0, out);
 }
 
 template <class T>
-void LanguageModel<T>::all_logits(const ExecutionSpace& exec, Arena& arena, View2<const T> hidden,
-                                  const View2<T>& out) const {
-  if (!m_parallel.group()) return logits(exec, hidden, out);
+void LanguageModel<T>::all_logits(const kernels::Products& products, Arena& arena,
+                                  View2<const T> hidden, const View2<T>& out) const {
+  if (!m_parallel.group()) return logits(products, hidden, out);
   const Arena::Scope scope(arena);
   const index_t count = hidden.extent_int(0), ranks = shard().size;
   // Ranks may differ by one word: every rank sends as many columns as the first has.
   const index_t words = local_count(m_shape.vocab_size, {0, static_cast<int>(ranks)});
   const auto mine = arena.matrix<T>(count, words);
   const auto all = arena.matrix<T>(ranks * count, words);
-  logits(exec, hidden, prefix(mine, count, num_my_words()));
+  logits(products, hidden, prefix(mine, count, num_my_words()));
   m_parallel.gather_equal(mine, all);
-  kernels::interleave_columns<T>(exec, all, ranks, out);
+  kernels::interleave_columns<T>(products.exec, all, ranks, out);
 }
 
 template class LanguageModel<float>;

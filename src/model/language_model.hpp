@@ -56,9 +56,9 @@ class LanguageModel {
                 View1<const token_t> tokens, ForwardPass<T>& pass, const View2<T>& dhidden,
                 const GradientsComplete& complete = {}) const;
   /// Logits of some rows of `hidden` and this rank's words: [t, V'] = hidden W_output^T.
-  void logits(const ExecutionSpace& exec, View2<const T> hidden, const View2<T>& out) const;
+  void logits(const kernels::Products& products, View2<const T> hidden, const View2<T>& out) const;
   /// Logits of all words, [t, V], on every rank.
-  void all_logits(const ExecutionSpace& exec, Arena& arena, View2<const T> hidden,
+  void all_logits(const kernels::Products& products, Arena& arena, View2<const T> hidden,
                   const View2<T>& out) const;
 
  private:

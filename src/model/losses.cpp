@@ -28,7 +28,7 @@ struct Chunk {
   const Communicator* group() const { return model.parallel().group(); }
   View2<T> logits() const {
     const auto out = context.arena->matrix<T>(count(), model.num_my_words());
-    model.logits(context.exec, hidden, out);
+    model.logits(context.products(), hidden, out);
     return out;
   }
   template <class U>
@@ -40,7 +40,7 @@ struct Chunk {
     const auto& output = model.output_layer();
     const index_t width = hidden.extent_int(1);
     dhidden.add_rows(dlogits, output.value, UnitRows::units(model.num_my_words()));
-    kernels::gemm<T>(context.exec, kYes, kNo, 1, dlogits, hidden, 1,
+    kernels::gemm<T>(context.products(), kYes, kNo, 1, dlogits, hidden, 1,
                      prefix(output.gradient, model.num_my_words(), width));
   }
 };

@@ -24,7 +24,7 @@ void draft_tokens(const ExecutionSpace& exec, Decoder<T>& draft, index_t count,
 }  // namespace
 
 template <class T>
-SpeculativeResult generate_speculative(const ExecutionSpace& exec, Arena& arena,
+SpeculativeResult generate_speculative(const kernels::Products& products, Arena& arena,
                                        const LanguageModel<T>& model, const ActiveWidths<T>& widths,
                                        const ActiveWidths<T>& draft_widths,
                                        const std::vector<token_t>& prompt,
@@ -32,11 +32,11 @@ SpeculativeResult generate_speculative(const ExecutionSpace& exec, Arena& arena,
   check_prompts({prompt}, config.max_length);
   ELASTIC_REQUIRE(config.draft_length >= 1, "drafts of {} tokens", config.draft_length);
   const index_t k = config.draft_length;
-  Decoder<T> parent(exec, arena, model, widths, 1, config.max_length, k),
-      draft(exec, arena, model, draft_widths, 1, config.max_length, k);
+  Decoder<T> parent(products, arena, model, widths, 1, config.max_length, k),
+      draft(products, arena, model, draft_widths, 1, config.max_length, k);
   SpeculativeResult result;
   std::vector<token_t> text = prompt;
-  text.push_back(most_likely<T>(exec, parent.read(prompt))[0]);
+  text.push_back(most_likely<T>(products.exec, parent.read(prompt))[0]);
 
   // The parent has read all but the last token of the text; the draft some more or less.
   std::size_t checked = prompt.size();  // tokens of the text in which no stop token is
@@ -51,9 +51,9 @@ SpeculativeResult generate_speculative(const ExecutionSpace& exec, Arena& arena,
     // A round adds up to one token more than were drafted.
     const auto known = static_cast<index_t>(text.size());
     const index_t count = std::min(k, config.max_length - known - 1);
-    draft_tokens(exec, draft, count, text);
+    draft_tokens(products.exec, draft, count, text);
     const auto choices =
-        most_likely<T>(exec, parent.read_each(part(text, parent.position(), text.size())));
+        most_likely<T>(products.exec, parent.read_each(part(text, parent.position(), text.size())));
     index_t agreed = 0;
     while (agreed < count && text[static_cast<std::size_t>(known + agreed)] ==
                                  choices[static_cast<std::size_t>(agreed)])
@@ -68,9 +68,9 @@ SpeculativeResult generate_speculative(const ExecutionSpace& exec, Arena& arena,
   }
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                        \
-  template SpeculativeResult generate_speculative<T>(                                 \
-      const ExecutionSpace&, Arena&, const LanguageModel<T>&, const ActiveWidths<T>&, \
+#define ELASTIC_INSTANTIATE(T)                                                           \
+  template SpeculativeResult generate_speculative<T>(                                    \
+      const kernels::Products&, Arena&, const LanguageModel<T>&, const ActiveWidths<T>&, \
       const ActiveWidths<T>&, const std::vector<token_t>&, const SpeculativeConfig&);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)

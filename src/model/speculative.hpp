@@ -28,7 +28,7 @@ struct SpeculativeResult {
 /// Continuation of one prompt by `widths`, drafted by `draft`, both exact. Throws InputError for an
 /// empty prompt or one that is not shorter than max_length.
 template <class T>
-SpeculativeResult generate_speculative(const ExecutionSpace& exec, Arena& arena,
+SpeculativeResult generate_speculative(const kernels::Products& products, Arena& arena,
                                        const LanguageModel<T>& model, const ActiveWidths<T>& widths,
                                        const ActiveWidths<T>& draft,
                                        const std::vector<token_t>& prompt,

@@ -129,7 +129,7 @@ double measure_gemm_peak(const ExecutionSpace& exec) {
   double best_seconds = 0;
   for (int i = 0; i < 5 && (i == 0 || wall_seconds() - begin < enough_seconds); ++i) {
     const double start = wall_seconds();
-    kernels::gemm<Real>(exec, kernels::Transpose::no, kernels::Transpose::no, 1, a, b, 0, c);
+    kernels::gemm<Real>({exec}, kernels::Transpose::no, kernels::Transpose::no, 1, a, b, 0, c);
     fence(exec, "elastic::gemm_peak");
     const double seconds = wall_seconds() - start;
     best_seconds = i == 0 ? seconds : std::min(best_seconds, seconds);

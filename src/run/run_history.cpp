@@ -74,7 +74,8 @@ void RunHistory::append_router(index_t step, const TrainState& state) {
   if (!m_router || !state.elastic) return;
   const auto& elastic = *state.elastic;
   for (std::size_t b = 0; b < m_config.elastic.budgets.size(); ++b) {
-    const auto logits = elastic.router->logits(ExecutionSpace(), m_config.elastic.budgets[b]);
+    const auto logits = elastic.router->logits({.deterministic = m_config.job.deterministic},
+                                               m_config.elastic.budgets[b]);
     for (std::size_t d = 0; d < elastic.decisions.size(); ++d) {
       const auto& decision = elastic.decisions[d];
       const auto pi = softmax(logits[d], m_config.router.schedule.logit_scale_end);

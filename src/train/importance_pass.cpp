@@ -106,8 +106,8 @@ double ImportancePass::logit_error(const LanguageModel<Real>& parent, const Subm
                  b = m_arena.matrix<Real>(count, shape.vocab_size);
       const auto difference = m_arena.vector<Accumulate<Real>>(count),
                  norm = m_arena.vector<Accumulate<Real>>(count);
-      parent.all_logits(context.exec, m_arena, rows(full_pass.hidden, begin, end), a);
-      parent.all_logits(context.exec, m_arena, rows(cut_pass.hidden, begin, end), b);
+      parent.all_logits(context.products(), m_arena, rows(full_pass.hidden, begin, end), a);
+      parent.all_logits(context.products(), m_arena, rows(cut_pass.hidden, begin, end), b);
       kernels::squared_difference<Real>(context.exec, a, b, difference, norm);
       sums[0] += on_grid(kernels::sum<Accumulate<Real>>(context.exec, difference), 16);
       sums[1] += on_grid(kernels::sum<Accumulate<Real>>(context.exec, norm), 16);

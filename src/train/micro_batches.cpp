@@ -25,6 +25,7 @@ MicroBatches::MicroBatches(const Communicator& group, const RunConfig& config, A
                            std::optional<Spans> spans)
     : m_group(group),
       m_arena(arena),
+      m_deterministic(config.job.deterministic),
       m_size(config.job.deterministic ? 1 : config.parallel.micro_batch_size),
       m_spans(std::move(spans)) {}
 
@@ -40,6 +41,7 @@ MicroBatch MicroBatches::load(const TokenSource& source, const SequenceRange& ra
   const Batch whole = make_batch(source, range.split, range.first, range.count, range.seq_length);
   upload_batch(whole);
   MicroBatch batch{.context = {.exec = m_exec,
+                               .deterministic = m_deterministic,
                                .arena = &m_arena,
                                .batch = whole.batch,
                                .seq_length = whole.seq_length,

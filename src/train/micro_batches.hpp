@@ -65,6 +65,7 @@ class MicroBatches {
 
   const Communicator& m_group;
   Arena& m_arena;
+  bool m_deterministic;
   index_t m_size;  // sequences of a micro-batch
   std::optional<Spans> m_spans;
   ExecutionSpace m_exec;

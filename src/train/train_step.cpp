@@ -137,7 +137,8 @@ void TrainStep::train_budget(TrainState& state, const MicroBatch& batch, std::si
                              TrainSums& sums) {
   const Arena::Scope scope(m_arena);
   ElasticState& elastic = *state.elastic;
-  const Probabilities pi = elastic.router->forward(m_exec, m_config.elastic.budgets[budget],
+  const Probabilities pi = elastic.router->forward({m_exec, m_config.job.deterministic},
+                                                   m_config.elastic.budgets[budget],
                                                    temperature(state.step + 1), stream);
   const auto& widths = elastic.soft_widths->set(m_exec, pi);
   m_gradients.begin_masks();
@@ -186,7 +187,7 @@ void TrainStep::differentiate_router(TrainState& state, const MicroBatch& batch,
   for (std::size_t d = 0; d < dpi.size(); ++d)
     for (std::size_t i = 0; i < dpi[d].size(); ++i)
       dpi[d][i] += tokens * m_config.elastic.weight * cost.gradient[d][i];
-  elastic.router->backward(m_exec, dpi);
+  elastic.router->backward({m_exec, m_config.job.deterministic}, dpi);
 
   sums.weight() += tokens;
   sums.of(budget, TrainSums::tokens) += tokens;

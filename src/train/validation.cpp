@@ -91,7 +91,7 @@ double Validation::right_answers(const LanguageModel<Real>& model, const Submode
       prompts.push_back(prompt_tokens(asked.back()));
     }
     const auto answers = generate_greedy<Real>(
-        m_exec, m_arena, model, widths, prompts,
+        {m_exec, m_config.job.deterministic}, m_arena, model, widths, prompts,
         {.max_length = problems.longest_document() + 1, .stop = CharacterVocabulary::end});
     for (std::size_t i = 0; i < asked.size(); ++i)
       right +=
@@ -128,8 +128,8 @@ double Validation::max_logit_difference(const LanguageModel<Real>& a,
   for (index_t begin = 0; begin < tokens; begin += chunk) {
     const index_t end = std::min(tokens, begin + chunk);
     const auto a_rows = rows(a_logits, 0, end - begin), b_rows = rows(b_logits, 0, end - begin);
-    a.all_logits(m_exec, m_arena, rows(a_hidden, begin, end), a_rows);
-    b.all_logits(m_exec, m_arena, rows(b_hidden, begin, end), b_rows);
+    a.all_logits(context.products(), m_arena, rows(a_hidden, begin, end), a_rows);
+    b.all_logits(context.products(), m_arena, rows(b_hidden, begin, end), b_rows);
     kernels::max_abs_difference<Real>(m_exec, a_rows, b_rows,
                                       Kokkos::subview(difference, Range(begin, end)));
   }

@@ -4,7 +4,6 @@
 #include "comm/all_ranks_agree.hpp"
 #include "config/curriculum.hpp"
 #include "elastic/cost_model.hpp"
-#include "kernels/products/gemm.hpp"
 #include "plan/units.hpp"
 #include "state/stored_model.hpp"
 
@@ -43,7 +42,6 @@ std::vector<Evaluated> evaluate_checkpoint(const Communicator& comm,
   const RunConfig& config = stored.deck.config;
   Communicator group = comm.split(0, comm.rank());
   group.set_deterministic(config.job.deterministic);
-  kernels::set_deterministic_gemm(config.job.deterministic);
   Arena arena;
   std::unique_ptr<Validation> validation;
   all_ranks_agree(comm, [&] { validation = std::make_unique<Validation>(group, config, arena); });

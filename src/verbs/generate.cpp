@@ -7,7 +7,6 @@
 
 #include "base/region.hpp"
 #include "io/durable_file.hpp"
-#include "kernels/products/gemm.hpp"
 #include "model/speculative.hpp"
 #include "state/stored_model.hpp"
 #include "verbs/token_text.hpp"
@@ -39,6 +38,7 @@ class Models {
       : m_reader(checkpoint), m_stored(read_stored_model(m_reader)) {}
   const LanguageModel<Real>& model() const { return *m_stored.model; }
   const RunConfig& config() const { return m_stored.deck.config; }
+  kernels::Products products() const { return {.deterministic = config().job.deterministic}; }
   ActiveWidths<Real> widths(const std::string& budget) const {
     const ModelShape& shape = model().shape();
     return prefix_widths<Real>(
@@ -124,7 +124,8 @@ Generated generate_plainly(const GenerateOptions& options, const Models& models,
     for (const auto& prompt : some) longest = std::max(longest, prompt.size());
     config.max_length = static_cast<index_t>(longest) + options.max_tokens;
     config.first_sequence = static_cast<index_t>(begin);
-    for (auto& output : generate<Real>({}, arena, models.model(), widths, some, config, switches)) {
+    for (auto& output :
+         generate<Real>(models.products(), arena, models.model(), widths, some, config, switches)) {
       output.resize(std::min(output.size(), static_cast<std::size_t>(options.max_tokens)));
       result.outputs.push_back(std::move(output));
     }
@@ -145,7 +146,7 @@ Speculated speculate(const GenerateOptions& options, const Models& models,
   const double start = wall_seconds();
   for (const auto& prompt : prompts) {
     const auto one = generate_speculative<Real>(
-        {}, arena, models.model(), widths, draft, prompt,
+        models.products(), arena, models.model(), widths, draft, prompt,
         {.max_length = static_cast<index_t>(prompt.size()) + options.max_tokens,
          .stop = stop_token(options, models),
          .draft_length = options.draft_length});
@@ -213,7 +214,6 @@ void add_generate_options(CLI::App& command, GenerateOptions& options) {
 std::string generate_from_checkpoint(const GenerateOptions& options) {
   check_options(options);
   const Models models(options.checkpoint);
-  kernels::set_deterministic_gemm(models.config().job.deterministic);
   const Sequences prompts = read_prompts(options, models);
   const bool speculative = !options.draft_budget.empty();
   const auto plain = generate_plainly(options, models, prompts, speculative ? 1 : kPromptsAtOnce);

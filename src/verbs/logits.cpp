@@ -5,7 +5,6 @@
 
 #include "io/durable_file.hpp"
 #include "io/hdf5_file.hpp"
-#include "kernels/products/gemm.hpp"
 #include "state/stored_model.hpp"
 #include "verbs/token_text.hpp"
 
@@ -29,7 +28,7 @@ void write_rows(const LayerContext& context, const LanguageModel<Real>& model,
   for (index_t begin = 0; begin < length; begin += rows_at_once) {
     const index_t end = std::min(length, begin + rows_at_once);
     const auto chunk = rows(logits, 0, end - begin);
-    model.logits(context.exec, rows(hidden, begin, end), chunk);
+    model.logits(context.products(), rows(hidden, begin, end), chunk);
     const auto h_chunk = Kokkos::create_mirror_view_and_copy(HostSpace(), chunk);
     fence(context.exec, "elastic::logits");
     file.write_rows("logits", {begin, end}, h_chunk.data());
@@ -52,10 +51,13 @@ std::string write_logits(const LogitsOptions& options) {
   const auto tokens = read_sequence(options.tokens, shape.vocab_size);
   const auto length = static_cast<index_t>(tokens.size());
 
-  kernels::set_deterministic_gemm(stored.deck.config.job.deterministic);
   Arena arena;
-  const LayerContext context{
-      .exec = {}, .arena = &arena, .batch = 1, .seq_length = length, .segment = {}};
+  const LayerContext context{.exec = {},
+                             .deterministic = stored.deck.config.job.deterministic,
+                             .arena = &arena,
+                             .batch = 1,
+                             .seq_length = length,
+                             .segment = {}};
   const auto ids = arena.vector<token_t>(length);
   Kokkos::deep_copy(ids, HostView1<const token_t>(tokens.data(), tokens.size()));
   auto pass = model.make_pass(Keep::nothing);

@@ -14,7 +14,7 @@ namespace {
 using testing::DoubleEq;
 using testing::ElementsAre;
 
-const ExecutionSpace kExec;
+const kernels::Products kProducts;
 
 std::vector<Decision> decisions(bool per_layer) {
   return list_decisions(small_shape(), small_space(per_layer));
@@ -77,7 +77,7 @@ std::vector<double> reference_logits(const Router<double>& router, const std::st
 TEST(Router, LogitsByDefinitionAlsoBetweenBudgets) {
   const auto router = make_router();
   for (const double budget : {1.0, 0.8, 0.5}) {
-    const auto logits = router.logits(kExec, budget);
+    const auto logits = router.logits(kProducts, budget);
     ASSERT_EQ(logits.size(), 9u);
     EXPECT_TRUE(near(logits[0], reference_logits(router, "hidden", budget), 1e-13));
     auto ffn = logits[6];
@@ -89,36 +89,36 @@ TEST(Router, LogitsByDefinitionAlsoBetweenBudgets) {
 
 TEST(Router, ProbabilitiesAreRepeatableAndFollowTheStream) {
   auto router = make_router<float>();
-  const auto first = router.forward(kExec, 0.5, {1, 1}, 3);
+  const auto first = router.forward(kProducts, 0.5, {1, 1}, 3);
   for (const auto& list : first) {
     double sum = 0;
     for (const double p : list) sum += p;
     EXPECT_NEAR(sum, 1, 1e-6);
   }
-  EXPECT_NE(router.forward(kExec, 0.5, {1, 1}, 4), first);
-  EXPECT_EQ(router.forward(kExec, 0.5, {1, 1}, 3), first);
-  EXPECT_EQ(make_router<float>().forward(kExec, 0.5, {1, 1}, 3), first);
+  EXPECT_NE(router.forward(kProducts, 0.5, {1, 1}, 4), first);
+  EXPECT_EQ(router.forward(kProducts, 0.5, {1, 1}, 3), first);
+  EXPECT_EQ(make_router<float>().forward(kProducts, 0.5, {1, 1}, 3), first);
 }
 
 TEST(Router, AxesHaveIndependentNoise) {
   auto router = make_router();
   // pi is noise alone; hidden and depth both have three choices.
   Kokkos::deep_copy(router.parameters().values(), 0.0);
-  const auto pi = router.forward(kExec, 0.5, {1, 1}, 3);
+  const auto pi = router.forward(kProducts, 0.5, {1, 1}, 3);
   EXPECT_NE(pi[0], pi[8]);
   EXPECT_NE(pi[6], pi[7]) << "layers of an axis differ as well";
 }
 
 TEST(Router, GumbelMaxDrawsFollowTheSoftmaxOfScaledLogits) {
   auto router = make_router();
-  const auto z = router.logits(kExec, 0.75)[0];
+  const auto z = router.logits(kProducts, 0.75)[0];
   const double scale = 3;
   double sum = 0;
   for (const double v : z) sum += std::exp(scale * v);
   std::vector<int> count(3, 0);
   constexpr int kDraws = 4000;
   for (int i = 0; i < kDraws; ++i) {
-    const auto& pi = router.forward(kExec, 0.75, {scale, 0.3}, i)[0];
+    const auto& pi = router.forward(kProducts, 0.75, {scale, 0.3}, i)[0];
     ++count[std::max_element(pi.begin(), pi.end()) - pi.begin()];
   }
   for (std::size_t c = 0; c < 3; ++c) {
@@ -131,8 +131,8 @@ TEST(Router, HardDrawsAreOneHotForAllAxesTogether) {
   auto soft = make_router(true, 0), sometimes = make_router(true, 0.25);
   int hard_calls = 0;
   for (int i = 0; i < 400; ++i) {
-    const auto pi = sometimes.forward(kExec, 0.5, {1, 1}, i);
-    const auto expected = soft.forward(kExec, 0.5, {1, 1}, i);
+    const auto pi = sometimes.forward(kProducts, 0.5, {1, 1}, i);
+    const auto expected = soft.forward(kProducts, 0.5, {1, 1}, i);
     const bool hard = *std::max_element(pi[0].begin(), pi[0].end()) == 1.0;
     hard_calls += hard;
     if (!hard) {
@@ -165,17 +165,17 @@ TEST(Router, GradientAgainstFiniteDifferences) {
       auto router = make_router(per_layer);
       const RouterTemperature temperature{2, 0.7};
       const auto loss = [&] {
-        return loss_of(router.forward(kExec, budget, temperature, 9), nullptr);
+        return loss_of(router.forward(kProducts, budget, temperature, 9), nullptr);
       };
-      Probabilities dpi = router.forward(kExec, budget, temperature, 9);
-      loss_of(router.forward(kExec, budget, temperature, 9), &dpi);
-      router.backward(kExec, dpi);
+      Probabilities dpi = router.forward(kProducts, budget, temperature, 9);
+      loss_of(router.forward(kProducts, budget, temperature, 9), &dpi);
+      router.backward(kProducts, dpi);
       const auto once = to_host(router.parameters().gradients());
       EXPECT_LT(
           directional_error(loss, router.parameters().values(), router.parameters().gradients()),
           1e-7);
-      router.forward(kExec, budget, temperature, 9);
-      router.backward(kExec, dpi);
+      router.forward(kProducts, budget, temperature, 9);
+      router.backward(kProducts, dpi);
       auto twice = once;
       for (double& g : twice) g *= 2;
       EXPECT_TRUE(near(router.parameters().gradients(), twice, 1e-13)) << "gradients accumulate";
@@ -184,29 +184,29 @@ TEST(Router, GradientAgainstFiniteDifferences) {
 
 TEST(Router, HardDrawsPassTheGradientOfTheSoftProbabilities) {
   auto soft = make_router(true, 0), hard = make_router(true, 1);
-  Probabilities dpi = soft.forward(kExec, 0.5, {1, 1}, 2);
-  hard.forward(kExec, 0.5, {1, 1}, 2);
-  soft.backward(kExec, dpi);
-  hard.backward(kExec, dpi);
+  Probabilities dpi = soft.forward(kProducts, 0.5, {1, 1}, 2);
+  hard.forward(kProducts, 0.5, {1, 1}, 2);
+  soft.backward(kProducts, dpi);
+  hard.backward(kProducts, dpi);
   EXPECT_TRUE(bitwise_equal(soft.parameters().gradients(), hard.parameters().gradients()));
   EXPECT_GT(dot(soft.parameters().gradients(), soft.parameters().gradients()), 0);
 }
 
 TEST(Router, LogitsDoNotDisturbBackward) {
   auto a = make_router(), b = make_router();
-  const auto dpi = a.forward(kExec, 0.5, {1, 1}, 2);
-  b.forward(kExec, 0.5, {1, 1}, 2);
-  b.logits(kExec, 1);
-  a.backward(kExec, dpi);
-  b.backward(kExec, dpi);
+  const auto dpi = a.forward(kProducts, 0.5, {1, 1}, 2);
+  b.forward(kProducts, 0.5, {1, 1}, 2);
+  b.logits(kProducts, 1);
+  a.backward(kProducts, dpi);
+  b.backward(kProducts, dpi);
   EXPECT_TRUE(bitwise_equal(a.parameters().gradients(), b.parameters().gradients()));
 }
 
 TEST(Router, NothingElasticIsFine) {
   Router<float> router({}, {1}, {}, 1);
-  EXPECT_TRUE(router.forward(kExec, 1, {1, 1}, 0).empty());
-  router.backward(kExec, {});
-  EXPECT_TRUE(router.logits(kExec, 1).empty());
+  EXPECT_TRUE(router.forward(kProducts, 1, {1, 1}, 0).empty());
+  router.backward(kProducts, {});
+  EXPECT_TRUE(router.logits(kProducts, 1).empty());
 }
 
 TEST(Router, OneBudgetAnswersEveryQuestionAlike) {

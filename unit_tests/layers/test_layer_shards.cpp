@@ -49,13 +49,13 @@ void check_two_ranks(const ModelShape& shape, const SubmodelSpec& spec, bool mas
                      bool deterministic) {
   SCOPED_TRACE(
       fmt::format("{}, masked {}, deterministic {}", describe(shape, spec), masked, deterministic));
-  kernels::set_deterministic_gemm(deterministic);
   const auto widths_of = [&](const Shard& shard) {
     return (masked ? masked_widths<T>(shape, spec, true, shard)
                    : prefix_widths<T>(shape, spec, shard))
         .layers[0];
   };
   LayerProblem<T> whole(shape, masked ? shape.hidden_size : spec.hidden_size, true);
+  whole.context.deterministic = deterministic;
   const auto active = widths_of({});
   whole.differentiate(active);
   RankProblem<T> first(whole, {0, 2}), second(whole, {1, 2});
@@ -87,7 +87,6 @@ void check_two_ranks(const ModelShape& shape, const SubmodelSpec& spec, bool mas
     EXPECT_TRUE(bitwise_equal(whole.y, y));
     EXPECT_TRUE(bitwise_equal(whole.du, du));
   }
-  kernels::set_deterministic_gemm(false);
 }
 
 template <class T>

@@ -29,22 +29,27 @@ std::vector<double> product(index_t m, index_t n, index_t k, const A& a, const B
 }
 
 /// What a UnitSum needs of a context.
-LayerContext context_of(Arena& arena) {
-  return {.exec = {}, .arena = &arena, .batch = 1, .seq_length = kTokens, .segment = {}};
+LayerContext context_of(Arena& arena, bool deterministic) {
+  return {.exec = {},
+          .deterministic = deterministic,
+          .arena = &arena,
+          .batch = 1,
+          .seq_length = kTokens,
+          .segment = {}};
 }
 
 template <class T>
-void check_output_units(UnitRows units) {
+void check_output_units(UnitRows units, bool deterministic) {
   const index_t ld = kOther + 2, n = units.size();
   const auto all = random_matrix<T>(kBlock * kUnits, ld, 1);
   const View2<T> dall("elastic::test::dweight", kBlock * kUnits, ld);
   const auto x = random_matrix<T>(kTokens, kOther, 2), dy = random_matrix<T>(kTokens, n, 3);
   const View2<T> y("elastic::test::y", kTokens, n), dx("elastic::test::dx", kTokens, kOther);
   const auto h_w = to_double(all), h_x = to_double(x), h_dy = to_double(dy);
-  linear_forward<T>({}, x, all, units, y);
-  linear_weight_gradient<T>({}, dy, x, dall, units);
+  linear_forward<T>({.deterministic = deterministic}, x, all, units, y);
+  linear_weight_gradient<T>({.deterministic = deterministic}, dy, x, dall, units);
   Arena arena;
-  const auto context = context_of(arena);
+  const auto context = context_of(arena, deterministic);
   UnitSum<T> sum(context, {}, dx);
   for (int twice = 0; twice < 2; ++twice) sum.add_rows(dy, all, units);
   sum.finish();
@@ -68,15 +73,15 @@ void check_output_units(UnitRows units) {
 }
 
 template <class T>
-void check_input_units(UnitRows units) {
+void check_input_units(UnitRows units, bool deterministic) {
   const index_t ld = kBlock * kUnits, n = units.size();
   const auto all = random_matrix<T>(kOther + 1, ld, 1);
   const View2<T> dall("elastic::test::dweight", kOther + 1, ld);
   const auto x = random_matrix<T>(kTokens, n, 2), dy = random_matrix<T>(kTokens, kOther, 3);
   const View2<T> y("elastic::test::y", kTokens, kOther), dx("elastic::test::dx", kTokens, n);
   Arena arena;
-  linear_of_units<T>(context_of(arena), {}, x, all, units, y);
-  linear_units_input_backward<T>({}, dy, x, all, dall, units, dx);
+  linear_of_units<T>(context_of(arena, deterministic), {}, x, all, units, y);
+  linear_units_input_backward<T>({.deterministic = deterministic}, dy, x, all, dall, units, dx);
 
   const auto h_w = to_double(all), h_x = to_double(x), h_dy = to_double(dy);
   const auto columns = indices(units);
@@ -100,11 +105,9 @@ void check_units() {
   for (const UnitRows& units : {UnitRows::prefix(7), UnitRows{3, kBlock, 2},
                                 UnitRows{4, kBlock, kBlock}, UnitRows{1, kBlock, 1}}) {
     for (const bool deterministic : {false, true}) {
-      kernels::set_deterministic_gemm(deterministic);
-      check_output_units<T>(units);
-      check_input_units<T>(units);
+      check_output_units<T>(units, deterministic);
+      check_input_units<T>(units, deterministic);
     }
-    kernels::set_deterministic_gemm(false);
   }
 }
 

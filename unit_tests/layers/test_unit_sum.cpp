@@ -12,8 +12,13 @@ namespace {
 constexpr index_t kTokens = 5, kOther = 4;
 
 /// What a UnitSum needs of a context.
-LayerContext context_of(Arena& arena) {
-  return {.exec = {}, .arena = &arena, .batch = 1, .seq_length = kTokens, .segment = {}};
+LayerContext context_of(Arena& arena, bool deterministic) {
+  return {.exec = {},
+          .deterministic = deterministic,
+          .arena = &arena,
+          .batch = 1,
+          .seq_length = kTokens,
+          .segment = {}};
 }
 
 /// Columns (rows) of the units of one rank, below each other.
@@ -60,7 +65,7 @@ void check_sums_of_ranks(index_t units, index_t unit, index_t active) {
     std::vector<std::vector<T>> parts;
     for (int r = 0; r < ranks; ++r) {
       Arena arena;
-      const auto context = context_of(arena);
+      const auto context = context_of(arena, true);
       const Shard shard{r, ranks};
       const View2<T> y("elastic::test::y", kTokens, kOther);
       const UnitRows mine{local_count(units, shard), unit, active};
@@ -78,13 +83,11 @@ void check_sums_of_ranks(index_t units, index_t unit, index_t active) {
 }
 
 TEST(UnitSum, DeterministicSumsDoNotDependOnTheNumberOfRanks) {
-  kernels::set_deterministic_gemm(true);
   for (const auto& [units, unit, active] :
        {std::array<index_t, 3>{37, 1, 1}, {16, 5, 5}, {16, 5, 3}, {9, 2, 2}}) {
     check_sums_of_ranks<float>(units, unit, active);
     check_sums_of_ranks<double>(units, unit, active);
   }
-  kernels::set_deterministic_gemm(false);
 }
 
 /// y = x W^T + g V in double.
@@ -103,9 +106,8 @@ std::vector<double> two_terms(const std::vector<double>& x, const std::vector<do
 TEST(UnitSum, AddsTermsAndOverwritesWhatWasThere) {
   const index_t units = 11;
   for (const bool deterministic : {false, true}) {
-    kernels::set_deterministic_gemm(deterministic);
     Arena arena;
-    const auto context = context_of(arena);
+    const auto context = context_of(arena, deterministic);
     const auto x = random_matrix<double>(kTokens, units, 1),
                w = random_matrix<double>(kOther, units, 2),
                g = random_matrix<double>(kTokens, units, 3),
@@ -118,25 +120,22 @@ TEST(UnitSum, AddsTermsAndOverwritesWhatWasThere) {
     EXPECT_TRUE(near(y, two_terms(to_double(x), to_double(w), to_double(g), to_double(v), units),
                      tolerance<double>(2 * units)));
   }
-  kernels::set_deterministic_gemm(false);
 }
 
 TEST(UnitSum, WithoutTermsIsADefect) {
   Arena arena;
-  const auto context = context_of(arena);
+  const auto context = context_of(arena, false);
   const View2<float> y("elastic::test::y", kTokens, kOther);
   UnitSum<float> sum(context, {}, y);
   EXPECT_THROW(sum.finish(), ContractError);
 }
 
 TEST(UnitSum, DeterministicSumsNeedADivisorOfTheClasses) {
-  kernels::set_deterministic_gemm(true);
   Arena arena;
-  const auto context = context_of(arena);
+  const auto context = context_of(arena, true);
   const View2<float> y("elastic::test::y", kTokens, kOther);
   EXPECT_THROW(UnitSum<float>(context, Shard{0, 3}, y), ContractError);
   EXPECT_NO_THROW(UnitSum<float>(context, Shard{0, 4}, y));
-  kernels::set_deterministic_gemm(false);
 }
 
 }  // namespace

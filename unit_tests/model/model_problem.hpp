@@ -77,7 +77,7 @@ struct ModelProblem {
     auto pass = model.make_pass(Keep::nothing);
     model.forward(context, widths, tokens, pass);
     const auto out = arena.template matrix<T>(context.num_tokens(), model.shape().vocab_size);
-    model.all_logits(context.exec, arena, pass.hidden, out);
+    model.all_logits(context.products(), arena, pass.hidden, out);
     return to_host(out);
   }
   LossSums evaluate(const ActiveWidths<T>& widths) {

@@ -7,7 +7,6 @@
 #include "comm/collectives.hpp"
 #include "parallel/process_grid.hpp"
 #include "kernels/update/fixed_point.hpp"
-#include "kernels/products/gemm.hpp"
 #include "unit_tests/model/wide_model.hpp"
 
 namespace elastic::test {
@@ -73,6 +72,7 @@ struct Spanned {
         batch(batch_),
         problem(wide_parent(), batch_, documents, parallel) {
     problem.config.tokens_per_chunk = 7;
+    problem.context.deterministic = fixed;
     problem.add_teacher();
     auto& p = problem;
     spans.set_segments({}, batch, to_host(p.context.segment));
@@ -114,9 +114,7 @@ class ContextParallelPair {
         whole(wide_parent(), batch, documents) {
     whole.config = together.problem.config;
     whole.add_teacher();
-    kernels::set_deterministic_gemm(deterministic);
   }
-  ~ContextParallelPair() { kernels::set_deterministic_gemm(false); }
 
   /// What the ranks are compared with: their spans on this rank alone, or whole sequences.
   ModelProblem<T>& expected() { return deterministic ? alone.problem : whole; }

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include "comm/collectives.hpp"
-#include "kernels/products/gemm.hpp"
 #include "unit_tests/model/wide_model.hpp"
 
 namespace elastic::test {
@@ -17,7 +16,6 @@ class Pair {
   Pair(bool deterministic, bool sequence_parallel, bool teacher)
       : m_deterministic(deterministic), m_group(Communicator::world()) {
     m_group.set_deterministic(deterministic);
-    kernels::set_deterministic_gemm(deterministic);
     for (const bool parallel : {true, false}) {
       const TensorParallel how =
           parallel ? TensorParallel(m_group, sequence_parallel) : TensorParallel();
@@ -25,10 +23,10 @@ class Pair {
       problem =
           std::make_unique<ModelProblem<T>>(wide_parent(), 1, std::vector<index_t>{6, 11}, how);
       problem->config.tokens_per_chunk = 7;
+      problem->context.deterministic = deterministic;
       if (teacher) problem->add_teacher();
     }
   }
-  ~Pair() { kernels::set_deterministic_gemm(false); }
 
   void expect_close(const View2<T>& actual, const std::vector<T>& expected, double tol,
                     const std::string& what) const {

@@ -4,17 +4,10 @@
 #include "model/slicing.hpp"
 
 #include "elastic/cost_model.hpp"
-#include "kernels/products/gemm.hpp"
 #include "unit_tests/model/model_problem.hpp"
 
 namespace elastic::test {
 namespace {
-
-class DeterministicProducts {
- public:
-  DeterministicProducts() { kernels::set_deterministic_gemm(true); }
-  ~DeterministicProducts() { kernels::set_deterministic_gemm(false); }
-};
 
 template <class T>
 ModelProblem<T> make_problem(const ModelShape& shape) {
@@ -51,6 +44,7 @@ void check_three_ways(const ModelShape& shape, const SubmodelSpec& spec, bool bi
   SCOPED_TRACE(shape.pattern() + ": " + describe(shape, spec));
   auto problem = make_problem<T>(shape);
   SlicedProblem<T> sliced(problem.model, spec);
+  problem.context.deterministic = sliced.context.deterministic = bitwise;
   const auto prefixed = prefix_widths<T>(shape, spec), masked = masked_widths<T>(shape, spec),
              own = sliced.full_widths();
   const double tol = tolerance<T>(500);
@@ -82,7 +76,6 @@ TEST(Slicing, MaskedPrefixAndSlicedAgreeInDouble) { check_random_submodels<doubl
 TEST(Slicing, MaskedPrefixAndSlicedAgreeInFloat) { check_random_submodels<float>(); }
 
 TEST(Slicing, PrefixIsBitwiseTheSlicedModel) {
-  const DeterministicProducts deterministic;
   for (std::uint64_t seed = 0; seed < 25; ++seed) {
     Draw draw(400 + seed);
     const auto shape = random_parent(draw);

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include "comm/collectives.hpp"
-#include "kernels/products/gemm.hpp"
 #include "optim/gradient_buckets.hpp"
 #include "plan/memory.hpp"
 #include "train/train_step.hpp"
@@ -55,14 +54,12 @@ void check_step(const ParallelSizes& sizes, const std::vector<std::string>& over
   all.insert(all.end(), overrides.begin(), overrides.end());
   const ResolvedDeck deck = small_deck(all);
   const RunConfig& config = deck.config;
-  kernels::set_deterministic_gemm(config.job.deterministic);
   const Curriculum curriculum = make_curriculum(config);
   const ProcessGrid grid(world, sizes);
   TrainState state = make_parent(config, grid, Weights::initial);
   Arena arena;
   TrainStep step(grid, config, curriculum, arena);
   const auto used = static_cast<double>(high_water(arena, [&] { step.run(state); }));
-  kernels::set_deterministic_gemm(false);
   const PlanMemory plan = plan_memory(config, state.model->shape(), 0, world.size());
   const double sequences = config.job.deterministic ? 1 : 4,
                batch = 16.0 * sequences * 64 / sizes.context;  // not in the arena

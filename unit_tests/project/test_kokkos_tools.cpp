@@ -114,7 +114,7 @@ void train_and_generate(const ExecutionSpace& exec) {
   AdamW<float> optimizer(model.parameters());
   const auto clip = clip_gradients<float>(exec, {model.parameters().gradients()}, 1.0);
   optimizer.step(exec, {}, 1e-3, 1, clip.scale);
-  generate_greedy<float>(exec, arena, model, prefix_widths<float>(shape, full_spec(shape)),
+  generate_greedy<float>({exec}, arena, model, prefix_widths<float>(shape, full_spec(shape)),
                          {{1, 2}, {3}}, {.max_length = 5});
 }
 

@@ -72,12 +72,12 @@ TEST(StopSignal, MatrixProductsSurviveSignals) {
   const auto a = random_matrix<float>(200, 230, 1), b = random_matrix<float>(230, 190, 2);
   const View2<float> quiet("elastic::quiet", 200, 190), disturbed("elastic::disturbed", 200, 190);
   using kernels::Transpose;
-  kernels::gemm<float>(exec, Transpose::no, Transpose::no, 1, a, b, 0, quiet);
+  kernels::gemm<float>({exec}, Transpose::no, Transpose::no, 1, a, b, 0, quiet);
   g_alarms = 0;
   const StopSignal signal;
   const Alarms alarms(kPeriod);
   for (int i = 0; i < 20000 && g_alarms < kEnough; ++i) {
-    kernels::gemm<float>(exec, Transpose::no, Transpose::no, 1, a, b, 0, disturbed);
+    kernels::gemm<float>({exec}, Transpose::no, Transpose::no, 1, a, b, 0, disturbed);
     ASSERT_TRUE(bitwise_equal(disturbed, quiet)) << i;
   }
   EXPECT_TRUE(alarms.flags() & SA_ONSTACK);

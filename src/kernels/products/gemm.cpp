@@ -17,8 +17,6 @@
 namespace elastic::kernels {
 namespace {
 
-bool g_deterministic = false;
-
 const char* blas_name(Transpose transpose) { return transpose == Transpose::yes ? "T" : "N"; }
 
 template <class T>
@@ -70,23 +68,21 @@ void dnnl_product(char transpose_a, char transpose_b, float alpha, const View2<c
 
 }  // namespace
 
-void set_deterministic_gemm(bool deterministic) { g_deterministic = deterministic; }
-bool deterministic_gemm() { return g_deterministic; }
-
 template <class T>
-void gemm(const ExecutionSpace& exec, Transpose transpose_a, Transpose transpose_b,
+void gemm(const Products& products, Transpose transpose_a, Transpose transpose_b,
           std::type_identity_t<T> alpha, In2<T> a, In2<T> b, std::type_identity_t<T> beta,
           InOut2<T> c) {
   const bool ta = transpose_a == Transpose::yes, tb = transpose_b == Transpose::yes;
   const auto m = static_cast<index_t>(c.extent(0)), n = static_cast<index_t>(c.extent(1));
   const auto k = static_cast<index_t>(a.extent(ta ? 0 : 1));
+  const ExecutionSpace& exec = products.exec;
   require_shape("gemm", "a", a, ta ? k : m, ta ? m : k);
   require_shape("gemm", "b", b, tb ? n : k, tb ? k : n);
   if (m == 0 || n == 0) return;
   if (k == 0) return scale<T>(exec, beta, c);
   add_flops(2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k));
 
-  if (g_deterministic)
+  if (products.deterministic)
     return deterministic_product<T>(exec, k, alpha, operand<T>(a, transpose_a),
                                     operand<T>(b, transpose_b), beta, c);
   if constexpr (std::is_same_v<MemorySpace, HostSpace>)
@@ -124,9 +120,9 @@ template void gemm_of_units<float>(const ExecutionSpace&, Transpose, In2<float>,
                                    UnitStride, index_t, float, InOut2<float>);
 template void gemm_of_units<double>(const ExecutionSpace&, Transpose, In2<double>, In2<double>,
                                     UnitStride, index_t, double, InOut2<double>);
-template void gemm<float>(const ExecutionSpace&, Transpose, Transpose, float, In2<float>,
-                          In2<float>, float, InOut2<float>);
-template void gemm<double>(const ExecutionSpace&, Transpose, Transpose, double, In2<double>,
-                           In2<double>, double, InOut2<double>);
+template void gemm<float>(const Products&, Transpose, Transpose, float, In2<float>, In2<float>,
+                          float, InOut2<float>);
+template void gemm<double>(const Products&, Transpose, Transpose, double, In2<double>, In2<double>,
+                           double, InOut2<double>);
 
 }  // namespace elastic::kernels

@@ -16,12 +16,18 @@ namespace elastic::kernels {
 
 enum class Transpose { no, yes };
 
+/// Where products run, and whether they take the deterministic route (deck key job/deterministic).
+struct Products {
+  ExecutionSpace exec = {};
+  bool deterministic = false;
+};
+
 /// beta = 0 overwrites c whatever it holds. Empty extents are allowed: K = 0 scales c by beta.
 /// Throws ContractError if the shapes do not fit.
 /// [in] a, op(A) is [M, K]; b, op(B) is [K, N]
 /// [in, out] c [M, N]
 template <class T>
-void gemm(const ExecutionSpace& exec, Transpose transpose_a, Transpose transpose_b,
+void gemm(const Products& products, Transpose transpose_a, Transpose transpose_b,
           std::type_identity_t<T> alpha, In2<T> a, In2<T> b, std::type_identity_t<T> beta,
           InOut2<T> c);
 
@@ -37,10 +43,5 @@ struct UnitStride {
 template <class T>
 void gemm_of_units(const ExecutionSpace& exec, Transpose transpose_b, In2<T> a, In2<T> b,
                    UnitStride units, index_t active, std::type_identity_t<T> beta, InOut2<T> c);
-
-/// Chooses the deterministic route for all later calls of this process
-/// (deck key job/deterministic).
-void set_deterministic_gemm(bool deterministic);
-bool deterministic_gemm();
 
 }  // namespace elastic::kernels

@@ -30,11 +30,7 @@ std::vector<double> naive_product(bool ta, bool tb, double alpha, const View2<T>
 
 Transpose flag(bool yes) { return yes ? Transpose::yes : Transpose::no; }
 
-/// Sets the route for one test.
-struct Route {
-  explicit Route(bool deterministic) { set_deterministic_gemm(deterministic); }
-  ~Route() { set_deterministic_gemm(false); }
-};
+Products route(bool deterministic) { return {.deterministic = deterministic}; }
 
 template <class T>
 class Gemm : public testing::Test {};
@@ -50,12 +46,11 @@ TYPED_TEST(Gemm, EqualsNaiveProductOnBothRoutes) {
       for (const bool ta : {false, true})
         for (const bool tb : {false, true})
           for (const auto& [alpha, beta] : {std::pair{1.0, 0.0}, {1.0, 1.0}, {-0.5, 0.25}}) {
-            const Route route(deterministic);
             const auto a = strided_random_matrix<T>(ta ? k : m, ta ? m : k, (ta ? m : k) + 3, 1);
             const auto b = strided_random_matrix<T>(tb ? n : k, tb ? k : n, (tb ? k : n) + 5, 2);
             const auto c = strided_random_matrix<T>(m, n, n + 2, 3);
             const auto expected = naive_product<T>(ta, tb, alpha, a, b, beta, c);
-            gemm<T>(ExecutionSpace(), flag(ta), flag(tb), static_cast<T>(alpha), a, b,
+            gemm<T>(route(deterministic), flag(ta), flag(tb), static_cast<T>(alpha), a, b,
                     static_cast<T>(beta), c);
             EXPECT_TRUE(near(c, expected, tolerance<T>(k)))
                 << (deterministic ? "deterministic " : "vendor ") << m << " " << n << " " << k
@@ -66,10 +61,9 @@ TYPED_TEST(Gemm, EqualsNaiveProductOnBothRoutes) {
 TYPED_TEST(Gemm, WritesNothingOutsideAPrefix) {
   using T = TypeParam;
   for (const bool deterministic : {false, true}) {
-    const Route route(deterministic);
     const auto parent = random_matrix<T>(40, 50, 4);
     const auto before = to_host(parent);
-    gemm<T>(ExecutionSpace(), Transpose::no, Transpose::no, 1, random_matrix<T>(30, 8, 5),
+    gemm<T>(route(deterministic), Transpose::no, Transpose::no, 1, random_matrix<T>(30, 8, 5),
             random_matrix<T>(8, 35, 6), 0, prefix(parent, 30, 35));
     const auto after = to_host(parent);
     for (index_t i = 0; i < 40; ++i)
@@ -84,10 +78,9 @@ TYPED_TEST(Gemm, BetaZeroOverwritesNan) {
   using T = TypeParam;
   for (const bool deterministic : {false, true})
     for (const index_t k : {0, 7}) {
-      const Route route(deterministic);
       const View2<T> c("elastic::test::c", 5, 6);
       Kokkos::deep_copy(c, std::numeric_limits<T>::quiet_NaN());
-      gemm<T>(ExecutionSpace(), Transpose::no, Transpose::no, 1, random_matrix<T>(5, k, 1),
+      gemm<T>(route(deterministic), Transpose::no, Transpose::no, 1, random_matrix<T>(5, k, 1),
               random_matrix<T>(k, 6, 2), 0, c);
       for (const T value : to_host(c)) EXPECT_TRUE(std::isfinite(value));
     }
@@ -95,37 +88,40 @@ TYPED_TEST(Gemm, BetaZeroOverwritesNan) {
 
 TYPED_TEST(Gemm, EmptyExtents) {
   using T = TypeParam;
-  const ExecutionSpace exec;
+  const Products products;
   const auto c = random_matrix<T>(3, 4, 1);
   auto expected = to_host(c);
   for (T& value : expected) value *= T(0.5);
-  gemm<T>(exec, Transpose::no, Transpose::yes, 1, View2<T>("elastic::test::a", 3, 0),
+  gemm<T>(products, Transpose::no, Transpose::yes, 1, View2<T>("elastic::test::a", 3, 0),
           View2<T>("elastic::test::b", 4, 0), T(0.5), c);
   EXPECT_TRUE(near(c, expected, 0));
-  gemm<T>(exec, Transpose::no, Transpose::no, 1, View2<T>("elastic::test::a", 0, 2),
+  gemm<T>(products, Transpose::no, Transpose::no, 1, View2<T>("elastic::test::a", 0, 2),
           random_matrix<T>(2, 4, 1), 0, prefix(c, 0, 4));
-  gemm<T>(exec, Transpose::no, Transpose::no, 1, random_matrix<T>(3, 2, 1),
+  gemm<T>(products, Transpose::no, Transpose::no, 1, random_matrix<T>(3, 2, 1),
           View2<T>("elastic::test::b", 2, 0), 0, prefix(c, 3, 0));
   EXPECT_TRUE(near(c, expected, 0));
 }
 
 TYPED_TEST(Gemm, RejectsShapesThatDoNotFit) {
   using T = TypeParam;
-  const ExecutionSpace exec;
+  const Products products;
   const auto a = random_matrix<T>(3, 2, 1), b = random_matrix<T>(2, 4, 1);
-  EXPECT_THROW(gemm<T>(exec, Transpose::no, Transpose::yes, 1, a, b, 0, random_matrix<T>(3, 4, 1)),
-               ContractError);
-  EXPECT_THROW(gemm<T>(exec, Transpose::yes, Transpose::no, 1, a, b, 0, random_matrix<T>(3, 4, 1)),
-               ContractError);
-  EXPECT_THROW(gemm<T>(exec, Transpose::no, Transpose::no, 1, a, b, 0, random_matrix<T>(3, 5, 1)),
-               ContractError);
+  EXPECT_THROW(
+      gemm<T>(products, Transpose::no, Transpose::yes, 1, a, b, 0, random_matrix<T>(3, 4, 1)),
+      ContractError);
+  EXPECT_THROW(
+      gemm<T>(products, Transpose::yes, Transpose::no, 1, a, b, 0, random_matrix<T>(3, 4, 1)),
+      ContractError);
+  EXPECT_THROW(
+      gemm<T>(products, Transpose::no, Transpose::no, 1, a, b, 0, random_matrix<T>(3, 5, 1)),
+      ContractError);
 }
 
 TYPED_TEST(Gemm, CountsOperations) {
   using T = TypeParam;
   const double before = counted_flops();
-  gemm<T>(ExecutionSpace(), Transpose::no, Transpose::no, 1, random_matrix<T>(3, 4, 1),
-          random_matrix<T>(4, 5, 1), 0, random_matrix<T>(3, 5, 1));
+  gemm<T>({}, Transpose::no, Transpose::no, 1, random_matrix<T>(3, 4, 1), random_matrix<T>(4, 5, 1),
+          0, random_matrix<T>(3, 5, 1));
   EXPECT_EQ(counted_flops() - before, 2.0 * 3 * 4 * 5);
 }
 
@@ -133,19 +129,18 @@ TYPED_TEST(Gemm, CountsOperations) {
 // nor on where operands lie.
 TYPED_TEST(Gemm, DeterministicPrefixEqualsCopy) {
   using T = TypeParam;
-  const Route route(true);
-  const ExecutionSpace exec;
+  const Products products = route(true);
   const index_t m = 150, n = 77, k = 300;
   const auto a = random_matrix<T>(m, k, 1), b = random_matrix<T>(k, n, 2),
              c0 = random_matrix<T>(m, n, 3);
   const auto whole = clone(c0);
-  gemm<T>(exec, Transpose::no, Transpose::no, T(0.3), a, b, T(0.7), whole);
+  gemm<T>(products, Transpose::no, Transpose::no, T(0.3), a, b, T(0.7), whole);
   for (const auto& [rows, columns] :
        {std::pair<index_t, index_t>{m, 33}, {1, 1}, {13, n}, {97, 32}}) {
     const auto part = clone(prefix(c0, rows, columns)), copied = clone(prefix(c0, rows, columns));
-    gemm<T>(exec, Transpose::no, Transpose::no, T(0.3), prefix(a, rows, k), prefix(b, k, columns),
-            T(0.7), part);
-    gemm<T>(exec, Transpose::no, Transpose::no, T(0.3), clone(prefix(a, rows, k)),
+    gemm<T>(products, Transpose::no, Transpose::no, T(0.3), prefix(a, rows, k),
+            prefix(b, k, columns), T(0.7), part);
+    gemm<T>(products, Transpose::no, Transpose::no, T(0.3), clone(prefix(a, rows, k)),
             clone(prefix(b, k, columns)), T(0.7), copied);
     EXPECT_TRUE(bitwise_equal(part, prefix(whole, rows, columns))) << rows << " " << columns;
     EXPECT_TRUE(bitwise_equal(part, copied)) << rows << " " << columns;
@@ -154,8 +149,7 @@ TYPED_TEST(Gemm, DeterministicPrefixEqualsCopy) {
 
 TYPED_TEST(Gemm, DeterministicDoesNotSeeTransposes) {
   using T = TypeParam;
-  const Route route(true);
-  const ExecutionSpace exec;
+  const Products products = route(true);
   const index_t m = 50, n = 45, k = 270;
   const auto a = random_matrix<T>(m, k, 1), b = random_matrix<T>(k, n, 2);
   const auto transposed = [](const View2<T>& x) {
@@ -167,15 +161,14 @@ TYPED_TEST(Gemm, DeterministicDoesNotSeeTransposes) {
     return to_device(result, columns, rows);
   };
   const View2<T> c("elastic::test::c", m, n), d("elastic::test::d", m, n);
-  gemm<T>(exec, Transpose::no, Transpose::no, 1, a, b, 0, c);
-  gemm<T>(exec, Transpose::yes, Transpose::yes, 1, transposed(a), transposed(b), 0, d);
+  gemm<T>(products, Transpose::no, Transpose::no, 1, a, b, 0, c);
+  gemm<T>(products, Transpose::yes, Transpose::yes, 1, transposed(a), transposed(b), 0, d);
   EXPECT_TRUE(bitwise_equal(c, d));
 }
 
 TYPED_TEST(Gemm, DeterministicIgnoresRowsOfZerosInK) {
   using T = TypeParam;
-  const Route route(true);
-  const ExecutionSpace exec;
+  const Products products = route(true);
   const index_t m = 20, n = 40, k = 200, wide = 600;
   const auto a = random_matrix<T>(m, wide, 1), b = random_matrix<T>(wide, n, 2);
   auto values = to_host(a);
@@ -183,23 +176,22 @@ TYPED_TEST(Gemm, DeterministicIgnoresRowsOfZerosInK) {
     for (index_t l = k; l < wide; ++l) values[i * wide + l] = 0;
   assign(a, values);
   const View2<T> masked("elastic::test::c", m, n), sliced("elastic::test::d", m, n);
-  gemm<T>(exec, Transpose::no, Transpose::no, 1, a, b, 0, masked);
-  gemm<T>(exec, Transpose::no, Transpose::no, 1, prefix(a, m, k), prefix(b, k, n), 0, sliced);
+  gemm<T>(products, Transpose::no, Transpose::no, 1, a, b, 0, masked);
+  gemm<T>(products, Transpose::no, Transpose::no, 1, prefix(a, m, k), prefix(b, k, n), 0, sliced);
   EXPECT_TRUE(bitwise_equal(masked, sliced));
 }
 
 TYPED_TEST(Gemm, DeterministicInPiecesOfKEqualsOnePiece) {
   using T = TypeParam;
-  const Route route(true);
-  const ExecutionSpace exec;
+  const Products products = route(true);
   const index_t m = 20, n = 40, k = 300, cut = 77;
   const auto a = random_matrix<T>(m, k, 1), b = random_matrix<T>(k, n, 2);
   const View2<T> whole("elastic::test::c", m, n), pieces("elastic::test::d", m, n);
   const T alpha = T(0.7);
-  gemm<T>(exec, Transpose::no, Transpose::no, alpha, a, b, 0, whole);
-  gemm<T>(exec, Transpose::no, Transpose::no, alpha, prefix(a, m, cut), prefix(b, cut, n), 0,
+  gemm<T>(products, Transpose::no, Transpose::no, alpha, a, b, 0, whole);
+  gemm<T>(products, Transpose::no, Transpose::no, alpha, prefix(a, m, cut), prefix(b, cut, n), 0,
           pieces);
-  gemm<T>(exec, Transpose::no, Transpose::no, alpha,
+  gemm<T>(products, Transpose::no, Transpose::no, alpha,
           View2<T>(Kokkos::subview(a, Kokkos::ALL, Range(cut, k))), rows(b, cut, k), 1, pieces);
   EXPECT_TRUE(bitwise_equal(whole, pieces));
 }
