@@ -40,7 +40,7 @@ double naive_row(const double* logits, index_t V, index_t target, std::vector<do
 }
 
 /// Vocabularies of one element, of odd and of more than one stripe; rows further apart than V.
-TYPED_TEST(CrossEntropyTest, equals_definition) {
+TYPED_TEST(CrossEntropyTest, EqualsDefinition) {
   using T = TypeParam;
   const T factor = T(0.25);
   for (const index_t V : {1, 7, 512, 5003}) {
@@ -62,7 +62,7 @@ TYPED_TEST(CrossEntropyTest, equals_definition) {
   }
 }
 
-TYPED_TEST(CrossEntropyTest, equals_pytorch) {
+TYPED_TEST(CrossEntropyTest, EqualsPytorch) {
   using T = TypeParam;
   const Fixture f("losses.h5");
   const auto logits = f.matrix<T>("student");
@@ -73,7 +73,7 @@ TYPED_TEST(CrossEntropyTest, equals_pytorch) {
   EXPECT_TRUE(near(logits, f.matrix<double>("ce_gradient"), tolerance<T>(61)));
 }
 
-TEST(CrossEntropy, gradient_equals_finite_differences) {
+TEST(CrossEntropy, GradientEqualsFiniteDifferences) {
   const index_t tokens = 5, V = 33;
   const auto logits = random_matrix<double>(tokens, V, 8, -3, 3);
   const auto targets = to_device(random_targets(tokens, V));
@@ -88,7 +88,7 @@ TEST(CrossEntropy, gradient_equals_finite_differences) {
   EXPECT_LT(directional_error(loss, logits, gradient), 1e-6);
 }
 
-TYPED_TEST(CrossEntropyTest, rows_of_the_gradient_sum_to_zero) {
+TYPED_TEST(CrossEntropyTest, RowsOfTheGradientSumToZero) {
   using T = TypeParam;
   const index_t tokens = 4, V = 3000;
   const auto logits = random_matrix<T>(tokens, V, 2, -5, 5);
@@ -101,7 +101,7 @@ TYPED_TEST(CrossEntropyTest, rows_of_the_gradient_sum_to_zero) {
     EXPECT_NEAR(std::accumulate(&g[t * V], &g[t * V] + V, 0.0), 0, tolerance<T>(V));
 }
 
-TYPED_TEST(CrossEntropyTest, rows_without_weight_are_exact_zeros) {
+TYPED_TEST(CrossEntropyTest, RowsWithoutWeightAreExactZeros) {
   using T = TypeParam;
   const index_t tokens = 3, V = 20;
   auto values = random_values<T>(tokens * V, 6);
@@ -119,7 +119,7 @@ TYPED_TEST(CrossEntropyTest, rows_without_weight_are_exact_zeros) {
   }
 }
 
-TYPED_TEST(CrossEntropyTest, large_logits_are_stable) {
+TYPED_TEST(CrossEntropyTest, LargeLogitsAreStable) {
   using T = TypeParam;
   const index_t V = 40;
   std::vector<T> values(2 * V, T(-1e4));
@@ -138,7 +138,7 @@ TYPED_TEST(CrossEntropyTest, large_logits_are_stable) {
   EXPECT_NEAR(g[V + 7], 1.0 / 40 - 1, tolerance<T>(16));
 }
 
-TYPED_TEST(CrossEntropyTest, without_gradient_logits_stay) {
+TYPED_TEST(CrossEntropyTest, WithoutGradientLogitsStay) {
   using T = TypeParam;
   const auto logits = random_matrix<T>(3, 50, 1), before = clone(logits);
   const auto losses = new_losses<T>(3), again = new_losses<T>(3);
@@ -150,7 +150,7 @@ TYPED_TEST(CrossEntropyTest, without_gradient_logits_stay) {
   EXPECT_TRUE(bitwise_equal(losses, again));
 }
 
-TYPED_TEST(CrossEntropyTest, bad_targets_and_logits_give_nan) {
+TYPED_TEST(CrossEntropyTest, BadTargetsAndLogitsGiveNan) {
   using T = TypeParam;
   auto values = random_values<T>(3 * 10, 6);
   values[25] = std::numeric_limits<T>::quiet_NaN();
@@ -194,7 +194,7 @@ Staged<T> in_stages(const View2<T>& logits, View1<const token_t> targets, View1<
 }
 
 /// Vocabularies that do and do not fill blocks, more ranks than words, rows without weight.
-TYPED_TEST(CrossEntropyTest, ranks_give_the_bits_of_one) {
+TYPED_TEST(CrossEntropyTest, RanksGiveTheBitsOfOne) {
   using T = TypeParam;
   const T factor = T(0.25);
   for (const index_t V : {1, 5, 16, 512, 5003}) {
@@ -223,7 +223,7 @@ TYPED_TEST(CrossEntropyTest, ranks_give_the_bits_of_one) {
   }
 }
 
-TYPED_TEST(CrossEntropyTest, bad_targets_give_nan_on_ranks_too) {
+TYPED_TEST(CrossEntropyTest, BadTargetsGiveNanOnRanksToo) {
   using T = TypeParam;
   const auto logits = random_matrix<T>(3, 10, 1);
   const auto targets = to_device(std::vector<token_t>{10, -1, 9});
@@ -236,7 +236,7 @@ TYPED_TEST(CrossEntropyTest, bad_targets_give_nan_on_ranks_too) {
   }
 }
 
-TEST(CrossEntropy, wrong_extents_are_contract_errors) {
+TEST(CrossEntropy, WrongExtentsAreContractErrors) {
   const auto logits = random_matrix<float>(3, 10, 1);
   EXPECT_THROW(kernels::cross_entropy<float>({},
                                              {View1<token_t>("elastic::test::targets", 2),

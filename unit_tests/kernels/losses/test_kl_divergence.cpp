@@ -31,7 +31,7 @@ std::vector<double> naive_log_softmax(const double* logits, index_t V, double te
 }
 
 /// Vocabularies of one element, of odd and of more than one stripe; rows further apart than V.
-TYPED_TEST(KlDivergenceTest, equals_definition) {
+TYPED_TEST(KlDivergenceTest, EqualsDefinition) {
   using T = TypeParam;
   const T factor = T(0.5);
   for (const index_t V : {1, 7, 512, 5003})
@@ -60,7 +60,7 @@ TYPED_TEST(KlDivergenceTest, equals_definition) {
     }
 }
 
-TYPED_TEST(KlDivergenceTest, equals_pytorch) {
+TYPED_TEST(KlDivergenceTest, EqualsPytorch) {
   using T = TypeParam;
   const Fixture f("losses.h5");
   const auto student = f.matrix<T>("student");
@@ -72,7 +72,7 @@ TYPED_TEST(KlDivergenceTest, equals_pytorch) {
   EXPECT_TRUE(near(student, f.matrix<double>("kl_gradient"), tolerance<T>(61)));
 }
 
-TEST(KlDivergence, gradient_equals_finite_differences) {
+TEST(KlDivergence, GradientEqualsFiniteDifferences) {
   const index_t tokens = 5, V = 33;
   const auto teacher = random_matrix<double>(tokens, V, 7, -3, 3);
   const auto student = random_matrix<double>(tokens, V, 8, -3, 3);
@@ -87,7 +87,7 @@ TEST(KlDivergence, gradient_equals_finite_differences) {
   EXPECT_LT(directional_error(loss, student, gradient), 1e-6);
 }
 
-TYPED_TEST(KlDivergenceTest, of_equal_distributions_is_exactly_zero) {
+TYPED_TEST(KlDivergenceTest, OfEqualDistributionsIsExactlyZero) {
   using T = TypeParam;
   const auto teacher = random_matrix<T>(3, 700, 7, -9, 9), student = clone(teacher);
   const auto losses = new_losses<T>(3);
@@ -96,7 +96,7 @@ TYPED_TEST(KlDivergenceTest, of_equal_distributions_is_exactly_zero) {
   for (const T x : to_host(student)) EXPECT_EQ(x, T(0));
 }
 
-TYPED_TEST(KlDivergenceTest, is_not_negative) {
+TYPED_TEST(KlDivergenceTest, IsNotNegative) {
   using T = TypeParam;
   const index_t V = 900;
   const auto p = random_values<T>(V, 7, -4, 4);
@@ -114,7 +114,7 @@ TYPED_TEST(KlDivergenceTest, is_not_negative) {
   }
 }
 
-TYPED_TEST(KlDivergenceTest, rows_without_weight_are_exact_zeros) {
+TYPED_TEST(KlDivergenceTest, RowsWithoutWeightAreExactZeros) {
   using T = TypeParam;
   const index_t tokens = 3, V = 20;
   auto values = random_values<T>(tokens * V, 6);
@@ -132,7 +132,7 @@ TYPED_TEST(KlDivergenceTest, rows_without_weight_are_exact_zeros) {
   }
 }
 
-TYPED_TEST(KlDivergenceTest, large_logits_are_stable) {
+TYPED_TEST(KlDivergenceTest, LargeLogitsAreStable) {
   using T = TypeParam;
   const index_t V = 40;
   std::vector<T> p(V, T(-1e4)), q(V, T(1e4));
@@ -145,7 +145,7 @@ TYPED_TEST(KlDivergenceTest, large_logits_are_stable) {
   EXPECT_NEAR(to_host(student)[6], 1.0 / 40, tolerance<T>(16));
 }
 
-TYPED_TEST(KlDivergenceTest, without_gradient_student_stays) {
+TYPED_TEST(KlDivergenceTest, WithoutGradientStudentStays) {
   using T = TypeParam;
   const auto teacher = random_matrix<T>(3, 50, 2);
   const auto student = random_matrix<T>(3, 50, 1), before = clone(student);
@@ -191,7 +191,7 @@ Staged<T> in_stages(const View2<T>& teacher, const View2<T>& student, View1<cons
 }
 
 /// Vocabularies that do and do not fill blocks, more ranks than words, rows without weight.
-TYPED_TEST(KlDivergenceTest, ranks_give_the_bits_of_one) {
+TYPED_TEST(KlDivergenceTest, RanksGiveTheBitsOfOne) {
   using T = TypeParam;
   const T factor = T(0.25);
   for (const index_t V : {1, 5, 16, 512, 5003}) {
@@ -220,7 +220,7 @@ TYPED_TEST(KlDivergenceTest, ranks_give_the_bits_of_one) {
   }
 }
 
-TEST(KlDivergence, wrong_arguments_are_contract_errors) {
+TEST(KlDivergence, WrongArgumentsAreContractErrors) {
   const auto logits = random_matrix<float>(3, 10, 1), other = random_matrix<float>(3, 11, 1);
   const auto losses = new_losses<float>(3);
   EXPECT_THROW(kernels::kl_divergence<float>({}, {other, ones(3)}, true, 1, logits, losses),

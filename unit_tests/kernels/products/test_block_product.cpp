@@ -45,7 +45,7 @@ class BlockProduct : public testing::Test {};
 using Scalars = testing::Types<float, double>;
 TYPED_TEST_SUITE(BlockProduct, Scalars);
 
-TYPED_TEST(BlockProduct, equals_plain_loops) {
+TYPED_TEST(BlockProduct, EqualsPlainLoops) {
   using T = TypeParam;
   struct Extents {
     index_t K, M, N;
@@ -67,7 +67,7 @@ TYPED_TEST(BlockProduct, equals_plain_loops) {
   }
 }
 
-TYPED_TEST(BlockProduct, elements_do_not_depend_on_the_extents) {
+TYPED_TEST(BlockProduct, ElementsDoNotDependOnTheExtents) {
   using T = TypeParam;
   const auto a = random_matrix<T>(30, 40, 1), b = random_matrix<T>(30, 50, 2);
   const auto scale = random_vector<T>(40, 4);

@@ -9,7 +9,7 @@ using elastic::kernels::vector_exp;
 using elastic::kernels::vector_sigmoid;
 
 namespace {
-TEST(VectorExp, float_is_accurate_over_its_range) {
+TEST(VectorExp, FloatIsAccurateOverItsRange) {
   double worst = 0;
   for (int i = 0; i <= 2000000; ++i) {
     const float x = -87.2f + 175.4f * static_cast<float>(i) / 2000000;
@@ -19,7 +19,7 @@ TEST(VectorExp, float_is_accurate_over_its_range) {
   EXPECT_LT(worst, 1.5e-7);
 }
 
-TEST(VectorExp, float_outside_its_range) {
+TEST(VectorExp, FloatOutsideItsRange) {
   const float infinity = std::numeric_limits<float>::infinity(),
               nan = std::numeric_limits<float>::quiet_NaN();
   EXPECT_EQ(vector_exp(0.0f), 1.0f);
@@ -31,7 +31,7 @@ TEST(VectorExp, float_outside_its_range) {
   EXPECT_TRUE(std::isnan(vector_exp(-nan)));
 }
 
-TEST(VectorExp, double_is_the_library) {
+TEST(VectorExp, DoubleIsTheLibrary) {
   EXPECT_EQ(vector_exp(-1.25), std::exp(-1.25));
   EXPECT_EQ(vector_sigmoid(0.0), 0.5);
 }

@@ -70,7 +70,7 @@ class CausalConv1d : public testing::Test {};
 using Scalars = testing::Types<float, double>;
 TYPED_TEST_SUITE(CausalConv1d, Scalars);
 
-TYPED_TEST(CausalConv1d, equals_its_equation) {
+TYPED_TEST(CausalConv1d, EqualsItsEquation) {
   for (const auto& shape : shapes)
     for (const bool extras : {false, true}) {
       Problem<TypeParam> problem(shape, extras);
@@ -78,7 +78,7 @@ TYPED_TEST(CausalConv1d, equals_its_equation) {
     }
 }
 
-TYPED_TEST(CausalConv1d, steps_equal_the_sequence) {
+TYPED_TEST(CausalConv1d, StepsEqualTheSequence) {
   Problem<TypeParam> problem({1, 20, 37, 4}, false);
   const auto whole = to_host(problem.forward());
   const View2<TypeParam> state("elastic::test::state", 1, 37 * 3), out("elastic::test::out", 1, 37);
@@ -90,7 +90,7 @@ TYPED_TEST(CausalConv1d, steps_equal_the_sequence) {
   }
 }
 
-TYPED_TEST(CausalConv1d, masked_channels_are_as_if_cut) {
+TYPED_TEST(CausalConv1d, MaskedChannelsAreAsIfCut) {
   const index_t kept = 21;
   Problem<TypeParam> full({2, 70, 40, 4}, true), cut({2, 70, 40, 4}, true);
   auto mask = to_host(full.mask);
@@ -113,7 +113,7 @@ TYPED_TEST(CausalConv1d, masked_channels_are_as_if_cut) {
     EXPECT_TRUE(static_cast<index_t>(i % 40) < kept || out[i] == 0) << "element " << i;
 }
 
-TYPED_TEST(CausalConv1d, a_document_does_not_see_the_one_before) {
+TYPED_TEST(CausalConv1d, ADocumentDoesNotSeeTheOneBefore) {
   Problem<TypeParam> problem({1, 100, 33, 4}, false);
   std::vector<token_t> segment(100, 1);
   std::fill(segment.begin() + 40, segment.end(), 2);
@@ -128,7 +128,7 @@ TYPED_TEST(CausalConv1d, a_document_does_not_see_the_one_before) {
   EXPECT_TRUE(bitwise_equal(to_host(rows(problem.du, 40, 100)), du));
 }
 
-TYPED_TEST(CausalConv1d, equals_pytorch) {
+TYPED_TEST(CausalConv1d, EqualsPytorch) {
   const Fixture fixture("ssd.h5");
   Problem<TypeParam> problem({2, 11, 6, 4}, false);
   problem.u = fixture.matrix<TypeParam>("conv/u");
@@ -143,7 +143,7 @@ TYPED_TEST(CausalConv1d, equals_pytorch) {
   EXPECT_TRUE(near(problem.dbias, fixture.vector<double>("conv/dbias"), tol));
 }
 
-TEST(CausalConv1d, gradients_equal_finite_differences) {
+TEST(CausalConv1d, GradientsEqualFiniteDifferences) {
   for (const auto& shape : shapes)
     for (const bool extras : {false, true}) {
       Problem<double> problem(shape, extras);
@@ -172,7 +172,7 @@ Problem<T> span_of(const Problem<T>& whole, index_t begin, index_t end) {
 
 /// Spans of a sequence, each with what it needs of its neighbours, give the bits of the sequence;
 /// the sums of their parameter gradients are those of the sequence.
-TYPED_TEST(CausalConv1d, spans_equal_the_sequence) {
+TYPED_TEST(CausalConv1d, SpansEqualTheSequence) {
   using T = TypeParam;
   for (const index_t width : {1, 2, 4, 8})
     for (const bool extras : {false, true}) {
@@ -219,7 +219,7 @@ TYPED_TEST(CausalConv1d, spans_equal_the_sequence) {
 }
 
 /// The inputs before a span have a gradient, too: that by the loss of the span alone.
-TEST(CausalConv1d, gradient_by_the_past_equals_finite_differences) {
+TEST(CausalConv1d, GradientByThePastEqualsFiniteDifferences) {
   const index_t batch = 2, channels = 5, width = 4;
   Problem<double> before({batch, 3, channels, width}, false),
       span({batch, 9, channels, width}, false);
@@ -232,7 +232,7 @@ TEST(CausalConv1d, gradient_by_the_past_equals_finite_differences) {
   EXPECT_LT(directional_error(loss, before.u, before.du), 1e-6);
 }
 
-TEST(CausalConv1d, parameter_gradients_accumulate_and_repeat_bitwise) {
+TEST(CausalConv1d, ParameterGradientsAccumulateAndRepeatBitwise) {
   Problem<float> once({2, 70, 40, 4}, true), twice({2, 70, 40, 4}, true);
   once.backward(), twice.backward();
   EXPECT_TRUE(bitwise_equal(once.dweight, twice.dweight));
@@ -243,7 +243,7 @@ TEST(CausalConv1d, parameter_gradients_accumulate_and_repeat_bitwise) {
   EXPECT_TRUE(near(twice.dweight, doubled, 1e-6));
 }
 
-TEST(CausalConv1d, wrong_shapes_throw) {
+TEST(CausalConv1d, WrongShapesThrow) {
   Problem<float> problem({2, 9, 3, 4}, false);
   problem.shape.length = 7;
   EXPECT_THROW(problem.forward(), ContractError);

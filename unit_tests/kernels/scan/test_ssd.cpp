@@ -23,7 +23,7 @@ class Ssd : public testing::Test {};
 using Scalars = testing::Types<float, double>;
 TYPED_TEST_SUITE(Ssd, Scalars);
 
-TYPED_TEST(Ssd, equals_the_recurrence) {
+TYPED_TEST(Ssd, EqualsTheRecurrence) {
   for (const auto& shape : shapes)
     for (const bool extras : {false, true}) {
       SCOPED_TRACE(describe(shape) + (extras ? " with mask and segments" : ""));
@@ -33,7 +33,7 @@ TYPED_TEST(Ssd, equals_the_recurrence) {
     }
 }
 
-TYPED_TEST(Ssd, equals_pytorch) {
+TYPED_TEST(Ssd, EqualsPytorch) {
   const Fixture fixture("ssd.h5");
   for (const index_t chunk : {4, 16}) {
     SsdProblem<TypeParam> problem({2, 13, 6, 3, 3, 4, chunk}, false);
@@ -79,7 +79,7 @@ SsdProblem<T> first_heads(const SsdProblem<T>& full, index_t heads) {
   return cut;
 }
 
-TYPED_TEST(Ssd, masked_heads_are_as_if_cut) {
+TYPED_TEST(Ssd, MaskedHeadsAreAsIfCut) {
   using T = TypeParam;
   const SsdShape shape{2, 37, 6, 5, 2, 18, 8};
   const index_t kept = 4, tokens = shape.num_tokens();
@@ -103,7 +103,7 @@ TYPED_TEST(Ssd, masked_heads_are_as_if_cut) {
   EXPECT_TRUE(bitwise_equal(prefix(full.gradients.dssm_D, kept), cut.gradients.dssm_D));
 }
 
-TYPED_TEST(Ssd, chunk_size_does_not_matter) {
+TYPED_TEST(Ssd, ChunkSizeDoesNotMatter) {
   using T = TypeParam;
   SsdProblem<T> reference({2, 61, 4, 6, 2, 10, 61}, true);
   reference.forward(), reference.backward();
@@ -122,7 +122,7 @@ TYPED_TEST(Ssd, chunk_size_does_not_matter) {
   }
 }
 
-TYPED_TEST(Ssd, a_document_does_not_see_the_one_before) {
+TYPED_TEST(Ssd, ADocumentDoesNotSeeTheOneBefore) {
   using T = TypeParam;
   for (const index_t cut : {16, 21}) {  // at the border of a chunk, and inside one
     SsdProblem<T> problem({1, 60, 4, 6, 2, 10, 8}, false);
@@ -149,7 +149,7 @@ TYPED_TEST(Ssd, a_document_does_not_see_the_one_before) {
   }
 }
 
-TYPED_TEST(Ssd, packed_documents_equal_separate_rows) {
+TYPED_TEST(Ssd, PackedDocumentsEqualSeparateRows) {
   using T = TypeParam;
   const index_t length = 24;
   SsdProblem<T> separate({3, length, 4, 6, 2, 10, 8}, false);
@@ -198,7 +198,7 @@ std::vector<SsdProblem<T>> run_spans(const SsdProblem<T>& whole,
 }
 
 /// Spans of whole chunks: the bits of the sequence.
-TYPED_TEST(Ssd, spans_of_chunks_equal_the_sequence_bitwise) {
+TYPED_TEST(Ssd, SpansOfChunksEqualTheSequenceBitwise) {
   using T = TypeParam;
   for (const bool extras : {false, true}) {
     const SsdShape shape{2, 45, 6, 5, 3, 18, 8};
@@ -222,7 +222,7 @@ TYPED_TEST(Ssd, spans_of_chunks_equal_the_sequence_bitwise) {
 }
 
 /// Spans that end anywhere; parameter gradients add up.
-TYPED_TEST(Ssd, spans_equal_the_sequence) {
+TYPED_TEST(Ssd, SpansEqualTheSequence) {
   using T = TypeParam;
   for (const auto& shape : shapes)
     for (const bool extras : {false, true}) {
@@ -261,7 +261,7 @@ TYPED_TEST(Ssd, spans_equal_the_sequence) {
 }
 
 /// A state that belongs to another document changes no bit and gets no gradient.
-TYPED_TEST(Ssd, incoming_states_of_other_documents_do_not_count) {
+TYPED_TEST(Ssd, IncomingStatesOfOtherDocumentsDoNotCount) {
   using T = TypeParam;
   const SsdShape shape{2, 20, 4, 6, 2, 10, 8};
   const auto before = random_matrix<T>(8, 60, 51);
@@ -285,7 +285,7 @@ TYPED_TEST(Ssd, incoming_states_of_other_documents_do_not_count) {
 }
 
 /// total and decay of a span say what it makes of any incoming state, and of any gradient.
-TYPED_TEST(Ssd, totals_combine_spans) {
+TYPED_TEST(Ssd, TotalsCombineSpans) {
   using T = TypeParam;
   const ExecutionSpace exec;
   for (const bool extras : {false, true}) {
@@ -320,7 +320,7 @@ TYPED_TEST(Ssd, totals_combine_spans) {
   }
 }
 
-TYPED_TEST(Ssd, steps_equal_the_scan) {
+TYPED_TEST(Ssd, StepsEqualTheScan) {
   using T = TypeParam;
   const SsdShape shape{1, 29, 4, 6, 2, 10, 8};
   SsdProblem<T> problem(shape, true);
@@ -345,7 +345,7 @@ TYPED_TEST(Ssd, steps_equal_the_scan) {
   }
 }
 
-TYPED_TEST(Ssd, repeats_bitwise_and_accumulates) {
+TYPED_TEST(Ssd, RepeatsBitwiseAndAccumulates) {
   using T = TypeParam;
   const SsdShape shape{2, 37, 6, 5, 3, 18, 8};
   SsdProblem<T> once(shape, true), twice(shape, true);
@@ -366,7 +366,7 @@ TYPED_TEST(Ssd, repeats_bitwise_and_accumulates) {
   EXPECT_TRUE(bitwise_equal(once.gradients.dx, twice.gradients.dx));
 }
 
-TEST(Ssd, strong_decays_do_not_overflow) {
+TEST(Ssd, StrongDecaysDoNotOverflow) {
   SsdProblem<float> problem({1, 64, 2, 4, 1, 8, 16}, false);
   Kokkos::deep_copy(problem.A_log, 5.0f);     // A = -148
   Kokkos::deep_copy(problem.dt_bias, 30.0f);  // exponents down to -70000 in a chunk
@@ -376,7 +376,7 @@ TEST(Ssd, strong_decays_do_not_overflow) {
 }
 
 /// Gradients of a span with a state coming in and a loss on the state going out.
-TEST(Ssd, gradients_of_a_span_equal_finite_differences) {
+TEST(Ssd, GradientsOfASpanEqualFiniteDifferences) {
   for (const auto& shape : shapes)
     for (const bool extras : {false, true}) {
       SCOPED_TRACE(describe(shape) + (extras ? " with mask and segments" : ""));
@@ -405,7 +405,7 @@ TEST(Ssd, gradients_of_a_span_equal_finite_differences) {
     }
 }
 
-TEST(Ssd, wrong_shapes_throw) {
+TEST(Ssd, WrongShapesThrow) {
   SsdProblem<float> problem({1, 8, 4, 2, 2, 3, 4}, false);
   problem.shape.num_groups = 3;
   EXPECT_THROW(problem.forward(), ContractError);
@@ -425,7 +425,7 @@ TEST(Ssd, wrong_shapes_throw) {
                ContractError);
 }
 
-TEST(Ssd, gradients_equal_finite_differences) {
+TEST(Ssd, GradientsEqualFiniteDifferences) {
   for (const auto& shape : shapes)
     for (const bool extras : {false, true}) {
       SCOPED_TRACE(describe(shape) + (extras ? " with mask and segments" : ""));

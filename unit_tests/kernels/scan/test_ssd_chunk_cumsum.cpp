@@ -21,7 +21,7 @@ class SsdChunkCumsum : public testing::Test {};
 using Scalars = testing::Types<float, double>;
 TYPED_TEST_SUITE(SsdChunkCumsum, Scalars);
 
-TYPED_TEST(SsdChunkCumsum, equals_its_equations) {
+TYPED_TEST(SsdChunkCumsum, EqualsItsEquations) {
   for (const bool extras : {false, true}) {
     const SsdProblem<TypeParam> problem({2, 37, 18, 1, 1, 1, 8}, extras);
     forward(problem);
@@ -40,7 +40,7 @@ TYPED_TEST(SsdChunkCumsum, equals_its_equations) {
   }
 }
 
-TEST(SsdChunkCumsum, gradients_equal_finite_differences) {
+TEST(SsdChunkCumsum, GradientsEqualFiniteDifferences) {
   for (const bool extras : {false, true}) {
     SsdProblem<double> problem({2, 37, 18, 1, 1, 1, 8}, extras);
     const auto weights_dt = random_matrix<double>(74, 18, 31),

@@ -10,7 +10,7 @@ using namespace elastic;
 using namespace elastic::test;
 
 namespace {
-TEST(SsdChunkScan, gradients_equal_finite_differences) {
+TEST(SsdChunkScan, GradientsEqualFiniteDifferences) {
   for (const auto& shape :
        {kernels::SsdShape{2, 37, 6, 5, 3, 18, 8}, kernels::SsdShape{1, 50, 2, 17, 1, 16, 32}})
     for (const bool extras : {false, true}) {

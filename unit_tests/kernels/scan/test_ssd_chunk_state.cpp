@@ -26,7 +26,7 @@ class SsdChunkState : public testing::Test {};
 using Scalars = testing::Types<float, double>;
 TYPED_TEST_SUITE(SsdChunkState, Scalars);
 
-TYPED_TEST(SsdChunkState, passed_states_equal_the_recurrence) {
+TYPED_TEST(SsdChunkState, PassedStatesEqualTheRecurrence) {
   for (const auto& shape : shapes)
     for (const bool extras : {false, true}) {
       SsdProblem<TypeParam> problem(shape, extras);
@@ -49,7 +49,7 @@ TYPED_TEST(SsdChunkState, passed_states_equal_the_recurrence) {
     }
 }
 
-TEST(SsdChunkState, gradients_equal_finite_differences) {
+TEST(SsdChunkState, GradientsEqualFiniteDifferences) {
   for (const auto& shape : shapes)
     for (const bool extras : {false, true}) {
       SCOPED_TRACE(describe(shape));

@@ -1,77 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention against its definition, PyTorch, finite differences, itself in pieces.
-#include "kernels/attention/attention.hpp"
-
-#include "base/error.hpp"
-#include "unit_tests/kernels/spans.hpp"
-#include "unit_tests/support/fixture.hpp"
-#include "unit_tests/support/gradient.hpp"
-#include "unit_tests/support/reference_attention.hpp"
+// Backward attention, and both directions together: against the definition, PyTorch, finite
+// differences, itself in pieces.
+#include "unit_tests/kernels/attention/attention_problem.hpp"
 
 namespace elastic::test {
 namespace {
-
-using kernels::AttentionShape;
-
-/// Operands and results of one attention.
-template <class T>
-struct Attention {
-  AttentionShape shape;
-  View2<T> q, k, v, dout;
-  View1<token_t> segment;
-  View2<T> out, lse, dq, dk, dv;
-
-  explicit Attention(const AttentionShape& s, std::uint32_t seed = 1) : shape(s) {
-    const index_t tokens = s.batch * s.seq_length, q_columns = s.num_heads * s.head_dim,
-                  kv_columns = s.num_groups * s.head_dim;
-    q = random_matrix<T>(tokens, q_columns, seed, -2, 2);
-    k = random_matrix<T>(tokens, kv_columns, seed + 1, -2, 2);
-    v = random_matrix<T>(tokens, kv_columns, seed + 2);
-    dout = random_matrix<T>(tokens, q_columns, seed + 3);
-    allocate();
-  }
-  void allocate() {
-    const auto filled = [&](index_t rows, index_t columns) {
-      const View2<T> view("elastic::test::filled", rows, columns);
-      Kokkos::deep_copy(view, std::numeric_limits<T>::quiet_NaN());
-      return view;
-    };
-    out = filled(q.extent(0), q.extent(1));
-    dq = filled(q.extent(0), q.extent(1));
-    dk = filled(k.extent(0), k.extent(1));
-    dv = filled(k.extent(0), k.extent(1));
-    lse = filled(q.extent(0), shape.num_heads);
-  }
-  void forward() const { kernels::attention_forward<T>({}, shape, {q, k, v, segment}, {out, lse}); }
-  void backward() const {
-    backward(View1<T>("elastic::test::workspace", kernels::attention_workspace_size(shape)));
-  }
-  void backward(const View1<T>& workspace) const {
-    kernels::attention_backward<T>({}, shape, {q, k, v, segment}, {out, lse}, dout, {dq, dk, dv},
-                                   workspace);
-  }
-  void run() const {
-    forward();
-    backward();
-  }
-  ReferenceAttention reference() const {
-    ReferenceAttention r{shape, to_double(q), to_double(k), to_double(v), to_host(segment)};
-    r.forward();
-    r.backward(to_double(dout));
-    return r;
-  }
-};
-
-/// Runs of random length, non-decreasing inside each sequence.
-std::vector<token_t> random_segments(index_t batch, index_t length, index_t mean_run) {
-  std::vector<token_t> segment(batch * length, 0);
-  for (index_t t = 0; t < batch * length; ++t) {
-    const bool first = t % length == 0;
-    const bool next = random_below({17, RandomPurpose::test}, t, mean_run) == 0;
-    segment[t] = first ? 3 : segment[t - 1] + (next ? 2 : 0);
-  }
-  return segment;
-}
 
 template <class T>
 class AttentionTest : public testing::Test {};
@@ -92,7 +25,7 @@ void expect_reference(const Attention<T>& attention) {
 }
 
 /// Lengths and channels that do and do not fill tiles, blocks and vectors.
-TYPED_TEST(AttentionTest, equals_definition) {
+TYPED_TEST(AttentionTest, EqualsDefinition) {
   for (const AttentionShape& shape :
        {AttentionShape{1, 1, 1, 1, 1}, AttentionShape{2, 5, 2, 1, 3},
         AttentionShape{1, 63, 3, 3, 16}, AttentionShape{2, 64, 4, 2, 32},
@@ -104,7 +37,7 @@ TYPED_TEST(AttentionTest, equals_definition) {
   }
 }
 
-TYPED_TEST(AttentionTest, equals_definition_with_segments) {
+TYPED_TEST(AttentionTest, EqualsDefinitionWithSegments) {
   for (const index_t mean_run : {3, 40, 150}) {
     SCOPED_TRACE(fmt::format("mean run {}", mean_run));
     Attention<TypeParam> attention({2, 210, 4, 2, 24});
@@ -113,7 +46,7 @@ TYPED_TEST(AttentionTest, equals_definition_with_segments) {
   }
 }
 
-TYPED_TEST(AttentionTest, equals_pytorch) {
+TYPED_TEST(AttentionTest, EqualsPytorch) {
   using T = TypeParam;
   const Fixture f("attention.h5");
   const auto extents = f.vector<index_t>("shape");
@@ -133,7 +66,7 @@ TYPED_TEST(AttentionTest, equals_pytorch) {
   EXPECT_TRUE(near(attention.dv, f.matrix<double>("dv"), tol));
 }
 
-TEST(Attention, gradients_equal_finite_differences) {
+TEST(Attention, GradientsEqualFiniteDifferences) {
   Attention<double> attention({2, 75, 4, 2, 9});
   attention.segment = to_device(random_segments(2, 75, 30));
   attention.run();
@@ -147,7 +80,7 @@ TEST(Attention, gradients_equal_finite_differences) {
 }
 
 /// Scores of +-1e4 neither overflow nor lose the largest term.
-TYPED_TEST(AttentionTest, large_scores_are_finite) {
+TYPED_TEST(AttentionTest, LargeScoresAreFinite) {
   using T = TypeParam;
   const Attention<T> attention({1, 80, 2, 1, 16});
   for (const auto& view : {attention.q, attention.k}) {
@@ -162,7 +95,7 @@ TYPED_TEST(AttentionTest, large_scores_are_finite) {
 }
 
 /// A key that is not a number is not passed over: all that see it, and nothing else, is NaN.
-TYPED_TEST(AttentionTest, nan_spreads_to_what_sees_it) {
+TYPED_TEST(AttentionTest, NanSpreadsToWhatSeesIt) {
   using T = TypeParam;
   const index_t tokens = 100, bad = 70, C = 8;
   const Attention<T> attention({1, tokens, 1, 1, C});
@@ -177,7 +110,7 @@ TYPED_TEST(AttentionTest, nan_spreads_to_what_sees_it) {
   }
 }
 
-TYPED_TEST(AttentionTest, repeats_bitwise) {
+TYPED_TEST(AttentionTest, RepeatsBitwise) {
   const Attention<TypeParam> first({2, 100, 4, 2, 16}), second({2, 100, 4, 2, 16});
   first.run();
   second.run();
@@ -189,7 +122,7 @@ TYPED_TEST(AttentionTest, repeats_bitwise) {
 
 /// k heads in every group: the first k*R heads of the wide problem through strided Views equal the
 /// small problem bit by bit.
-TYPED_TEST(AttentionTest, prefix_of_heads_is_the_small_problem) {
+TYPED_TEST(AttentionTest, PrefixOfHeadsIsTheSmallProblem) {
   using T = TypeParam;
   const index_t tokens = 90, R = 2, C = 12, wide_heads = 6;
   const Attention<T> wide({1, tokens, wide_heads, R, C});
@@ -220,42 +153,9 @@ TYPED_TEST(AttentionTest, prefix_of_heads_is_the_small_problem) {
   }
 }
 
-/// The first L' rows of a longer sequence do not depend on what follows.
-TYPED_TEST(AttentionTest, is_causal_bitwise) {
-  using T = TypeParam;
-  const index_t C = 16;
-  const Attention<T> full({1, 190, 2, 2, C});
-  full.forward();
-  for (const index_t length : {1, 60, 64, 129}) {
-    Attention<T> part({1, length, 2, 2, C});
-    part.q = rows(full.q, 0, length);
-    part.k = rows(full.k, 0, length);
-    part.v = rows(full.v, 0, length);
-    part.forward();
-    EXPECT_TRUE(bitwise_equal(part.out, clone(rows(full.out, 0, length)))) << length;
-  }
-}
-
-/// Queries [begin, end) of a problem against the first `keys` keys.
-template <class T>
-Attention<T> span_of(const Attention<T>& whole, index_t begin, index_t end, index_t keys) {
-  const index_t B = whole.shape.batch;
-  Attention<T> span = whole;
-  span.shape.seq_length = end - begin;
-  span.shape.q_begin = begin;
-  span.shape.kv_length = keys;
-  span.q = rows_of_sequences(whole.q, B, begin, end);
-  span.dout = rows_of_sequences(whole.dout, B, begin, end);
-  span.k = rows_of_sequences(whole.k, B, 0, keys);
-  span.v = rows_of_sequences(whole.v, B, 0, keys);
-  span.segment = rows_of_sequences(whole.segment, B, 0, keys);
-  span.allocate();
-  return span;
-}
-
 /// Spans of queries, at tiles and elsewhere, against all keys up to their end or to that of the
 /// sequence: rows have the bits of the whole sequence, dk and dv add up to those of the whole.
-TYPED_TEST(AttentionTest, spans_equal_the_sequence) {
+TYPED_TEST(AttentionTest, SpansEqualTheSequence) {
   using T = TypeParam;
   const index_t B = 2, L = 210;
   for (const index_t mean_run : {0, 3, 60})
@@ -290,7 +190,7 @@ TYPED_TEST(AttentionTest, spans_equal_the_sequence) {
 }
 
 /// Gradients of one span alone, with a loss that only it knows.
-TEST(Attention, gradients_of_a_span_equal_finite_differences) {
+TEST(Attention, GradientsOfASpanEqualFiniteDifferences) {
   Attention<double> whole({2, 90, 4, 2, 9});
   whole.segment = to_device(random_segments(2, 90, 40));
   const Attention<double> span = span_of(whole, 41, 77, 85);
@@ -304,7 +204,7 @@ TEST(Attention, gradients_of_a_span_equal_finite_differences) {
   EXPECT_LT(directional_error(loss, span.v, span.dv), 1e-6);
 }
 
-TYPED_TEST(AttentionTest, documents_do_not_see_each_other) {
+TYPED_TEST(AttentionTest, DocumentsDoNotSeeEachOther) {
   using T = TypeParam;
   const index_t tokens = 150, end_a = 83, kv = 2 * 16, wide = 4 * 16;
   std::vector<token_t> segment(tokens, 0);
@@ -347,49 +247,23 @@ TYPED_TEST(AttentionTest, documents_do_not_see_each_other) {
   }
 }
 
-/// One position after the other against a growing cache gives the rows of the whole sequence.
-TYPED_TEST(AttentionTest, steps_equal_forward) {
-  using T = TypeParam;
-  const index_t B = 2, L = 70, A = 4, R = 2, C = 20, room = L + 6;
-  const Attention<T> whole({B, L, A, R, C});
-  whole.forward();
-  const auto out = to_host(whole.out), q = to_host(whole.q), k = to_host(whole.k),
-             v = to_host(whole.v);
-  std::vector<T> k_cache(B * room * R * C, std::numeric_limits<T>::quiet_NaN()), v_cache = k_cache;
-  for (index_t length = 1; length <= L; ++length) {
-    std::vector<T> q_row, expected;
-    for (index_t b = 0; b < B; ++b) {
-      const index_t t = b * L + length - 1, to = (b * room + length - 1) * R * C;
-      q_row.insert(q_row.end(), &q[t * A * C], &q[t * A * C] + A * C);
-      expected.insert(expected.end(), &out[t * A * C], &out[t * A * C] + A * C);
-      std::copy_n(&k[t * R * C], R * C, &k_cache[to]);
-      std::copy_n(&v[t * R * C], R * C, &v_cache[to]);
-    }
-    const View2<T> result("elastic::test::result", B, A * C);
-    kernels::attention_step<T>({}, {B, room, A, R, C}, length, to_device(q_row, B, A * C),
-                               to_device(k_cache, B * room, R * C),
-                               to_device(v_cache, B * room, R * C), result);
-    ASSERT_TRUE(near(result, expected, tolerance<T>(L))) << "length " << length;
-  }
+TEST(Attention, TooLittleWorkspaceIsAContractError) {
+  const Attention<float> attention({1, 8, 2, 2, 4});
+  const index_t size = kernels::attention_workspace_size(attention.shape);
+  EXPECT_NO_THROW(attention.backward(View1<float>("elastic::test::workspace", size)));
+  EXPECT_THROW(attention.backward(View1<float>("elastic::test::workspace", size - 1)),
+               ContractError);
 }
 
-TEST(Attention, wrong_extents_are_contract_errors) {
-  Attention<float> attention({1, 8, 2, 2, 4});
-  attention.shape.num_heads = 3;
-  EXPECT_THROW(attention.forward(), ContractError);
-  attention.shape.num_heads = 2;
-  attention.segment = View1<token_t>("elastic::test::segment", 7);
-  EXPECT_THROW(attention.forward(), ContractError);
-  attention.segment = {};
-  attention.shape.q_begin = 1;  // the last query would stand past the last key
-  EXPECT_THROW(attention.forward(), ContractError);
-  attention.shape.q_begin = 0;
-  const View1<float> small("elastic::test::workspace", 3);
-  EXPECT_THROW(attention.backward(small), ContractError);
-  EXPECT_THROW(
-      kernels::attention_step<float>({}, attention.shape, 9, prefix(attention.q, 1, 8), attention.k,
-                                     attention.v, prefix(attention.out, 1, 8)),
-      ContractError);
+TEST(Attention, GradientsMustHaveTheExtentsOfTheirOperands) {
+  Attention<float> attention({1, 8, 4, 2, 4});
+  for (const auto member : {&Attention<float>::dout, &Attention<float>::dq, &Attention<float>::dk,
+                            &Attention<float>::dv, &Attention<float>::lse}) {
+    Attention<float> bad = attention;
+    bad.*member = random_matrix<float>(8, (attention.*member).extent_int(1) + 1, 1);
+    EXPECT_THROW(bad.backward(), ContractError);
+  }
+  EXPECT_NO_THROW(attention.backward());
 }
 
 }  // namespace

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operands, results and gradients of one attention, for the tests of kernels/attention.
+#pragma once
+#include "base/error.hpp"
+#include "kernels/attention/attention.hpp"
+#include "unit_tests/kernels/spans.hpp"
+#include "unit_tests/support/fixture.hpp"
+#include "unit_tests/support/gradient.hpp"
+#include "unit_tests/support/reference_attention.hpp"
+
+namespace elastic::test {
+
+using kernels::AttentionShape;
+
+template <class T>
+struct Attention {
+  AttentionShape shape;
+  View2<T> q, k, v, dout;
+  View1<token_t> segment;
+  View2<T> out, lse, dq, dk, dv;
+
+  explicit Attention(const AttentionShape& s, std::uint32_t seed = 1) : shape(s) {
+    const index_t tokens = s.batch * s.seq_length, q_columns = s.num_heads * s.head_dim,
+                  kv_columns = s.num_groups * s.head_dim;
+    q = random_matrix<T>(tokens, q_columns, seed, -2, 2);
+    k = random_matrix<T>(tokens, kv_columns, seed + 1, -2, 2);
+    v = random_matrix<T>(tokens, kv_columns, seed + 2);
+    dout = random_matrix<T>(tokens, q_columns, seed + 3);
+    allocate();
+  }
+  void allocate() {
+    const auto filled = [&](index_t rows, index_t columns) {
+      const View2<T> view("elastic::test::filled", rows, columns);
+      Kokkos::deep_copy(view, std::numeric_limits<T>::quiet_NaN());
+      return view;
+    };
+    out = filled(q.extent(0), q.extent(1));
+    dq = filled(q.extent(0), q.extent(1));
+    dk = filled(k.extent(0), k.extent(1));
+    dv = filled(k.extent(0), k.extent(1));
+    lse = filled(q.extent(0), shape.num_heads);
+  }
+  void forward() const { kernels::attention_forward<T>({}, shape, {q, k, v, segment}, {out, lse}); }
+  void backward() const {
+    backward(View1<T>("elastic::test::workspace", kernels::attention_workspace_size(shape)));
+  }
+  void backward(const View1<T>& workspace) const {
+    kernels::attention_backward<T>({}, shape, {q, k, v, segment}, {out, lse}, dout, {dq, dk, dv},
+                                   workspace);
+  }
+  void run() const {
+    forward();
+    backward();
+  }
+  ReferenceAttention reference() const {
+    ReferenceAttention r{shape, to_double(q), to_double(k), to_double(v), to_host(segment)};
+    r.forward();
+    r.backward(to_double(dout));
+    return r;
+  }
+};
+
+/// Runs of random length, non-decreasing inside each sequence.
+inline std::vector<token_t> random_segments(index_t batch, index_t length, index_t mean_run) {
+  std::vector<token_t> segment(batch * length, 0);
+  for (index_t t = 0; t < batch * length; ++t) {
+    const bool first = t % length == 0;
+    const bool next = random_below({17, RandomPurpose::test}, t, mean_run) == 0;
+    segment[t] = first ? 3 : segment[t - 1] + (next ? 2 : 0);
+  }
+  return segment;
+}
+
+/// Queries [begin, end) of a problem against the first `keys` keys.
+template <class T>
+Attention<T> span_of(const Attention<T>& whole, index_t begin, index_t end, index_t keys) {
+  const index_t B = whole.shape.batch;
+  Attention<T> span = whole;
+  span.shape.seq_length = end - begin;
+  span.shape.q_begin = begin;
+  span.shape.kv_length = keys;
+  span.q = rows_of_sequences(whole.q, B, begin, end);
+  span.dout = rows_of_sequences(whole.dout, B, begin, end);
+  span.k = rows_of_sequences(whole.k, B, 0, keys);
+  span.v = rows_of_sequences(whole.v, B, 0, keys);
+  span.segment = rows_of_sequences(whole.segment, B, 0, keys);
+  span.allocate();
+  return span;
+}
+
+}  // namespace elastic::test

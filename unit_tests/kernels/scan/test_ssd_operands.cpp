@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/scan/ssd_operands.hpp"
+
+#include "base/error.hpp"
+#include "unit_tests/support/views.hpp"
+
+namespace elastic::kernels {
+namespace {
+
+using namespace elastic::test;
+
+/// Every part has its extents and, together, the parts are the workspace: each element written
+/// through one of them once.
+TEST(SsdWorkspace, PartsShareOutTheWholeMemory) {
+  for (const SsdShape& shape : {SsdShape{1, 1, 1, 1, 1, 1, 64}, SsdShape{2, 37, 6, 5, 3, 18, 8}}) {
+    const index_t chunks = shape.batch * shape.num_chunks(), heads = shape.num_heads;
+    const View1<double> memory("elastic::test::memory", ssd_workspace_size(shape));
+    const SsdWorkspace<double> work(shape, memory);
+    const auto expect = [](const View2<double>& part, index_t rows, index_t columns) {
+      EXPECT_EQ(part.extent_int(0), rows);
+      EXPECT_EQ(part.extent_int(1), columns);
+    };
+    expect(work.dstates, shape.num_states(), shape.head_dim * shape.state_dim);
+    expect(work.ddt, shape.num_tokens(), heads);
+    expect(work.ddA_cumsum, shape.num_tokens(), heads);
+    expect(work.of_skip, chunks, heads);
+    expect(work.of_heads, 3 * chunks, heads);
+    double number = 1;
+    for (const auto& part :
+         {work.dstates, work.ddt, work.ddA_cumsum, work.of_skip, work.of_heads}) {
+      Kokkos::deep_copy(part, number);
+      number += 1;
+    }
+    double last = 1;
+    for (const double value : to_host(memory)) {
+      EXPECT_GE(value, last);  // no part overwrites another, and nothing is left over
+      last = value;
+    }
+    EXPECT_EQ(last, 5);
+  }
+}
+
+TEST(SsdWorkspace, TooLittleMemoryIsAContractError) {
+  const SsdShape shape{1, 8, 2, 3, 1, 4, 4};
+  const View1<float> memory("elastic::test::memory", ssd_workspace_size(shape) - 1);
+  EXPECT_THROW(SsdWorkspace<float>(shape, memory), ContractError);
+}
+
+}  // namespace
+}  // namespace elastic::kernels
