@@ -17,25 +17,25 @@ namespace elastic::kernels {
 namespace {
 
 /// Scratch of one team. Rows past the end of the sequence are never read as terms of a sum.
-template <class T>
+template <class A>
 struct BackwardScratch {
-  T *k, *k_transposed, *v_transposed, *q, *dout, *p, *ds, *dk, *dv;
-  T *lse, *delta;
+  A *k, *k_transposed, *v_transposed, *q, *dout, *p, *ds, *dk, *dv;
+  A *lse, *delta;
   token_t *q_segment, *k_segment;
 
   KOKKOS_INLINE_FUNCTION BackwardScratch(ScratchCarver& carver, index_t head_dim) {
     const index_t tile = attention_tile, area = tile * padded(head_dim);
-    k = carver.take<T>(area);             // [key, C]
-    k_transposed = carver.take<T>(area);  // [C, key]
-    v_transposed = carver.take<T>(area);  // [C, key]
-    q = carver.take<T>(area);             // [query, C]
-    dout = carver.take<T>(area);          // [query, C]
-    p = carver.take<T>(tile * tile);      // [query, key]
-    ds = carver.take<T>(tile * tile);     // [query, key]
-    dk = carver.take<T>(area);            // [key, C]
-    dv = carver.take<T>(area);            // [key, C]
-    lse = carver.take<T>(tile);
-    delta = carver.take<T>(tile);
+    k = carver.take<A>(area);             // [key, C]
+    k_transposed = carver.take<A>(area);  // [C, key]
+    v_transposed = carver.take<A>(area);  // [C, key]
+    q = carver.take<A>(area);             // [query, C]
+    dout = carver.take<A>(area);          // [query, C]
+    p = carver.take<A>(tile * tile);      // [query, key]
+    ds = carver.take<A>(tile * tile);     // [query, key]
+    dk = carver.take<A>(area);            // [key, C]
+    dv = carver.take<A>(area);            // [key, C]
+    lse = carver.take<A>(tile);
+    delta = carver.take<A>(tile);
     q_segment = carver.take<token_t>(tile);
     k_segment = carver.take<token_t>(tile);
   }
@@ -53,13 +53,14 @@ KOKKOS_INLINE_FUNCTION index_t floor_to_lanes(index_t n) {
 
 template <class T>
 struct BackwardTeam {
+  using A = Accumulate<T>;
   AttentionShape shape;
   AttentionInputs<T> in;
   AttentionSaved<T> saved;
   View2<const T> dout;
   View2<T> dq;
-  View2<T> dk_heads, dv_heads;  ///< [B*L', A*C]
-  View2<T> deltas;              ///< [A, B*L]
+  View2<A> dk_heads, dv_heads;  ///< [B*L', A*C]
+  View2<A> deltas;              ///< [A, B*L]
   TeamScratch memory;
 
   KOKKOS_INLINE_FUNCTION void operator()(const Team& team) const {
@@ -67,7 +68,7 @@ struct BackwardTeam {
     const index_t head_index = team.league_rank() % shape.num_heads;
     const AttentionHead head(shape, in.segment, team.league_rank() / shape.num_heads, head_index);
     ScratchCarver carver = memory.carver(team);
-    const BackwardScratch<T> scratch(carver, C);
+    const BackwardScratch<A> scratch(carver, C);
     const index_t row = head.first_key, all_keys = shape.num_keys();
     prepare(team, head, head_index);
     for (index_t key = 0; key < all_keys; key += attention_tile) {
@@ -96,8 +97,8 @@ struct BackwardTeam {
         add_query_gradients(team, scratch, head, pair);
       }
       for_each_row(team, keys, [&](index_t j) {
-        T* const dk_row = &dk_heads(row + key + j, head.q_column);
-        T* const dv_row = &dv_heads(row + key + j, head.q_column);
+        A* const dk_row = &dk_heads(row + key + j, head.q_column);
+        A* const dv_row = &dv_heads(row + key + j, head.q_column);
         ELASTIC_SIMD
         for (index_t c = 0; c < C; ++c) {
           dk_row[c] = scratch.dk[j * padded(C) + c];
@@ -115,15 +116,15 @@ struct BackwardTeam {
       const index_t row = head.first_query + i;
       const T *const d = &dout(row, head.q_column), *const o = &saved.out(row, head.q_column);
       T* const dq_row = &dq(row, head.q_column);
-      T sum = 0;
+      A sum = 0;
       ELASTIC_SIMD_SUM(sum)
-      for (index_t c = 0; c < C; ++c) sum += d[c] * o[c];
+      for (index_t c = 0; c < C; ++c) sum += widen(d[c]) * widen(o[c]);
       ELASTIC_SIMD
-      for (index_t c = 0; c < C; ++c) dq_row[c] = 0;
+      for (index_t c = 0; c < C; ++c) dq_row[c] = T(0);
       deltas(head_index, row) = sum;
     });
   }
-  KOKKOS_INLINE_FUNCTION void load_queries(const Team& team, const BackwardScratch<T>& scratch,
+  KOKKOS_INLINE_FUNCTION void load_queries(const Team& team, const BackwardScratch<A>& scratch,
                                            const AttentionHead& head, index_t head_index,
                                            const TilePair& pair) const {
     const index_t row = head.first_query + pair.query;
@@ -138,42 +139,42 @@ struct BackwardTeam {
     });
   }
   /// p [query, key] and ds = scale p (dout v^T - delta); 0 where not visible.
-  KOKKOS_INLINE_FUNCTION void probabilities(const Team& team, const BackwardScratch<T>& scratch,
+  KOKKOS_INLINE_FUNCTION void probabilities(const Team& team, const BackwardScratch<A>& scratch,
                                             const TilePair& pair) const {
     const index_t C = shape.head_dim, ld = padded(C);
-    const T scale = attention_scale<T>(shape);
+    const A scale = attention_scale<A>(shape);
     for_each_tile(team, pair.queries, attention_tile, [&](index_t i0, index_t j0) {
       const index_t offset = pair.offset + i0 - j0;
       if (i0 + tile_rows <= floor_to_lanes(j0 - pair.offset)) return;
-      Tile<T> s, dp;
+      Tile<A> s, dp;
       multiply_rows(s, scratch.q + i0 * ld, ld, scratch.k_transposed + j0, attention_tile, C);
       multiply_rows(dp, scratch.dout + i0 * ld, ld, scratch.v_transposed + j0, attention_tile, C);
       for (index_t i = 0; i < tile_rows; ++i) {
         const token_t q_segment = scratch.q_segment[i0 + i],
                       last = static_cast<token_t>(offset + i);
         const token_t* const k_segment = scratch.k_segment + j0;
-        const T lse_i = scratch.lse[i0 + i], delta_i = scratch.delta[i0 + i];
-        T* const p = scratch.p + (i0 + i) * attention_tile + j0;
-        T* const ds = scratch.ds + (i0 + i) * attention_tile + j0;
+        const A lse_i = scratch.lse[i0 + i], delta_i = scratch.delta[i0 + i];
+        A* const p = scratch.p + (i0 + i) * attention_tile + j0;
+        A* const ds = scratch.ds + (i0 + i) * attention_tile + j0;
         ELASTIC_SIMD
         for (index_t j = 0; j < lanes; ++j) {
-          const T x = scale * s.value[i][j] - lse_i;
+          const A x = scale * s.value[i][j] - lse_i;
           const bool visible = (static_cast<token_t>(j) <= last) & (k_segment[j] == q_segment);
-          const bool counts = visible & !(x < smallest_score<T>);
-          const T e = vector_exp(x);
-          p[j] = counts ? e : T(0);
-          ds[j] = counts ? scale * e * (dp.value[i][j] - delta_i) : T(0);
+          const bool counts = visible & !(x < smallest_score<A>);
+          const A e = vector_exp(x);
+          p[j] = counts ? e : A(0);
+          ds[j] = counts ? scale * e * (dp.value[i][j] - delta_i) : A(0);
         }
       }
     });
   }
   /// dv += p^T dout, dk += ds^T q; queries ahead of all keys of a block are left out.
-  KOKKOS_INLINE_FUNCTION void add_key_gradients(const Team& team, const BackwardScratch<T>& scratch,
+  KOKKOS_INLINE_FUNCTION void add_key_gradients(const Team& team, const BackwardScratch<A>& scratch,
                                                 const TilePair& pair) const {
     const index_t C = shape.head_dim, ld = padded(C);
     for_each_tile(team, pair.keys, C, [&](index_t j, index_t c) {
       const index_t first = math::max(index_t(0), floor_to_lanes(j - pair.offset));
-      Tile<T> tile;
+      Tile<A> tile;
       load(tile, scratch.dv + j * ld + c, ld);
       tile.multiply_add(scratch.p + j, attention_tile, scratch.dout + c, ld, first, pair.queries);
       tile.store(scratch.dv + j * ld + c, ld, tile_rows, lanes);
@@ -184,13 +185,13 @@ struct BackwardTeam {
   }
   /// dq += ds k; keys behind all queries of a block are left out.
   KOKKOS_INLINE_FUNCTION void add_query_gradients(const Team& team,
-                                                  const BackwardScratch<T>& scratch,
+                                                  const BackwardScratch<A>& scratch,
                                                   const AttentionHead& head,
                                                   const TilePair& pair) const {
     const index_t C = shape.head_dim, ld = padded(C);
     for_each_tile(team, pair.queries, C, [&](index_t i, index_t c) {
       const index_t end = math::min(pair.keys, i + tile_rows + pair.offset);
-      Tile<T> tile;
+      Tile<A> tile;
       multiply_rows(tile, scratch.ds + i * attention_tile, attention_tile, scratch.k + c, ld, end);
       tile.add_to(&dq(head.first_query + pair.query + i, head.q_column + c), leading_dimension(dq),
                   pair.queries - i, C - c);
@@ -200,21 +201,21 @@ struct BackwardTeam {
 
 /// target [T, R*C] = sum over the A/R blocks of R*C columns of heads [T, A*C], in order.
 template <class T>
-void sum_heads(const ExecutionSpace& exec, View2<const T> heads, View2<T> target) {
+void sum_heads(const ExecutionSpace& exec, View2<const Accumulate<T>> heads, View2<T> target) {
   const auto columns = static_cast<index_t>(target.extent(1));
   const auto blocks = static_cast<index_t>(heads.extent(1)) / columns;
   Kokkos::parallel_for(
       "elastic::attention_sum_heads",
       Kokkos::RangePolicy<ExecutionSpace>(exec, 0, target.extent(0)),
       KOKKOS_LAMBDA(const index_t t) {
-        T* const to = &target(t, 0);
-        const T* const from = &heads(t, 0);
-        ELASTIC_SIMD
-        for (index_t c = 0; c < columns; ++c) to[c] = from[c];
-        for (index_t block = 1; block < blocks; ++block) {
-          const T* const more = from + block * columns;
-          ELASTIC_SIMD
-          for (index_t c = 0; c < columns; ++c) to[c] += more[c];
+        const Accumulate<T>* const from = &heads(t, 0);
+        for (index_t first = 0; first < columns; first += lanes) {
+          const index_t count = math::min(lanes, columns - first);
+          Accumulate<T> sum[lanes];
+          for (index_t c = 0; c < count; ++c) sum[c] = from[first + c];
+          for (index_t block = 1; block < blocks; ++block)
+            for (index_t c = 0; c < count; ++c) sum[c] += from[block * columns + first + c];
+          for (index_t c = 0; c < count; ++c) target(t, first + c) = static_cast<T>(sum[c]);
         }
       });
 }
@@ -243,11 +244,12 @@ void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape,
                   "{}: workspace has {} of {} elements", name, workspace.extent(0),
                   attention_workspace_size(shape));
   if (tokens == 0 || A == 0) return;
-  T* const base = workspace.data();
-  const View2<T> dk_heads(base, keys, A * C), dv_heads(base + keys * A * C, keys, A * C);
-  const View2<T> deltas(base + 2 * keys * A * C, A, tokens);
+  Accumulate<T>* const base = workspace.data();
+  const View2<Accumulate<T>> dk_heads(base, keys, A * C),
+      dv_heads(base + keys * A * C, keys, A * C);
+  const View2<Accumulate<T>> deltas(base + 2 * keys * A * C, A, tokens);
   ScratchCarver counter(nullptr);
-  [[maybe_unused]] const BackwardScratch<T> layout(counter, C);
+  [[maybe_unused]] const BackwardScratch<Accumulate<T>> layout(counter, C);
   const BackwardTeam<T> body{
       shape, in, saved, dout, dq, dk_heads, dv_heads, deltas, TeamScratch(counter.bytes())};
   Kokkos::parallel_for("elastic::attention_backward", body.memory.policy(exec, shape.batch * A),

@@ -9,22 +9,22 @@ namespace elastic::kernels {
 namespace {
 
 /// Scratch of one team.
-template <class T>
+template <class A>
 struct ForwardScratch {
-  T *q_transposed, *k, *v, *scores, *sum;
-  T *maximum, *total, *correction;
+  A *q_transposed, *k, *v, *scores, *sum;
+  A *maximum, *total, *correction;
   token_t *q_segment, *k_segment;
 
   KOKKOS_INLINE_FUNCTION ForwardScratch(ScratchCarver& carver, index_t head_dim) {
     const index_t C = padded(head_dim), tile = attention_tile;
-    q_transposed = carver.take<T>(head_dim * tile);  // [C, query]
-    k = carver.take<T>(tile * C);                    // [key, C]
-    v = carver.take<T>(tile * C);                    // [key, C]
-    scores = carver.take<T>(tile * tile);            // [key, query]
-    sum = carver.take<T>(tile * C);                  // [query, C] unnormalised output
-    maximum = carver.take<T>(tile);
-    total = carver.take<T>(tile);
-    correction = carver.take<T>(tile);
+    q_transposed = carver.take<A>(head_dim * tile);  // [C, query]
+    k = carver.take<A>(tile * C);                    // [key, C]
+    v = carver.take<A>(tile * C);                    // [key, C]
+    scores = carver.take<A>(tile * tile);            // [key, query]
+    sum = carver.take<A>(tile * C);                  // [query, C] unnormalised output
+    maximum = carver.take<A>(tile);
+    total = carver.take<A>(tile);
+    correction = carver.take<A>(tile);
     q_segment = carver.take<token_t>(tile);
     k_segment = carver.take<token_t>(tile);
   }
@@ -32,6 +32,7 @@ struct ForwardScratch {
 
 template <class T>
 struct ForwardTeam {
+  using A = Accumulate<T>;
   AttentionShape shape;
   AttentionInputs<T> in;
   AttentionSaved<T> saved;
@@ -49,7 +50,7 @@ struct ForwardTeam {
                   queries = math::min(attention_tile, L - first);
     const index_t begin = shape.q_begin + first;  // position of the tile
     ScratchCarver carver = memory.carver(team);
-    const ForwardScratch<T> scratch(carver, C);
+    const ForwardScratch<A> scratch(carver, C);
 
     const index_t row = head.first_query + first;
     pack_transposed(team, scratch.q_transposed, attention_tile, &in.q(row, head.q_column),
@@ -71,10 +72,10 @@ struct ForwardTeam {
     write(team, scratch, row, head, head_index, queries);
   }
 
-  KOKKOS_INLINE_FUNCTION void clear(const Team& team, const ForwardScratch<T>& scratch) const {
+  KOKKOS_INLINE_FUNCTION void clear(const Team& team, const ForwardScratch<A>& scratch) const {
     const index_t columns = padded(shape.head_dim);
     for_each_row(team, attention_tile, [&](index_t i) {
-      scratch.maximum[i] = no_score<T>;
+      scratch.maximum[i] = no_score<A>;
       scratch.total[i] = 0;
       ELASTIC_SIMD
       for (index_t c = 0; c < columns; ++c) scratch.sum[i * columns + c] = 0;
@@ -82,56 +83,56 @@ struct ForwardTeam {
   }
   /// scores[j, i] = k_j . q_i; blocks of keys behind all queries of a block are left out. `offset`
   /// is the distance from the first key to the first query of the tile.
-  KOKKOS_INLINE_FUNCTION void score(const Team& team, const ForwardScratch<T>& scratch,
+  KOKKOS_INLINE_FUNCTION void score(const Team& team, const ForwardScratch<A>& scratch,
                                     index_t offset, index_t keys) const {
     const index_t C = shape.head_dim, ld = padded(C);
     for_each_tile(team, keys, attention_tile, [&](index_t j, index_t i) {
       if (j > i + lanes - 1 + offset) return;
-      Tile<T> tile;
+      Tile<A> tile;
       multiply_rows(tile, scratch.k + j * ld, ld, scratch.q_transposed + i, attention_tile, C);
       tile.store(scratch.scores + j * attention_tile + i, attention_tile, tile_rows, lanes);
     });
   }
   /// Online softmax: scores become exp(scale s - maximum), 0 where not visible.
-  KOKKOS_INLINE_FUNCTION void soften(const Team& team, const ForwardScratch<T>& scratch,
+  KOKKOS_INLINE_FUNCTION void soften(const Team& team, const ForwardScratch<A>& scratch,
                                      index_t offset, index_t keys) const {
     constexpr index_t width = on_host ? lanes : 1;
-    const T scale = attention_scale<T>(shape);
+    const A scale = attention_scale<A>(shape);
     for_each_row(team, attention_tile / width, [&](index_t block) {
       const index_t i0 = block * width;
       const auto first = static_cast<token_t>(i0 + offset);
       const token_t* const q_segment = scratch.q_segment + i0;
       const index_t end = math::min(keys, i0 / lanes * lanes + lanes + offset);
-      T maximum[width], sum[width];
+      A maximum[width], sum[width];
       ELASTIC_SIMD
       for (index_t i = 0; i < width; ++i) {
         maximum[i] = scratch.maximum[i0 + i];
         sum[i] = 0;
       }
       for (index_t j = 0; j < end; ++j) {
-        const T* const s = scratch.scores + j * attention_tile + i0;
+        const A* const s = scratch.scores + j * attention_tile + i0;
         const token_t k_segment = scratch.k_segment[j], last = static_cast<token_t>(j) - first;
         ELASTIC_SIMD
         for (index_t i = 0; i < width; ++i) {
           const bool visible = (static_cast<token_t>(i) >= last) & (q_segment[i] == k_segment);
-          const T x = visible ? scale * s[i] : no_score<T>;
+          const A x = visible ? scale * s[i] : no_score<A>;
           maximum[i] = maximum[i] < x ? x : maximum[i];
         }
       }
       for (index_t j = 0; j < end; ++j) {
-        T* const s = scratch.scores + j * attention_tile + i0;
+        A* const s = scratch.scores + j * attention_tile + i0;
         const token_t k_segment = scratch.k_segment[j], last = static_cast<token_t>(j) - first;
         ELASTIC_SIMD
         for (index_t i = 0; i < width; ++i) {
           const bool visible = (static_cast<token_t>(i) >= last) & (q_segment[i] == k_segment);
-          const T x = scale * s[i] - maximum[i], p = vector_exp(x);
-          s[i] = (!visible | (x < smallest_score<T>)) ? T(0) : p;
+          const A x = scale * s[i] - maximum[i], p = vector_exp(x);
+          s[i] = (!visible | (x < smallest_score<A>)) ? A(0) : p;
           sum[i] += s[i];
         }
       }
       ELASTIC_SIMD
       for (index_t i = 0; i < width; ++i) {
-        const T correction = vector_exp(scratch.maximum[i0 + i] - maximum[i]);
+        const A correction = vector_exp(scratch.maximum[i0 + i] - maximum[i]);
         scratch.correction[i0 + i] = correction;
         scratch.total[i0 + i] = scratch.total[i0 + i] * correction + sum[i];
         scratch.maximum[i0 + i] = maximum[i];
@@ -139,12 +140,12 @@ struct ForwardTeam {
     });
   }
   /// sum[i, :] = correction_i sum[i, :] + sum_j p[j, i] v[j, :]
-  KOKKOS_INLINE_FUNCTION void add_values(const Team& team, const ForwardScratch<T>& scratch,
+  KOKKOS_INLINE_FUNCTION void add_values(const Team& team, const ForwardScratch<A>& scratch,
                                          index_t offset, index_t keys) const {
     const index_t ld = padded(shape.head_dim);
     for_each_tile(team, attention_tile, shape.head_dim, [&](index_t i, index_t c) {
-      T* const sum = scratch.sum + i * ld + c;
-      Tile<T> tile;
+      A* const sum = scratch.sum + i * ld + c;
+      Tile<A> tile;
       load(tile, sum, ld);
       tile.scale_rows(scratch.correction + i);
       tile.multiply_add(scratch.scores + i, attention_tile, scratch.v + c, ld, 0,
@@ -152,16 +153,16 @@ struct ForwardTeam {
       tile.store(sum, ld, tile_rows, lanes);
     });
   }
-  KOKKOS_INLINE_FUNCTION void write(const Team& team, const ForwardScratch<T>& scratch, index_t row,
+  KOKKOS_INLINE_FUNCTION void write(const Team& team, const ForwardScratch<A>& scratch, index_t row,
                                     const AttentionHead& head, index_t head_index,
                                     index_t queries) const {
     const index_t C = shape.head_dim, ld = padded(C);
     for_each_row(team, queries, [&](index_t i) {
-      const T inverse = T(1) / scratch.total[i];
-      const T* const sum = scratch.sum + i * ld;
+      const A inverse = A(1) / scratch.total[i];
+      const A* const sum = scratch.sum + i * ld;
       T* const o = &saved.out(row + i, head.q_column);
       ELASTIC_SIMD
-      for (index_t c = 0; c < C; ++c) o[c] = inverse * sum[c];
+      for (index_t c = 0; c < C; ++c) o[c] = static_cast<T>(inverse * sum[c]);
       saved.lse(row + i, head_index) = scratch.maximum[i] + math::log(scratch.total[i]);
     });
   }
@@ -177,7 +178,7 @@ void attention_forward(const ExecutionSpace& exec, const AttentionShape& shape,
   require_shape("attention_forward", "lse", saved.lse, tokens, shape.num_heads);
   if (tokens == 0 || shape.num_heads == 0) return;
   ScratchCarver counter(nullptr);
-  [[maybe_unused]] const ForwardScratch<T> layout(counter, shape.head_dim);
+  [[maybe_unused]] const ForwardScratch<Accumulate<T>> layout(counter, shape.head_dim);
   const ForwardTeam<T> body{shape, in, saved, TeamScratch(counter.bytes())};
   const index_t teams = shape.batch * shape.num_heads * body.query_tiles();
   Kokkos::parallel_for("elastic::attention_forward", body.memory.policy(exec, teams), body);

@@ -9,6 +9,7 @@ namespace {
 
 template <class T>
 struct StepTeam {
+  using A = Accumulate<T>;
   AttentionShape shape;
   index_t length;
   View2<const T> q, k_cache, v_cache;
@@ -19,16 +20,16 @@ struct StepTeam {
     const index_t C = shape.head_dim, batch = team.league_rank() / shape.num_heads;
     const AttentionHead head(shape, {}, batch, team.league_rank() % shape.num_heads);
     ScratchCarver carver = memory.carver(team);
-    T* const scores = carver.take<T>(attention_tile);
-    T* const sum = carver.take<T>(C);
+    A* const scores = carver.take<A>(attention_tile);
+    A* const sum = carver.take<A>(C);
     for_each_row(team, C, [&](index_t c) { sum[c] = 0; });
-    T maximum = no_score<T>, total = 0;
+    A maximum = no_score<A>, total = 0;
     for (index_t key = 0; key < length; key += attention_tile) {
       const index_t keys = math::min(attention_tile, length - key);
-      const T new_maximum = score(team, head, batch, key, keys, maximum, scores);
-      const T correction = vector_exp(maximum - new_maximum);
+      const A new_maximum = score(team, head, batch, key, keys, maximum, scores);
+      const A correction = vector_exp(maximum - new_maximum);
       maximum = new_maximum;
-      T part = 0;  // every thread of the team sums the same
+      A part = 0;  // every thread of the team sums the same
       for (index_t j = 0; j < keys; ++j) part += vector_exp(scores[j] - maximum);
       total = total * correction + part;
       const T* const v0 = &v_cache(head.first_key + key, head.kv_column);
@@ -39,27 +40,29 @@ struct StepTeam {
         ELASTIC_SIMD
         for (index_t c = begin; c < end; ++c) sum[c] *= correction;
         for (index_t j = 0; j < keys; ++j) {
-          const T p = vector_exp(scores[j] - maximum);
+          const A p = vector_exp(scores[j] - maximum);
           ELASTIC_SIMD
-          for (index_t c = begin; c < end; ++c) sum[c] += p * v0[j * stride + c];
+          for (index_t c = begin; c < end; ++c) sum[c] += p * widen(v0[j * stride + c]);
         }
       });
     }
-    const T inverse = T(1) / total;
-    for_each_row(team, C, [&](index_t c) { out(batch, head.q_column + c) = inverse * sum[c]; });
+    const A inverse = A(1) / total;
+    for_each_row(team, C, [&](index_t c) {
+      out(batch, head.q_column + c) = static_cast<T>(inverse * sum[c]);
+    });
   }
 
   /// scores[j] = scale q . k_j; returns the new maximum.
-  KOKKOS_INLINE_FUNCTION T score(const Team& team, const AttentionHead& head, index_t batch,
-                                 index_t key, index_t keys, T maximum, T* scores) const {
+  KOKKOS_INLINE_FUNCTION A score(const Team& team, const AttentionHead& head, index_t batch,
+                                 index_t key, index_t keys, A maximum, A* scores) const {
     const index_t C = shape.head_dim;
-    const T scale = attention_scale<T>(shape);
+    const A scale = attention_scale<A>(shape);
     const T* const q0 = &q(batch, head.q_column);
     for_each_row(team, keys, [&](index_t j) {
       const T* const k_row = &k_cache(head.first_key + key + j, head.kv_column);
-      T dot = 0;
+      A dot = 0;
       ELASTIC_SIMD_SUM(dot)
-      for (index_t c = 0; c < C; ++c) dot += q0[c] * k_row[c];
+      for (index_t c = 0; c < C; ++c) dot += widen(q0[c]) * widen(k_row[c]);
       scores[j] = scale * dot;
     });
     for (index_t j = 0; j < keys; ++j) maximum = math::max(maximum, scores[j]);
@@ -78,8 +81,8 @@ void attention_step(const ExecutionSpace& exec, const AttentionShape& shape, ind
   const index_t teams = shape.batch * shape.num_heads;
   if (teams == 0) return;
   ScratchCarver counter(nullptr);
-  counter.take<T>(attention_tile);
-  counter.take<T>(shape.head_dim);
+  counter.take<Accumulate<T>>(attention_tile);
+  counter.take<Accumulate<T>>(shape.head_dim);
   const StepTeam<T> body{shape, length, q, k_cache, v_cache, out, TeamScratch(counter.bytes())};
   Kokkos::parallel_for("elastic::attention_step", body.memory.policy(exec, teams), body);
   add_flops(4.0 * static_cast<double>(teams * shape.head_dim * length));

@@ -28,16 +28,18 @@ struct RowSums {
 };
 
 template <class T>
-KOKKOS_INLINE_FUNCTION RowSums<T> sum_row(const RowTeam& team, const T* s, index_t columns,
-                                          const Target& target, T maximum, index_t chains) {
-  constexpr T nan = std::numeric_limits<T>::quiet_NaN();
-  const T logit = target.exists ? s[target.column] : target.mine ? nan : T(0);
-  const ColumnSums<T, 1> sums(team, chains);
+KOKKOS_INLINE_FUNCTION RowSums<Accumulate<T>> sum_row(const RowTeam& team, const T* s,
+                                                      index_t columns, const Target& target,
+                                                      Accumulate<T> maximum, index_t chains) {
+  using A = Accumulate<T>;
+  constexpr A nan = std::numeric_limits<A>::quiet_NaN();
+  const A logit = target.exists ? widen(s[target.column]) : target.mine ? nan : A(0);
+  const ColumnSums<A, 1> sums(team, chains);
   sums.add_up(
       team, columns,
-      [=](T* sum, bool counts, T z) {
-        const T e = vector_exp(z - maximum);
-        *sum += counts ? e : T(0);
+      [=](A* sum, bool counts, T z) {
+        const A e = vector_exp(widen(z) - maximum);
+        *sum += counts ? e : A(0);
       },
       s);
   return {sums[0], logit};
@@ -46,24 +48,27 @@ KOKKOS_INLINE_FUNCTION RowSums<T> sum_row(const RowTeam& team, const T* s, index
 /// Loss and gradient of rows, once the sums of all ranks are known.
 template <class T>
 struct Finish {
+  using A = Accumulate<T>;
   View1<const float> weight;
   bool gradient;
-  T factor;
+  A factor;
   View2<T> logits;
-  View1<T> row_loss;
+  View1<A> row_loss;
 
   KOKKOS_INLINE_FUNCTION void operator()(const RowTeam& team, index_t t, const Target& target,
-                                         T maximum, const RowSums<T>& sums) const {
-    const T w = weight(t), step = factor * w;
-    const RowSoftmax<T> softmax{T(1), maximum, math::log(sums.exponentials)};
+                                         A maximum, const RowSums<A>& sums) const {
+    const A w = weight(t), step = factor * w;
+    const RowSoftmax<A> softmax{A(1), maximum, math::log(sums.exponentials)};
     Kokkos::single(Kokkos::PerTeam(team),
                    [&]() { row_loss(t) = -w * softmax.log_probability(sums.target); });
     if (!gradient) return;
     T* const s = row_of(logits, t);
     transform_columns(
         team, static_cast<index_t>(logits.extent(1)),
-        [=](T z) { return step * softmax.probability(z); }, s, s);
-    if (target.exists) Kokkos::single(Kokkos::PerTeam(team), [&]() { s[target.column] -= step; });
+        [=](T z) { return step * softmax.probability(widen(z)); }, s, s);
+    if (target.exists)
+      Kokkos::single(Kokkos::PerTeam(team),
+                     [&]() { s[target.column] = static_cast<T>(widen(s[target.column]) - step); });
   }
   /// Writes a row that does not count.
   KOKKOS_INLINE_FUNCTION void clear(const RowTeam& team, index_t t) const {
@@ -97,7 +102,7 @@ void cross_entropy(const ExecutionSpace& exec, const CrossEntropyRows& rows, boo
         if (rows.weight(t) == 0) return finish.clear(team, t);
         const T* const s = row_of(logits, t);
         const Target target(rows.targets(t), {}, V);
-        const T maximum = row_maximum(team, s, V);
+        const Accumulate<T> maximum = row_maximum(team, s, V);
         finish(team, t, target, maximum, sum_row<T>(team, s, V, target, maximum, chains));
       });
 }
@@ -114,7 +119,8 @@ void cross_entropy_maxima(const ExecutionSpace& exec, const CrossEntropyRows& ro
       "elastic::cross_entropy_maxima", row_policy<T>(exec, tokens, 0),
       KOKKOS_LAMBDA(const RowTeam& team) {
         const index_t t = team.league_rank();
-        const T largest = rows.weight(t) == 0 ? T(0) : row_maximum(team, row_of(logits, t), V);
+        const Accumulate<T> largest =
+            rows.weight(t) == 0 ? Accumulate<T>(0) : row_maximum(team, row_of(logits, t), V);
         Kokkos::single(Kokkos::PerTeam(team), [&]() { maximum(t) = largest; });
       });
 }
@@ -134,7 +140,7 @@ void cross_entropy_sums(const ExecutionSpace& exec, const CrossEntropyRows& rows
       "elastic::cross_entropy_sums", row_policy<T>(exec, tokens, 1),
       KOKKOS_LAMBDA(const RowTeam& team) {
         const index_t t = team.league_rank();
-        RowSums<T> row = {0, 0};
+        RowSums<Accumulate<T>> row = {0, 0};
         if (rows.weight(t) != 0)
           row = sum_row<T>(team, row_of(logits, t), V, Target(rows.targets(t), rows.shard, V),
                            maximum(t), chains);

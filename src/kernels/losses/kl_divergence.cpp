@@ -19,24 +19,27 @@ struct RowSums {
 };
 
 template <class T>
-KOKKOS_INLINE_FUNCTION RowMaxima<T> maxima_of_row(const RowTeam& team, const T* s_p, const T* s_q,
-                                                  index_t columns) {
+KOKKOS_INLINE_FUNCTION RowMaxima<Accumulate<T>> maxima_of_row(const RowTeam& team, const T* s_p,
+                                                              const T* s_q, index_t columns) {
   return {row_maximum(team, s_p, columns), row_maximum(team, s_q, columns)};
 }
 
 template <class T>
-KOKKOS_INLINE_FUNCTION RowSums<T> sum_row(const RowTeam& team, const T* s_p, const T* s_q,
-                                          index_t columns, const RowMaxima<T>& maxima, T scale,
-                                          index_t chains) {
-  const ColumnSums<T, 3> sums(team, chains);
+KOKKOS_INLINE_FUNCTION RowSums<Accumulate<T>> sum_row(const RowTeam& team, const T* s_p,
+                                                      const T* s_q, index_t columns,
+                                                      const RowMaxima<Accumulate<T>>& maxima,
+                                                      Accumulate<T> scale, index_t chains) {
+  using A = Accumulate<T>;
+  const ColumnSums<A, 3> sums(team, chains);
   sums.add_up(
       team, columns,
-      [=](T* sum, bool counts, T z_p, T z_q) {
-        const T a = (z_p - maxima.teacher) * scale, b = (z_q - maxima.student) * scale;
-        const T p = vector_exp(a), q = vector_exp(b), difference = p * (a - b);
-        sum[0] += counts ? p : T(0);
-        sum[most_chains] += counts ? q : T(0);
-        sum[2 * most_chains] += counts ? difference : T(0);
+      [=](A* sum, bool counts, T z_p, T z_q) {
+        const A a = (widen(z_p) - maxima.teacher) * scale,
+                b = (widen(z_q) - maxima.student) * scale;
+        const A p = vector_exp(a), q = vector_exp(b), difference = p * (a - b);
+        sum[0] += counts ? p : A(0);
+        sum[most_chains] += counts ? q : A(0);
+        sum[2 * most_chains] += counts ? difference : A(0);
       },
       s_p, s_q);
   return {sums[0], sums[1], sums[2]};
@@ -45,18 +48,19 @@ KOKKOS_INLINE_FUNCTION RowSums<T> sum_row(const RowTeam& team, const T* s_p, con
 /// Loss and gradient of rows, once the sums of all ranks are known.
 template <class T>
 struct Finish {
+  using A = Accumulate<T>;
   View2<const T> teacher;
   View1<const float> weight;
-  T scale;  ///< 1 / temperature
+  A scale;  ///< 1 / temperature
   bool gradient;
-  T factor;
+  A factor;
   View2<T> student;
-  View1<T> row_loss;
+  View1<A> row_loss;
 
-  KOKKOS_INLINE_FUNCTION void operator()(const RowTeam& team, index_t t, const RowMaxima<T>& maxima,
-                                         const RowSums<T>& sums) const {
-    const T w = weight(t), step = factor * w * scale;
-    const RowSoftmax<T> p{scale, maxima.teacher, math::log(sums.teacher)},
+  KOKKOS_INLINE_FUNCTION void operator()(const RowTeam& team, index_t t, const RowMaxima<A>& maxima,
+                                         const RowSums<A>& sums) const {
+    const A w = weight(t), step = factor * w * scale;
+    const RowSoftmax<A> p{scale, maxima.teacher, math::log(sums.teacher)},
         q{scale, maxima.student, math::log(sums.student)};
     Kokkos::single(Kokkos::PerTeam(team), [&]() {
       row_loss(t) = w * (sums.difference / sums.teacher - (p.log_sum - q.log_sum));
@@ -65,8 +69,10 @@ struct Finish {
     T* const s_q = row_of(student, t);
     transform_columns(
         team, static_cast<index_t>(student.extent(1)),
-        [=](T z_p, T z_q) { return step * (q.probability(z_q) - p.probability(z_p)); }, s_q,
-        row_of(teacher, t), static_cast<const T*>(s_q));
+        [=](T z_p, T z_q) {
+          return step * (q.probability(widen(z_q)) - p.probability(widen(z_p)));
+        },
+        s_q, row_of(teacher, t), static_cast<const T*>(s_q));
   }
   /// Writes a row that does not count.
   KOKKOS_INLINE_FUNCTION void clear(const RowTeam& team, index_t t) const {
@@ -84,8 +90,8 @@ void require_rows(const char* function, const KlDivergenceRows<T>& rows,
   ELASTIC_REQUIRE(rows.temperature > 0, "{}: temperature {}", function, rows.temperature);
 }
 template <class T>
-T inverse_temperature(const KlDivergenceRows<T>& rows) {
-  return static_cast<T>(1 / rows.temperature);
+Accumulate<T> inverse_temperature(const KlDivergenceRows<T>& rows) {
+  return static_cast<Accumulate<T>>(1 / rows.temperature);
 }
 }  // namespace
 
@@ -122,7 +128,7 @@ void kl_divergence_maxima(const ExecutionSpace& exec, const KlDivergenceRows<T>&
       "elastic::kl_divergence_maxima", row_policy<T>(exec, tokens, 0),
       KOKKOS_LAMBDA(const RowTeam& team) {
         const index_t t = team.league_rank();
-        RowMaxima<T> row = {0, 0};
+        RowMaxima<Accumulate<T>> row = {0, 0};
         if (rows.weight(t) != 0)
           row = maxima_of_row(team, row_of(rows.teacher, t), row_of(student, t), V);
         Kokkos::single(Kokkos::PerTeam(team), [&]() {
@@ -143,12 +149,12 @@ void kl_divergence_sums(const ExecutionSpace& exec, const KlDivergenceRows<T>& r
   require_shape(name, "sums", sums, tokens, 3);
   if (tokens == 0) return;
   const index_t chains = num_chains(rows.shard);
-  const T scale = inverse_temperature(rows);
+  const Accumulate<T> scale = inverse_temperature(rows);
   Kokkos::parallel_for(
       "elastic::kl_divergence_sums", row_policy<T>(exec, tokens, 3),
       KOKKOS_LAMBDA(const RowTeam& team) {
         const index_t t = team.league_rank();
-        RowSums<T> row = {0, 0, 0};
+        RowSums<Accumulate<T>> row = {0, 0, 0};
         if (rows.weight(t) != 0)
           row = sum_row<T>(team, row_of(rows.teacher, t), row_of(student, t), V,
                            {maxima(t, 0), maxima(t, 1)}, scale, chains);

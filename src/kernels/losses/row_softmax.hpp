@@ -36,7 +36,8 @@ template <class T>
 Kokkos::TeamPolicy<ExecutionSpace> row_policy(const ExecutionSpace& exec, index_t rows,
                                               index_t sums) {
   Kokkos::TeamPolicy<ExecutionSpace> policy(exec, static_cast<int>(rows), Kokkos::AUTO);
-  const auto bytes = static_cast<int>(sums * most_chains * static_cast<index_t>(sizeof(T)));
+  const auto bytes =
+      static_cast<int>(sums * most_chains * static_cast<index_t>(sizeof(Accumulate<T>)));
   policy.set_scratch_size(0, Kokkos::PerTeam(bytes + 64));
   return policy;
 }
@@ -81,7 +82,7 @@ KOKKOS_INLINE_FUNCTION void transform_columns(const RowTeam& team, index_t colum
     const bool whole = count == static_cast<int>(column_block);
     U* const value = whole ? target + v : padded;
     ELASTIC_SIMD
-    for (int l = 0; l < static_cast<int>(column_block); ++l) value[l] = f(z[l]...);
+    for (int l = 0; l < static_cast<int>(column_block); ++l) value[l] = static_cast<U>(f(z[l]...));
     if (whole) return;
     for (int l = 0; l < count; ++l) target[v + l] = padded[l];
   };
@@ -144,19 +145,20 @@ class ColumnSums {
 /// The largest of the columns; of none, the lowest number.
 /// NaN is passed over here and shows up in the sums.
 template <class T>
-KOKKOS_INLINE_FUNCTION T row_maximum(const RowTeam& team, const T* z, index_t columns) {
+KOKKOS_INLINE_FUNCTION Accumulate<T> row_maximum(const RowTeam& team, const T* z, index_t columns) {
+  using A = Accumulate<T>;
   constexpr index_t stripe = host_loops ? 2048 : 1;
-  T maximum = 0;
+  A maximum = 0;
   Kokkos::parallel_reduce(
       Kokkos::TeamThreadRange(team, (columns + stripe - 1) / stripe),
-      [&](index_t i, T& best) {
+      [&](index_t i, A& best) {
         const index_t end = math::min(columns, (i + 1) * stripe);
-        T part = best;
+        A part = best;
         ELASTIC_SIMD_MAX(part)
-        for (index_t v = i * stripe; v < end; ++v) part = part < z[v] ? z[v] : part;
+        for (index_t v = i * stripe; v < end; ++v) part = part < widen(z[v]) ? widen(z[v]) : part;
         best = part;
       },
-      Kokkos::Max<T>(maximum));
+      Kokkos::Max<A>(maximum));
   return maximum;
 }
 

@@ -55,6 +55,7 @@ inline int scratch_level(index_t bytes) { return on_host || bytes <= 40000 ? 0 :
 #endif
 
 /// A register tile of tile_rows x lanes sums.
+/// T: the type of the sums; matrices that a tile is written to may be narrower.
 template <class T>
 struct Tile {
   T value[tile_rows][lanes];
@@ -77,11 +78,14 @@ struct Tile {
   }
   /// Writes the part that lies inside `rows` x `columns`, the extents from this tile's
   /// corner c to the end of the matrix.
-  KOKKOS_INLINE_FUNCTION void store(T* c, index_t ldc, index_t rows, index_t columns) const {
-    write(c, ldc, rows, columns, [](T& target, T mine) { target = mine; });
+  template <class U>
+  KOKKOS_INLINE_FUNCTION void store(U* c, index_t ldc, index_t rows, index_t columns) const {
+    write(c, ldc, rows, columns, [](U& target, T mine) { target = static_cast<U>(mine); });
   }
-  KOKKOS_INLINE_FUNCTION void add_to(T* c, index_t ldc, index_t rows, index_t columns) const {
-    write(c, ldc, rows, columns, [](T& target, T mine) { target += mine; });
+  template <class U>
+  KOKKOS_INLINE_FUNCTION void add_to(U* c, index_t ldc, index_t rows, index_t columns) const {
+    write(c, ldc, rows, columns,
+          [](U& target, T mine) { target = static_cast<U>(static_cast<T>(target) + mine); });
   }
 
  private:
@@ -104,8 +108,8 @@ struct Tile {
       for (index_t j = 0; j < lanes; ++j) value[i][j] = sum[i][j];
     }
   }
-  template <class F>
-  KOKKOS_INLINE_FUNCTION void write(T* c, index_t ldc, index_t rows, index_t columns,
+  template <class U, class F>
+  KOKKOS_INLINE_FUNCTION void write(U* c, index_t ldc, index_t rows, index_t columns,
                                     const F& assign) const {
     if (rows >= tile_rows && columns >= lanes) {
       for (index_t i = 0; i < tile_rows; ++i) {
@@ -147,18 +151,18 @@ KOKKOS_INLINE_FUNCTION void for_each_row(const Team& team, index_t count, const 
 }
 
 /// target [rows, padded(columns)] = source [rows, columns], zero in the padding.
-template <class T>
-KOKKOS_INLINE_FUNCTION void pack(const Team& team, T* target, const T* source, index_t ld_source,
+template <class T, class U>
+KOKKOS_INLINE_FUNCTION void pack(const Team& team, T* target, const U* source, index_t ld_source,
                                  index_t rows, index_t columns) {
   const index_t ld = padded(columns);
   for_each_block(team, rows, columns, [&](const index_t i, const index_t j0) {
-    const T* from = source + i * ld_source + j0;
+    const U* from = source + i * ld_source + j0;
     T* to = target + i * ld + j0;
     if (j0 + lanes <= columns) {
       ELASTIC_SIMD
-      for (index_t j = 0; j < lanes; ++j) to[j] = from[j];
+      for (index_t j = 0; j < lanes; ++j) to[j] = static_cast<T>(from[j]);
     } else {
-      for (index_t j = 0; j < lanes; ++j) to[j] = j0 + j < columns ? from[j] : T(0);
+      for (index_t j = 0; j < lanes; ++j) to[j] = j0 + j < columns ? static_cast<T>(from[j]) : T(0);
     }
   });
 }
@@ -184,9 +188,9 @@ KOKKOS_INLINE_FUNCTION void transpose_block(T* block, T* other) {
 }
 /// target[j, i] = source[i, j].
 /// target [columns, ld], ld a multiple of lanes >= rows; zero in the padding.
-template <class T>
+template <class T, class U>
 ELASTIC_OWN_REGISTERS KOKKOS_INLINE_FUNCTION void pack_transposed(const Team& team, T* target,
-                                                                  index_t ld, const T* source,
+                                                                  index_t ld, const U* source,
                                                                   index_t ld_source, index_t rows,
                                                                   index_t columns) {
   if constexpr (on_host) {
@@ -196,13 +200,13 @@ ELASTIC_OWN_REGISTERS KOKKOS_INLINE_FUNCTION void pack_transposed(const Team& te
                     count = math::min(lanes, columns - j0);
       T block[lanes * lanes], other[lanes * lanes];
       for (index_t i = 0; i < lanes; ++i) {
-        const T* from = source + (i0 + i) * ld_source + j0;
+        const U* from = source + (i0 + i) * ld_source + j0;
         if (i0 + i < rows && count == lanes) {
           ELASTIC_SIMD
-          for (index_t j = 0; j < lanes; ++j) block[i * lanes + j] = from[j];
+          for (index_t j = 0; j < lanes; ++j) block[i * lanes + j] = static_cast<T>(from[j]);
         } else {
           for (index_t j = 0; j < lanes; ++j)
-            block[i * lanes + j] = i0 + i < rows && j < count ? from[j] : T(0);
+            block[i * lanes + j] = i0 + i < rows && j < count ? static_cast<T>(from[j]) : T(0);
         }
       }
       transpose_block(block, other);
@@ -214,7 +218,7 @@ ELASTIC_OWN_REGISTERS KOKKOS_INLINE_FUNCTION void pack_transposed(const Team& te
   } else {
     for_each_block(team, columns, ld, [&](const index_t j, const index_t i0) {
       for (index_t i = i0; i < i0 + lanes; ++i)
-        target[j * ld + i] = i < rows ? source[i * ld_source + j] : T(0);
+        target[j * ld + i] = i < rows ? static_cast<T>(source[i * ld_source + j]) : T(0);
     });
   }
 }

@@ -27,16 +27,16 @@ StridedMatrix<T> operand(const View2<const T>& view, Transpose transpose) {
 }
 
 /// c = beta c, for products without terms.
-template <class T>
-void scale(const ExecutionSpace& exec, T beta, const View2<T>& c) {
+template <class C>
+void scale(const ExecutionSpace& exec, Accumulate<C> beta, const View2<C>& c) {
   const auto columns = static_cast<index_t>(c.extent(1));
   Kokkos::parallel_for(
       "elastic::gemm_scale",
       Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>(
           exec, 0, static_cast<index_t>(c.extent(0)) * columns),
       KOKKOS_LAMBDA(const index_t element) {
-        T& value = c(element / columns, element % columns);
-        value = beta == T(0) ? T(0) : beta * value;
+        C& value = c(element / columns, element % columns);
+        value = beta == 0 ? C(0) : static_cast<C>(beta * widen(value));
       });
 }
 
@@ -68,10 +68,9 @@ void dnnl_product(char transpose_a, char transpose_b, float alpha, const View2<c
 
 }  // namespace
 
-template <class T>
+template <class T, class C>
 void gemm(const Products& products, Transpose transpose_a, Transpose transpose_b,
-          std::type_identity_t<T> alpha, In2<T> a, In2<T> b, std::type_identity_t<T> beta,
-          InOut2<T> c) {
+          Accumulate<T> alpha, In2<T> a, In2<T> b, Accumulate<T> beta, InOut2<C> c) {
   const bool ta = transpose_a == Transpose::yes, tb = transpose_b == Transpose::yes;
   const auto m = static_cast<index_t>(c.extent(0)), n = static_cast<index_t>(c.extent(1));
   const auto k = static_cast<index_t>(a.extent(ta ? 0 : 1));
@@ -79,24 +78,27 @@ void gemm(const Products& products, Transpose transpose_a, Transpose transpose_b
   require_shape("gemm", "a", a, ta ? k : m, ta ? m : k);
   require_shape("gemm", "b", b, tb ? n : k, tb ? k : n);
   if (m == 0 || n == 0) return;
-  if (k == 0) return scale<T>(exec, beta, c);
+  if (k == 0) return scale<C>(exec, beta, c);
   add_flops(2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k));
 
-  if (products.deterministic)
-    return deterministic_product<T>(exec, k, alpha, operand<T>(a, transpose_a),
-                                    operand<T>(b, transpose_b), beta, c);
+  // Libraries multiply matrices of one type only; the deterministic route takes any.
+  constexpr bool has_library = std::is_same_v<T, C> && std::is_same_v<T, Accumulate<T>>;
+  if (products.deterministic || !has_library)
+    return deterministic_product<T, C>(exec, k, alpha, operand<T>(a, transpose_a),
+                                       operand<T>(b, transpose_b), beta, c);
   if constexpr (std::is_same_v<MemorySpace, HostSpace>)
-    if (m <= few_rows && !ta && tb) return few_rows_product<T>(exec, alpha, a, b, beta, c);
+    if (m <= few_rows && !ta && tb) return few_rows_product<T, C>(exec, alpha, a, b, beta, c);
 #ifdef ELASTIC_HAVE_DNNL
   if constexpr (std::is_same_v<T, float> && std::is_same_v<MemorySpace, HostSpace>)
     return dnnl_product(*blas_name(transpose_a), *blas_name(transpose_b), alpha, a, b, beta, c, k);
 #endif
-  blas_product<T>(exec, blas_name(transpose_a), blas_name(transpose_b), alpha, a, b, beta, c);
+  if constexpr (has_library)
+    blas_product<T>(exec, blas_name(transpose_a), blas_name(transpose_b), alpha, a, b, beta, c);
 }
 
 template <class T>
 void gemm_of_units(const ExecutionSpace& exec, Transpose transpose_b, In2<T> a, In2<T> b,
-                   UnitStride units, index_t active, std::type_identity_t<T> beta, InOut2<T> c) {
+                   UnitStride units, index_t active, Accumulate<T> beta, InOut2<T> c) {
   const auto m = static_cast<index_t>(c.extent(0)), n = static_cast<index_t>(c.extent(1));
   const index_t count = static_cast<index_t>(a.extent(1)) / active;
   require_shape("gemm_of_units", "a", a, m, count * active);
@@ -116,13 +118,13 @@ void gemm_of_units(const ExecutionSpace& exec, Transpose transpose_b, In2<T> a, 
   for (index_t u = units.first; u < count; u += units.step) multiply(u, active, 1, 1);
 }
 
-template void gemm_of_units<float>(const ExecutionSpace&, Transpose, In2<float>, In2<float>,
-                                   UnitStride, index_t, float, InOut2<float>);
-template void gemm_of_units<double>(const ExecutionSpace&, Transpose, In2<double>, In2<double>,
-                                    UnitStride, index_t, double, InOut2<double>);
-template void gemm<float>(const Products&, Transpose, Transpose, float, In2<float>, In2<float>,
-                          float, InOut2<float>);
-template void gemm<double>(const Products&, Transpose, Transpose, double, In2<double>, In2<double>,
-                           double, InOut2<double>);
+#define ELASTIC_INSTANTIATE(T)                                                                 \
+  template void gemm<T>(const Products&, Transpose, Transpose, Accumulate<T>, In2<T>, In2<T>,  \
+                        Accumulate<T>, InOut2<T>);                                             \
+  template void gemm_of_units<T>(const ExecutionSpace&, Transpose, In2<T>, In2<T>, UnitStride, \
+                                 index_t, Accumulate<T>, InOut2<T>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

@@ -26,10 +26,9 @@ struct Products {
 /// Throws ContractError if the shapes do not fit.
 /// [in] a, op(A) is [M, K]; b, op(B) is [K, N]
 /// [in, out] c [M, N]
-template <class T>
+template <class T, class C = T>
 void gemm(const Products& products, Transpose transpose_a, Transpose transpose_b,
-          std::type_identity_t<T> alpha, In2<T> a, In2<T> b, std::type_identity_t<T> beta,
-          InOut2<T> c);
+          Accumulate<T> alpha, In2<T> a, In2<T> b, Accumulate<T> beta, InOut2<C> c);
 
 /// Selects some k: of every `step`-th unit of `unit` consecutive ones, from unit `first` on.
 struct UnitStride {
@@ -42,6 +41,6 @@ struct UnitStride {
 /// [in, out] c [M, N]
 template <class T>
 void gemm_of_units(const ExecutionSpace& exec, Transpose transpose_b, In2<T> a, In2<T> b,
-                   UnitStride units, index_t active, std::type_identity_t<T> beta, InOut2<T> c);
+                   UnitStride units, index_t active, Accumulate<T> beta, InOut2<T> c);
 
 }  // namespace elastic::kernels

@@ -12,21 +12,22 @@ namespace elastic::kernels {
 namespace {
 
 constexpr index_t tile_rows = 12;
-template <class T>
-constexpr index_t tile_columns = 128 / sizeof(T);
+template <class A>
+constexpr index_t tile_columns = 128 / sizeof(A);
 constexpr index_t block_rows = 8 * tile_rows;  ///< rows that share a packed panel
 constexpr index_t block_depth = 256;           ///< rows of a packed panel: 32 KiB
 
 /// sum[r, j] += sum_k a_r[k * step] panel[k, j]
 template <class T>
-void multiply_tile(const T* const* a, index_t step, const T* panel, index_t depth, T* sum) {
-  constexpr index_t width = tile_columns<T>;
-  T tile[tile_rows][width];
+void multiply_tile(const T* const* a, index_t step, const Accumulate<T>* panel, index_t depth,
+                   Accumulate<T>* sum) {
+  constexpr index_t width = tile_columns<Accumulate<T>>;
+  Accumulate<T> tile[tile_rows][width];
   for (index_t r = 0; r < tile_rows; ++r)
     for (index_t j = 0; j < width; ++j) tile[r][j] = sum[r * width + j];
   for (index_t k = 0; k < depth; ++k)
     for (index_t r = 0; r < tile_rows; ++r) {
-      const T a_rk = a[r][k * step];
+      const Accumulate<T> a_rk = widen(a[r][k * step]);
       ELASTIC_SIMD
       for (index_t j = 0; j < width; ++j) tile[r][j] += a_rk * panel[k * width + j];
     }
@@ -36,37 +37,41 @@ void multiply_tile(const T* const* a, index_t step, const T* panel, index_t dept
 
 /// panel[k, j] = alpha b(k, j) for `depth` rows; zero past `columns`.
 template <class T>
-void pack_panel(const StridedMatrix<T>& b, T alpha, index_t depth, index_t columns, T* panel) {
-  constexpr index_t width = tile_columns<T>;
+void pack_panel(const StridedMatrix<T>& b, Accumulate<T> alpha, index_t depth, index_t columns,
+                Accumulate<T>* panel) {
+  constexpr index_t width = tile_columns<Accumulate<T>>;
   for (index_t k = 0; k < depth; ++k) {
     const T* row = &b(k, 0);
-    T* packed = panel + k * width;
+    Accumulate<T>* packed = panel + k * width;
     if (columns == width && b.column_stride == 1) {
       ELASTIC_SIMD
-      for (index_t j = 0; j < width; ++j) packed[j] = alpha * row[j];
+      for (index_t j = 0; j < width; ++j) packed[j] = alpha * widen(row[j]);
     } else {
-      for (index_t j = 0; j < columns; ++j) packed[j] = alpha * row[j * b.column_stride];
-      for (index_t j = columns; j < width; ++j) packed[j] = T(0);
+      for (index_t j = 0; j < columns; ++j) packed[j] = alpha * widen(row[j * b.column_stride]);
+      for (index_t j = columns; j < width; ++j) packed[j] = 0;
     }
   }
 }
 
 /// sum[i, j] = beta c[i, j], zero past the edges: what the products are added to.
-template <class T>
-void start_sums(T beta, index_t rows, index_t columns, const T* c, index_t ldc, T* sum) {
-  if (beta == T(0)) return;
+template <class C>
+void start_sums(Accumulate<C> beta, index_t rows, index_t columns, const C* c, index_t ldc,
+                Accumulate<C>* sum) {
+  if (beta == 0) return;
   for (index_t i = 0; i < rows; ++i)
-    for (index_t j = 0; j < columns; ++j) sum[i * tile_columns<T> + j] = beta * c[i * ldc + j];
+    for (index_t j = 0; j < columns; ++j)
+      sum[i * tile_columns<Accumulate<C>> + j] = beta * widen(c[i * ldc + j]);
 }
 
 /// c [rows, columns] of one work item; rows <= block_rows, columns <= tile_columns.
-template <class T>
-void multiply_block(index_t depth, T alpha, const StridedMatrix<T>& a, const StridedMatrix<T>& b,
-                    T beta, index_t rows, index_t columns, T* c, index_t ldc) {
-  constexpr index_t width = tile_columns<T>;
-  alignas(64) T panel[block_depth * width];
-  alignas(64) T sum[block_rows * width] = {};
-  start_sums(beta, rows, columns, c, ldc, sum);
+template <class T, class C>
+void multiply_block(index_t depth, Accumulate<T> alpha, const StridedMatrix<T>& a,
+                    const StridedMatrix<T>& b, Accumulate<T> beta, index_t rows, index_t columns,
+                    C* c, index_t ldc) {
+  constexpr index_t width = tile_columns<Accumulate<T>>;
+  alignas(64) Accumulate<T> panel[block_depth * width];
+  alignas(64) Accumulate<T> sum[block_rows * width] = {};
+  start_sums<C>(beta, rows, columns, c, ldc, sum);
   for (index_t k0 = 0; k0 < depth; k0 += block_depth) {
     const index_t k_count = math::min(block_depth, depth - k0);
     pack_panel<T>({&b(k0, 0), b.row_stride, b.column_stride}, alpha, k_count, columns, panel);
@@ -74,17 +79,18 @@ void multiply_block(index_t depth, T alpha, const StridedMatrix<T>& a, const Str
       const T* a_rows[tile_rows];
       for (index_t r = 0; r < tile_rows; ++r)
         a_rows[r] = &a(math::min(i0 + r, rows - 1), k0);  // spare rows are discarded
-      multiply_tile(a_rows, a.column_stride, panel, k_count, sum + i0 * width);
+      multiply_tile<T>(a_rows, a.column_stride, panel, k_count, sum + i0 * width);
     }
   }
   for (index_t i = 0; i < rows; ++i)
-    for (index_t j = 0; j < columns; ++j) c[i * ldc + j] = sum[i * width + j];
+    for (index_t j = 0; j < columns; ++j) c[i * ldc + j] = static_cast<C>(sum[i * width + j]);
 }
 
-template <class T>
-void product_on_host(const ExecutionSpace& exec, index_t depth, T alpha, const StridedMatrix<T>& a,
-                     const StridedMatrix<T>& b, T beta, const View2<T>& c) {
-  constexpr index_t width = tile_columns<T>;
+template <class T, class C>
+void product_on_host(const ExecutionSpace& exec, index_t depth, Accumulate<T> alpha,
+                     const StridedMatrix<T>& a, const StridedMatrix<T>& b, Accumulate<T> beta,
+                     const View2<C>& c) {
+  constexpr index_t width = tile_columns<Accumulate<T>>;
   const auto rows = static_cast<index_t>(c.extent(0)), columns = static_cast<index_t>(c.extent(1));
   const index_t blocks_down = (rows + block_rows - 1) / block_rows,
                 blocks_across = (columns + width - 1) / width;
@@ -93,47 +99,48 @@ void product_on_host(const ExecutionSpace& exec, index_t depth, T alpha, const S
       "elastic::gemm_deterministic", LinearPolicy(exec, 0, blocks_down * blocks_across),
       [=](const index_t block) {
         const index_t i = block % blocks_down * block_rows, j = block / blocks_down * width;
-        multiply_block<T>(depth, alpha, {&a(i, 0), a.row_stride, a.column_stride},
-                          {&b(0, j), b.row_stride, b.column_stride}, beta,
-                          math::min(block_rows, rows - i), math::min(width, columns - j),
-                          c.data() + i * ldc + j, ldc);
+        multiply_block<T, C>(depth, alpha, {&a(i, 0), a.row_stride, a.column_stride},
+                             {&b(0, j), b.row_stride, b.column_stride}, beta,
+                             math::min(block_rows, rows - i), math::min(width, columns - j),
+                             c.data() + i * ldc + j, ldc);
       });
 }
 
 /// One thread for each element.
-template <class T>
-void product_on_device(const ExecutionSpace& exec, index_t depth, T alpha,
-                       const StridedMatrix<T>& a, const StridedMatrix<T>& b, T beta,
-                       const View2<T>& c) {
+template <class T, class C>
+void product_on_device(const ExecutionSpace& exec, index_t depth, Accumulate<T> alpha,
+                       const StridedMatrix<T>& a, const StridedMatrix<T>& b, Accumulate<T> beta,
+                       const View2<C>& c) {
   const auto columns = static_cast<index_t>(c.extent(1));
   Kokkos::parallel_for(
       "elastic::gemm_deterministic",
       LinearPolicy(exec, 0, static_cast<index_t>(c.extent(0)) * columns),
       KOKKOS_LAMBDA(const index_t element) {
         const index_t i = element / columns, j = element % columns;
-        T sum = beta == T(0) ? T(0) : beta * c(i, j);
-        for (index_t k = 0; k < depth; ++k) sum += a(i, k) * (alpha * b(k, j));
-        c(i, j) = sum;
+        Accumulate<T> sum = beta == 0 ? Accumulate<T>(0) : beta * widen(c(i, j));
+        for (index_t k = 0; k < depth; ++k) sum += widen(a(i, k)) * (alpha * widen(b(k, j)));
+        c(i, j) = static_cast<C>(sum);
       });
 }
 
 }  // namespace
 
-template <class T>
-void deterministic_product(const ExecutionSpace& exec, index_t depth, std::type_identity_t<T> alpha,
-                           StridedMatrix<T> a, StridedMatrix<T> b, std::type_identity_t<T> beta,
-                           const View2<T>& c) {
+template <class T, class C>
+void deterministic_product(const ExecutionSpace& exec, index_t depth, Accumulate<T> alpha,
+                           StridedMatrix<T> a, StridedMatrix<T> b, Accumulate<T> beta,
+                           std::type_identity_t<View2<C>> c) {
   if constexpr (host_loops)
-    product_on_host<T>(exec, depth, alpha, a, b, beta, c);
+    product_on_host<T, C>(exec, depth, alpha, a, b, beta, c);
   else
-    product_on_device<T>(exec, depth, alpha, a, b, beta, c);
+    product_on_device<T, C>(exec, depth, alpha, a, b, beta, c);
 }
 
-template void deterministic_product<float>(const ExecutionSpace&, index_t, float,
-                                           StridedMatrix<float>, StridedMatrix<float>, float,
-                                           const View2<float>&);
-template void deterministic_product<double>(const ExecutionSpace&, index_t, double,
-                                            StridedMatrix<double>, StridedMatrix<double>, double,
-                                            const View2<double>&);
+#define ELASTIC_INSTANTIATE(T)                                                              \
+  template void deterministic_product<T>(const ExecutionSpace&, index_t, Accumulate<T>,     \
+                                         StridedMatrix<T>, StridedMatrix<T>, Accumulate<T>, \
+                                         View2<T>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

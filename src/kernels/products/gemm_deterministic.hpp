@@ -19,9 +19,9 @@ struct StridedMatrix {
 };
 
 /// c [M, N] = alpha a b + beta c, a is [M, K], b is [K, N].
-template <class T>
-void deterministic_product(const ExecutionSpace& exec, index_t depth, std::type_identity_t<T> alpha,
-                           StridedMatrix<T> a, StridedMatrix<T> b, std::type_identity_t<T> beta,
-                           const View2<T>& c);
+template <class T, class C = T>
+void deterministic_product(const ExecutionSpace& exec, index_t depth, Accumulate<T> alpha,
+                           StridedMatrix<T> a, StridedMatrix<T> b, Accumulate<T> beta,
+                           std::type_identity_t<View2<C>> c);
 
 }  // namespace elastic::kernels

@@ -15,17 +15,18 @@ constexpr index_t weight_rows_per_item = 16;
 /// out[r] = a_r . b for `count` rows of A that are lda apart.
 template <index_t count, class T>
 KOKKOS_INLINE_FUNCTION void dot_products(const T* a, index_t lda, const T* b, index_t depth,
-                                         T* out) {
-  T sum[count][lanes] = {};
+                                         Accumulate<T>* out) {
+  Accumulate<T> sum[count][lanes] = {};
   const index_t whole = depth / lanes * lanes;
   for (index_t k = 0; k < whole; k += lanes)
     for (index_t r = 0; r < count; ++r) {
       ELASTIC_SIMD
       for (index_t lane = 0; lane < lanes; ++lane)
-        sum[r][lane] += a[r * lda + k + lane] * b[k + lane];
+        sum[r][lane] += widen(a[r * lda + k + lane]) * widen(b[k + lane]);
     }
   for (index_t r = 0; r < count; ++r) {
-    for (index_t k = whole; k < depth; ++k) sum[r][k - whole] += a[r * lda + k] * b[k];
+    for (index_t k = whole; k < depth; ++k)
+      sum[r][k - whole] += widen(a[r * lda + k]) * widen(b[k]);
     fold_lanes<lanes>(sum[r]);
     out[r] = sum[r][0];
   }
@@ -33,9 +34,9 @@ KOKKOS_INLINE_FUNCTION void dot_products(const T* a, index_t lda, const T* b, in
 
 }  // namespace
 
-template <class T>
-void few_rows_product(const ExecutionSpace& exec, std::type_identity_t<T> alpha, In2<T> a, In2<T> b,
-                      std::type_identity_t<T> beta, InOut2<T> c) {
+template <class T, class C>
+void few_rows_product(const ExecutionSpace& exec, Accumulate<T> alpha, In2<T> a, In2<T> b,
+                      Accumulate<T> beta, InOut2<C> c) {
   const auto m = static_cast<index_t>(c.extent(0)), n = static_cast<index_t>(c.extent(1)),
              depth = static_cast<index_t>(a.extent(1)), lda = leading_dimension(a);
   ELASTIC_REQUIRE(m <= few_rows, "few_rows_product: {} rows", m);
@@ -45,20 +46,23 @@ void few_rows_product(const ExecutionSpace& exec, std::type_identity_t<T> alpha,
         const index_t begin = item * weight_rows_per_item,
                       end = math::min(n, begin + weight_rows_per_item);
         for (index_t j = begin; j < end; ++j) {
-          T dot[few_rows];
+          Accumulate<T> dot[few_rows];
           index_t i = 0;
           for (; i + rows_at_once <= m; i += rows_at_once)
             dot_products<rows_at_once>(&a(i, 0), lda, &b(j, 0), depth, dot + i);
           for (; i < m; ++i) dot_products<1>(&a(i, 0), lda, &b(j, 0), depth, dot + i);
           for (i = 0; i < m; ++i)
-            c(i, j) = beta == T(0) ? alpha * dot[i] : alpha * dot[i] + beta * c(i, j);
+            c(i, j) =
+                static_cast<C>(beta == 0 ? alpha * dot[i] : alpha * dot[i] + beta * widen(c(i, j)));
         }
       });
 }
 
-template void few_rows_product<float>(const ExecutionSpace&, float, In2<float>, In2<float>, float,
-                                      InOut2<float>);
-template void few_rows_product<double>(const ExecutionSpace&, double, In2<double>, In2<double>,
-                                       double, InOut2<double>);
+#define ELASTIC_INSTANTIATE(T)                                                            \
+  template void few_rows_product<T>(const ExecutionSpace&, Accumulate<T>, In2<T>, In2<T>, \
+                                    Accumulate<T>, InOut2<T>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

@@ -12,8 +12,8 @@ namespace elastic::kernels {
 inline constexpr index_t few_rows = 16;
 
 /// c [M, N] = alpha a b^T + beta c; a [M, K], b [N, K].
-template <class T>
-void few_rows_product(const ExecutionSpace& exec, std::type_identity_t<T> alpha, In2<T> a, In2<T> b,
-                      std::type_identity_t<T> beta, InOut2<T> c);
+template <class T, class C = T>
+void few_rows_product(const ExecutionSpace& exec, Accumulate<T> alpha, In2<T> a, In2<T> b,
+                      Accumulate<T> beta, InOut2<C> c);
 
 }  // namespace elastic::kernels

@@ -37,27 +37,27 @@ void pack_head_channels(const ExecutionSpace& exec, In2<T> full, index_t head_di
 }
 
 template <class T>
-void unpack_add_head_channels(const ExecutionSpace& exec, In2<T> packed, index_t head_dim,
-                              index_t active_head_dim, InOut2<T> full) {
+void unpack_add_head_channels(const ExecutionSpace& exec, In2<Accumulate<T>> packed,
+                              index_t head_dim, index_t active_head_dim,
+                              InOut2<Accumulate<T>> full) {
   const index_t rows =
       checked_rows("unpack_add_head_channels", full, packed, head_dim, active_head_dim);
   for_row_pieces(
       exec, "elastic::unpack_add_head_channels", rows, static_cast<index_t>(packed.extent(1)),
       KOKKOS_LAMBDA(const index_t row, const index_t begin, const index_t end) {
-        const T* from = &packed(row, 0);
-        T* to = &full(row / active_head_dim * head_dim + row % active_head_dim, 0);
+        const Accumulate<T>* from = &packed(row, 0);
+        Accumulate<T>* to = &full(row / active_head_dim * head_dim + row % active_head_dim, 0);
         ELASTIC_SIMD
         for (index_t j = begin; j < end; ++j) to[j] += from[j];
       });
 }
 
-template void pack_head_channels<float>(const ExecutionSpace&, In2<float>, index_t, index_t,
-                                        InOut2<float>);
-template void pack_head_channels<double>(const ExecutionSpace&, In2<double>, index_t, index_t,
-                                         InOut2<double>);
-template void unpack_add_head_channels<float>(const ExecutionSpace&, In2<float>, index_t, index_t,
-                                              InOut2<float>);
-template void unpack_add_head_channels<double>(const ExecutionSpace&, In2<double>, index_t, index_t,
-                                               InOut2<double>);
+#define ELASTIC_INSTANTIATE(T)                                                                     \
+  template void pack_head_channels<T>(const ExecutionSpace&, In2<T>, index_t, index_t, InOut2<T>); \
+  template void unpack_add_head_channels<T>(const ExecutionSpace&, In2<Accumulate<T>>, index_t,    \
+                                            index_t, InOut2<Accumulate<T>>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

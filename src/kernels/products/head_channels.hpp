@@ -15,7 +15,8 @@ void pack_head_channels(const ExecutionSpace& exec, In2<T> full, index_t head_di
                         index_t active_head_dim, InOut2<T> packed);
 /// full[h*P + p, :] += packed[h*P_active + p, :]
 template <class T>
-void unpack_add_head_channels(const ExecutionSpace& exec, In2<T> packed, index_t head_dim,
-                              index_t active_head_dim, InOut2<T> full);
+void unpack_add_head_channels(const ExecutionSpace& exec, In2<Accumulate<T>> packed,
+                              index_t head_dim, index_t active_head_dim,
+                              InOut2<Accumulate<T>> full);
 
 }  // namespace elastic::kernels

@@ -11,10 +11,11 @@ namespace elastic::kernels {
 /// [in] x [B*L, C]
 /// [in, out] score [C] +=
 template <class T>
-void activation_score(const ExecutionSpace& exec, In2<T> x, index_t seq_length, InOut1<T> score);
+void activation_score(const ExecutionSpace& exec, In2<T> x, index_t seq_length,
+                      InOut1<Accumulate<T>> score);
 /// score_c += sum_{b,t} |x_{b,t,c}|: plain sums, as in the formulas of Nemotron Elastic (arXiv
 /// 2511.16664). Shapes as above.
 template <class T>
-void activation_sum(const ExecutionSpace& exec, In2<T> x, InOut1<T> score);
+void activation_sum(const ExecutionSpace& exec, In2<T> x, InOut1<Accumulate<T>> score);
 
 }  // namespace elastic::kernels

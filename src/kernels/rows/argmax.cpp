@@ -17,7 +17,7 @@ void argmax_rows(const ExecutionSpace& exec, In2<T> logits, InOut1<token_t> inde
       KOKKOS_LAMBDA(index_t r) {
         index_t best = 0;
         for (index_t v = 1; v < columns; ++v)
-          if (logits(r, v) > logits(r, best)) best = v;
+          if (widen(logits(r, v)) > widen(logits(r, best))) best = v;
         index(r) = static_cast<token_t>(best);
       });
 }

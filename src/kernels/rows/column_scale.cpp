@@ -8,18 +8,18 @@ namespace {
 
 /// to_j = mask_{j / block} from_j for columns [begin, end); to may be from.
 template <class T>
-KOKKOS_INLINE_FUNCTION void scale_piece(const T* from, const T* mask, index_t block, index_t begin,
-                                        index_t end, T* to) {
+KOKKOS_INLINE_FUNCTION void scale_piece(const T* from, const Accumulate<T>* mask, index_t block,
+                                        index_t begin, index_t end, T* to) {
   if (block == 1) {
     ELASTIC_SIMD
-    for (index_t j = begin; j < end; ++j) to[j] = mask[j] * from[j];
+    for (index_t j = begin; j < end; ++j) to[j] = static_cast<T>(mask[j] * widen(from[j]));
     return;
   }
   for (index_t j = begin; j < end;) {
-    const T m = mask[j / block];
+    const Accumulate<T> m = mask[j / block];
     const index_t stop = math::min(end, (j / block + 1) * block);
     ELASTIC_SIMD
-    for (index_t c = j; c < stop; ++c) to[c] = m * from[c];
+    for (index_t c = j; c < stop; ++c) to[c] = static_cast<T>(m * widen(from[c]));
     j = stop;
   }
 }
@@ -27,23 +27,24 @@ KOKKOS_INLINE_FUNCTION void scale_piece(const T* from, const T* mask, index_t bl
 /// sum_a += sum_c x_{a*block + c} dy_{a*block + c} for heads [begin, end).
 template <class T>
 KOKKOS_INLINE_FUNCTION void add_products(const T* x, const T* dy, index_t block, index_t begin,
-                                         index_t end, T* sum) {
+                                         index_t end, Accumulate<T>* sum) {
   if (block == 1) {
     ELASTIC_SIMD
-    for (index_t a = begin; a < end; ++a) sum[a] += x[a] * dy[a];
+    for (index_t a = begin; a < end; ++a) sum[a] += widen(x[a]) * widen(dy[a]);
     return;
   }
   for (index_t a = begin; a < end; ++a) {
     const T *x_a = x + a * block, *dy_a = dy + a * block;
-    sum[a] += lane_sum<T>(block, [=](index_t c) { return x_a[c] * dy_a[c]; });
+    sum[a] +=
+        lane_sum<Accumulate<T>>(block, [=](index_t c) { return widen(x_a[c]) * widen(dy_a[c]); });
   }
 }
 
 }  // namespace
 
 template <class T>
-void column_scale_forward(const ExecutionSpace& exec, In2<T> x, In1<T> mask, index_t block,
-                          InOut2<T> y) {
+void column_scale_forward(const ExecutionSpace& exec, In2<T> x, In1<Accumulate<T>> mask,
+                          index_t block, InOut2<T> y) {
   const auto tokens = static_cast<index_t>(x.extent(0)), width = static_cast<index_t>(x.extent(1));
   require_shape("column_scale_forward", "x", x, tokens,
                 static_cast<index_t>(mask.extent(0)) * block);
@@ -56,8 +57,8 @@ void column_scale_forward(const ExecutionSpace& exec, In2<T> x, In1<T> mask, ind
 }
 
 template <class T>
-void column_scale_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, In1<T> mask,
-                           index_t block, InOut2<T> dx, InOut1<T> dmask) {
+void column_scale_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, In1<Accumulate<T>> mask,
+                           index_t block, InOut2<T> dx, InOut1<Accumulate<T>> dmask) {
   const auto tokens = static_cast<index_t>(x.extent(0)), width = static_cast<index_t>(x.extent(1));
   const auto heads = static_cast<index_t>(mask.extent(0));
   require_shape("column_scale_backward", "x", x, tokens, heads * block);
@@ -77,13 +78,14 @@ void column_scale_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, In1<
       });
 }
 
-template void column_scale_forward<float>(const ExecutionSpace&, In2<float>, In1<float>, index_t,
-                                          InOut2<float>);
-template void column_scale_forward<double>(const ExecutionSpace&, In2<double>, In1<double>, index_t,
-                                           InOut2<double>);
-template void column_scale_backward<float>(const ExecutionSpace&, In2<float>, In2<float>,
-                                           In1<float>, index_t, InOut2<float>, InOut1<float>);
-template void column_scale_backward<double>(const ExecutionSpace&, In2<double>, In2<double>,
-                                            In1<double>, index_t, InOut2<double>, InOut1<double>);
+#define ELASTIC_INSTANTIATE(T)                                                             \
+  template void column_scale_forward<T>(const ExecutionSpace&, In2<T>, In1<Accumulate<T>>, \
+                                        index_t, InOut2<T>);                               \
+  template void column_scale_backward<T>(const ExecutionSpace&, In2<T>, In2<T>,            \
+                                         In1<Accumulate<T>>, index_t, InOut2<T>,           \
+                                         InOut1<Accumulate<T>>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

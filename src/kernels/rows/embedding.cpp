@@ -26,7 +26,7 @@ void embedding_forward(const ExecutionSpace& exec, In1<token_t> tokens, In2<T> w
         T* to = &y(t, 0);
         if (row == elsewhere) {
           ELASTIC_SIMD
-          for (index_t j = begin; j < end; ++j) to[j] = 0;
+          for (index_t j = begin; j < end; ++j) to[j] = T(0);
         } else {
           const T* from = &weight(row, 0);
           ELASTIC_SIMD
@@ -37,7 +37,7 @@ void embedding_forward(const ExecutionSpace& exec, In1<token_t> tokens, In2<T> w
 
 template <class T>
 void embedding_backward(const ExecutionSpace& exec, In1<token_t> tokens, In2<T> dy,
-                        InOut2<T> dweight, const Shard& shard) {
+                        InOut2<Accumulate<T>> dweight, const Shard& shard) {
   const auto count = static_cast<index_t>(tokens.extent(0)),
              width = static_cast<index_t>(dweight.extent(1));
   require_shape("embedding_backward", "dy", dy, count, width);
@@ -50,18 +50,18 @@ void embedding_backward(const ExecutionSpace& exec, In1<token_t> tokens, In2<T> 
           const index_t row = row_of_word(tokens(t), shard);
           if (row == elsewhere) continue;
           const T* from = &dy(t, 0);
-          T* to = &dweight(row, 0);
+          Accumulate<T>* to = &dweight(row, 0);
           ELASTIC_SIMD
-          for (index_t j = begin; j < end; ++j) to[j] += from[j];
+          for (index_t j = begin; j < end; ++j) to[j] += widen(from[j]);
         }
       });
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                                \
-  template void embedding_forward<T>(const ExecutionSpace&, In1<token_t>, In2<T>, InOut2<T>,  \
-                                     const Shard&);                                           \
-  template void embedding_backward<T>(const ExecutionSpace&, In1<token_t>, In2<T>, InOut2<T>, \
-                                      const Shard&);
+#define ELASTIC_INSTANTIATE(T)                                                               \
+  template void embedding_forward<T>(const ExecutionSpace&, In1<token_t>, In2<T>, InOut2<T>, \
+                                     const Shard&);                                          \
+  template void embedding_backward<T>(const ExecutionSpace&, In1<token_t>, In2<T>,           \
+                                      InOut2<Accumulate<T>>, const Shard&);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

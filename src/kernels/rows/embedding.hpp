@@ -19,6 +19,6 @@ void embedding_forward(const ExecutionSpace& exec, In1<token_t> tokens, In2<T> w
 /// [in, out] dweight [V', D] +=
 template <class T>
 void embedding_backward(const ExecutionSpace& exec, In1<token_t> tokens, In2<T> dy,
-                        InOut2<T> dweight, const Shard& shard = {});
+                        InOut2<Accumulate<T>> dweight, const Shard& shard = {});
 
 }  // namespace elastic::kernels

@@ -9,10 +9,10 @@ namespace elastic::kernels {
 namespace {
 
 /// Extents and factors of one norm.
-template <class T>
+template <class A>
 struct Shape {
   index_t width, head_dim, num_heads, num_groups;
-  T inverse_width, scale;  ///< of the backward
+  A inverse_width, scale;  ///< of the backward
   NormFactor norm;
 
   Shape(const char* function, index_t width_, const GatedRmsNormParams& params)
@@ -20,8 +20,8 @@ struct Shape {
         head_dim(params.head_dim),
         num_heads(params.head_dim > 0 ? width_ / params.head_dim : 0),
         num_groups(params.num_groups),
-        inverse_width(static_cast<T>(1 / params.mean_width)),
-        scale(static_cast<T>(params.scale)),
+        inverse_width(static_cast<A>(1 / params.mean_width)),
+        scale(static_cast<A>(params.scale)),
         norm(norm_factor(params)) {
     ELASTIC_REQUIRE(head_dim > 0 && num_groups > 0 && num_heads * head_dim == width &&
                         num_heads % num_groups == 0,
@@ -31,64 +31,70 @@ struct Shape {
   }
   /// Sum of term(e) over the channels of a group, head by head.
   template <class F>
-  KOKKOS_INLINE_FUNCTION T group_sum(index_t group, const F& term) const {
-    T sum = 0;
+  KOKKOS_INLINE_FUNCTION A group_sum(index_t group, const F& term) const {
+    A sum = 0;
     for (index_t h = group; h < num_heads; h += num_groups) {
       const index_t first = h * head_dim;
-      sum += lane_sum<T>(head_dim, [=](index_t p) { return term(first + p); });
+      sum += lane_sum<A>(head_dim, [=](index_t p) { return term(first + p); });
     }
     return sum;
   }
 };
 
+/// Until the last loop `out` holds y silu(u), u = m z.
 template <class T, class M>
-KOKKOS_INLINE_FUNCTION void forward_row(const Shape<T>& shape, const T* y, const T* z, const T* w,
-                                        const M& m, T* out, T* rstd) {
+KOKKOS_INLINE_FUNCTION void forward_row(const Shape<Accumulate<T>>& shape, const T* y, const T* z,
+                                        const T* w, const M& m, T* out, Accumulate<T>* rstd) {
+  using A = Accumulate<T>;
   ELASTIC_SIMD
   for (index_t e = 0; e < shape.width; ++e) {
-    const T u = m(e) * z[e];
-    out[e] = y[e] * (u * vector_sigmoid(u));
+    const A u = m(e) * widen(z[e]);
+    out[e] = static_cast<T>(widen(y[e]) * (u * vector_sigmoid(u)));
   }
   for (index_t group = 0; group < shape.num_groups; ++group) {
-    const T squares = shape.group_sum(group, [=](index_t e) { return out[e] * out[e]; });
+    const A squares =
+        shape.group_sum(group, [=](index_t e) { return widen(out[e]) * widen(out[e]); });
     const double r = shape.norm.rstd(static_cast<double>(squares));
-    const T factor = static_cast<T>(shape.norm.scale * r);
-    rstd[group] = static_cast<T>(r);
+    const A factor = static_cast<A>(shape.norm.scale * r);
+    rstd[group] = static_cast<A>(r);
     for (index_t h = group; h < shape.num_heads; h += shape.num_groups) {
       ELASTIC_SIMD
       for (index_t e = h * shape.head_dim; e < (h + 1) * shape.head_dim; ++e)
-        out[e] = factor * out[e] * w[e];
+        out[e] = static_cast<T>(factor * widen(out[e]) * widen(w[e]));
     }
   }
 }
 
 /// Until the last loop dz holds the sigmoid of u = m z, and dy holds silu(u).
 template <class T, class M>
-KOKKOS_INLINE_FUNCTION void backward_row(const Shape<T>& shape, const T* dout, const T* y,
-                                         const T* z, const T* w, const M& m, const T* rstd, T* dy,
-                                         T* dz, const NormGradients<T>& sums) {
+KOKKOS_INLINE_FUNCTION void backward_row(const Shape<Accumulate<T>>& shape, const T* dout,
+                                         const T* y, const T* z, const T* w, const M& m,
+                                         const Accumulate<T>* rstd, T* dy, T* dz,
+                                         const NormGradients<Accumulate<T>>& sums) {
+  using A = Accumulate<T>;
   ELASTIC_SIMD
   for (index_t e = 0; e < shape.width; ++e) {
-    const T u = m(e) * z[e];
-    dz[e] = vector_sigmoid(u);
-    dy[e] = u * dz[e];
+    const A u = m(e) * widen(z[e]), sigmoid = vector_sigmoid(u);
+    dz[e] = static_cast<T>(sigmoid);
+    dy[e] = static_cast<T>(u * sigmoid);
   }
   for (index_t group = 0; group < shape.num_groups; ++group) {
-    const T dot =
-        shape.group_sum(group, [=](index_t e) { return dout[e] * w[e] * (y[e] * dy[e]); });
-    const T r = rstd[group], factor = shape.scale * r,
+    const A dot = shape.group_sum(group, [=](index_t e) {
+      return widen(dout[e]) * widen(w[e]) * (widen(y[e]) * widen(dy[e]));
+    });
+    const A r = rstd[group], factor = shape.scale * r,
             back = factor * r * r * shape.inverse_width * dot;
     sums.scale[group] += r * dot;
     for (index_t h = group; h < shape.num_heads; h += shape.num_groups) {
       ELASTIC_SIMD
       for (index_t e = h * shape.head_dim; e < (h + 1) * shape.head_dim; ++e) {
-        const T sigmoid = dz[e], silu = dy[e], gated = y[e] * silu;
-        const T dgated = factor * (dout[e] * w[e]) - back * gated;
-        const T du = dgated * y[e] * (sigmoid + silu * (T(1) - sigmoid));
-        dy[e] = dgated * silu;
-        dz[e] = m(e) * du;
-        sums.mask[e] += z[e] * du;
-        sums.weight[e] += factor * gated * dout[e];
+        const A sigmoid = widen(dz[e]), silu = widen(dy[e]), gated = widen(y[e]) * silu;
+        const A dgated = factor * (widen(dout[e]) * widen(w[e])) - back * gated;
+        const A du = dgated * widen(y[e]) * (sigmoid + silu * (A(1) - sigmoid));
+        dy[e] = static_cast<T>(dgated * silu);
+        dz[e] = static_cast<T>(m(e) * du);
+        sums.mask[e] += widen(z[e]) * du;
+        sums.weight[e] += factor * gated * widen(dout[e]);
       }
     }
   }
@@ -122,11 +128,11 @@ void gated_rmsnorm_forward(const ExecutionSpace& exec, const GatedRmsNormInputs<
              width = static_cast<index_t>(in.y.extent(1));
   require_inputs<T>(name, in, params, rstd);
   require_shape(name, "out", out, tokens, width);
-  const Shape<T> shape(name, width, params);
+  const Shape<Accumulate<T>> shape(name, width, params);
   Kokkos::parallel_for(
       "elastic::gated_rmsnorm_forward", LinearPolicy(exec, 0, tokens),
       KOKKOS_LAMBDA(const index_t t) {
-        with_mask<T>(in.mask, [&](const auto& m) {
+        with_mask<Accumulate<T>>(in.mask, [&](const auto& m) {
           forward_row(shape, &in.y(t, 0), &in.z(t, 0), in.weight.data(), m, &out(t, 0),
                       &rstd(t, 0));
         });
@@ -152,21 +158,21 @@ void gated_rmsnorm_backward(const ExecutionSpace& exec, const GatedRmsNormInputs
                 blocks = num_row_blocks(tokens);
   ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= needed,
                   "{}: workspace has {} of {} elements", name, workspace.extent(0), needed);
-  const Shape<T> shape(name, width, params);
+  const Shape<Accumulate<T>> shape(name, width, params);
   const View2<T> dy = gradients.dy, dz = gradients.dz;
   Kokkos::parallel_for(
       "elastic::gated_rmsnorm_backward", LinearPolicy(exec, 0, blocks),
       KOKKOS_LAMBDA(const index_t block) {
-        const NormGradients<T> sums(workspace.data(), block, width, shape.num_groups);
+        const NormGradients<Accumulate<T>> sums(workspace.data(), block, width, shape.num_groups);
         sums.clear();
         const index_t end = math::min(tokens, (block + 1) * rows_per_block);
         for (index_t t = block * rows_per_block; t < end; ++t)
-          with_mask<T>(in.mask, [&](const auto& m) {
+          with_mask<Accumulate<T>>(in.mask, [&](const auto& m) {
             backward_row(shape, &dout(t, 0), &in.y(t, 0), &in.z(t, 0), in.weight.data(), m,
                          &rstd(t, 0), &dy(t, 0), &dz(t, 0), sums);
           });
       });
-  add_norm_gradients<T>(exec, workspace, blocks, width, gradients, params.num_groups);
+  add_norm_gradients<Accumulate<T>>(exec, workspace, blocks, width, gradients, params.num_groups);
 }
 
 #define ELASTIC_INSTANTIATE(T)                                                                   \

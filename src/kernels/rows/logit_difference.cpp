@@ -9,19 +9,19 @@ using Rows = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>;
 }
 
 template <class T>
-void squared_difference(const ExecutionSpace& exec, In2<T> a, In2<T> b, InOut1<T> difference,
-                        InOut1<T> norm) {
+void squared_difference(const ExecutionSpace& exec, In2<T> a, In2<T> b,
+                        InOut1<Accumulate<T>> difference, InOut1<Accumulate<T>> norm) {
   const auto rows = static_cast<index_t>(a.extent(0)), columns = static_cast<index_t>(a.extent(1));
   require_shape("squared_difference", "b", b, rows, columns);
   require_shape("squared_difference", "difference", difference, rows);
   require_shape("squared_difference", "norm", norm, rows);
   Kokkos::parallel_for(
       "elastic::squared_difference", Rows(exec, 0, rows), KOKKOS_LAMBDA(index_t t) {
-        T square = 0, size = 0;
+        Accumulate<T> square = 0, size = 0;
         for (index_t v = 0; v < columns; ++v) {
-          const T d = a(t, v) - b(t, v);
+          const Accumulate<T> x = widen(a(t, v)), d = x - widen(b(t, v));
           square += d * d;
-          size += a(t, v) * a(t, v);
+          size += x * x;
         }
         difference(t) = square;
         norm(t) = size;
@@ -29,15 +29,16 @@ void squared_difference(const ExecutionSpace& exec, In2<T> a, In2<T> b, InOut1<T
 }
 
 template <class T>
-void max_abs_difference(const ExecutionSpace& exec, In2<T> a, In2<T> b, InOut1<T> maximum) {
+void max_abs_difference(const ExecutionSpace& exec, In2<T> a, In2<T> b,
+                        InOut1<Accumulate<T>> maximum) {
   const auto rows = static_cast<index_t>(a.extent(0)), columns = static_cast<index_t>(a.extent(1));
   require_shape("max_abs_difference", "b", b, rows, columns);
   require_shape("max_abs_difference", "maximum", maximum, rows);
   Kokkos::parallel_for(
       "elastic::max_abs_difference", Rows(exec, 0, rows), KOKKOS_LAMBDA(index_t t) {
-        T largest = 0;
+        Accumulate<T> largest = 0;
         for (index_t v = 0; v < columns; ++v) {
-          const T d = math::abs(a(t, v) - b(t, v));
+          const Accumulate<T> d = math::abs(widen(a(t, v)) - widen(b(t, v)));
           // A NaN must not hide behind a comparison that is false.
           largest = d <= largest ? largest : d;
         }
@@ -45,10 +46,10 @@ void max_abs_difference(const ExecutionSpace& exec, In2<T> a, In2<T> b, InOut1<T
       });
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                          \
-  template void squared_difference<T>(const ExecutionSpace&, In2<T>, In2<T>, InOut1<T>, \
-                                      InOut1<T>);                                       \
-  template void max_abs_difference<T>(const ExecutionSpace&, In2<T>, In2<T>, InOut1<T>);
+#define ELASTIC_INSTANTIATE(T)                                                       \
+  template void squared_difference<T>(const ExecutionSpace&, In2<T>, In2<T>,         \
+                                      InOut1<Accumulate<T>>, InOut1<Accumulate<T>>); \
+  template void max_abs_difference<T>(const ExecutionSpace&, In2<T>, In2<T>, InOut1<Accumulate<T>>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

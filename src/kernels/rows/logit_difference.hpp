@@ -9,12 +9,13 @@ namespace elastic::kernels {
 /// [in] a, b [T, V]
 /// [out] difference, norm [T]
 template <class T>
-void squared_difference(const ExecutionSpace& exec, In2<T> a, In2<T> b, InOut1<T> difference,
-                        InOut1<T> norm);
+void squared_difference(const ExecutionSpace& exec, In2<T> a, In2<T> b,
+                        InOut1<Accumulate<T>> difference, InOut1<Accumulate<T>> norm);
 /// max_t = max_v |a_tv - b_tv|
 /// [in] a, b [T, V]
 /// [out] maximum [T]
 template <class T>
-void max_abs_difference(const ExecutionSpace& exec, In2<T> a, In2<T> b, InOut1<T> maximum);
+void max_abs_difference(const ExecutionSpace& exec, In2<T> a, In2<T> b,
+                        InOut1<Accumulate<T>> maximum);
 
 }  // namespace elastic::kernels

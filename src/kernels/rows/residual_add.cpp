@@ -9,16 +9,17 @@ namespace {
 /// dmask_j += gamma sum_t dh y: pieces of columns walk all tokens in order.
 template <class T>
 void add_mask_gradient(const ExecutionSpace& exec, const View2<const T>& dh,
-                       const View2<const T>& y, T gamma, const View1<T>& dmask) {
+                       const View2<const T>& y, Accumulate<T> gamma,
+                       const View1<Accumulate<T>>& dmask) {
   const auto tokens = static_cast<index_t>(y.extent(0));
   for_column_pieces(
       exec, "elastic::residual_add_backward_mask", static_cast<index_t>(dmask.extent(0)),
       KOKKOS_LAMBDA(const index_t begin, const index_t end) {
-        T* sum = dmask.data();
+        Accumulate<T>* sum = dmask.data();
         for (index_t t = 0; t < tokens; ++t) {
           const T *dh_t = &dh(t, 0), *y_t = &y(t, 0);
           ELASTIC_SIMD
-          for (index_t j = begin; j < end; ++j) sum[j] += gamma * dh_t[j] * y_t[j];
+          for (index_t j = begin; j < end; ++j) sum[j] += gamma * widen(dh_t[j]) * widen(y_t[j]);
         }
       });
 }
@@ -27,25 +28,26 @@ void add_mask_gradient(const ExecutionSpace& exec, const View2<const T>& dh,
 /// of `scratch`; one team adds them up.
 template <class T>
 void add_gate_gradient(const ExecutionSpace& exec, const View2<const T>& dh,
-                       const View2<const T>& y, const View1<const T>& mask, const View2<T>& scratch,
-                       const View1<T>& dgamma) {
+                       const View2<const T>& y, const View1<const Accumulate<T>>& mask,
+                       const View2<T>& scratch, const View1<Accumulate<T>>& dgamma) {
   const auto tokens = static_cast<index_t>(y.extent(0)), width = static_cast<index_t>(y.extent(1));
   Kokkos::parallel_for(
       "elastic::residual_add_backward_rows", LinearPolicy(exec, 0, tokens),
       KOKKOS_LAMBDA(const index_t t) {
-        with_mask<T>(mask, [&](const auto& m) {
+        with_mask<Accumulate<T>>(mask, [&](const auto& m) {
           const T *dh_t = &dh(t, 0), *y_t = &y(t, 0);
-          scratch(t, 0) = lane_sum<T>(width, [=](index_t j) { return dh_t[j] * (m(j) * y_t[j]); });
+          scratch(t, 0) = lane_sum<Accumulate<T>>(
+              width, [=](index_t j) { return widen(dh_t[j]) * (m(j) * widen(y_t[j])); });
         });
       });
   using Policy = Kokkos::TeamPolicy<ExecutionSpace>;
   Kokkos::parallel_for(
       "elastic::residual_add_backward_gate", Policy(exec, 1, Kokkos::AUTO),
       KOKKOS_LAMBDA(const typename Policy::member_type& team) {
-        T total = 0;
+        Accumulate<T> total = 0;
         Kokkos::parallel_reduce(
             Kokkos::TeamThreadRange(team, tokens),
-            [&](const index_t t, T& sum) { sum += scratch(t, 0); }, total);
+            [&](const index_t t, Accumulate<T>& sum) { sum += scratch(t, 0); }, total);
         Kokkos::single(Kokkos::PerTeam(team), [&]() { dgamma(0) += total; });
       });
 }
@@ -53,27 +55,28 @@ void add_gate_gradient(const ExecutionSpace& exec, const View2<const T>& dh,
 }  // namespace
 
 template <class T>
-void residual_add_forward(const ExecutionSpace& exec, In2<T> y, In1<T> mask,
-                          std::type_identity_t<T> gamma, InOut2<T> h) {
+void residual_add_forward(const ExecutionSpace& exec, In2<T> y, In1<Accumulate<T>> mask,
+                          Accumulate<T> gamma, InOut2<T> h) {
   const auto tokens = static_cast<index_t>(y.extent(0)), width = static_cast<index_t>(y.extent(1));
   require_shape_or_empty("residual_add_forward", "mask", mask, width);
   require_shape("residual_add_forward", "h", h, tokens, width);
   for_row_pieces(
       exec, "elastic::residual_add_forward", tokens, width,
       KOKKOS_LAMBDA(const index_t t, const index_t begin, const index_t end) {
-        with_mask<T>(mask, [&](const auto& m) {
+        with_mask<Accumulate<T>>(mask, [&](const auto& m) {
           const T* y_t = &y(t, 0);
           T* h_t = &h(t, 0);
           ELASTIC_SIMD
-          for (index_t j = begin; j < end; ++j) h_t[j] += gamma * m(j) * y_t[j];
+          for (index_t j = begin; j < end; ++j)
+            h_t[j] = static_cast<T>(widen(h_t[j]) + gamma * m(j) * widen(y_t[j]));
         });
       });
 }
 
 template <class T>
-void residual_add_backward(const ExecutionSpace& exec, In2<T> dh, In2<T> y, In1<T> mask,
-                           std::type_identity_t<T> gamma, InOut2<T> dy, InOut1<T> dmask,
-                           InOut1<T> dgamma) {
+void residual_add_backward(const ExecutionSpace& exec, In2<T> dh, In2<T> y, In1<Accumulate<T>> mask,
+                           Accumulate<T> gamma, InOut2<T> dy, InOut1<Accumulate<T>> dmask,
+                           InOut1<Accumulate<T>> dgamma) {
   const auto tokens = static_cast<index_t>(y.extent(0)), width = static_cast<index_t>(y.extent(1));
   require_shape("residual_add_backward", "dh", dh, tokens, width);
   require_shape_or_empty("residual_add_backward", "mask", mask, width);
@@ -86,22 +89,24 @@ void residual_add_backward(const ExecutionSpace& exec, In2<T> dh, In2<T> y, In1<
   for_row_pieces(
       exec, "elastic::residual_add_backward", tokens, width,
       KOKKOS_LAMBDA(const index_t t, const index_t begin, const index_t end) {
-        with_mask<T>(mask, [&](const auto& m) {
+        with_mask<Accumulate<T>>(mask, [&](const auto& m) {
           const T* dh_t = &dh(t, 0);
           T* dy_t = &dy(t, 0);
           ELASTIC_SIMD
-          for (index_t j = begin; j < end; ++j) dy_t[j] = gamma * m(j) * dh_t[j];
+          for (index_t j = begin; j < end; ++j)
+            dy_t[j] = static_cast<T>(gamma * m(j) * widen(dh_t[j]));
         });
       });
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                          \
-  template void residual_add_forward<T>(const ExecutionSpace&, In2<T>, In1<T>,          \
-                                        std::type_identity_t<T>, InOut2<T>);            \
-  template void residual_add_backward<T>(const ExecutionSpace&, In2<T>, In2<T>, In1<T>, \
-                                         std::type_identity_t<T>, InOut2<T>, InOut1<T>, \
-                                         InOut1<T>);
+#define ELASTIC_INSTANTIATE(T)                                                             \
+  template void residual_add_forward<T>(const ExecutionSpace&, In2<T>, In1<Accumulate<T>>, \
+                                        Accumulate<T>, InOut2<T>);                         \
+  template void residual_add_backward<T>(const ExecutionSpace&, In2<T>, In2<T>,            \
+                                         In1<Accumulate<T>>, Accumulate<T>, InOut2<T>,     \
+                                         InOut1<Accumulate<T>>, InOut1<Accumulate<T>>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

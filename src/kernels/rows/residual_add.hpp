@@ -8,15 +8,15 @@ namespace elastic::kernels {
 
 /// [in] y [T, D], mask [D] or empty, gamma; [in, out] h [T, D].
 template <class T>
-void residual_add_forward(const ExecutionSpace& exec, In2<T> y, In1<T> mask,
-                          std::type_identity_t<T> gamma, InOut2<T> h);
+void residual_add_forward(const ExecutionSpace& exec, In2<T> y, In1<Accumulate<T>> mask,
+                          Accumulate<T> gamma, InOut2<T> h);
 /// dy = gamma m (.) dh,   dmask_j += gamma sum_t dh y,   dgamma += sum dh (m (.) y)
 /// [in] dh, y [T, D]
 /// [out] dy [T, D], may be the View y
 /// [in, out] dmask [D] += or empty, dgamma [1] += or empty
 template <class T>
-void residual_add_backward(const ExecutionSpace& exec, In2<T> dh, In2<T> y, In1<T> mask,
-                           std::type_identity_t<T> gamma, InOut2<T> dy, InOut1<T> dmask,
-                           InOut1<T> dgamma);
+void residual_add_backward(const ExecutionSpace& exec, In2<T> dh, In2<T> y, In1<Accumulate<T>> mask,
+                           Accumulate<T> gamma, InOut2<T> dy, InOut1<Accumulate<T>> dmask,
+                           InOut1<Accumulate<T>> dgamma);
 
 }  // namespace elastic::kernels

@@ -9,30 +9,41 @@ namespace {
 
 template <class T, class M>
 KOKKOS_INLINE_FUNCTION void forward_row(index_t width, const T* x, const T* w, const M& m,
-                                        const NormFactor& norm, T* y, T* rstd) {
-  const T squares = lane_sum<T>(width, [=](index_t j) { return m(j) * x[j] * (m(j) * x[j]); });
+                                        const NormFactor& norm, T* y, Accumulate<T>* rstd) {
+  using A = Accumulate<T>;
+  const A squares =
+      lane_sum<A>(width, [=](index_t j) { return m(j) * widen(x[j]) * (m(j) * widen(x[j])); });
   const double r = norm.rstd(static_cast<double>(squares));
-  const T factor = static_cast<T>(norm.scale * r);
-  *rstd = static_cast<T>(r);
+  const A factor = static_cast<A>(norm.scale * r);
+  *rstd = static_cast<A>(r);
   ELASTIC_SIMD
-  for (index_t j = 0; j < width; ++j) y[j] = factor * (m(j) * x[j]) * w[j];
+  for (index_t j = 0; j < width; ++j)
+    y[j] = static_cast<T>(factor * (m(j) * widen(x[j])) * widen(w[j]));
 }
 
+/// What the backward of a row knows of the norm: rstd, and scale and 1 / mean_width of its params.
+template <class A>
+struct RowFactors {
+  A r, scale, inverse_width;
+};
 /// One row of the backward. dot = sum_j dy_j w_j m_j x_j.
 template <class T, class M>
 KOKKOS_INLINE_FUNCTION void backward_row(index_t width, const T* dy, const T* x, const T* w,
-                                         const M& m, T r, T scale, T inverse_width, T* dx,
-                                         const NormGradients<T>& sums) {
-  const T dot = lane_sum<T>(width, [=](index_t j) { return dy[j] * w[j] * (m(j) * x[j]); });
-  const T factor = scale * r, back = factor * r * r * inverse_width * dot;
+                                         const M& m, const RowFactors<Accumulate<T>>& row, T* dx,
+                                         const NormGradients<Accumulate<T>>& sums) {
+  using A = Accumulate<T>;
+  const A r = row.r;
+  const A dot = lane_sum<A>(
+      width, [=](index_t j) { return widen(dy[j]) * widen(w[j]) * (m(j) * widen(x[j])); });
+  const A factor = row.scale * r, back = factor * r * r * row.inverse_width * dot;
   *sums.scale += r * dot;
   ELASTIC_SIMD
   for (index_t j = 0; j < width; ++j) {
-    const T v = m(j) * x[j];
-    const T dv = factor * (dy[j] * w[j]) - back * v;
-    dx[j] += m(j) * dv;
-    sums.mask[j] += x[j] * dv;
-    sums.weight[j] += factor * v * dy[j];
+    const A v = m(j) * widen(x[j]);
+    const A dv = factor * (widen(dy[j]) * widen(w[j])) - back * v;
+    dx[j] = static_cast<T>(widen(dx[j]) + m(j) * dv);
+    sums.mask[j] += widen(x[j]) * dv;
+    sums.weight[j] += factor * v * widen(dy[j]);
   }
 }
 
@@ -64,7 +75,7 @@ void rmsnorm_forward(const ExecutionSpace& exec, const RmsNormInputs<T>& in,
   const NormFactor norm = norm_factor(params);
   Kokkos::parallel_for(
       "elastic::rmsnorm_forward", LinearPolicy(exec, 0, tokens), KOKKOS_LAMBDA(const index_t t) {
-        with_mask<T>(in.mask, [&](const auto& m) {
+        with_mask<Accumulate<T>>(in.mask, [&](const auto& m) {
           forward_row(width, &in.x(t, 0), in.weight.data(), m, norm, &y(t, 0), &rstd(t));
         });
       });
@@ -86,22 +97,23 @@ void rmsnorm_backward(const ExecutionSpace& exec, const RmsNormInputs<T>& in,
   const index_t needed = rmsnorm_workspace_size(tokens, width), blocks = num_row_blocks(tokens);
   ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= needed,
                   "{}: workspace has {} of {} elements", name, workspace.extent(0), needed);
-  const T inverse_width = static_cast<T>(1 / params.mean_width),
-          scale = static_cast<T>(params.scale);
+  using A = Accumulate<T>;
+  const A inverse_width = static_cast<A>(1 / params.mean_width),
+          scale = static_cast<A>(params.scale);
   const View2<T> dx = gradients.dx;
   Kokkos::parallel_for(
       "elastic::rmsnorm_backward", LinearPolicy(exec, 0, blocks),
       KOKKOS_LAMBDA(const index_t block) {
-        const NormGradients<T> sums(workspace.data(), block, width, 1);
+        const NormGradients<A> sums(workspace.data(), block, width, 1);
         sums.clear();
         const index_t end = math::min(tokens, (block + 1) * rows_per_block);
         for (index_t t = block * rows_per_block; t < end; ++t)
-          with_mask<T>(in.mask, [&](const auto& m) {
-            backward_row(width, &dy(t, 0), &in.x(t, 0), in.weight.data(), m, rstd(t), scale,
-                         inverse_width, &dx(t, 0), sums);
+          with_mask<Accumulate<T>>(in.mask, [&](const auto& m) {
+            backward_row(width, &dy(t, 0), &in.x(t, 0), in.weight.data(), m,
+                         RowFactors<A>{rstd(t), scale, inverse_width}, &dx(t, 0), sums);
           });
       });
-  add_norm_gradients<T>(exec, workspace, blocks, width, gradients);
+  add_norm_gradients<A>(exec, workspace, blocks, width, gradients);
 }
 
 #define ELASTIC_INSTANTIATE(T)                                                              \

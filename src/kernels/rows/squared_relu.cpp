@@ -9,18 +9,19 @@ namespace {
 /// dmask_f += sum_t 2 relu(m x) x dy: pieces of columns walk all tokens in order.
 template <class T>
 void add_mask_gradient(const ExecutionSpace& exec, const View2<const T>& dy,
-                       const View2<const T>& x, const View1<const T>& mask, const View1<T>& dmask) {
+                       const View2<const T>& x, const View1<const Accumulate<T>>& mask,
+                       const View1<Accumulate<T>>& dmask) {
   const auto tokens = static_cast<index_t>(x.extent(0));
   for_column_pieces(
       exec, "elastic::squared_relu_backward_mask", static_cast<index_t>(dmask.extent(0)),
       KOKKOS_LAMBDA(const index_t begin, const index_t end) {
-        with_mask<T>(mask, [&](const auto& m) {
-          T* sum = dmask.data();
+        with_mask<Accumulate<T>>(mask, [&](const auto& m) {
+          Accumulate<T>* sum = dmask.data();
           for (index_t t = 0; t < tokens; ++t) {
             const T *x_t = &x(t, 0), *dy_t = &dy(t, 0);
             ELASTIC_SIMD
             for (index_t f = begin; f < end; ++f)
-              sum[f] += T(2) * math::max(m(f) * x_t[f], T(0)) * x_t[f] * dy_t[f];
+              sum[f] += 2 * relu(m(f) * widen(x_t[f])) * widen(x_t[f]) * widen(dy_t[f]);
           }
         });
       });
@@ -29,28 +30,29 @@ void add_mask_gradient(const ExecutionSpace& exec, const View2<const T>& dy,
 }  // namespace
 
 template <class T>
-void squared_relu_forward(const ExecutionSpace& exec, In2<T> x, In1<T> mask, InOut2<T> y) {
+void squared_relu_forward(const ExecutionSpace& exec, In2<T> x, In1<Accumulate<T>> mask,
+                          InOut2<T> y) {
   const auto tokens = static_cast<index_t>(x.extent(0)), width = static_cast<index_t>(x.extent(1));
   require_shape_or_empty("squared_relu_forward", "mask", mask, width);
   require_shape("squared_relu_forward", "y", y, tokens, width);
   for_row_pieces(
       exec, "elastic::squared_relu_forward", tokens, width,
       KOKKOS_LAMBDA(const index_t t, const index_t begin, const index_t end) {
-        with_mask<T>(mask, [&](const auto& m) {
+        with_mask<Accumulate<T>>(mask, [&](const auto& m) {
           const T* x_t = &x(t, 0);
           T* y_t = &y(t, 0);
           ELASTIC_SIMD
           for (index_t f = begin; f < end; ++f) {
-            const T r = math::max(m(f) * x_t[f], T(0));
-            y_t[f] = r * r;
+            const Accumulate<T> r = relu(m(f) * widen(x_t[f]));
+            y_t[f] = static_cast<T>(r * r);
           }
         });
       });
 }
 
 template <class T>
-void squared_relu_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, In1<T> mask,
-                           InOut2<T> dx, InOut1<T> dmask) {
+void squared_relu_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, In1<Accumulate<T>> mask,
+                           InOut2<T> dx, InOut1<Accumulate<T>> dmask) {
   const auto tokens = static_cast<index_t>(x.extent(0)), width = static_cast<index_t>(x.extent(1));
   require_shape("squared_relu_backward", "dy", dy, tokens, width);
   require_shape_or_empty("squared_relu_backward", "mask", mask, width);
@@ -60,23 +62,23 @@ void squared_relu_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, In1<
   for_row_pieces(
       exec, "elastic::squared_relu_backward", tokens, width,
       KOKKOS_LAMBDA(const index_t t, const index_t begin, const index_t end) {
-        with_mask<T>(mask, [&](const auto& m) {
+        with_mask<Accumulate<T>>(mask, [&](const auto& m) {
           const T *x_t = &x(t, 0), *dy_t = &dy(t, 0);
           T* dx_t = &dx(t, 0);
           ELASTIC_SIMD
           for (index_t f = begin; f < end; ++f)
-            dx_t[f] = T(2) * m(f) * math::max(m(f) * x_t[f], T(0)) * dy_t[f];
+            dx_t[f] = static_cast<T>(2 * m(f) * relu(m(f) * widen(x_t[f])) * widen(dy_t[f]));
         });
       });
 }
 
-template void squared_relu_forward<float>(const ExecutionSpace&, In2<float>, In1<float>,
-                                          InOut2<float>);
-template void squared_relu_forward<double>(const ExecutionSpace&, In2<double>, In1<double>,
-                                           InOut2<double>);
-template void squared_relu_backward<float>(const ExecutionSpace&, In2<float>, In2<float>,
-                                           In1<float>, InOut2<float>, InOut1<float>);
-template void squared_relu_backward<double>(const ExecutionSpace&, In2<double>, In2<double>,
-                                            In1<double>, InOut2<double>, InOut1<double>);
+#define ELASTIC_INSTANTIATE(T)                                                             \
+  template void squared_relu_forward<T>(const ExecutionSpace&, In2<T>, In1<Accumulate<T>>, \
+                                        InOut2<T>);                                        \
+  template void squared_relu_backward<T>(const ExecutionSpace&, In2<T>, In2<T>,            \
+                                         In1<Accumulate<T>>, InOut2<T>, InOut1<Accumulate<T>>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

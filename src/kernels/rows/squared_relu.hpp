@@ -9,13 +9,14 @@ namespace elastic::kernels {
 /// [in] x [T, F], mask [F] or empty
 /// [out] y [T, F]
 template <class T>
-void squared_relu_forward(const ExecutionSpace& exec, In2<T> x, In1<T> mask, InOut2<T> y);
+void squared_relu_forward(const ExecutionSpace& exec, In2<T> x, In1<Accumulate<T>> mask,
+                          InOut2<T> y);
 /// dx = 2 m relu(m x) dy,   dmask_f += sum_t 2 relu(m x) x dy
 /// [in] dy, x [T, F], mask [F] or empty
 /// [out] dx [T, F], may be the View dy
 /// [in, out] dmask [F] += or empty
 template <class T>
-void squared_relu_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, In1<T> mask,
-                           InOut2<T> dx, InOut1<T> dmask);
+void squared_relu_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, In1<Accumulate<T>> mask,
+                           InOut2<T> dx, InOut1<Accumulate<T>> dmask);
 
 }  // namespace elastic::kernels

@@ -57,13 +57,14 @@ struct Signal {
 /// What a work item knows: its rows, its channels, and their masked taps.
 template <class T>
 struct Block {
+  using A = Accumulate<T>;
   index_t begin, end;      ///< rows in [T, *]; may cross from one sequence to the next
   index_t channel, count;  ///< first channel, number of channels
-  T taps[max_width][channels_of_block], bias[channels_of_block], mask[channels_of_block];
+  A taps[max_width][channels_of_block], bias[channels_of_block], mask[channels_of_block];
 
   KOKKOS_INLINE_FUNCTION Block(index_t item, index_t tokens, index_t rows,
                                const View2<const T>& weight, const View1<const T>& b,
-                               const View1<const T>& m) {
+                               const View1<const A>& m) {
     const index_t channels = static_cast<index_t>(weight.extent(0)),
                   width = static_cast<index_t>(weight.extent(1));
     const index_t across = (channels + channels_of_block - 1) / channels_of_block;
@@ -72,34 +73,35 @@ struct Block {
     channel = item % across * channels_of_block;
     count = math::min(channels_of_block, channels - channel);
     for (index_t c = 0; c < channels_of_block; ++c) {
-      mask[c] = c >= count ? T(0) : m.extent(0) == 0 ? T(1) : m(channel + c);
-      bias[c] = c < count ? b(channel + c) : T(0);
-      for (index_t j = 0; j < width; ++j) taps[j][c] = c < count ? weight(channel + c, j) : T(0);
+      mask[c] = c >= count ? A(0) : m.extent(0) == 0 ? A(1) : m(channel + c);
+      bias[c] = c < count ? widen(b(channel + c)) : A(0);
+      for (index_t j = 0; j < width; ++j)
+        taps[j][c] = c < count ? widen(weight(channel + c, j)) : A(0);
     }
   }
   /// sum_j w_j u_{t-W+1+j} without masks.
   KOKKOS_INLINE_FUNCTION void convolve(const Signal<T>& in, index_t t, index_t width, index_t back,
-                                       T* sum) const {
-    for (index_t c = 0; c < channels_of_block; ++c) sum[c] = T(0);
+                                       A* sum) const {
+    for (index_t c = 0; c < channels_of_block; ++c) sum[c] = A(0);
     const T* const last = &in.u(t, channel);
     for (index_t j = width - 1 - back; j < width; ++j) {
       const T* row = in.before(last, t, width - 1 - j);
       if (count == channels_of_block) {
         ELASTIC_SIMD
-        for (index_t c = 0; c < channels_of_block; ++c) sum[c] += taps[j][c] * row[c];
+        for (index_t c = 0; c < channels_of_block; ++c) sum[c] += taps[j][c] * widen(row[c]);
       } else {
-        for (index_t c = 0; c < count; ++c) sum[c] += taps[j][c] * row[c];
+        for (index_t c = 0; c < count; ++c) sum[c] += taps[j][c] * widen(row[c]);
       }
     }
   }
   /// dv = dout silu'(v) of one row, from the sum of convolve().
-  KOKKOS_INLINE_FUNCTION void gradient_of_v(const T* dout_row, const T* sum, T* dv) const {
-    T upstream[channels_of_block] = {};
-    for (index_t c = 0; c < count; ++c) upstream[c] = dout_row[c];
+  KOKKOS_INLINE_FUNCTION void gradient_of_v(const T* dout_row, const A* sum, A* dv) const {
+    A upstream[channels_of_block] = {};
+    for (index_t c = 0; c < count; ++c) upstream[c] = widen(dout_row[c]);
     ELASTIC_SIMD
     for (index_t c = 0; c < channels_of_block; ++c) {
-      const T m = mask[c], v = m * (bias[c] + m * sum[c]), sigmoid = vector_sigmoid(v);
-      dv[c] = upstream[c] * sigmoid * (T(1) + v * (T(1) - sigmoid));
+      const A m = mask[c], v = m * (bias[c] + m * sum[c]), sigmoid = vector_sigmoid(v);
+      dv[c] = upstream[c] * sigmoid * (A(1) + v * (A(1) - sigmoid));
     }
   }
 };
@@ -140,20 +142,23 @@ void require_inputs(const char* function, const ConvolutionInputs<T>& in) {
 /// The rows of partial sums: W of dweight, then dbias, then dmask, each `channels` wide.
 template <class T>
 struct Backward {
+  using A = Accumulate<T>;
   Signal<T> in;
   View2<const T> dout, weight;
-  View1<const T> bias, mask;
+  View1<const T> bias;
+  View1<const A> mask;
   ConvolutionFuture<T> future;
   index_t future_length;  ///< n
-  View2<T> du, partial;   // partial [row blocks * (W + 2), channels]
+  View2<T> du;
+  View2<A> partial;  // partial [row blocks * (W + 2), channels]
 
   KOKKOS_FUNCTION void operator()(const index_t item) const {
     const index_t tokens = static_cast<index_t>(in.u.extent(0)),
                   width = static_cast<index_t>(weight.extent(1));
     const Block<T> block(item, tokens, rows_per_block, weight, bias, mask);
     const index_t count = block.count;
-    T dv[max_width][channels_of_block] = {};  // of the last W rows, row t in slot t % W
-    T dtaps[max_width][channels_of_block] = {}, dbias[channels_of_block] = {},
+    A dv[max_width][channels_of_block] = {};  // of the last W rows, row t in slot t % W
+    A dtaps[max_width][channels_of_block] = {}, dbias[channels_of_block] = {},
       dmask[channels_of_block] = {};
     index_t reach[max_width] = {};  // inside the span
     const index_t stop = math::min(block.end + width - 1, tokens);
@@ -162,7 +167,7 @@ struct Backward {
       if (t < stop) {
         const index_t back = in.reach(t, width - 1);
         reach[slot] = math::min(back, t % in.length);
-        T sum[channels_of_block];
+        A sum[channels_of_block];
         block.convolve(in, t, width, back, sum);
         block.gradient_of_v(&dout(t, block.channel), sum, dv[slot]);
         if (t < block.end) add_parameters(block, t, back, sum, dv[slot], dtaps, dbias, dmask);
@@ -171,7 +176,7 @@ struct Backward {
       }
       const index_t done = t - width + 1;  // all rows that see it are known
       if (done < block.begin || done >= block.end) continue;
-      T sum[channels_of_block] = {};
+      A sum[channels_of_block] = {};
       for (index_t s = 0; s < width; ++s) {
         const index_t from = (done + s) % width;
         if (reach[from] < s) continue;
@@ -181,13 +186,14 @@ struct Backward {
       }
       add_future(block, done, sum);
       T* target = &du(done, block.channel);
-      for (index_t c = 0; c < count; ++c) target[c] = block.mask[c] * block.mask[c] * sum[c];
+      for (index_t c = 0; c < count; ++c)
+        target[c] = static_cast<T>(block.mask[c] * block.mask[c] * sum[c]);
     }
     const index_t across =
         (static_cast<index_t>(weight.extent(0)) + channels_of_block - 1) / channels_of_block;
     const index_t first = item / across * (width + 2);
     for (index_t c = 0; c < count; ++c) {
-      const T m = block.mask[c];
+      const A m = block.mask[c];
       for (index_t j = 0; j < width; ++j)
         partial(first + j, block.channel + c) = m * m * dtaps[j][c];
       partial(first + width, block.channel + c) = m * dbias[c];
@@ -197,7 +203,7 @@ struct Backward {
 
  private:
   /// What row `done` gets from the rows after its span, in the order of a whole sequence.
-  KOKKOS_INLINE_FUNCTION void add_future(const Block<T>& block, index_t done, T* sum) const {
+  KOKKOS_INLINE_FUNCTION void add_future(const Block<T>& block, index_t done, A* sum) const {
     const index_t width = static_cast<index_t>(weight.extent(1)),
                   left = in.length - done % in.length;  // rows of the span from `done` on
     if (future_length == 0 || left >= width) return;
@@ -208,29 +214,29 @@ struct Backward {
     for (index_t s = left; s < math::min(width, left + future_length); ++s) {
       const index_t row = first + s - left;
       if (in.segment.extent(0) != 0 && future.segment(row) != in.segment(done)) return;
-      const T* dv = &future.dv(row, block.channel);
+      const A* dv = &future.dv(row, block.channel);
       for (index_t c = 0; c < block.count; ++c) sum[c] += block.taps[width - 1 - s][c] * dv[c];
     }
   }
   /// A row's part of the parameter gradients.
   KOKKOS_INLINE_FUNCTION void add_parameters(const Block<T>& block, index_t t, index_t back,
-                                             const T* sum, const T* dv,
-                                             T (*dtaps)[channels_of_block], T* dbias,
-                                             T* dmask) const {
+                                             const A* sum, const A* dv,
+                                             A (*dtaps)[channels_of_block], A* dbias,
+                                             A* dmask) const {
     const index_t width = static_cast<index_t>(weight.extent(1)), count = block.count;
     ELASTIC_SIMD
     for (index_t c = 0; c < channels_of_block; ++c) {
       dbias[c] += dv[c];
-      dmask[c] += dv[c] * (block.bias[c] + T(2) * block.mask[c] * sum[c]);
+      dmask[c] += dv[c] * (block.bias[c] + A(2) * block.mask[c] * sum[c]);
     }
     const T* const last = &in.u(t, block.channel);
     for (index_t j = width - 1 - back; j < width; ++j) {
       const T* row = in.before(last, t, width - 1 - j);
       if (count == channels_of_block) {
         ELASTIC_SIMD
-        for (index_t c = 0; c < channels_of_block; ++c) dtaps[j][c] += dv[c] * row[c];
+        for (index_t c = 0; c < channels_of_block; ++c) dtaps[j][c] += dv[c] * widen(row[c]);
       } else {
-        for (index_t c = 0; c < count; ++c) dtaps[j][c] += dv[c] * row[c];
+        for (index_t c = 0; c < count; ++c) dtaps[j][c] += dv[c] * widen(row[c]);
       }
     }
   }
@@ -250,7 +256,7 @@ void causal_conv1d_forward(const ExecutionSpace& exec, const ConvolutionInputs<T
       "elastic::causal_conv1d_forward", LinearPolicy(exec, 0, num_items(tokens, channels)),
       KOKKOS_LAMBDA(const index_t item) {
         const Block<T> block(item, tokens, rows_per_block, in.weight, in.bias, in.mask);
-        T v[channels_of_block];
+        Accumulate<T> v[channels_of_block];
         for (index_t t = block.begin; t < block.end; ++t) {
           block.convolve(signal, t, width, signal.reach(t, width - 1), v);
           ELASTIC_SIMD
@@ -259,7 +265,7 @@ void causal_conv1d_forward(const ExecutionSpace& exec, const ConvolutionInputs<T
             v[c] *= vector_sigmoid(v[c]);
           }
           T* target = &out(t, block.channel);
-          for (index_t c = 0; c < block.count; ++c) target[c] = v[c];
+          for (index_t c = 0; c < block.count; ++c) target[c] = static_cast<T>(v[c]);
         }
       });
   add_flops(2.0 * tokens * channels * width);
@@ -284,7 +290,7 @@ void causal_conv1d_backward(const ExecutionSpace& exec, const ConvolutionInputs<
   const index_t blocks = num_row_blocks(tokens), needed = blocks * (width + 2) * channels;
   ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= needed,
                   "{}: workspace has {} of {} elements", name, workspace.extent(0), needed);
-  const View2<T> partial(workspace.data(), blocks * (width + 2), channels);
+  const View2<Accumulate<T>> partial(workspace.data(), blocks * (width + 2), channels);
   const index_t future_length =
       static_cast<index_t>(future.dv.extent(0)) * in.seq_length / math::max<index_t>(1, tokens);
   Kokkos::parallel_for("elastic::causal_conv1d_backward",
@@ -296,7 +302,7 @@ void causal_conv1d_backward(const ExecutionSpace& exec, const ConvolutionInputs<
       "elastic::causal_conv1d_parameters", LinearPolicy(exec, 0, channels),
       KOKKOS_LAMBDA(const index_t c) {
         for (index_t j = 0; j < width + 2; ++j) {
-          T sum = 0;
+          Accumulate<T> sum = 0;
           for (index_t block = 0; block < blocks; ++block)
             sum += partial(block * (width + 2) + j, c);
           if (j < width) gradients.dweight(c, j) += sum;
@@ -331,10 +337,10 @@ void causal_conv1d_first_gradients(const ExecutionSpace& exec, const Convolution
         const Block<T> block(item, rows, count, in.weight, in.bias, in.mask);
         for (index_t i = block.begin; i < block.end; ++i) {
           const index_t t = i / count * length + i % count;
-          T sum[channels_of_block], gradient[channels_of_block];
+          Accumulate<T> sum[channels_of_block], gradient[channels_of_block];
           block.convolve(signal, t, width, signal.reach(t, width - 1), sum);
           block.gradient_of_v(&dout(t, block.channel), sum, gradient);
-          T* target = &dv(i, block.channel);
+          Accumulate<T>* target = &dv(i, block.channel);
           for (index_t c = 0; c < block.count; ++c) target[c] = gradient[c];
         }
       });
@@ -360,19 +366,20 @@ void causal_conv1d_step(const ExecutionSpace& exec, In2<T> u, In2<T> weight, In1
       KOKKOS_LAMBDA(const index_t item) {
         const index_t b = item / across, channel = item % across * channels_of_block,
                       count = math::min(channels_of_block, channels - channel);
-        T v[channels_of_block] = {};
+        Accumulate<T> v[channels_of_block] = {};
         for (index_t i = 0; i < count; ++i) {
           const index_t c = channel + i, first = c * (width - 1);
-          T sum = 0;
-          for (index_t j = 0; j + 1 < width; ++j) sum += weight(c, j) * state(b, first + j);
-          sum += weight(c, width - 1) * u(b, c);
-          v[i] = bias(c) + sum;
+          Accumulate<T> sum = 0;
+          for (index_t j = 0; j + 1 < width; ++j)
+            sum += widen(weight(c, j)) * widen(state(b, first + j));
+          sum += widen(weight(c, width - 1)) * widen(u(b, c));
+          v[i] = widen(bias(c)) + sum;
           for (index_t j = 0; j + 2 < width; ++j) state(b, first + j) = state(b, first + j + 1);
           if (width > 1) state(b, first + width - 2) = u(b, c);
         }
         ELASTIC_SIMD
         for (index_t i = 0; i < channels_of_block; ++i) v[i] *= vector_sigmoid(v[i]);
-        for (index_t i = 0; i < count; ++i) out(b, channel + i) = v[i];
+        for (index_t i = 0; i < count; ++i) out(b, channel + i) = static_cast<T>(v[i]);
       });
   add_flops(2.0 * batch * channels * width);
 }

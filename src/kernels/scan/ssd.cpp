@@ -122,25 +122,26 @@ void ssd_step(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs
   ELASTIC_REQUIRE(in.segment.extent(0) == 0, "{}: one position has no segments", name);
   require_shape(name, "state", state, batch * H, P * N);
   require_shape(name, "y", y, batch, H * P);
+  using A = Accumulate<T>;
   const index_t rows = host_loops ? P : 1;  // of a state that one work item advances
   Kokkos::parallel_for(
       "elastic::ssd_step", LinearPolicy(exec, 0, batch * H * P / rows),
       KOKKOS_LAMBDA(const index_t item) {
         const index_t first = item * rows, b = first / (H * P), h = first / P % H, g = h % G;
-        const T m = in.dt_mask.extent(0) == 0 ? T(1) : in.dt_mask(h);
-        const T delta = softplus(m * in.dt_raw(b, h) + in.dt_bias(h));
-        const T decay = vector_exp(-delta * math::exp(in.A_log(h)));
+        const A m = in.dt_mask.extent(0) == 0 ? A(1) : in.dt_mask(h);
+        const A delta = softplus(m * widen(in.dt_raw(b, h)) + in.dt_bias(h));
+        const A decay = vector_exp(-delta * math::exp(in.A_log(h)));
         const T *B = &in.ssm_B(b, g * N), *C = &in.ssm_C(b, g * N);
         for (index_t p = first % P; p < first % P + rows; ++p) {
-          const T x = in.x(b, h * P + p), scaled = delta * x;
-          T* row = &state(b * H + h, p * N);
-          T sum = 0;
+          const A x = widen(in.x(b, h * P + p)), scaled = delta * x;
+          A* row = &state(b * H + h, p * N);
+          A sum = 0;
           ELASTIC_SIMD_SUM(sum)
           for (index_t n = 0; n < N; ++n) {
-            row[n] = decay * row[n] + scaled * B[n];
-            sum += row[n] * C[n];
+            row[n] = decay * row[n] + scaled * widen(B[n]);
+            sum += row[n] * widen(C[n]);
           }
-          y(b, h * P + p) = sum + in.ssm_D(h) * x;
+          y(b, h * P + p) = static_cast<T>(sum + in.ssm_D(h) * x);
         }
       });
   add_flops(4.0 * batch * H * P * N);

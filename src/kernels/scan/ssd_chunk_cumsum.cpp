@@ -17,6 +17,8 @@ Policy chunk_heads(const ExecutionSpace& exec, const SsdShape& shape) {
 
 template <class T>
 struct Forward {
+  using A = Accumulate<T>;
+
   SsdShape shape;
   SsdInputs<T> in;
   SsdSaved<T> saved;
@@ -26,15 +28,15 @@ struct Forward {
     const Chunk chunk(shape, in.segment, item / across);
     const index_t head = item % across * heads_of_item,
                   count = math::min(heads_of_item, shape.num_heads - head);
-    T A[heads_of_item], sum[heads_of_item] = {};
-    for (index_t h = 0; h < count; ++h) A[h] = -math::exp(in.A_log(head + h));
+    A rate[heads_of_item], sum[heads_of_item] = {};
+    for (index_t h = 0; h < count; ++h) rate[h] = -math::exp(in.A_log(head + h));
     for (index_t t = chunk.first; t < chunk.first + chunk.tokens; ++t) {
       const bool begins =
           in.segment.extent(0) != 0 && t > chunk.first && in.segment(t) != in.segment(t - 1);
       for (index_t h = 0; h < count; ++h) {
-        const T m = in.dt_mask.extent(0) == 0 ? T(1) : in.dt_mask(head + h);
-        const T delta = softplus(m * in.dt_raw(t, head + h) + in.dt_bias(head + h));
-        sum[h] = (begins ? T(0) : sum[h]) + delta * A[h];
+        const A m = in.dt_mask.extent(0) == 0 ? A(1) : in.dt_mask(head + h);
+        const A delta = softplus(m * widen(in.dt_raw(t, head + h)) + in.dt_bias(head + h));
+        sum[h] = (begins ? A(0) : sum[h]) + delta * rate[h];
         saved.dt(t, head + h) = delta;
         saved.dA_cumsum(t, head + h) = sum[h];
       }
@@ -45,6 +47,8 @@ struct Forward {
 /// Partial sums of chunk `row` in rows 3 row, 3 row + 1, 3 row + 2: dA_log, ddt_bias, ddt_mask.
 template <class T>
 struct Backward {
+  using A = Accumulate<T>;
+
   SsdShape shape;
   SsdInputs<T> in;
   SsdSaved<T> saved;
@@ -56,28 +60,28 @@ struct Backward {
     const Chunk chunk(shape, in.segment, item / across);
     const index_t head = item % across * heads_of_item,
                   count = math::min(heads_of_item, shape.num_heads - head);
-    T A[heads_of_item],
+    A rate[heads_of_item],
         sum[heads_of_item] =
             {};  // sum: gradient by Delta_t A, over the later positions of the document
-    T dA[heads_of_item] = {}, dbias[heads_of_item] = {}, dmask[heads_of_item] = {};
-    for (index_t h = 0; h < count; ++h) A[h] = -math::exp(in.A_log(head + h));
+    A dA[heads_of_item] = {}, dbias[heads_of_item] = {}, dmask[heads_of_item] = {};
+    for (index_t h = 0; h < count; ++h) rate[h] = -math::exp(in.A_log(head + h));
     for (index_t t = chunk.first + chunk.tokens - 1; t >= chunk.first; --t) {
       const bool ends = in.segment.extent(0) != 0 && t + 1 < chunk.first + chunk.tokens &&
                         in.segment(t) != in.segment(t + 1);
       for (index_t h = 0; h < count; ++h) {
-        sum[h] = (ends ? T(0) : sum[h]) + work.ddA_cumsum(t, head + h);
+        sum[h] = (ends ? A(0) : sum[h]) + work.ddA_cumsum(t, head + h);
         dA[h] += saved.dt(t, head + h) * sum[h];
-        const T m = in.dt_mask.extent(0) == 0 ? T(1) : in.dt_mask(head + h),
-                raw = in.dt_raw(t, head + h);
-        const T before = (work.ddt(t, head + h) + A[h] * sum[h]) *
+        const A m = in.dt_mask.extent(0) == 0 ? A(1) : in.dt_mask(head + h),
+                raw = widen(in.dt_raw(t, head + h));
+        const A before = (work.ddt(t, head + h) + rate[h] * sum[h]) *
                          vector_sigmoid(m * raw + in.dt_bias(head + h));
         dbias[h] += before;
         dmask[h] += before * raw;
-        ddt_raw(t, head + h) = before * m;
+        ddt_raw(t, head + h) = static_cast<T>(before * m);
       }
     }
     for (index_t h = 0; h < count; ++h) {
-      work.of_heads(3 * chunk.row, head + h) = A[h] * dA[h];
+      work.of_heads(3 * chunk.row, head + h) = rate[h] * dA[h];
       work.of_heads(3 * chunk.row + 1, head + h) = dbias[h];
       work.of_heads(3 * chunk.row + 2, head + h) = dmask[h];
     }
@@ -122,7 +126,7 @@ void ssd_chunk_cumsum_backward(const ExecutionSpace& exec, const SsdShape& shape
   Kokkos::parallel_for(
       "elastic::ssd_chunk_cumsum_parameters", Policy(exec, 0, heads),
       KOKKOS_LAMBDA(const index_t h) {
-        T dA = 0, dbias = 0, dmask = 0;
+        Accumulate<T> dA = 0, dbias = 0, dmask = 0;
         for (index_t row = 0; row < chunks; ++row) {
           dA += work.of_heads(3 * row, h);
           dbias += work.of_heads(3 * row + 1, h);

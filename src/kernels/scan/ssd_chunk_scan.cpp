@@ -11,6 +11,8 @@ namespace elastic::kernels {
 namespace {
 template <class T>
 struct Forward {
+  using A = Accumulate<T>;
+
   SsdShape shape;
   SsdInputs<T> in;
   SsdSaved<T> saved;
@@ -19,22 +21,22 @@ struct Forward {
 
   struct Scratch {
     int *begin, *end;
-    HeadDecays<T> head;
-    T *Bt, *Ct;    ///< [N, Q]
-    T* scores_t;   ///< [Q, Q]: row j, column i
-    T* weights_t;  ///< the same, of one head
-    T* x;          ///< [Q, P]
-    T* state_t;    ///< [N, P]
+    HeadDecays<A> head;
+    A *Bt, *Ct;    ///< [N, Q]
+    A* scores_t;   ///< [Q, Q]: row j, column i
+    A* weights_t;  ///< the same, of one head
+    A* x;          ///< [Q, P]
+    A* state_t;    ///< [N, P]
     KOKKOS_INLINE_FUNCTION Scratch(ScratchCarver& carver, const SsdShape& s, index_t q)
         : begin(carver.take<int>(padded(q))),
           end(carver.take<int>(padded(q))),
           head(carver, q),
-          Bt(carver.take<T>(s.state_dim * padded(q))),
-          Ct(carver.take<T>(s.state_dim * padded(q))),
-          scores_t(carver.take<T>(padded(q) * padded(q))),
-          weights_t(carver.take<T>(padded(q) * padded(q))),
-          x(carver.take<T>(q * padded(s.head_dim))),
-          state_t(carver.take<T>(s.state_dim * padded(s.head_dim))) {}
+          Bt(carver.take<A>(s.state_dim * padded(q))),
+          Ct(carver.take<A>(s.state_dim * padded(q))),
+          scores_t(carver.take<A>(padded(q) * padded(q))),
+          weights_t(carver.take<A>(padded(q) * padded(q))),
+          x(carver.take<A>(q * padded(s.head_dim))),
+          state_t(carver.take<A>(s.state_dim * padded(s.head_dim))) {}
   };
   index_t rows = 0, bytes = 0;
   int level = 0;
@@ -53,7 +55,7 @@ struct Forward {
                     leading_dimension(in.ssm_C), n, N);
     for_each_tile(team, n, n, [&](const index_t j, const index_t i) {
       if (i + lanes <= j) return;  // i < j throughout
-      Tile<T> tile;
+      Tile<A> tile;
       tile.multiply(scratch.Bt + j, ldq, scratch.Ct + i, ldq, 0, N);
       tile.store(scratch.scores_t + j * ldq + i, ldq, tile_rows, lanes);
     });
@@ -71,24 +73,24 @@ struct Forward {
       pack_transposed(team, scratch.state_t, ldp, &saved.states(chunk.row * shape.num_heads + h, 0),
                       N, P, N);
     // weights_t[j, i] = exp(cumsum_i - cumsum_j) (C_i . B_j) Delta_j, and D on the diagonal
-    const T skip = in.ssm_D(h);
+    const A skip = in.ssm_D(h);
     for_each_block(team, n, n, [&](const index_t row, const index_t column) {
       if (column + lanes <= row) return;
       const int j = static_cast<int>(row), first = static_cast<int>(column), end = scratch.end[j];
-      const T sum = scratch.head.cumsum[j], delta = scratch.head.delta[j];
-      const T* scores = scratch.scores_t + row * ldq + column;
-      const T* cumsum = scratch.head.cumsum + column;
-      T* weights = scratch.weights_t + row * ldq + column;
+      const A sum = scratch.head.cumsum[j], delta = scratch.head.delta[j];
+      const A* scores = scratch.scores_t + row * ldq + column;
+      const A* cumsum = scratch.head.cumsum + column;
+      A* weights = scratch.weights_t + row * ldq + column;
       ELASTIC_SIMD
       for (int l = 0; l < static_cast<int>(lanes); ++l) {
-        const T exponent = cumsum[l] - sum;
-        const bool sees = first + l >= j && first + l < end && exponent >= smallest_exponent<T>;
-        weights[l] = sees ? scores[l] * delta * vector_exp(exponent) : T(0);
+        const A exponent = cumsum[l] - sum;
+        const bool sees = first + l >= j && first + l < end && exponent >= smallest_exponent<A>;
+        weights[l] = sees ? scores[l] * delta * vector_exp(exponent) : A(0);
       }
       if (first <= j) weights[j - first] += skip;
     });
     for_each_tile(team, n, P, [&](const index_t i, const index_t p) {
-      Tile<T> tile;
+      Tile<A> tile;
       tile.multiply(scratch.Ct + i, ldq, scratch.state_t + p, ldp, 0, chunk.continues ? N : 0);
       tile.scale_rows(scratch.head.from_start + i);
       tile.multiply_add(scratch.weights_t + i, ldq, scratch.x + p, ldp, scratch.begin[i],
@@ -100,6 +102,8 @@ struct Forward {
 
 template <class T>
 struct Backward {
+  using A = Accumulate<T>;
+
   SsdShape shape;
   SsdInputs<T> in;
   SsdSaved<T> saved;
@@ -110,38 +114,38 @@ struct Backward {
 
   struct Scratch {
     int *begin, *end;
-    HeadDecays<T> head;
-    T *B, *C;        ///< [Q, N]
-    T *Bt, *Ct;      ///< [N, Q]
-    T* scores;       ///< [Q, Q]: row i, column j
-    T* dscores;      ///< sum over the heads
-    T* weights;      ///< of one head: the gradient, then the weight itself; last dscores transposed
-    T *dy, *dyt;     ///< [Q, P], [P, Q]
-    T* xt;           ///< [P, Q], Delta_j x_j
-    T* state;        ///< [P, N]
-    T* dx;           ///< [Q, P]
-    T *dC, *dC_sum;  ///< [Q, N] through the state, of one head and summed over the heads
-    T *of_row, *skip;  ///< [Q]: gradient by cumsum_i as a row; part of dD
+    HeadDecays<A> head;
+    A *B, *C;        ///< [Q, N]
+    A *Bt, *Ct;      ///< [N, Q]
+    A* scores;       ///< [Q, Q]: row i, column j
+    A* dscores;      ///< sum over the heads
+    A* weights;      ///< of one head: the gradient, then the weight itself; last dscores transposed
+    A *dy, *dyt;     ///< [Q, P], [P, Q]
+    A* xt;           ///< [P, Q], Delta_j x_j
+    A* state;        ///< [P, N]
+    A* dx;           ///< [Q, P]
+    A *dC, *dC_sum;  ///< [Q, N] through the state, of one head and summed over the heads
+    A *of_row, *skip;  ///< [Q]: gradient by cumsum_i as a row; part of dD
     KOKKOS_INLINE_FUNCTION Scratch(ScratchCarver& carver, const SsdShape& s, index_t q)
         : begin(carver.take<int>(padded(q))),
           end(carver.take<int>(padded(q))),
           head(carver, q),
-          B(carver.take<T>(q * padded(s.state_dim))),
-          C(carver.take<T>(q * padded(s.state_dim))),
-          Bt(carver.take<T>(s.state_dim * padded(q))),
-          Ct(carver.take<T>(s.state_dim * padded(q))),
-          scores(carver.take<T>(padded(q) * padded(q))),
-          dscores(carver.take<T>(padded(q) * padded(q))),
-          weights(carver.take<T>(padded(q) * padded(q))),
-          dy(carver.take<T>(q * padded(s.head_dim))),
-          dyt(carver.take<T>(s.head_dim * padded(q))),
-          xt(carver.take<T>(s.head_dim * padded(q))),
-          state(carver.take<T>(s.head_dim * padded(s.state_dim))),
-          dx(carver.take<T>(padded(q) * padded(s.head_dim))),
-          dC(carver.take<T>(padded(q) * padded(s.state_dim))),
-          dC_sum(carver.take<T>(padded(q) * padded(s.state_dim))),
-          of_row(carver.take<T>(q)),
-          skip(carver.take<T>(q)) {}
+          B(carver.take<A>(q * padded(s.state_dim))),
+          C(carver.take<A>(q * padded(s.state_dim))),
+          Bt(carver.take<A>(s.state_dim * padded(q))),
+          Ct(carver.take<A>(s.state_dim * padded(q))),
+          scores(carver.take<A>(padded(q) * padded(q))),
+          dscores(carver.take<A>(padded(q) * padded(q))),
+          weights(carver.take<A>(padded(q) * padded(q))),
+          dy(carver.take<A>(q * padded(s.head_dim))),
+          dyt(carver.take<A>(s.head_dim * padded(q))),
+          xt(carver.take<A>(s.head_dim * padded(q))),
+          state(carver.take<A>(s.head_dim * padded(s.state_dim))),
+          dx(carver.take<A>(padded(q) * padded(s.head_dim))),
+          dC(carver.take<A>(padded(q) * padded(s.state_dim))),
+          dC_sum(carver.take<A>(padded(q) * padded(s.state_dim))),
+          of_row(carver.take<A>(q)),
+          skip(carver.take<A>(q)) {}
   };
   index_t rows = 0, bytes = 0;
   int level = 0;
@@ -172,22 +176,22 @@ struct Backward {
     pack_transposed(team, scratch.Ct, ldq, scratch.C, ldn, n, N);
     for_each_tile(team, n, n, [&](const index_t i, const index_t j) {
       if (j >= i + tile_rows) return;  // j > i throughout
-      Tile<T> tile;
+      Tile<A> tile;
       tile.multiply(scratch.Ct + i, ldq, scratch.Bt + j, ldq, 0, N);
       tile.store(scratch.scores + i * ldq + j, ldq, tile_rows, lanes);
     });
     for_each_block(team, padded(n), ldq, [&](const index_t i, const index_t j0) {
-      for (index_t j = j0; j < j0 + lanes; ++j) scratch.dscores[i * ldq + j] = T(0);
+      for (index_t j = j0; j < j0 + lanes; ++j) scratch.dscores[i * ldq + j] = A(0);
     });
     for_each_block(team, padded(n), ldn, [&](const index_t i, const index_t m0) {
-      for (index_t m = m0; m < m0 + lanes; ++m) scratch.dC_sum[i * ldn + m] = T(0);
+      for (index_t m = m0; m < m0 + lanes; ++m) scratch.dC_sum[i * ldn + m] = A(0);
     });
   }
 
   KOKKOS_INLINE_FUNCTION void load_head(const Team& team, const Scratch& scratch,
                                         const Chunk& chunk, index_t h) const {
     const index_t P = shape.head_dim, n = chunk.tokens, ldq = padded(rows), ldp = padded(P);
-    const T* delta = scratch.head.delta;
+    const A* delta = scratch.head.delta;
     scratch.head.load(team, chunk, scratch.begin, saved.dt, saved.dA_cumsum, h);
     pack(team, scratch.dy, &dy(chunk.first, h * P), leading_dimension(dy), n, P);
     pack_transposed(team, scratch.dyt, ldq, scratch.dy, ldp, n, P);
@@ -206,38 +210,38 @@ struct Backward {
     const index_t P = shape.head_dim, n = chunk.tokens, ldq = padded(rows), ldp = padded(P);
     for_each_tile(team, n, n, [&](const index_t i, const index_t j) {
       if (j >= i + tile_rows || j + lanes <= scratch.begin[i]) return;
-      Tile<T> tile;
+      Tile<A> tile;
       tile.multiply(scratch.dyt + i, ldq, scratch.xt + j, ldq, 0, P);
       tile.store(scratch.weights + i * ldq + j, ldq, tile_rows, lanes);
     });
     for_each_row(team, n, [&](const index_t row) {
       const int i = static_cast<int>(row), begin = scratch.begin[i];
-      const T sum = scratch.head.cumsum[i];
-      T dot[lanes] = {};
+      const A sum = scratch.head.cumsum[i];
+      A dot[lanes] = {};
       for (int first = 0; first <= i; first += static_cast<int>(lanes)) {
-        const T* cumsum = scratch.head.cumsum + first;
-        const T* scores = scratch.scores + row * ldq + first;
-        T* dscores = scratch.dscores + row * ldq + first;
-        T* weights = scratch.weights + row * ldq + first;
+        const A* cumsum = scratch.head.cumsum + first;
+        const A* scores = scratch.scores + row * ldq + first;
+        A* dscores = scratch.dscores + row * ldq + first;
+        A* weights = scratch.weights + row * ldq + first;
         ELASTIC_SIMD
         for (int l = 0; l < static_cast<int>(lanes); ++l) {
-          const T exponent = sum - cumsum[l];
+          const A exponent = sum - cumsum[l];
           const bool sees =
-              first + l >= begin && first + l <= i && exponent >= smallest_exponent<T>;
-          const T decay = vector_exp(exponent);
-          const T gradient = sees ? weights[l] * decay : T(0);
+              first + l >= begin && first + l <= i && exponent >= smallest_exponent<A>;
+          const A decay = vector_exp(exponent);
+          const A gradient = sees ? weights[l] * decay : A(0);
           dscores[l] += gradient;
-          dot[l] += sees ? gradient * scores[l] : T(0);
-          weights[l] = sees ? scores[l] * decay : T(0);
+          dot[l] += sees ? gradient * scores[l] : A(0);
+          weights[l] = sees ? scores[l] * decay : A(0);
         }
       }
-      T sum_of_lanes = 0;
+      A sum_of_lanes = 0;
       ELASTIC_SIMD_SUM(sum_of_lanes)
       for (index_t l = 0; l < lanes; ++l) sum_of_lanes += dot[l];
       scratch.of_row[row] = sum_of_lanes;
     });
     for_each_tile(team, n, P, [&](const index_t j, const index_t p) {
-      Tile<T> tile;
+      Tile<A> tile;
       const index_t end = scratch.end[math::min(j + tile_rows, n) - 1];
       tile.multiply(scratch.weights + j, ldq, scratch.dy + p, ldp, j, end);
       tile.store(scratch.dx + j * ldp + p, ldp, tile_rows, lanes);
@@ -250,23 +254,23 @@ struct Backward {
     const index_t P = shape.head_dim, N = shape.state_dim, n = chunk.tokens;
     const index_t ldq = padded(rows), ldp = padded(P), ldn = padded(N),
                   row = chunk.row * shape.num_heads + h;
-    const T* from_start = scratch.head.from_start;
-    T* target = &work.dstates(row, 0);
+    const A* from_start = scratch.head.from_start;
+    A* target = &work.dstates(row, 0);
     if (!chunk.continues) {
-      for_each_row(team, P * N, [&](const index_t e) { target[e] = T(0); });
+      for_each_row(team, P * N, [&](const index_t e) { target[e] = A(0); });
       return;
     }
     pack(team, scratch.state, &saved.states(row, 0), N, P, N);
     for_each_tile(team, n, N, [&](const index_t i, const index_t m) {
-      Tile<T> tile;
+      Tile<A> tile;
       tile.multiply(scratch.dyt + i, ldq, scratch.state + m, ldn, 0, P);
       tile.scale_rows(from_start + i);
       tile.store(scratch.dC + i * ldn + m, ldn, tile_rows, lanes);
     });
     for_each_row(team, n, [&](const index_t i) {
-      const T *C = scratch.C + i * ldn, *dC = scratch.dC + i * ldn;
-      T *sum = scratch.dC_sum + i * ldn, *gradient = scratch.dy + i * ldp;
-      T dot = 0;
+      const A *C = scratch.C + i * ldn, *dC = scratch.dC + i * ldn;
+      A *sum = scratch.dC_sum + i * ldn, *gradient = scratch.dy + i * ldp;
+      A dot = 0;
       ELASTIC_SIMD_SUM(dot)
       for (index_t m = 0; m < N; ++m) {
         dot += C[m] * dC[m];
@@ -277,7 +281,7 @@ struct Backward {
       for (index_t p = 0; p < P; ++p) gradient[p] *= from_start[i];
     });
     for_each_tile(team, P, N, [&](const index_t p, const index_t m) {
-      Tile<T> tile;
+      Tile<A> tile;
       tile.multiply(scratch.dy + p, ldp, scratch.C + m, ldn, 0, scratch.end[0]);
       tile.store(target + p * N + m, N, P - p, N - m);
     });
@@ -286,26 +290,26 @@ struct Backward {
   KOKKOS_INLINE_FUNCTION void finish_head(const Team& team, const Scratch& scratch,
                                           const Chunk& chunk, index_t h) const {
     const index_t P = shape.head_dim, ldp = padded(P);
-    const T skip = in.ssm_D(h);
+    const A skip = in.ssm_D(h);
     for_each_row(team, chunk.tokens, [&](const index_t j) {
       const T *x_row = &in.x(chunk.first + j, h * P), *dy_row = &dy(chunk.first + j, h * P);
-      const T* gradient = scratch.dx + j * ldp;
+      const A* gradient = scratch.dx + j * ldp;
       T* dx_row = &dx(chunk.first + j, h * P);
-      const T delta = scratch.head.delta[j];
-      T direct = 0, of_skip = 0;
+      const A delta = scratch.head.delta[j];
+      A direct = 0, of_skip = 0;
       ELASTIC_SIMD_SUM(of_skip)
-      for (index_t p = 0; p < P; ++p) of_skip += x_row[p] * dy_row[p];
+      for (index_t p = 0; p < P; ++p) of_skip += widen(x_row[p]) * widen(dy_row[p]);
       ELASTIC_SIMD_SUM(direct)
       for (index_t p = 0; p < P; ++p) {
-        direct += x_row[p] * gradient[p];
-        dx_row[p] = delta * gradient[p] + skip * dy_row[p];
+        direct += widen(x_row[p]) * gradient[p];
+        dx_row[p] = static_cast<T>(delta * gradient[p] + skip * widen(dy_row[p]));
       }
       scratch.skip[j] = of_skip;
       work.ddt(chunk.first + j, h) = direct;
       work.ddA_cumsum(chunk.first + j, h) = scratch.of_row[j] - delta * direct;
     });
     Kokkos::single(Kokkos::PerTeam(team), [&]() {
-      T sum = 0;
+      A sum = 0;
       for (index_t j = 0; j < chunk.tokens; ++j) sum += scratch.skip[j];
       work.of_skip(chunk.row, h) = sum;
     });
@@ -316,10 +320,10 @@ struct Backward {
   KOKKOS_INLINE_FUNCTION void finish_group(const Team& team, const Scratch& scratch,
                                            const Chunk& chunk, index_t g) const {
     const index_t N = shape.state_dim, n = chunk.tokens, ldq = padded(rows), ldn = padded(N);
-    T* dscores_t = scratch.weights;
+    A* dscores_t = scratch.weights;
     pack_transposed(team, dscores_t, ldq, scratch.dscores, ldq, n, n);
     for_each_tile(team, n, N, [&](const index_t i, const index_t m) {
-      Tile<T> tile;
+      Tile<A> tile;
       tile.multiply(dscores_t + i, ldq, scratch.B + m, ldn, scratch.begin[i],
                     math::min(i + tile_rows, n));
       tile.add_to(scratch.dC_sum + i * ldn + m, ldn, tile_rows, lanes);
@@ -329,7 +333,7 @@ struct Backward {
     });
     for_each_block(team, n, N, [&](const index_t i, const index_t m0) {
       for (index_t m = m0; m < math::min(m0 + lanes, N); ++m)
-        dssm_C(chunk.first + i, g * N + m) = scratch.dC_sum[i * ldn + m];
+        dssm_C(chunk.first + i, g * N + m) = static_cast<T>(scratch.dC_sum[i * ldn + m]);
     });
   }
 };
@@ -391,7 +395,7 @@ void ssd_chunk_scan_backward(const ExecutionSpace& exec, const SsdShape& shape,
   Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>> policy(exec, 0, heads);
   Kokkos::parallel_for(
       "elastic::ssd_chunk_scan_skip", policy, KOKKOS_LAMBDA(const index_t h) {
-        T sum = 0;
+        Accumulate<T> sum = 0;
         for (index_t row = 0; row < chunks; ++row) sum += work.of_skip(row, h);
         gradients.dssm_D(h) += sum;
       });

@@ -21,6 +21,8 @@ void require_ssd_shape(const char* function, const SsdShape& shape) {
 namespace {
 template <class T>
 struct Forward {
+  using A = Accumulate<T>;
+
   SsdShape shape;
   SsdInputs<T> in;
   SsdSaved<T> saved;
@@ -28,14 +30,14 @@ struct Forward {
   /// Pieces of team scratch.
   struct Scratch {
     int *begin, *end;
-    HeadDecays<T> head;
-    T *B, *x;  ///< [Q, N], [Q, P] scaled
+    HeadDecays<A> head;
+    A *B, *x;  ///< [Q, N], [Q, P] scaled
     KOKKOS_INLINE_FUNCTION Scratch(ScratchCarver& carver, const SsdShape& s, index_t q)
         : begin(carver.take<int>(padded(q))),
           end(carver.take<int>(padded(q))),
           head(carver, q),
-          B(carver.take<T>(q * padded(s.state_dim))),
-          x(carver.take<T>(q * padded(s.head_dim))) {}
+          B(carver.take<A>(q * padded(s.state_dim))),
+          x(carver.take<A>(q * padded(s.head_dim))) {}
   };
   index_t rows = 0, bytes = 0;
   int level = 0;
@@ -53,13 +55,13 @@ struct Forward {
       scratch.head.load(team, chunk, scratch.begin, saved.dt, saved.dA_cumsum, h);
       pack(team, scratch.x, &in.x(chunk.first, h * P), leading_dimension(in.x), n, P);
       for_each_block(team, n, ldp, [&](const index_t j, const index_t p0) {
-        const T factor = scratch.head.to_end[j] * scratch.head.delta[j];
+        const A factor = scratch.head.to_end[j] * scratch.head.delta[j];
         ELASTIC_SIMD
         for (index_t p = p0; p < p0 + lanes; ++p) scratch.x[j * ldp + p] *= factor;
       });
-      T* target = &saved.states(chunk.row * shape.num_heads + h, 0);
+      A* target = &saved.states(chunk.row * shape.num_heads + h, 0);
       for_each_tile(team, P, N, [&](const index_t p, const index_t m) {
-        Tile<T> tile;
+        Tile<A> tile;
         tile.multiply(scratch.x + p, ldp, scratch.B + m, ldn, scratch.begin[n - 1], n);
         tile.store(target + p * N + m, N, P - p, N - m);
       });
@@ -69,6 +71,8 @@ struct Forward {
 
 template <class T>
 struct Backward {
+  using A = Accumulate<T>;
+
   SsdShape shape;
   SsdInputs<T> in;
   SsdSaved<T> saved;
@@ -78,22 +82,22 @@ struct Backward {
 
   struct Scratch {
     int *begin, *end;
-    HeadDecays<T> head;
-    T* Bt;        ///< [N, Q]
-    T* xt;        ///< [P, Q] scaled
-    T *dZ, *dZt;  ///< [P, N], [N, P]
-    T* dx;        ///< [Q, P]
-    T* of_decay;  ///< [P]
+    HeadDecays<A> head;
+    A* Bt;        ///< [N, Q]
+    A* xt;        ///< [P, Q] scaled
+    A *dZ, *dZt;  ///< [P, N], [N, P]
+    A* dx;        ///< [Q, P]
+    A* of_decay;  ///< [P]
     KOKKOS_INLINE_FUNCTION Scratch(ScratchCarver& carver, const SsdShape& s, index_t q)
         : begin(carver.take<int>(padded(q))),
           end(carver.take<int>(padded(q))),
           head(carver, q),
-          Bt(carver.take<T>(s.state_dim * padded(q))),
-          xt(carver.take<T>(s.head_dim * padded(q))),
-          dZ(carver.take<T>(s.head_dim * padded(s.state_dim))),
-          dZt(carver.take<T>(s.state_dim * padded(s.head_dim))),
-          dx(carver.take<T>(padded(q) * padded(s.head_dim))),
-          of_decay(carver.take<T>(s.head_dim)) {}
+          Bt(carver.take<A>(s.state_dim * padded(q))),
+          xt(carver.take<A>(s.head_dim * padded(q))),
+          dZ(carver.take<A>(s.head_dim * padded(s.state_dim))),
+          dZt(carver.take<A>(s.state_dim * padded(s.head_dim))),
+          dx(carver.take<A>(padded(q) * padded(s.head_dim))),
+          of_decay(carver.take<A>(s.head_dim)) {}
   };
   index_t rows = 0, bytes = 0;
   int level = 0;
@@ -116,9 +120,9 @@ struct Backward {
     const index_t H = shape.num_heads, P = shape.head_dim, N = shape.state_dim, n = chunk.tokens;
     const index_t ldq = padded(rows), ldp = padded(P), ldn = padded(N),
                   begin = scratch.begin[n - 1];
-    const T *delta = scratch.head.delta, *to_end = scratch.head.to_end;
-    const T* dZ = &work.dstates(chunk.row * H + h, 0);
-    const T* next_state = chunk.is_last
+    const A *delta = scratch.head.delta, *to_end = scratch.head.to_end;
+    const A* dZ = &work.dstates(chunk.row * H + h, 0);
+    const A* next_state = chunk.is_last
                               ? &saved.final_state(chunk.first / shape.seq_length * H + h, 0)
                               : &saved.states((chunk.row + 1) * H + h, 0);
     scratch.head.load(team, chunk, scratch.begin, saved.dt, saved.dA_cumsum, h);
@@ -133,39 +137,40 @@ struct Backward {
     // B_j gets exp(..) Delta_j dZ^T x_j
     for_each_tile(team, n, N, [&](const index_t j, const index_t m) {
       if (j + tile_rows <= begin) return;
-      Tile<T> tile;
+      Tile<A> tile;
       tile.multiply(scratch.xt + j, ldq, scratch.dZ + m, ldn, 0, P);
       tile.add_to(&dssm_B(chunk.first + j, g * N + m), leading_dimension(dssm_B), n - j, N - m);
     });
     // Delta_j x_j gets exp(..) dZ B_j
     for_each_tile(team, n, P, [&](const index_t j, const index_t p) {
-      Tile<T> tile;
+      Tile<A> tile;
       tile.multiply(scratch.Bt + j, ldq, scratch.dZt + p, ldp, 0, j + tile_rows > begin ? N : 0);
       tile.scale_rows(to_end + j);
       tile.store(scratch.dx + j * ldp + p, ldp, tile_rows, lanes);
     });
     for_each_row(team, n, [&](const index_t j) {
-      const T *x_row = &in.x(chunk.first + j, h * P), *gradient = scratch.dx + j * ldp;
+      const T* x_row = &in.x(chunk.first + j, h * P);
+      const A* gradient = scratch.dx + j * ldp;
       T* dx_row = &dx(chunk.first + j, h * P);
-      const T step = delta[j];
-      T dot = 0;
+      const A step = delta[j];
+      A dot = 0;
       ELASTIC_SIMD_SUM(dot)
       for (index_t p = 0; p < P; ++p) {
-        dot += x_row[p] * gradient[p];
-        dx_row[p] += step * gradient[p];
+        dot += widen(x_row[p]) * gradient[p];
+        dx_row[p] = static_cast<T>(widen(dx_row[p]) + step * gradient[p]);
       }
       work.ddt(chunk.first + j, h) += dot;
       work.ddA_cumsum(chunk.first + j, h) -= step * dot;
     });
     // cumsum_last scales all of S_{k+1}
     for_each_row(team, P, [&](const index_t p) {
-      T dot = 0;
+      A dot = 0;
       ELASTIC_SIMD_SUM(dot)
       for (index_t m = 0; m < N; ++m) dot += next_state[p * N + m] * dZ[p * N + m];
       scratch.of_decay[p] = dot;
     });
     Kokkos::single(Kokkos::PerTeam(team), [&]() {
-      T sum = 0;
+      A sum = 0;
       for (index_t p = 0; p < P; ++p) sum += scratch.of_decay[p];
       work.ddA_cumsum(chunk.first + n - 1, h) += sum;
     });

@@ -7,7 +7,7 @@ namespace elastic::kernels {
 
 template <class T>
 void ssd_span_passing(const ExecutionSpace& exec, Direction direction, In1<index_t> places,
-                      In1<T> decay, InOut2<T> states) {
+                      In1<Accumulate<T>> decay, InOut2<Accumulate<T>> states) {
   const auto spans = static_cast<index_t>(places.extent(0)),
              rows = static_cast<index_t>(states.extent(0)) / spans,
              columns = static_cast<index_t>(states.extent(1));
@@ -21,14 +21,14 @@ void ssd_span_passing(const ExecutionSpace& exec, Direction direction, In1<index
       KOKKOS_LAMBDA(const index_t piece) {
         const index_t row = piece / runs, first = piece % runs * run,
                       count = math::min(run, columns - first);
-        T carried[run] = {};
+        Accumulate<T> carried[run] = {};
         for (index_t i = 0; i < spans; ++i) {
           const index_t at = places(backward ? spans - 1 - i : i) * rows + row;
-          const T d = decay(at);
-          T* value = &states(at, first);
+          const Accumulate<T> d = decay(at);
+          Accumulate<T>* value = &states(at, first);
           ELASTIC_SIMD
           for (index_t e = 0; e < count; ++e) {
-            const T added = value[e];
+            const Accumulate<T> added = value[e];
             value[e] = carried[e];
             carried[e] = d * carried[e] + added;
           }
@@ -36,9 +36,11 @@ void ssd_span_passing(const ExecutionSpace& exec, Direction direction, In1<index
       });
 }
 
-template void ssd_span_passing<float>(const ExecutionSpace&, Direction, In1<index_t>, In1<float>,
-                                      InOut2<float>);
-template void ssd_span_passing<double>(const ExecutionSpace&, Direction, In1<index_t>, In1<double>,
-                                       InOut2<double>);
+#define ELASTIC_INSTANTIATE(T)                                                      \
+  template void ssd_span_passing<T>(const ExecutionSpace&, Direction, In1<index_t>, \
+                                    In1<Accumulate<T>>, InOut2<Accumulate<T>>);
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

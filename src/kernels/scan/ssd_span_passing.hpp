@@ -13,6 +13,6 @@ namespace elastic::kernels {
 /// [in, out] states [spans * n, columns]: total_i in, S_i out
 template <class T>
 void ssd_span_passing(const ExecutionSpace& exec, Direction direction, In1<index_t> places,
-                      In1<T> decay, InOut2<T> states);
+                      In1<Accumulate<T>> decay, InOut2<Accumulate<T>> states);
 
 }  // namespace elastic::kernels
