@@ -76,4 +76,39 @@ TYPED_TEST(BlockProduct, ElementsDoNotDependOnTheExtents) {
   tiled_product<T>(prefix(a, 30, 21), prefix(b, 30, 17), prefix(scale, 21), part);
   EXPECT_TRUE(bitwise_equal(prefix(whole, 21, 17), part));
 }
+
+/// A tile of doubles written to a matrix of floats: each element is rounded once.
+template <class U>
+std::vector<U> stored(const View2<const double>& value, const View2<U>& c, bool add) {
+  const index_t rows = c.extent(0), columns = c.extent(1), ld = leading_dimension(c);
+  Kokkos::parallel_for(
+      "elastic::test::stored", Kokkos::RangePolicy<ExecutionSpace>(0, 1), KOKKOS_LAMBDA(int) {
+        Tile<double> tile;
+        for (index_t i = 0; i < tile_rows; ++i)
+          for (index_t j = 0; j < lanes; ++j) tile.value[i][j] = value(i, j);
+        if (add)
+          tile.add_to(c.data(), ld, rows, columns);
+        else
+          tile.store(c.data(), ld, rows, columns);
+      });
+  return to_host(c);
+}
+
+TEST(TileOfSums, IsRoundedOnceWhereItIsStored) {
+  const auto value = random_matrix<double>(tile_rows, lanes, 1);
+  const auto exact = to_host(value);
+  for (const index_t rows : {index_t(1), tile_rows})
+    for (const index_t columns : {index_t(1), lanes - 1, lanes}) {
+      const auto c = random_matrix<float>(rows, columns, 2);
+      const auto old = to_host(c);
+      const auto added = stored<float>(value, clone(c), true), set = stored<float>(value, c, false);
+      for (index_t i = 0; i < rows; ++i)
+        for (index_t j = 0; j < columns; ++j) {
+          const double x = exact[i * lanes + j], before = old[i * columns + j];
+          EXPECT_EQ(set[i * columns + j], static_cast<float>(x));
+          EXPECT_EQ(added[i * columns + j], static_cast<float>(before + x));
+        }
+    }
+}
+
 }  // namespace

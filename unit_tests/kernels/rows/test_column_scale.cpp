@@ -3,6 +3,7 @@
 
 #include "base/error.hpp"
 #include "unit_tests/support/gradient.hpp"
+#include "unit_tests/kernels/contract.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -57,6 +58,27 @@ TYPED_TEST(ColumnScale, RejectsMaskOfWrongLength) {
   const auto x = random_matrix<T>(2, 12, 1);
   EXPECT_THROW(column_scale_forward<T>(ExecutionSpace(), x, random_vector<T>(4, 1), 4, x),
                ContractError);
+}
+
+TYPED_TEST(ColumnScale, RepeatsBitwiseAndNamesWrongExtents) {
+  using T = TypeParam;
+  const ExecutionSpace exec;
+  const auto x = random_matrix<T>(70, 12, 1), dy = random_matrix<T>(70, 12, 2),
+             bad = random_matrix<T>(70, 11, 3);
+  const auto mask = random_vector<T>(3, 3), other = random_vector<T>(4, 4);
+  const View2<T> dx("elastic::test::dx", 70, 12);
+  const View1<T> once("elastic::test::once", 3), twice("elastic::test::twice", 3);
+  column_scale_backward<T>(exec, dy, x, mask, 4, dx, once);
+  column_scale_backward<T>(exec, dy, x, mask, 4, dx, twice);
+  EXPECT_TRUE(bitwise_equal(once, twice));
+  EXPECT_TRUE(refuses([&] { column_scale_forward<T>(exec, x, mask, 4, bad); },
+                      "y is [70, 11], expected [70, 12]"));
+  EXPECT_TRUE(refuses([&] { column_scale_backward<T>(exec, bad, x, mask, 4, dx, once); },
+                      "dy is [70, 11]"));
+  EXPECT_TRUE(refuses([&] { column_scale_backward<T>(exec, dy, x, mask, 4, bad, once); },
+                      "dx is [70, 11]"));
+  EXPECT_TRUE(refuses([&] { column_scale_backward<T>(exec, dy, x, mask, 4, dx, other); },
+                      "dmask is [4], expected [3]"));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "unit_tests/kernels/shards.hpp"
 #include "unit_tests/support/fixture.hpp"
+#include "unit_tests/kernels/contract.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -70,6 +71,38 @@ TYPED_TEST(Embedding, RanksGiveTheBitsOfOne) {
     }
     EXPECT_TRUE(bitwise_equal(sum_over_ranks(part), y)) << ranks;
   }
+}
+
+/// Tokens above 2^16 find their rows, and no others.
+TYPED_TEST(Embedding, LargeIds) {
+  using T = TypeParam;
+  const index_t V = 70000, D = 3;
+  const auto weight = random_matrix<T>(V, D, 1);
+  const auto ids = to_device(std::vector<token_t>{69999, 65536, 0});
+  const View2<T> y("elastic::test::y", 3, D), dweight("elastic::test::dweight", V, D);
+  embedding_forward<T>(ExecutionSpace(), ids, weight, y);
+  const auto w = to_host(weight), h_y = to_host(y);
+  for (index_t j = 0; j < D; ++j) {
+    EXPECT_EQ(h_y[j], w[69999 * D + j]);
+    EXPECT_EQ(h_y[D + j], w[65536 * D + j]);
+  }
+  embedding_backward<T>(ExecutionSpace(), ids, y, dweight);
+  index_t touched = 0;
+  for (const T value : to_host(dweight)) touched += value != 0 ? 1 : 0;
+  EXPECT_EQ(touched, 3 * D);
+}
+
+TYPED_TEST(Embedding, NoTokensAreAllowedAndWrongExtentsAreNamed) {
+  using T = TypeParam;
+  const ExecutionSpace exec;
+  const auto weight = random_matrix<T>(5, 4, 1);
+  const View1<token_t> none("elastic::test::ids", 0), two("elastic::test::ids", 2);
+  embedding_forward<T>(exec, none, weight, View2<T>("elastic::test::y", 0, 4));
+  const auto bad = random_matrix<T>(3, 4, 1);
+  EXPECT_TRUE(refuses([&] { embedding_forward<T>(exec, two, weight, bad); },
+                      "y is [3, 4], expected [2, 4]"));
+  EXPECT_TRUE(refuses([&] { embedding_backward<T>(exec, two, bad, weight); },
+                      "dy is [3, 4], expected [2, 4]"));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include "base/error.hpp"
 #include "unit_tests/support/fixture.hpp"
 #include "unit_tests/support/gradient.hpp"
+#include "unit_tests/kernels/contract.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -193,6 +194,46 @@ TYPED_TEST(GatedRmsNorm, RejectsBrokenPreconditions) {
   EXPECT_THROW(norm.forward(), ContractError);
   norm.params.head_dim = 8;  // three heads in two groups
   EXPECT_THROW(norm.forward(), ContractError);
+}
+
+TYPED_TEST(GatedRmsNorm, GroupsDoNotDependOnEachOther) {
+  using T = TypeParam;
+  const index_t heads = 4, P = 6, groups = 2;
+  auto norm = random_norm<T>(7, heads, P, groups, true),
+       other = random_norm<T>(7, heads, P, groups, true);
+  auto y = to_host(other.y);
+  for (index_t i = 0; i < static_cast<index_t>(y.size()); ++i)
+    if (i % (heads * P) / P % groups == 1) y[i] *= T(3);  // the heads of the second group
+  assign(other.y, y);
+  norm.forward();
+  other.forward();
+  const auto a = to_host(norm.out), b = to_host(other.out);
+  for (index_t i = 0; i < static_cast<index_t>(a.size()); ++i)
+    if (i % (heads * P) / P % groups == 0) {
+      EXPECT_EQ(a[i], b[i]) << i;
+    }
+  EXPECT_FALSE(bitwise_equal(norm.out, other.out));
+}
+
+TYPED_TEST(GatedRmsNorm, WrongExtentsAreNamed) {
+  using T = TypeParam;
+  const auto with = [](const auto& change, const std::string& text) {
+    auto norm = random_norm<T>(6, 4, 2, 2, true);
+    change(norm);
+    return refuses([&] { norm.backward(); }, text);
+  };
+  const auto vector = random_vector<T>(7, 1);
+  const auto bad = random_matrix<T>(6, 9, 1);
+  EXPECT_TRUE(with([&](auto& n) { n.z = bad; }, "z is [6, 9], expected [6, 8]"));
+  EXPECT_TRUE(with([&](auto& n) { n.weight = vector; }, "weight is [7], expected [8]"));
+  EXPECT_TRUE(with([&](auto& n) { n.mask = vector; }, "mask is [7]"));
+  EXPECT_TRUE(with([&](auto& n) { n.rstd = bad; }, "rstd is [6, 9], expected [6, 2]"));
+  EXPECT_TRUE(with([&](auto& n) { n.dout = bad; }, "dout is [6, 9]"));
+  EXPECT_TRUE(with([&](auto& n) { n.dy = bad; }, "dy is [6, 9]"));
+  EXPECT_TRUE(with([&](auto& n) { n.dz = bad; }, "dz is [6, 9]"));
+  EXPECT_TRUE(with([&](auto& n) { n.dweight = vector; }, "dweight is [7]"));
+  EXPECT_TRUE(with([&](auto& n) { n.dmask = vector; }, "dmask is [7]"));
+  EXPECT_TRUE(with([&](auto& n) { n.dscale = vector; }, "dscale is [7], expected [2]"));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "kernels/rows/leaky_relu.hpp"
 
 #include "unit_tests/support/gradient.hpp"
+#include "unit_tests/kernels/contract.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -35,6 +36,36 @@ TEST(LeakyReluGradient, EqualsFiniteDifferences) {
   };
   leaky_relu_backward<double>(ExecutionSpace(), dy, x, 0.01, dx);
   EXPECT_LT(directional_error(loss, x, dx), 1e-6);
+}
+
+TYPED_TEST(LeakyRelu, StridedRowsAndNothingBesideThem) {
+  using T = TypeParam;
+  const auto x = strided_random_matrix<T>(7, 9, 12, 1);
+  const auto parent = random_matrix<T>(8, 11, 2);
+  const auto before = to_host(parent);
+  leaky_relu_forward<T>(ExecutionSpace(), x, T(0.1), prefix(parent, 7, 9));
+  const auto after = to_host(parent), values = to_host(x);
+  for (index_t i = 0; i < 8; ++i)
+    for (index_t j = 0; j < 11; ++j) {
+      if (i == 7 || j >= 9) {
+        EXPECT_EQ(after[i * 11 + j], before[i * 11 + j]);
+        continue;
+      }
+      const T v = values[i * 9 + j];
+      EXPECT_EQ(after[i * 11 + j], v > 0 ? v : T(0.1) * v);
+    }
+}
+
+TYPED_TEST(LeakyRelu, EmptyExtentsAreAllowedAndWrongOnesAreNamed) {
+  using T = TypeParam;
+  const ExecutionSpace exec;
+  leaky_relu_forward<T>(exec, View2<T>("elastic::test::x", 0, 4), T(0.1),
+                        View2<T>("elastic::test::y", 0, 4));
+  const auto x = random_matrix<T>(3, 4, 1), y = random_matrix<T>(3, 5, 1);
+  EXPECT_TRUE(refuses([&] { leaky_relu_forward<T>(exec, x, T(0.1), y); },
+                      "leaky_relu_forward: y is [3, 5], expected [3, 4]"));
+  EXPECT_TRUE(refuses([&] { leaky_relu_backward<T>(exec, y, x, T(0.1), x); }, "dy is [3, 5]"));
+  EXPECT_TRUE(refuses([&] { leaky_relu_backward<T>(exec, x, x, T(0.1), y); }, "dx is [3, 5]"));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "kernels/rows/residual_add.hpp"
 
 #include "unit_tests/support/gradient.hpp"
+#include "unit_tests/kernels/contract.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -67,6 +68,74 @@ TYPED_TEST(ResidualAdd, AbsentGradientsAreAllowed) {
   const auto y = random_matrix<T>(5, 6, 1), dh = random_matrix<T>(5, 6, 2);
   residual_add_backward<T>(ExecutionSpace(), dh, y, {}, T(1), y, {}, {});  // in place
   EXPECT_TRUE(bitwise_equal(y, dh));
+}
+
+/// A gate of zero leaves the stream as it is, and still has a gradient.
+TYPED_TEST(ResidualAdd, AClosedGateAddsNothing) {
+  using T = TypeParam;
+  const auto y = random_matrix<T>(6, 10, 1), h = random_matrix<T>(6, 10, 2), before = clone(h);
+  residual_add_forward<T>(ExecutionSpace(), y, {}, T(0), h);
+  EXPECT_TRUE(bitwise_equal(h, before));
+  const View1<T> dgamma("elastic::test::dgamma", 1);
+  const View2<T> dy("elastic::test::dy", 6, 10);
+  residual_add_backward<T>(ExecutionSpace(), h, y, {}, T(0), dy, {}, dgamma);
+  EXPECT_NEAR(to_host(dgamma)[0], dot(h, y), tolerance<T>(60) * 60);
+  for (const T value : to_host(dy)) EXPECT_EQ(value, T(0));
+}
+
+/// A 0/1 mask over the full width gives the bits of the prefix, and leaves the other channels.
+TYPED_TEST(ResidualAdd, MaskedEqualsSliced) {
+  using T = TypeParam;
+  const index_t tokens = 9, width = 40, kept = 23;
+  std::vector<T> m(width, T(0));
+  std::fill(m.begin(), m.begin() + kept, T(1));
+  const auto mask = to_device(m), dmask = View1<T>("elastic::test::dmask", width);
+  const auto y = random_matrix<T>(tokens, width, 1), h = random_matrix<T>(tokens, width, 2),
+             dh = random_matrix<T>(tokens, width, 3), before = clone(h);
+  const auto cut = clone(prefix(h, tokens, kept));
+  residual_add_forward<T>(ExecutionSpace(), y, mask, T(0.7), h);
+  residual_add_forward<T>(ExecutionSpace(), prefix(y, tokens, kept), {}, T(0.7), cut);
+  EXPECT_TRUE(bitwise_equal(clone(prefix(h, tokens, kept)), cut));
+  const auto after = to_host(h), old = to_host(before);
+  for (index_t t = 0; t < tokens; ++t)
+    for (index_t j = kept; j < width; ++j) EXPECT_EQ(after[t * width + j], old[t * width + j]);
+  const View2<T> dy("elastic::test::dy", tokens, width), dy_cut("elastic::test::dy", tokens, kept);
+  residual_add_backward<T>(ExecutionSpace(), dh, y, mask, T(0.7), dy, dmask, {});
+  residual_add_backward<T>(ExecutionSpace(), prefix(dh, tokens, kept), prefix(y, tokens, kept), {},
+                           T(0.7), dy_cut, {}, {});
+  EXPECT_TRUE(bitwise_equal(clone(prefix(dy, tokens, kept)), dy_cut));
+}
+
+TYPED_TEST(ResidualAdd, RepeatsBitwiseAndAccumulates) {
+  using T = TypeParam;
+  const auto y = random_matrix<T>(300, 17, 1), dh = random_matrix<T>(300, 17, 2);
+  const View2<T> dy("elastic::test::dy", 300, 17);
+  const View1<T> once("elastic::test::once", 1), twice("elastic::test::twice", 1);
+  residual_add_backward<T>(ExecutionSpace(), dh, y, {}, T(1), dy, {}, once);
+  residual_add_backward<T>(ExecutionSpace(), dh, y, {}, T(1), dy, {}, twice);
+  EXPECT_TRUE(bitwise_equal(once, twice));
+  residual_add_backward<T>(ExecutionSpace(), dh, y, {}, T(1), dy, {}, twice);
+  EXPECT_EQ(to_host(twice)[0], 2 * to_host(once)[0]);
+}
+
+TYPED_TEST(ResidualAdd, WrongExtentsAreNamed) {
+  using T = TypeParam;
+  const ExecutionSpace exec;
+  const auto y = random_matrix<T>(3, 4, 1), bad = random_matrix<T>(3, 5, 1);
+  const auto vector = random_vector<T>(5, 1);
+  const auto backward = [&](const View2<T>& dh, const View1<T>& mask, const View2<T>& dy,
+                            const View1<T>& dmask, const View1<T>& dgamma) {
+    return [=] { residual_add_backward<T>(exec, dh, y, mask, T(1), dy, dmask, dgamma); };
+  };
+  EXPECT_TRUE(refuses([&] { residual_add_forward<T>(exec, y, {}, T(1), bad); },
+                      "h is [3, 5], expected [3, 4]"));
+  EXPECT_TRUE(refuses([&] { residual_add_forward<T>(exec, y, vector, T(1), y); },
+                      "mask is [5], expected [4]"));
+  EXPECT_TRUE(refuses(backward(bad, {}, y, {}, {}), "dh is [3, 5]"));
+  EXPECT_TRUE(refuses(backward(y, vector, y, {}, {}), "mask is [5]"));
+  EXPECT_TRUE(refuses(backward(y, {}, bad, {}, {}), "dy is [3, 5]"));
+  EXPECT_TRUE(refuses(backward(y, {}, y, vector, {}), "dmask is [5]"));
+  EXPECT_TRUE(refuses(backward(y, {}, y, {}, vector), "dgamma is [5], expected [1]"));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include "base/error.hpp"
 #include "unit_tests/support/fixture.hpp"
 #include "unit_tests/support/gradient.hpp"
+#include "unit_tests/kernels/contract.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -164,6 +165,49 @@ TYPED_TEST(RmsNorm, RejectsBrokenPreconditions) {
   norm.params.mean_width = 5;
   norm.weight = random_vector<T>(6, 1);
   EXPECT_THROW(norm.forward(), ContractError);
+}
+
+TYPED_TEST(RmsNorm, ScalingTheInputDoesNotMatterWithoutEpsilon) {
+  using T = TypeParam;
+  auto plain = random_norm<T>(5, 40, false), scaled = random_norm<T>(5, 40, false);
+  plain.params.epsilon = scaled.params.epsilon = 0;
+  auto values = to_host(plain.x);
+  for (T& value : values) value *= 8;
+  assign(scaled.x, values);
+  plain.forward();
+  scaled.forward();
+  EXPECT_TRUE(bitwise_equal(plain.y, scaled.y));  // a power of two
+}
+
+TYPED_TEST(RmsNorm, RowsDoNotDependOnEachOther) {
+  using T = TypeParam;
+  auto all = random_norm<T>(130, 33, true);
+  all.forward();
+  for (const index_t t : {0, 64, 129}) {
+    Norm<T> one(clone(rows(all.x, t, t + 1)), clone(rows(all.dy, t, t + 1)), all.weight, all.mask,
+                all.params);
+    one.forward();
+    EXPECT_TRUE(bitwise_equal(one.y, clone(rows(all.y, t, t + 1)))) << t;
+  }
+}
+
+TYPED_TEST(RmsNorm, WrongExtentsAreNamed) {
+  using T = TypeParam;
+  const auto with = [](const auto& change, const std::string& text) {
+    auto norm = random_norm<T>(6, 8, true);
+    change(norm);
+    return refuses([&] { norm.backward(); }, text);
+  };
+  const auto vector = random_vector<T>(7, 1);
+  const auto bad = random_matrix<T>(6, 9, 1);
+  EXPECT_TRUE(with([&](auto& n) { n.weight = vector; }, "weight is [7], expected [8]"));
+  EXPECT_TRUE(with([&](auto& n) { n.mask = vector; }, "mask is [7], expected [8]"));
+  EXPECT_TRUE(with([&](auto& n) { n.rstd = vector; }, "rstd is [7], expected [6]"));
+  EXPECT_TRUE(with([&](auto& n) { n.dy = bad; }, "dy is [6, 9], expected [6, 8]"));
+  EXPECT_TRUE(with([&](auto& n) { n.dx = bad; }, "dx is [6, 9]"));
+  EXPECT_TRUE(with([&](auto& n) { n.dweight = vector; }, "dweight is [7]"));
+  EXPECT_TRUE(with([&](auto& n) { n.dmask = vector; }, "dmask is [7]"));
+  EXPECT_TRUE(with([&](auto& n) { n.dscale = vector; }, "dscale is [7], expected [1]"));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "unit_tests/support/fixture.hpp"
 #include "unit_tests/support/gradient.hpp"
+#include "unit_tests/kernels/contract.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -67,6 +68,46 @@ TYPED_TEST(SquaredRelu, MaskedEqualsSliced) {
   EXPECT_TRUE(bitwise_equal(prefix(dx, tokens, kept), dx_kept));
   const auto all = to_host(y);
   for (index_t j = kept; j < full; ++j) EXPECT_EQ(all[j], T(0));
+}
+
+TYPED_TEST(SquaredRelu, NegativeInputsHaveNeitherValueNorGradient) {
+  using T = TypeParam;
+  const auto x = random_matrix<T>(5, 30, 1, -2, -0.01), dy = random_matrix<T>(5, 30, 2);
+  const auto y = random_matrix<T>(5, 30, 3), dx = random_matrix<T>(5, 30, 4);
+  squared_relu_forward<T>(ExecutionSpace(), x, {}, y);
+  squared_relu_backward<T>(ExecutionSpace(), dy, x, {}, dx, {});
+  for (const T value : to_host(y)) EXPECT_EQ(value, T(0));
+  for (const T value : to_host(dx)) EXPECT_EQ(value, T(0));
+}
+
+TYPED_TEST(SquaredRelu, MaskGradientsAccumulateAndRepeatBitwise) {
+  using T = TypeParam;
+  const auto x = random_matrix<T>(50, 1100, 1), dy = random_matrix<T>(50, 1100, 2);
+  const auto mask = random_vector<T>(1100, 3, 0.2, 1);
+  const View2<T> dx("elastic::test::dx", 50, 1100);
+  const View1<T> once("elastic::test::once", 1100), twice("elastic::test::twice", 1100);
+  squared_relu_backward<T>(ExecutionSpace(), dy, x, mask, dx, once);
+  squared_relu_backward<T>(ExecutionSpace(), dy, x, mask, dx, twice);
+  EXPECT_TRUE(bitwise_equal(once, twice));
+  squared_relu_backward<T>(ExecutionSpace(), dy, x, mask, dx, twice);
+  auto doubled = to_double(once);
+  for (double& value : doubled) value *= 2;
+  EXPECT_TRUE(near(twice, doubled, tolerance<T>(50)));
+}
+
+TYPED_TEST(SquaredRelu, WrongExtentsAreNamed) {
+  using T = TypeParam;
+  const ExecutionSpace exec;
+  const auto x = random_matrix<T>(3, 4, 1), bad = random_matrix<T>(2, 4, 1);
+  const auto vector = random_vector<T>(5, 1);
+  EXPECT_TRUE(
+      refuses([&] { squared_relu_forward<T>(exec, x, vector, x); }, "mask is [5], expected [4]"));
+  EXPECT_TRUE(
+      refuses([&] { squared_relu_forward<T>(exec, x, {}, bad); }, "y is [2, 4], expected [3, 4]"));
+  EXPECT_TRUE(refuses([&] { squared_relu_backward<T>(exec, bad, x, {}, x, {}); }, "dy is [2, 4]"));
+  EXPECT_TRUE(refuses([&] { squared_relu_backward<T>(exec, x, x, {}, bad, {}); }, "dx is [2, 4]"));
+  EXPECT_TRUE(
+      refuses([&] { squared_relu_backward<T>(exec, x, x, {}, x, vector); }, "dmask is [5]"));
 }
 
 }  // namespace

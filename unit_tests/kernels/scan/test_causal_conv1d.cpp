@@ -7,6 +7,7 @@
 #include "unit_tests/kernels/scan/ssd_problem.hpp"
 #include "unit_tests/support/fixture.hpp"
 #include "unit_tests/support/gradient.hpp"
+#include "unit_tests/kernels/contract.hpp"
 
 using namespace elastic;
 using namespace elastic::test;
@@ -257,5 +258,61 @@ TEST(CausalConv1d, WrongShapesThrow) {
   EXPECT_THROW(with_past(8), ContractError);  // more than W - 1 for each
   problem.bias = View1<float>("elastic::test::bias", 4);
   EXPECT_THROW(problem.forward(), ContractError);
+}
+
+TEST(CausalConv1d, WrongExtentsAreNamed) {
+  const auto with = [](const auto& change, const std::string& text) {
+    Problem<float> p({2, 9, 3, 4}, true);
+    change(p);
+    return refuses([&] { p.backward(); }, text);
+  };
+  const auto bad = random_matrix<float>(18, 5, 1);
+  const auto vector = random_vector<float>(5, 1);
+  EXPECT_TRUE(with([&](auto& p) { p.weight = bad; }, "weight is [18, 5], expected [3, 5]"));
+  EXPECT_TRUE(
+      with([&](auto& p) { p.weight = random_matrix<float>(3, 9, 1); }, "width 9 is not in [1, 8]"));
+  EXPECT_TRUE(with([&](auto& p) { p.bias = vector; }, "bias is [5], expected [3]"));
+  EXPECT_TRUE(with([&](auto& p) { p.mask = vector; }, "mask is [5]"));
+  EXPECT_TRUE(with([&](auto& p) { p.segment = View1<token_t>("elastic::test::s", 17); },
+                   "segment is [17]"));
+  EXPECT_TRUE(with([&](auto& p) { p.dout = bad; }, "dout is [18, 5], expected [18, 3]"));
+  EXPECT_TRUE(with([&](auto& p) { p.du = bad; }, "du is [18, 5]"));
+  EXPECT_TRUE(with([&](auto& p) { p.dweight = bad; }, "dweight is [18, 5]"));
+  EXPECT_TRUE(with([&](auto& p) { p.dbias = vector; }, "dbias is [5]"));
+  EXPECT_TRUE(with([&](auto& p) { p.dmask = vector; }, "dmask is [5]"));
+}
+
+/// The state of a step is the last W-1 inputs, oldest first, whatever was there before.
+TYPED_TEST(CausalConv1d, StepsKeepTheLastInputs) {
+  using T = TypeParam;
+  const index_t width = 4, channels = 3;
+  const auto weight = random_matrix<T>(channels, width, 1);
+  const auto bias = random_vector<T>(channels, 2);
+  const auto u = random_matrix<T>(5, channels, 3);
+  const View2<T> state("elastic::test::state", 1, channels * (width - 1)),
+      out("elastic::test::out", 1, channels);
+  for (index_t t = 0; t < 5; ++t)
+    kernels::causal_conv1d_step<T>({}, rows(u, t, t + 1), weight, bias, state, out);
+  const auto values = to_host(u), kept = to_host(state);
+  for (index_t c = 0; c < channels; ++c)
+    for (index_t j = 0; j < width - 1; ++j)
+      EXPECT_EQ(kept[c * (width - 1) + j], values[(2 + j) * channels + c]) << c << " " << j;
+}
+
+TYPED_TEST(CausalConv1d, NothingBesideTheOutputsIsWritten) {
+  using T = TypeParam;
+  Problem<T> p({2, 70, 20, 4}, true);
+  const auto out = random_matrix<T>(141, 25, 11), du = random_matrix<T>(141, 25, 12);
+  const auto out_before = to_host(out), du_before = to_host(du);
+  p.out = prefix(out, 140, 20);
+  p.du = prefix(du, 140, 20);
+  p.forward(), p.backward();
+  const auto out_after = to_host(out), du_after = to_host(du);
+  for (index_t i = 0; i < 141; ++i)
+    for (index_t j = 0; j < 25; ++j)
+      if (i == 140 || j >= 20) {
+        EXPECT_EQ(out_after[i * 25 + j], out_before[i * 25 + j]);
+        EXPECT_EQ(du_after[i * 25 + j], du_before[i * 25 + j]);
+      }
 }
 }  // namespace

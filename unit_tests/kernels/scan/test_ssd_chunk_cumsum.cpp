@@ -6,6 +6,7 @@
 
 #include "unit_tests/kernels/scan/ssd_problem.hpp"
 #include "unit_tests/support/gradient.hpp"
+#include "unit_tests/kernels/contract.hpp"
 
 using namespace elastic;
 using namespace elastic::test;
@@ -61,5 +62,65 @@ TEST(SsdChunkCumsum, GradientsEqualFiniteDifferences) {
     EXPECT_LT(directional_error(loss, problem.dt_bias, g.ddt_bias), 1e-6);
     EXPECT_LT(directional_error(loss, problem.dt_mask, g.ddt_mask), 1e-6);
   }
+}
+
+TYPED_TEST(SsdChunkCumsum, ADocumentHasTheBitsItHasAlone) {
+  using T = TypeParam;
+  SsdProblem<T> packed({1, 16, 5, 1, 1, 1, 16}, false), alone({1, 9, 5, 1, 1, 1, 16}, false);
+  std::vector<token_t> segment(16, 1);
+  std::fill(segment.begin() + 7, segment.end(), 2);
+  packed.segment = to_device(segment);
+  alone.dt_raw = clone(rows(packed.dt_raw, 7, 16));
+  alone.A_log = packed.A_log;
+  alone.dt_bias = packed.dt_bias;
+  forward(packed), forward(alone);
+  EXPECT_TRUE(bitwise_equal(clone(rows(packed.saved.dA_cumsum, 7, 16)), alone.saved.dA_cumsum));
+  EXPECT_TRUE(bitwise_equal(clone(rows(packed.saved.dt, 7, 16)), alone.saved.dt));
+}
+
+TYPED_TEST(SsdChunkCumsum, ParameterGradientsAccumulateAndRepeatBitwise) {
+  using T = TypeParam;
+  SsdProblem<T> once({2, 37, 6, 1, 1, 1, 8}, true), twice({2, 37, 6, 1, 1, 1, 8}, true);
+  const auto backward = [](SsdProblem<T>& p) {
+    forward(p);
+    auto work = p.workspace();
+    work.ddt = random_matrix<T>(74, 6, 31);
+    work.ddA_cumsum = random_matrix<T>(74, 6, 32);
+    kernels::ssd_chunk_cumsum_backward<T>(ExecutionSpace(), p.shape, p.inputs(), p.saved, work,
+                                          p.gradients);
+  };
+  backward(once), backward(twice);
+  EXPECT_TRUE(bitwise_equal(once.gradients.ddt_raw, twice.gradients.ddt_raw));
+  EXPECT_TRUE(bitwise_equal(once.gradients.ddt_mask, twice.gradients.ddt_mask));
+  backward(twice);
+  for (const auto member : {&kernels::SsdGradients<T>::dA_log, &kernels::SsdGradients<T>::ddt_bias,
+                            &kernels::SsdGradients<T>::ddt_mask}) {
+    auto doubled = to_double(once.gradients.*member);
+    for (double& value : doubled) value *= 2;
+    EXPECT_TRUE(near(twice.gradients.*member, doubled, tolerance<T>(1)));
+  }
+  // The gradient of the projection is overwritten.
+  EXPECT_TRUE(bitwise_equal(once.gradients.ddt_raw, twice.gradients.ddt_raw));
+}
+
+TEST(SsdChunkCumsum, WrongExtentsAreNamed) {
+  SsdProblem<float> p({2, 8, 4, 1, 1, 1, 4}, true);
+  const auto with = [&](const auto& change, const std::string& text) {
+    auto in = p.inputs();
+    auto saved = p.saved;
+    change(in, saved);
+    return refuses([&] { kernels::ssd_chunk_cumsum_forward<float>({}, p.shape, in, saved); }, text);
+  };
+  const auto matrix = random_matrix<float>(16, 5, 1);
+  const auto vector = random_vector<float>(5, 1);
+  EXPECT_TRUE(
+      with([&](auto& in, auto&) { in.dt_raw = matrix; }, "dt_raw is [16, 5], expected [16, 4]"));
+  EXPECT_TRUE(with([&](auto& in, auto&) { in.A_log = vector; }, "A_log is [5], expected [4]"));
+  EXPECT_TRUE(with([&](auto& in, auto&) { in.dt_bias = vector; }, "dt_bias is [5]"));
+  EXPECT_TRUE(with([&](auto& in, auto&) { in.dt_mask = vector; }, "dt_mask is [5]"));
+  EXPECT_TRUE(with([&](auto& in, auto&) { in.segment = View1<token_t>("elastic::test::s", 15); },
+                   "segment is [15], expected [16]"));
+  EXPECT_TRUE(with([&](auto&, auto& saved) { saved.dt = matrix; }, "dt is [16, 5]"));
+  EXPECT_TRUE(with([&](auto&, auto& saved) { saved.dA_cumsum = matrix; }, "dA_cumsum is [16, 5]"));
 }
 }  // namespace

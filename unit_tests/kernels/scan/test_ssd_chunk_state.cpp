@@ -6,6 +6,7 @@
 #include "kernels/scan/ssd_state_passing.hpp"
 #include "unit_tests/kernels/scan/ssd_problem.hpp"
 #include "unit_tests/support/gradient.hpp"
+#include "unit_tests/kernels/contract.hpp"
 
 using namespace elastic;
 using namespace elastic::test;
@@ -75,5 +76,110 @@ TEST(SsdChunkState, GradientsEqualFiniteDifferences) {
       EXPECT_LT(directional_error(loss, problem.saved.dt, work.ddt), 1e-6);
       EXPECT_LT(directional_error(loss, problem.saved.dA_cumsum, work.ddA_cumsum), 1e-6);
     }
+}
+
+/// Z of every chunk as its equation says, in double.
+template <class T>
+std::vector<double> naive_contributions(const SsdProblem<T>& p) {
+  const SsdShape& s = p.shape;
+  const auto x = to_double(p.x), B = to_double(p.ssm_B), dt = to_double(p.saved.dt),
+             cumsum = to_double(p.saved.dA_cumsum);
+  const auto segment = to_host(p.segment);
+  std::vector<double> Z;
+  for (index_t b = 0; b < s.batch; ++b)
+    for (index_t k = 0; k < s.num_chunks(); ++k)
+      for (index_t h = 0; h < s.num_heads; ++h) {
+        const index_t first = b * s.seq_length + k * s.chunk_size,
+                      end = b * s.seq_length + std::min(s.seq_length, (k + 1) * s.chunk_size),
+                      g = h % s.num_groups, at = static_cast<index_t>(Z.size());
+        Z.resize(Z.size() + s.head_dim * s.state_dim);
+        for (index_t j = end - 1; j >= first; --j) {
+          if (!segment.empty() && segment[j] != segment[end - 1]) break;
+          const double factor =
+              std::exp(cumsum[(end - 1) * s.num_heads + h] - cumsum[j * s.num_heads + h]) *
+              dt[j * s.num_heads + h];
+          for (index_t i = 0; i < s.head_dim * s.state_dim; ++i)
+            Z[at + i] += factor * x[(j * s.num_heads + h) * s.head_dim + i / s.state_dim] *
+                         B[(j * s.num_groups + g) * s.state_dim + i % s.state_dim];
+        }
+      }
+  return Z;
+}
+
+TYPED_TEST(SsdChunkState, ContributionsEqualTheirEquation) {
+  using T = TypeParam;
+  for (const auto& shape : shapes)
+    for (const bool extras : {false, true}) {
+      SsdProblem<T> problem(shape, extras);
+      problem.forward();  // for dt and the sums
+      kernels::ssd_chunk_state_forward<T>({}, shape, problem.inputs(), problem.saved);
+      EXPECT_TRUE(
+          near(problem.saved.states, naive_contributions(problem), tolerance<T>(shape.chunk_size)))
+          << describe(shape);
+    }
+}
+
+TYPED_TEST(SsdChunkState, IsLinearInX) {
+  using T = TypeParam;
+  SsdProblem<T> a(shapes[0], true, 7), b(shapes[0], true, 7), sum(shapes[0], true, 7);
+  b.x = random_matrix<T>(74, 30, 50);
+  sum.x = clone(a.x);
+  auto values = to_host(a.x);
+  const auto other = to_host(b.x);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] += other[i];
+  assign(sum.x, values);
+  std::vector<std::vector<double>> states;
+  for (auto* p : {&a, &b, &sum}) {
+    p->forward();
+    kernels::ssd_chunk_state_forward<T>({}, p->shape, p->inputs(), p->saved);
+    states.push_back(to_double(p->saved.states));
+  }
+  for (std::size_t i = 0; i < states[0].size(); ++i) states[0][i] += states[1][i];
+  EXPECT_TRUE(near(states[2], states[0], tolerance<T>(16)));
+}
+
+/// Without a gradient by the state after the last token, the last chunk of a sequence gets none.
+TEST(SsdChunkState, TheLastChunkCountsOnlyWhereTheSequenceGoesOn) {
+  const SsdShape shape{1, 8, 2, 3, 1, 4, 4};
+  for (const bool goes_on : {false, true}) {
+    SsdProblem<double> p(shape, false);
+    p.saved.final_state = View2<double>("elastic::test::final", 2, 12);
+    p.forward();
+    const auto work = p.workspace();
+    Kokkos::deep_copy(work.dstates, 1.0);
+    Kokkos::deep_copy(work.ddt, 0.0);
+    Kokkos::deep_copy(work.ddA_cumsum, 0.0);
+    if (goes_on) p.gradients.dfinal_state = random_matrix<double>(2, 12, 3);
+    kernels::ssd_chunk_state_backward<double>({}, shape, p.inputs(), p.saved, work, p.gradients);
+    const auto ddt = to_host(work.ddt);
+    for (index_t t = 0; t < 8; ++t)
+      for (index_t h = 0; h < 2; ++h)
+        EXPECT_EQ(ddt[t * 2 + h] != 0, t < 4 || goes_on) << t << " " << h;
+  }
+}
+
+TEST(SsdChunkState, WrongExtentsAreNamed) {
+  SsdProblem<float> p({2, 8, 4, 3, 2, 5, 4}, false);
+  const auto with = [&](const auto& change, const std::string& text) {
+    auto in = p.inputs();
+    auto saved = p.saved;
+    auto gradients = p.gradients;
+    change(in, saved, gradients);
+    const auto work = p.workspace();
+    return refuses(
+        [&] { kernels::ssd_chunk_state_backward<float>({}, p.shape, in, saved, work, gradients); },
+        text);
+  };
+  const auto bad = random_matrix<float>(16, 7, 1);
+  EXPECT_TRUE(with([&](auto& in, auto&, auto&) { in.x = bad; }, "x is [16, 7], expected [16, 12]"));
+  EXPECT_TRUE(
+      with([&](auto& in, auto&, auto&) { in.ssm_B = bad; }, "ssm_B is [16, 7], expected [16, 10]"));
+  EXPECT_TRUE(with([&](auto&, auto& saved, auto&) { saved.dt = bad; }, "dt is [16, 7]"));
+  EXPECT_TRUE(with([&](auto&, auto& saved, auto&) { saved.states = bad; },
+                   "states is [16, 7], expected [16, 15]"));
+  EXPECT_TRUE(with([&](auto&, auto&, auto& g) { g.dx = bad; }, "dx is [16, 7]"));
+  EXPECT_TRUE(with([&](auto&, auto&, auto& g) { g.dssm_B = bad; }, "dssm_B is [16, 7]"));
+  EXPECT_TRUE(with([&](auto&, auto&, auto& g) { g.dfinal_state = random_matrix<float>(8, 15, 1); },
+                   "final_state is [0, 0], expected [8, 15]"));
 }
 }  // namespace

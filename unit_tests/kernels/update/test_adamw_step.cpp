@@ -3,6 +3,7 @@
 
 #include "base/error.hpp"
 #include "unit_tests/support/fixture.hpp"
+#include "unit_tests/kernels/contract.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -80,6 +81,37 @@ TYPED_TEST(AdamWStep, StepsCountFromOne) {
   params.step = 0;
   const auto x = random_vector<T>(3, 1);
   EXPECT_THROW(adamw_step<T>(ExecutionSpace(), x, params, x, x, x), ContractError);
+}
+
+/// Without a gradient only the decay acts, and moments fade.
+TYPED_TEST(AdamWStep, ZeroGradientsDecayWeightsAndMoments) {
+  using T = TypeParam;
+  AdamWParams params{.learning_rate = 0.5, .beta1 = 0.5, .beta2 = 0.25, .weight_decay = 0.5};
+  const auto weight = to_device(std::vector<T>{4, -8}), m = to_device(std::vector<T>{0, 0}),
+             v = to_device(std::vector<T>{0, 16});
+  adamw_step<T>(ExecutionSpace(), View1<T>("elastic::test::gradient", 2), params, weight, m, v);
+  EXPECT_TRUE(near(weight, std::vector<double>{3, -6}, tolerance<T>(1)));
+  EXPECT_TRUE(near(v, std::vector<double>{0, 4}, tolerance<T>(1)));
+}
+
+TYPED_TEST(AdamWStep, TheFirstStepIsTheLearningRateInTheDirectionOfTheSign) {
+  using T = TypeParam;
+  AdamWParams params{.learning_rate = 0.01, .epsilon = 0};
+  const auto weight = View1<T>("elastic::test::weight", 4), m = View1<T>("elastic::test::m", 4),
+             v = View1<T>("elastic::test::v", 4);
+  adamw_step<T>(ExecutionSpace(), to_device(std::vector<T>{3, -2, 1e-3, -50}), params, weight, m,
+                v);
+  EXPECT_TRUE(near(weight, std::vector<double>{-0.01, 0.01, -0.01, 0.01}, tolerance<T>(1)));
+}
+
+TYPED_TEST(AdamWStep, WrongExtentsAreNamed) {
+  using T = TypeParam;
+  const auto x = random_vector<T>(3, 1), bad = random_vector<T>(4, 1);
+  const ExecutionSpace exec;
+  EXPECT_TRUE(
+      refuses([&] { adamw_step<T>(exec, bad, {}, x, x, x); }, "gradient is [4], expected [3]"));
+  EXPECT_TRUE(refuses([&] { adamw_step<T>(exec, x, {}, x, bad, x); }, "m is [4], expected [3]"));
+  EXPECT_TRUE(refuses([&] { adamw_step<T>(exec, x, {}, x, x, bad); }, "v is [4], expected [3]"));
 }
 
 }  // namespace
