@@ -89,7 +89,7 @@ void gemm(const Products& products, Transpose transpose_a, Transpose transpose_b
   if constexpr (std::is_same_v<MemorySpace, HostSpace>)
     if (m <= few_rows && !ta && tb) return few_rows_product<T, C>(exec, alpha, a, b, beta, c);
 #ifdef ELASTIC_HAVE_DNNL
-  if constexpr (std::is_same_v<T, float> && std::is_same_v<MemorySpace, HostSpace>)
+  if constexpr (has_library && std::is_same_v<T, float> && std::is_same_v<MemorySpace, HostSpace>)
     return dnnl_product(*blas_name(transpose_a), *blas_name(transpose_b), alpha, a, b, beta, c, k);
 #endif
   if constexpr (has_library)

@@ -6,6 +6,7 @@
 #include "unit_tests/kernels/shards.hpp"
 #include "unit_tests/support/fixture.hpp"
 #include "unit_tests/support/gradient.hpp"
+#include "unit_tests/kernels/contract.hpp"
 
 #include <numeric>
 
@@ -250,6 +251,49 @@ TEST(CrossEntropy, WrongExtentsAreContractErrors) {
                                                   logits, new_losses<float>(3),
                                                   random_matrix<float>(3, 1, 1)),
                ContractError);
+}
+
+/// Rows do not see each other: any chunk of the tokens has the bits of all.
+TYPED_TEST(CrossEntropyTest, ChunksOfRowsGiveTheBitsOfAll) {
+  using T = TypeParam;
+  const index_t tokens = 9, V = 300;
+  const auto logits = random_matrix<T>(tokens, V, 1), whole = clone(logits);
+  const auto targets = to_device(random_targets(tokens, V));
+  const auto weight = random_vector<float>(tokens, 2, 0.1, 1);
+  const auto losses = new_losses<T>(tokens);
+  kernels::cross_entropy<T>({}, {targets, weight}, true, T(0.5), whole, losses);
+  for (const auto& [begin, end] : {std::pair<index_t, index_t>{0, 4}, {4, 5}, {5, 9}}) {
+    const auto part = clone(rows(logits, begin, end));
+    const auto part_losses = new_losses<T>(end - begin);
+    const auto range = Range(begin, end);
+    kernels::cross_entropy<T>({}, {Kokkos::subview(targets, range), Kokkos::subview(weight, range)},
+                              true, T(0.5), part, part_losses);
+    EXPECT_TRUE(bitwise_equal(part, clone(rows(whole, begin, end))));
+    EXPECT_TRUE(bitwise_equal(part_losses, clone(View1<T>(Kokkos::subview(losses, range)))));
+  }
+}
+
+TEST(CrossEntropy, NoRowsAreAllowedAndWrongExtentsAreNamed) {
+  const auto logits = random_matrix<float>(3, 10, 1);
+  const View1<token_t> targets("elastic::test::targets", 3), two("elastic::test::targets", 2);
+  const View1<float> weight("elastic::test::weight", 3), four("elastic::test::weight", 4);
+  const auto losses = new_losses<float>(3), bad = new_losses<float>(5);
+  const kernels::CrossEntropyRows good{targets, weight};
+  kernels::cross_entropy<float>({}, {}, true, 1, View2<float>("elastic::test::logits", 0, 10), {});
+  const auto loss = [&](const kernels::CrossEntropyRows& rows, const View1<float>& out) {
+    return [=] { kernels::cross_entropy<float>({}, rows, true, 1, logits, out); };
+  };
+  EXPECT_TRUE(refuses(loss({two, weight}, losses), "targets is [2], expected [3]"));
+  EXPECT_TRUE(refuses(loss({targets, four}, losses), "weight is [4], expected [3]"));
+  EXPECT_TRUE(refuses(loss(good, bad), "row_loss is [5], expected [3]"));
+  EXPECT_TRUE(refuses([&] { kernels::cross_entropy_maxima<float>({}, good, logits, bad); },
+                      "maximum is [5], expected [3]"));
+  EXPECT_TRUE(refuses(
+      [&] {
+        kernels::cross_entropy_finish<float>({}, good, losses, random_matrix<float>(3, 3, 1), true,
+                                             1, logits, losses);
+      },
+      "sums is [3, 3], expected [3, 2]"));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include "base/error.hpp"
 #include "unit_tests/support/fixture.hpp"
 #include "unit_tests/support/gradient.hpp"
+#include "unit_tests/kernels/contract.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -109,6 +110,44 @@ TYPED_TEST(GumbelSoftmax, StreamsDifferAndTauMustBePositive) {
   gumbel_softmax_forward<T>(ExecutionSpace(), z, noisy(1, 1, 2), b);
   EXPECT_FALSE(bitwise_equal(a, b));
   EXPECT_THROW(gumbel_softmax_forward<T>(ExecutionSpace(), z, noisy(1, 0), a), ContractError);
+}
+
+TYPED_TEST(GumbelSoftmax, ProbabilitiesSumToOneAndGradientsToZero) {
+  using T = TypeParam;
+  const index_t rows = 20, choices = 7;
+  const auto z = random_matrix<T>(rows, choices, 1), dpi = random_matrix<T>(rows, choices, 2);
+  const View2<T> pi("elastic::test::pi", rows, choices), dz("elastic::test::dz", rows, choices);
+  const GumbelSoftmaxParams params{3, 0.7, true, {5, RandomPurpose::gumbel_noise, 9}};
+  gumbel_softmax_forward<T>(ExecutionSpace(), z, params, pi);
+  gumbel_softmax_backward<T>(ExecutionSpace(), dpi, pi, params, dz);
+  const auto p = to_double(pi), g = to_double(dz);
+  for (index_t i = 0; i < rows; ++i) {
+    double sum = 0, gradient = 0;
+    for (index_t c = 0; c < choices; ++c) {
+      sum += p[i * choices + c];
+      gradient += g[i * choices + c];
+    }
+    EXPECT_NEAR(sum, 1, tolerance<T>(choices));
+    EXPECT_NEAR(gradient, 0, 10 * tolerance<T>(choices));
+  }
+}
+
+TYPED_TEST(GumbelSoftmax, GradientsAccumulateAndWrongExtentsAreNamed) {
+  using T = TypeParam;
+  const ExecutionSpace exec;
+  const auto pi = random_matrix<T>(3, 4, 1, 0.1, 0.4), dpi = random_matrix<T>(3, 4, 2),
+             bad = random_matrix<T>(3, 5, 3);
+  const View2<T> once("elastic::test::once", 3, 4), twice("elastic::test::twice", 3, 4);
+  gumbel_softmax_backward<T>(exec, dpi, pi, {}, once);
+  for (int i = 0; i < 2; ++i) gumbel_softmax_backward<T>(exec, dpi, pi, {}, twice);
+  auto doubled = to_host(once);
+  for (T& value : doubled) value *= 2;
+  EXPECT_TRUE(near(twice, doubled, tolerance<T>(1)));
+  EXPECT_TRUE(refuses([&] { gumbel_softmax_forward<T>(exec, pi, {}, bad); },
+                      "pi is [3, 5], expected [3, 4]"));
+  EXPECT_TRUE(
+      refuses([&] { gumbel_softmax_backward<T>(exec, bad, pi, {}, once); }, "dpi is [3, 5]"));
+  EXPECT_TRUE(refuses([&] { gumbel_softmax_backward<T>(exec, dpi, pi, {}, bad); }, "dz is [3, 5]"));
 }
 
 }  // namespace

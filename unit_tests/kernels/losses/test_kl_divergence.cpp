@@ -6,6 +6,7 @@
 #include "unit_tests/kernels/shards.hpp"
 #include "unit_tests/support/fixture.hpp"
 #include "unit_tests/support/gradient.hpp"
+#include "unit_tests/kernels/contract.hpp"
 
 namespace elastic::test {
 namespace {
@@ -231,6 +232,55 @@ TEST(KlDivergence, WrongArgumentsAreContractErrors) {
   EXPECT_THROW(kernels::kl_divergence_maxima<float>({}, {logits, ones(3)}, logits,
                                                     random_matrix<float>(3, 1, 1)),
                ContractError);
+}
+
+TYPED_TEST(KlDivergenceTest, ChunksOfRowsGiveTheBitsOfAll) {
+  using T = TypeParam;
+  const index_t tokens = 7, V = 300;
+  const auto teacher = random_matrix<T>(tokens, V, 1), student = random_matrix<T>(tokens, V, 2),
+             whole = clone(student);
+  const auto losses = new_losses<T>(tokens);
+  kernels::kl_divergence<T>({}, {teacher, ones(tokens), 1.5}, true, T(0.5), whole, losses);
+  for (const auto& [begin, end] : {std::pair<index_t, index_t>{0, 3}, {3, 4}, {4, 7}}) {
+    const auto part = clone(rows(student, begin, end));
+    const auto part_losses = new_losses<T>(end - begin);
+    kernels::kl_divergence<T>({}, {rows(teacher, begin, end), ones(end - begin), 1.5}, true, T(0.5),
+                              part, part_losses);
+    EXPECT_TRUE(bitwise_equal(part, clone(rows(whole, begin, end))));
+    EXPECT_TRUE(
+        bitwise_equal(part_losses, clone(View1<T>(Kokkos::subview(losses, Range(begin, end))))));
+  }
+}
+
+/// A constant added to all logits of a row changes neither loss nor gradient.
+TYPED_TEST(KlDivergenceTest, ConstantsInARowDoNotMatter) {
+  using T = TypeParam;
+  const index_t V = 64;
+  const auto teacher = random_matrix<T>(2, V, 1), student = random_matrix<T>(2, V, 2),
+             plain = clone(student);
+  auto values = to_host(student);
+  for (T& value : values) value += T(4);
+  const auto moved = to_device(values, 2, V);
+  const auto losses = new_losses<T>(2), moved_losses = new_losses<T>(2);
+  kernels::kl_divergence<T>({}, {teacher, ones(2)}, true, 1, plain, losses);
+  kernels::kl_divergence<T>({}, {teacher, ones(2)}, true, 1, moved, moved_losses);
+  EXPECT_TRUE(near(moved_losses, losses, tolerance<T>(V)));
+  EXPECT_TRUE(near(moved, plain, tolerance<T>(V)));
+}
+
+TEST(KlDivergence, WrongExtentsAreNamed) {
+  const auto logits = random_matrix<float>(3, 10, 1), narrow = random_matrix<float>(3, 9, 1);
+  const auto losses = new_losses<float>(3), bad = new_losses<float>(5);
+  const kernels::KlDivergenceRows<float> good{logits, ones(3)};
+  const auto loss = [&](const kernels::KlDivergenceRows<float>& rows, const View1<float>& out) {
+    return [=] { kernels::kl_divergence<float>({}, rows, true, 1, clone(logits), out); };
+  };
+  EXPECT_TRUE(refuses(loss({narrow, ones(3)}, losses), "teacher is [3, 9], expected [3, 10]"));
+  EXPECT_TRUE(refuses(loss({logits, ones(4)}, losses), "weight is [4], expected [3]"));
+  EXPECT_TRUE(refuses(loss({logits, ones(3), -1}, losses), "temperature -1"));
+  EXPECT_TRUE(refuses(loss(good, bad), "row_loss is [5], expected [3]"));
+  EXPECT_TRUE(refuses([&] { kernels::kl_divergence_sums<float>({}, good, logits, logits, logits); },
+                      "maxima is [3, 10], expected [3, 2]"));
 }
 
 }  // namespace

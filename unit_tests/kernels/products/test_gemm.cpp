@@ -196,5 +196,79 @@ TYPED_TEST(Gemm, DeterministicInPiecesOfKEqualsOnePiece) {
   EXPECT_TRUE(bitwise_equal(whole, pieces));
 }
 
+/// gemm_of_units over the first `active` k of the units first, first + step, .. as it is defined.
+template <class T>
+std::vector<double> naive_units(const View2<T>& a, const View2<T>& b, const UnitStride& units,
+                                index_t active, const std::vector<double>& c) {
+  const index_t m = a.extent(0), n = b.extent(1), depth = a.extent(1);
+  const auto x = to_double(a), y = to_double(b);
+  auto result = c;
+  for (index_t u = units.first; u < depth / active; u += units.step)
+    for (index_t i = 0; i < m; ++i)
+      for (index_t j = 0; j < n; ++j)
+        for (index_t p = 0; p < active; ++p)
+          result[i * n + j] += x[i * depth + u * active + p] * y[(u * units.unit + p) * n + j];
+  return result;
+}
+
+TYPED_TEST(Gemm, ProductsOverUnitsEqualNaiveSums) {
+  using T = TypeParam;
+  const index_t m = 13, n = 21, count = 9;
+  for (const auto& [unit, active] : {std::pair<index_t, index_t>{1, 1}, {4, 4}, {5, 3}})
+    for (const index_t step : {1, 4, 8})
+      for (const index_t first : {index_t(0), step - 1}) {
+        const auto a = random_matrix<T>(m, count * active, 1),
+                   b = random_matrix<T>(count * unit, n, 2), c = random_matrix<T>(m, n, 3);
+        const auto expected = naive_units(a, b, {unit, first, step}, active, to_double(c));
+        gemm_of_units<T>(ExecutionSpace(), Transpose::no, a, b, {unit, first, step}, active, 1, c);
+        EXPECT_TRUE(near(c, expected, tolerance<T>(count * active)))
+            << unit << " " << active << " " << first << " of " << step;
+      }
+}
+
+/// One class is the deterministic product of all; a transposed weight changes no bit.
+TYPED_TEST(Gemm, ProductsOverAllUnitsAreTheDeterministicProduct) {
+  using T = TypeParam;
+  const index_t m = 20, n = 33, k = 48;
+  const auto a = random_matrix<T>(m, k, 1), b = random_matrix<T>(k, n, 2);
+  std::vector<T> transposed(n * k);
+  const auto values = to_host(b);
+  for (index_t i = 0; i < k; ++i)
+    for (index_t j = 0; j < n; ++j) transposed[j * k + i] = values[i * n + j];
+  const View2<T> whole("elastic::test::c", m, n), units("elastic::test::d", m, n),
+      by_rows("elastic::test::e", m, n);
+  gemm<T>(route(true), Transpose::no, Transpose::no, 1, a, b, 0, whole);
+  gemm_of_units<T>(ExecutionSpace(), Transpose::no, a, b, {6, 0, 1}, 6, 0, units);
+  gemm_of_units<T>(ExecutionSpace(), Transpose::yes, a, to_device(transposed, n, k), {6, 0, 1}, 6,
+                   0, by_rows);
+  EXPECT_TRUE(bitwise_equal(whole, units));
+  EXPECT_TRUE(bitwise_equal(whole, by_rows));
+}
+
+/// A rank that has no unit of a class only scales what is there.
+TYPED_TEST(Gemm, AnEmptyClassOfUnitsIsZero) {
+  using T = TypeParam;
+  const auto c = random_matrix<T>(3, 4, 1);
+  gemm_of_units<T>(ExecutionSpace(), Transpose::no, random_matrix<T>(3, 2, 2),
+                   random_matrix<T>(2, 4, 3), {1, 5, 8}, 1, 0, c);
+  for (const T value : to_host(c)) EXPECT_EQ(value, T(0));
+}
+
+/// The route is an argument: products of both kinds can alternate, and none leaves a trace.
+TYPED_TEST(Gemm, RoutesDoNotDependOnEarlierProducts) {
+  using T = TypeParam;
+  const index_t m = 40, n = 30, k = 500;
+  const auto a = random_matrix<T>(m, k, 1), b = random_matrix<T>(k, n, 2);
+  const auto product = [&](bool deterministic) {
+    const View2<T> c("elastic::test::c", m, n);
+    gemm<T>(route(deterministic), Transpose::no, Transpose::no, 1, a, b, 0, c);
+    return c;
+  };
+  const auto fast = product(false), exact = product(true), fast_again = product(false),
+             exact_again = product(true);
+  EXPECT_TRUE(bitwise_equal(fast, fast_again));
+  EXPECT_TRUE(bitwise_equal(exact, exact_again));
+}
+
 }  // namespace
 }  // namespace elastic::kernels

@@ -47,5 +47,33 @@ TYPED_TEST(HeadChannels, RejectsShapesThatDoNotFit) {
   EXPECT_THROW(pack_head_channels<T>(exec, full, 5, 6, random_matrix<T>(6, 3, 1)), ContractError);
 }
 
+/// Unpacking is the transpose of packing.
+TYPED_TEST(HeadChannels, UnpackIsTheTransposeOfPack) {
+  using T = TypeParam;
+  const index_t heads = 4, P = 6, active = 4, w = 3;
+  const auto full = random_matrix<T>(heads * P, w, 1),
+             packed_gradient = random_matrix<T>(heads * active, w, 2);
+  const View2<T> packed("elastic::test::packed", heads * active, w),
+      gradient("elastic::test::gradient", heads * P, w);
+  pack_head_channels<T>(ExecutionSpace(), full, P, active, packed);
+  unpack_add_head_channels<T>(ExecutionSpace(), packed_gradient, P, active, gradient);
+  const auto inner = [](const View2<T>& a, const View2<T>& b) {
+    const auto x = to_double(a), y = to_double(b);
+    double sum = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];
+    return sum;
+  };
+  EXPECT_NEAR(inner(packed, packed_gradient), inner(full, gradient), tolerance<T>(48));
+  EXPECT_NE(inner(packed, packed_gradient), 0);
+}
+
+TYPED_TEST(HeadChannels, WholeHeadsAreCopied) {
+  using T = TypeParam;
+  const auto full = random_matrix<T>(15, 4, 1);
+  const View2<T> packed("elastic::test::packed", 15, 4);
+  pack_head_channels<T>(ExecutionSpace(), full, 5, 5, packed);
+  EXPECT_TRUE(bitwise_equal(packed, full));
+}
+
 }  // namespace
 }  // namespace elastic::kernels

@@ -51,5 +51,22 @@ TYPED_TEST(ActivationScore, RejectsBrokenSequences) {
       ContractError);
 }
 
+/// The score does not look at signs, and a channel that is twice as active has four times the
+/// score.
+TYPED_TEST(ActivationScore, GrowsWithTheSquareOfTheActivation) {
+  using T = TypeParam;
+  const index_t rows_ = 40;
+  std::vector<T> values;
+  for (const T v : random_values<T>(rows_, 1)) values.insert(values.end(), {v, -v, 2 * v});
+  const View1<T> score("elastic::test::score", 3), sum("elastic::test::sum", 3);
+  activation_score<T>(ExecutionSpace(), to_device(values, rows_, 3), 10, score);
+  activation_sum<T>(ExecutionSpace(), to_device(values, rows_, 3), sum);
+  const auto s = to_host(score), a = to_host(sum);
+  EXPECT_EQ(s[1], s[0]);
+  EXPECT_EQ(s[2], 4 * s[0]);
+  EXPECT_EQ(a[1], a[0]);
+  EXPECT_EQ(a[2], 2 * a[0]);
+}
+
 }  // namespace
 }  // namespace elastic::kernels

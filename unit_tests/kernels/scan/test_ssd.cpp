@@ -446,4 +446,25 @@ TEST(Ssd, GradientsEqualFiniteDifferences) {
       EXPECT_LT(directional_error(loss, problem.dt_mask, g.ddt_mask), 1e-6);
     }
 }
+
+TYPED_TEST(Ssd, SequencesOfABatchDoNotSeeEachOther) {
+  using T = TypeParam;
+  SsdProblem<T> both({2, 21, 4, 3, 2, 5, 8}, true);
+  both.forward(), both.backward();
+  for (const index_t b : {0, 1}) {
+    SsdProblem<T> one({1, 21, 4, 3, 2, 5, 8}, true);
+    const auto cut = [&](const auto& all) { return clone(rows(all, b * 21, (b + 1) * 21)); };
+    one.x = cut(both.x);
+    one.ssm_B = cut(both.ssm_B);
+    one.ssm_C = cut(both.ssm_C);
+    one.dt_raw = cut(both.dt_raw);
+    one.dy = cut(both.dy);
+    one.segment = clone(View1<token_t>(Kokkos::subview(both.segment, Range(b * 21, (b + 1) * 21))));
+    one.forward(), one.backward();
+    EXPECT_TRUE(bitwise_equal(one.y, cut(both.y))) << b;
+    EXPECT_TRUE(bitwise_equal(one.gradients.dx, cut(both.gradients.dx))) << b;
+    EXPECT_TRUE(bitwise_equal(one.gradients.ddt_raw, cut(both.gradients.ddt_raw))) << b;
+  }
+}
+
 }  // namespace

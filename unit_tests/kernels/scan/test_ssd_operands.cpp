@@ -46,5 +46,14 @@ TEST(SsdWorkspace, TooLittleMemoryIsAContractError) {
   EXPECT_THROW(SsdWorkspace<float>(shape, memory), ContractError);
 }
 
+/// What plan and arena count on: linear in the batch, and enough for every sequence alone.
+TEST(SsdWorkspace, GrowsWithTheBatch) {
+  SsdShape shape{1, 37, 6, 5, 3, 18, 8};
+  const index_t one = ssd_workspace_size(shape);
+  for (shape.batch = 2; shape.batch < 5; ++shape.batch)
+    EXPECT_EQ(ssd_workspace_size(shape), shape.batch * one);
+  EXPECT_GT(one, shape.head_dim * shape.state_dim * shape.num_heads * 5);
+}
+
 }  // namespace
 }  // namespace elastic::kernels
