@@ -6,6 +6,11 @@
 namespace elastic::kernels {
 namespace {
 
+template <class A>
+KOKKOS_INLINE_FUNCTION A relu(A x) {
+  return math::max(x, A(0));
+}
+
 /// dmask_f += sum_t 2 relu(m x) x dy: pieces of columns walk all tokens in order.
 template <class T>
 void add_mask_gradient(const ExecutionSpace& exec, const View2<const T>& dy,

@@ -113,9 +113,10 @@ TYPED_TEST(RowSoftmaxTest, MaximaAreTheLargestAndPassOverNan) {
     if (columns > 1) values[columns] = std::numeric_limits<T>::quiet_NaN();
     const auto result = to_host(row_maxima<T>(to_device(values, 2, columns)));
     EXPECT_EQ(result[0], *std::max_element(values.begin(), values.begin() + columns)) << columns;
-    if (columns > 1)
+    if (columns > 1) {
       EXPECT_EQ(result[1], *std::max_element(values.begin() + columns + 1, values.end()))
           << columns;
+    }
   }
   EXPECT_EQ(to_host(row_maxima<T>(View2<T>("elastic::test::z", 1, 0)))[0],
             std::numeric_limits<T>::lowest());
@@ -133,12 +134,13 @@ TYPED_TEST(RowSoftmaxTest, TransformsEveryColumnAndNothingElse) {
     for (index_t t = 0; t < 3; ++t)
       for (index_t v = 0; v < columns + 5; ++v) {
         const index_t i = t * (columns + 5) + v;
-        if (v >= columns)
+        if (v >= columns) {
           EXPECT_EQ(after[i], before[i]);
-        else if (t == 1)
+        } else if (t == 1) {
           EXPECT_EQ(after[i], T(0));
-        else
+        } else {
           EXPECT_NEAR(after[i], 2 * before[i] + added[t * columns + v], tolerance<T>(1));
+        }
       }
   }
 }
