@@ -13,7 +13,7 @@ LayerShape shape(const ModelConfig& config) {
           config.num_query_groups};
 }
 
-/// q, k, v and o.
+/// Norm, q and o, k and v: D + 2ACD + 2RCD
 double parameters(const ModelShape&, const LayerExtents& e) {
   return e.hidden + e.hidden * (2 * e.inner + e.side);
 }
@@ -27,7 +27,8 @@ double cache(const ModelShape&, const LayerExtents& e, double seq_length) {
 LayerExtents cache_gradient(const ModelShape&, double seq_length) { return {0, 0, 0, seq_length}; }
 
 double products(const LayerExtents& e) { return 2 * e.hidden * (2 * e.inner + e.side); }
-/// Causal pairs only; a soft mask reads and writes the heads' outputs once more.
+/// Causal pairs only: 2AC(L + 1), backward 5AC(L + 1). A soft mask reads and writes the heads'
+/// outputs once more.
 LayerWork forward_work(const ModelShape&, const LayerExtents& e, const PassFacts& facts) {
   return {.products = products(e),
           .attention = 2 * e.inner * static_cast<double>(facts.seq_length + 1),

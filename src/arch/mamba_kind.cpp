@@ -39,6 +39,9 @@ double products(const LayerExtents& e) { return 2 * e.hidden * (3 * e.inner + e.
 double reach(const ModelShape& model, const PassFacts& facts) {
   return static_cast<double>(std::min(model.chunk_size, facts.seq_length) + 1);
 }
+/// Products 2D(3E + 2GN + H), scan 4EN + (Q' + 1)(GN + E), convolution 2WX; the convolution and the
+/// gated norm read and write 2X + 3E. Backward: twice the products and the convolution, scan
+/// 8EN + (Q' + 1)(3GN + 2E), elements 3X + 5E.
 LayerWork forward_work(const ModelShape& model, const LayerExtents& e, const PassFacts& facts) {
   return {.products = products(e),
           .scan = 4 * e.inner * state(model) + reach(model, facts) * (e.side / 2 + e.inner),

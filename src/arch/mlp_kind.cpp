@@ -10,6 +10,7 @@ LayerShape shape(const ModelConfig& config) {
   return {LayerKind::mlp, config.ffn_hidden_size, 1, 1};
 }
 
+/// Norm, up and down: D + 2DF
 double parameters(const ModelShape&, const LayerExtents& e) {
   return e.hidden + 2 * e.hidden * e.inner;
 }
@@ -19,6 +20,7 @@ LayerExtents parameters_gradient(const ModelShape&, const LayerExtents& e) {
 double cache(const ModelShape&, const LayerExtents&, double) { return 0; }
 LayerExtents cache_gradient(const ModelShape&, double) { return {}; }
 
+/// The activation reads and writes [T, F]; backward, it also reads the gradient.
 LayerWork forward_work(const ModelShape&, const LayerExtents& e, const PassFacts&) {
   return {.products = 4 * e.hidden * e.inner, .elements = 2 * e.inner};
 }

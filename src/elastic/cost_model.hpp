@@ -2,17 +2,16 @@
 // The cost of a (possibly fractional) submodel and its gradient: one function for the router's
 // budget loss, the planner, the MFU report and the slicer (doc/equations/router.md).
 //
-// Parameters; each layer counts with the probability that it is kept,
-// every width with its expectation:
+// Parameters; each layer counts with the probability that it is kept, every width with its
+// expectation:
 //
-//   model  2VD + D
-//   M      D + D(2E + 2GN + H) + (E + 2GN)(W + 1) + 3H + E + ED
-//   *      D + 2ACD + 2RCD
-//   -      D + 2DF
+//   2VD + D + sum over layers of keep * parameters of the layer
 //
-// Memory of inference:
+// Memory of inference, where the elements of a cache are those of one sequence:
 //
-//   weight_bytes * parameters + cache_bytes * batch * (sum_* 2LRC + sum_M [HPN + (E + 2GN)(W - 1)])
+//   weight_bytes * parameters + cache_bytes * batch * sum over layers of keep * cache of the layer
+//
+// What a layer counts is said by the description of its kind (arch/layer_kind.hpp).
 #pragma once
 #include "elastic/submodel_spec.hpp"
 
@@ -51,16 +50,10 @@ double cost(const ModelShape& parent, const ExpectedWidths& widths, const CostCo
 /// d cost / d each expected width, in the structure of the widths.
 ExpectedWidths cost_gradient(const ModelShape& parent, const ExpectedWidths& widths,
                              const CostConfig& config);
-/// Operations (2 per multiply-add) of the matrix products, convolution, scan and attention
-/// of a forward pass over sequences of length L, per token, with Q' = min(Q, L):
-///
-///   model  2VD
-///   M      2D(3E + 2GN + H) + 2W(E + 2GN) + 4EN + (Q'+1)(GN + E)
-///   *      2D(2AC + 2RC) + 2AC(L + 1)
-///   -      4DF
-///
-/// Attention and the scan inside a chunk count causal pairs only.
-/// Norms and activations are not counted.
+/// Operations (2 per multiply-add) of the matrix products, convolution, scan and attention of a
+/// forward pass over sequences of length L, per token: 2VD and those of each layer, as its kind
+/// describes them. Attention and the scan inside a chunk count causal pairs only. Norms and
+/// activations are not counted.
 double forward_flops_per_token(const ModelShape& parent, const SubmodelSpec& spec,
                                index_t seq_length);
 

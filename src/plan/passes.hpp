@@ -1,28 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Work of one rank in forward and backward passes, per token, by kind of kernel.
 //
-// Operations (2 per multiply-add) per token of a layer, as the kernels count them; Q' = min(Q, L):
+// Operations (2 per multiply-add) per token, as the kernels count them: of a mixer, what the
+// description of its kind says (arch/layer_kind.hpp); of the logits 2VD, and backward 4VD.
 //
-//                 products            attention   scan
-//   M  forward    2D(3E + 2GN + H)                4EN + (Q'+1)(GN + E)
-//      backward   twice that                      8EN + (Q'+1)(3GN + 2E)
-//   *  forward    2D(2AC + 2RC)       2AC(L+1)
-//      backward   twice that          5AC(L+1)
-//   -  forward    4DF
-//      backward   twice that
-//
-//   logits        2VD
-//      backward   4VD
-//
-// Elements that the other kernels read and write per token; X = E + 2GN; s: the part of the tokens
-// whose residual stream this rank keeps (1/ranks with sequence parallelism):
+// Elements that the other kernels read and write per token; s: the part of the tokens whose
+// residual stream this rank keeps (1/ranks with sequence parallelism):
 //
 //                 forward                        backward
 //   stream of     5sD  norm 2, addition 3        6sD  addition 2, norm 4
 //   a layer       2sD  keeping its input         4sD  gradients of mask and gate (soft masks)
-//   M             2X + 3E  conv., gated norm     3X + 5E
-//   *             2AC  soft masks only           3AC  soft masks only
-//   -             2F                             3F
+//   a mixer       as described                   as described
 //   model         2D + 2sD  embedding, norm      3D + 5sD
 //   loss          cross-entropy 2V, KL 3V (forward and backward together)
 #pragma once

@@ -150,7 +150,7 @@ TEST(Ranking, InverseAndComposition) {
   EXPECT_TRUE(bitwise_equal(at_once.values(), make_store(shape).values()));
 }
 
-TEST(Ranking, EveryElementMovesToItsRank) {
+TEST(Ranking, EveryElementMovesToItsPlace) {
   const auto shape = small_shape();
   const auto ranking = rank_parent(shape, random_scores(shape, 3), 2);
   const auto ranked = make_store(shape), original = make_store(shape);

@@ -22,7 +22,7 @@ ALLOWED = {
     "config": "base deck arch elastic optim data parallel",
     "state": "base arch kernels comm elastic parallel layers io config deck model optim data",
     "plan": "base arch kernels elastic config deck optim parallel state",
-    "interop": "base io arch elastic model",
+    "interop": "base io arch elastic",
     "train": "base arch kernels comm elastic parallel layers io config deck model optim data state",
     "run": "base arch kernels comm elastic parallel layers io config deck model optim data state train plan",
     "verbs": "base arch kernels comm elastic parallel layers io config deck model optim data state train plan interop",
