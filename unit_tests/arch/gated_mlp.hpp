@@ -83,8 +83,8 @@ class GatedMlp final : public Layer<T> {
     for (auto* matrix : {&saved.gate, &saved.up, &saved.activated})
       *matrix = context.arena->matrix<T>(tokens, ffn);
     const auto units = UnitRows::prefix(ffn);
-    linear_forward<T>(context.exec, u, m_store[m_gate].value, units, saved.gate);
-    linear_forward<T>(context.exec, u, m_store[m_up].value, units, saved.up);
+    linear_forward<T>(context.products(), u, m_store[m_gate].value, units, saved.gate);
+    linear_forward<T>(context.products(), u, m_store[m_up].value, units, saved.up);
     GateKernels<T>{saved.gate, saved.up, active.inner.value}.forward(context.exec, saved.activated);
     linear_of_units<T>(context, m_store.shard(), saved.activated, m_store[m_down].value,
                        UnitRows::units(ffn), y);
@@ -101,13 +101,14 @@ class GatedMlp final : public Layer<T> {
     const auto &gate = m_store[m_gate], &up = m_store[m_up], &down = m_store[m_down];
     const auto units = UnitRows::prefix(ffn);
     for_each_block(context, [&](const TokenBlock& block) {
-      linear_units_input_backward<T>(context.exec, block.of(dy), block.of(saved.activated),
+      linear_units_input_backward<T>(context.products(), block.of(dy), block.of(saved.activated),
                                      down.value, down.gradient, units, block.of(dactivated));
       GateKernels<T>{block.of(saved.gate), block.of(saved.up), active.inner.value}.backward(
           context.exec, block.of(dactivated), block.of(dgate), block.of(dup),
           active.inner.gradient);
-      linear_weight_gradient<T>(context.exec, block.of(dgate), block.of(u), gate.gradient, units);
-      linear_weight_gradient<T>(context.exec, block.of(dup), block.of(u), up.gradient, units);
+      linear_weight_gradient<T>(context.products(), block.of(dgate), block.of(u), gate.gradient,
+                                units);
+      linear_weight_gradient<T>(context.products(), block.of(dup), block.of(u), up.gradient, units);
       close_block<T>(context, {gate.gradient_vector(), up.gradient_vector(), down.gradient_vector(),
                                active.inner.gradient});
     });

@@ -91,8 +91,8 @@ TEST_F(GatedMlpKind, MaskedPrefixAndSlicedLayersAgree) {
   const auto shape = one_gated_layer();
   for (std::uint64_t seed = 0; seed < 8; ++seed) {
     Draw draw(seed);
-    check_three_ways<float>(shape, random_spec(draw, shape), false);
-    check_three_ways<double>(shape, random_spec(draw, shape), true);
+    check_three_ways<float>(shape, random_spec(draw, shape), false, seed % 2 == 0);
+    check_three_ways<double>(shape, random_spec(draw, shape), true, seed % 2 == 1);
   }
 }
 
