@@ -211,7 +211,7 @@ TEST(Router, NothingElasticIsFine) {
 
 TEST(Router, OneBudgetAnswersEveryQuestionAlike) {
   const Router<double> router(decisions(false), {0.5}, {.hidden_size = 4, .init_std = 0.5}, 5);
-  const auto at = [&](double budget) { return router.logits(kExec, budget); };
+  const auto at = [&](double budget) { return router.logits(kProducts, budget); };
   EXPECT_EQ(at(0.1), at(0.5));
   EXPECT_EQ(at(0.9), at(0.5));
 }
@@ -227,7 +227,7 @@ TEST(Router, GradientsOfTwoPassesAddUp) {
   const auto gradient_of = [&](std::initializer_list<std::uint64_t> streams) {
     Kokkos::deep_copy(router.parameters().gradients(), 0.0);
     for (const auto stream : streams)
-      router.backward(kExec, dpi_of(router.forward(kExec, 0.6, {2, 0.7}, stream)));
+      router.backward(kProducts, dpi_of(router.forward(kProducts, 0.6, {2, 0.7}, stream)));
     return to_host(router.parameters().gradients());
   };
   const auto first = gradient_of({1}), second = gradient_of({2}), both = gradient_of({1, 2});
@@ -243,7 +243,7 @@ TEST(Router, ColdProbabilitiesAreNearlyOneHot) {
   auto router = make_router();
   int certain = 0, lists = 0;
   for (std::uint64_t stream = 0; stream < 20; ++stream)
-    for (const auto& list : router.forward(kExec, 0.75, {10, 0.05}, stream)) {
+    for (const auto& list : router.forward(kProducts, 0.75, {10, 0.05}, stream)) {
       ++lists;
       certain += *std::max_element(list.begin(), list.end()) > 0.95;
       double sum = 0;
