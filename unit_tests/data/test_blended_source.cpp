@@ -7,8 +7,9 @@
 
 #include "unit_tests/data/data_support.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
+
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -89,22 +90,22 @@ TEST(BlendedSource, RowsComeFromThePickedSource) {
     EXPECT_EQ(batch.segment[1], 1);
   }
   const BlendedSource one = blend({2, 1}), other = blend({2, 1});
-  test::expect_pure(one, other, 8);
+  expect_pure(one, other, 8);
 }
 
 TEST(BlendedSource, Errors) {
-  EXPECT_THAT(test::input_error([] { blend({1, 0}); }), HasSubstr("weight 0 of source 1"));
+  EXPECT_THAT(input_error([] { blend({1, 0}); }), HasSubstr("weight 0 of source 1"));
   EXPECT_THROW(blend({1, -1}), InputError);
   EXPECT_THROW(blend({1, std::nan("")}), InputError);
   EXPECT_THROW(blend({}), InputError);
   std::vector<std::unique_ptr<TokenSource>> sources;
   sources.push_back(std::make_unique<LabelledSource>(0, 10));
   sources.push_back(std::make_unique<LabelledSource>(1, 11));
-  EXPECT_THAT(test::input_error([&] {
+  EXPECT_THAT(input_error([&] {
                 BlendedSource(std::move(sources), {1, 1});
               }),
               HasSubstr("source 1 has a vocabulary of 11, source 0 of 10"));
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

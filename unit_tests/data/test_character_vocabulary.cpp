@@ -6,8 +6,9 @@
 
 #include "unit_tests/data/data_support.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
+
 using testing::HasSubstr;
 
 TEST(CharacterVocabulary, RoundTripOfAllCharacters) {
@@ -29,14 +30,14 @@ TEST(CharacterVocabulary, DecodeStopsAtEndAndSkipsPadding) {
 }
 
 TEST(CharacterVocabulary, Errors) {
-  EXPECT_THAT(test::input_error([] { CharacterVocabulary::encode("1A"); }), HasSubstr("0x41"));
+  EXPECT_THAT(input_error([] { CharacterVocabulary::encode("1A"); }), HasSubstr("0x41"));
   EXPECT_THROW(CharacterVocabulary::encode(std::string("\xff", 1)), InputError);
   for (const token_t bad : {-1, 64}) {
     const std::vector<token_t> tokens = {3, bad};
-    EXPECT_THAT(test::input_error([&] { CharacterVocabulary::decode(tokens); }),
+    EXPECT_THAT(input_error([&] { CharacterVocabulary::decode(tokens); }),
                 HasSubstr(fmt::format("token {}", bad)));
   }
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

@@ -6,9 +6,9 @@
 
 #include "unit_tests/data/data_support.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
-using test::TemporaryFolder;
+
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -50,7 +50,7 @@ class IndexedDatasetTest : public testing::Test {
   /// The error of opening the files; must name the index file.
   std::string refusal(const Index& index, const std::string& bin = bytes(kIds)) const {
     write(index, bin);
-    const auto message = test::input_error([&] { IndexedDataset(prefix(), 100); });
+    const auto message = input_error([&] { IndexedDataset(prefix(), 100); });
     EXPECT_THAT(message, HasSubstr(prefix() + ".idx"));
     return message;
   }
@@ -153,10 +153,10 @@ TEST_F(IndexedDatasetTest, AnEmptyDatasetHasNoDocuments) {
 }
 
 TEST_F(IndexedDatasetTest, RefusesMissingFiles) {
-  EXPECT_THAT(test::input_error([&] { IndexedDataset(prefix(), 100); }),
+  EXPECT_THAT(input_error([&] { IndexedDataset(prefix(), 100); }),
               HasSubstr(prefix() + ".idx: cannot be opened"));
   m_folder.write("data.idx", Index().text());
-  EXPECT_THAT(test::input_error([&] { IndexedDataset(prefix(), 100); }),
+  EXPECT_THAT(input_error([&] { IndexedDataset(prefix(), 100); }),
               HasSubstr(prefix() + ".bin: cannot be opened"));
 }
 
@@ -186,7 +186,7 @@ TEST_F(IndexedDatasetTest, RefusesEveryTruncationAndExtension) {
     EXPECT_THROW(IndexedDataset(prefix(), 100), InputError) << size << " bytes";
   }
   m_folder.write("data.idx", whole + "x");
-  EXPECT_THAT(test::input_error([&] { IndexedDataset(prefix(), 100); }),
+  EXPECT_THAT(input_error([&] { IndexedDataset(prefix(), 100); }),
               HasSubstr("1 bytes after the last index; expected none"));
   Index multimodal;
   multimodal.modes = std::string(4, '\0');
@@ -259,7 +259,7 @@ TEST_F(IndexedDatasetTest, RefusesIdsOutsideTheVocabulary) {
   const auto message = [&](const std::string& bin, index_t vocab_size) {
     write({}, bin);
     const IndexedDataset dataset(prefix(), vocab_size);
-    return test::input_error([&] { document(dataset, 2); });
+    return input_error([&] { document(dataset, 2); });
   };
   EXPECT_THAT(message(bytes(kIds), 18),
               AllOf(HasSubstr(prefix() + ".bin"), HasSubstr("token 3 of document 2 is 18"),
@@ -281,4 +281,4 @@ TEST_F(IndexedDatasetTest, RefusesIdsOutsideTheVocabulary) {
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

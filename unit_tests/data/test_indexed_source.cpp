@@ -8,9 +8,9 @@
 
 #include "unit_tests/data/data_support.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
-using test::TemporaryFolder;
+
 using testing::HasSubstr;
 
 /// Documents of 0 to 40 tokens; all tokens of the dataset differ: token = 1 + its number.
@@ -47,7 +47,7 @@ class IndexedSourceTest : public testing::Test {
 
 TEST_F(IndexedSourceTest, RowsArePureFunctionsAndWellFormed) {
   const IndexedSource source(config(), 1), another(config(), 1);
-  for (const index_t length : {16, 64, 2000}) test::expect_pure(source, another, length);
+  for (const index_t length : {16, 64, 2000}) expect_pure(source, another, length);
 }
 
 TEST_F(IndexedSourceTest, AnEpochVisitsEveryTokenOfItsSplitOnce) {
@@ -97,28 +97,27 @@ TEST_F(IndexedSourceTest, EpochsSeedsAndStreamsHaveOrdersOfTheirOwn) {
   const IndexedSource source(config(), 5);
   const index_t rows = source.rows_per_epoch(Split::train, length);
   const Batch first = make_batch(source, Split::train, 0, rows, length);
-  EXPECT_FALSE(test::same(first, make_batch(source, Split::train, rows, rows, length)));
+  EXPECT_FALSE(same(first, make_batch(source, Split::train, rows, rows, length)));
+  EXPECT_FALSE(same(first, make_batch(IndexedSource(config(), 6), Split::train, 0, rows, length)));
   EXPECT_FALSE(
-      test::same(first, make_batch(IndexedSource(config(), 6), Split::train, 0, rows, length)));
-  EXPECT_FALSE(
-      test::same(first, make_batch(IndexedSource(config(), 5, 1), Split::train, 0, rows, length)));
+      same(first, make_batch(IndexedSource(config(), 5, 1), Split::train, 0, rows, length)));
 }
 
 TEST_F(IndexedSourceTest, Errors) {
   EXPECT_THAT(
-      test::input_error([&] { IndexedSource(config(61), 1); }),
+      input_error([&] { IndexedSource(config(61), 1); }),
       testing::AllOf(HasSubstr("data.idx"), HasSubstr("no tokens are left for validation")));
-  EXPECT_THAT(test::input_error([&] { IndexedSource(config(1), 1); }), HasSubstr("2 or more"));
+  EXPECT_THAT(input_error([&] { IndexedSource(config(1), 1); }), HasSubstr("2 or more"));
   write_indexed_dataset(config().prefix, 5000, {});
-  EXPECT_THAT(test::input_error([&] { IndexedSource(config(), 1); }),
+  EXPECT_THAT(input_error([&] { IndexedSource(config(), 1); }),
               HasSubstr("no tokens are left for training"));
   IndexedSourceConfig small = config();
   write_indexed_dataset(config().prefix, 5000, m_documents);
   small.vocab_size = 3;
   const IndexedSource source(small, 1);
-  EXPECT_THAT(test::input_error([&] { make_batch(source, Split::train, 0, 8, 64); }),
+  EXPECT_THAT(input_error([&] { make_batch(source, Split::train, 0, 8, 64); }),
               HasSubstr("vocabulary [0, 3)"));
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

@@ -4,8 +4,9 @@
 
 #include "unit_tests/data/data_support.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
+
 using testing::ElementsAre;
 
 TEST(Packing, DocumentsPaddingAndWeights) {
@@ -55,4 +56,4 @@ TEST(Packing, BatchRowsAreDisjoint) {
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

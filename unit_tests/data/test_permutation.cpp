@@ -4,7 +4,7 @@
 
 #include "unit_tests/data/data_support.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
 
 RandomKey key(std::uint32_t seed, std::uint64_t stream = 0) {
@@ -80,4 +80,4 @@ TEST(Permutation, Preconditions) {
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

@@ -10,8 +10,9 @@
 #include "data/character_vocabulary.hpp"
 #include "unit_tests/data/data_support.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
+
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -266,7 +267,7 @@ TEST(ReasoningProblems, Errors) {
   const auto message = [](auto change) {
     ReasoningConfig config;
     change(config);
-    return test::input_error([&] { ReasoningProblems(config, 1); });
+    return input_error([&] { ReasoningProblems(config, 1); });
   };
   EXPECT_THAT(message([](auto& c) { c.families.clear(); }), HasSubstr("no family"));
   EXPECT_THAT(message([](auto& c) { c.max_digits = 0; }),
@@ -275,7 +276,7 @@ TEST(ReasoningProblems, Errors) {
   EXPECT_THAT(message([](auto& c) { c.assignment_length = 10; }), HasSubstr("assignment_length"));
   EXPECT_THAT(message([](auto& c) { c.held_out_fraction = 0; }), HasSubstr("held_out_fraction"));
   EXPECT_THAT(message([](auto& c) { c.prompt_weight = -1; }), HasSubstr("prompt_weight"));
-  EXPECT_THAT(test::input_error([] { family_from_name("adition"); }),
+  EXPECT_THAT(input_error([] { family_from_name("adition"); }),
               HasSubstr("expected one of addition, subtraction, comparison, assignment"));
   for (const Family family : {Family::addition, Family::assignment})
     EXPECT_EQ(family_from_name(family_name(family)), family);
@@ -287,9 +288,9 @@ TEST(ReasoningProblems, ASplitWithoutProblemsIsAnError) {
   config.comparison_length = config.assignment_length = 2;
   config.held_out_fraction = 0.001;
   const ReasoningProblems problems(config, 1);
-  EXPECT_THAT(test::input_error([&] { problems.problem(Split::validation, 0); }),
+  EXPECT_THAT(input_error([&] { problems.problem(Split::validation, 0); }),
               HasSubstr("none of the addition problems of these sizes is for validation"));
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

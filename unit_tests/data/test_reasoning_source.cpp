@@ -5,13 +5,14 @@
 #include "data/character_vocabulary.hpp"
 #include "unit_tests/data/data_support.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
+
 using testing::HasSubstr;
 
 TEST(ReasoningSource, RowsArePureFunctionsAndWellFormed) {
   const ReasoningSource source({}, 1), another({}, 1);
-  for (const index_t length : {48, 128, 256}) test::expect_pure(source, another, length);
+  for (const index_t length : {48, 128, 256}) expect_pure(source, another, length);
 }
 
 /// Every row is documents of its problem numbers, whole and in order, then padding of weight 0.
@@ -53,17 +54,17 @@ TEST(ReasoningSource, PacksWholeDocuments) {
 TEST(ReasoningSource, RowsDiffer) {
   const ReasoningSource source({}, 3);
   const Batch a = make_batch(source, Split::train, 0, 1, 128);
-  EXPECT_FALSE(test::same(a, make_batch(source, Split::train, 1, 1, 128)));
-  EXPECT_FALSE(test::same(a, make_batch(source, Split::validation, 0, 1, 128)));
+  EXPECT_FALSE(same(a, make_batch(source, Split::train, 1, 1, 128)));
+  EXPECT_FALSE(same(a, make_batch(source, Split::validation, 0, 1, 128)));
 }
 
 TEST(ReasoningSource, RowsShorterThanAProblemAreAnError) {
   const ReasoningSource source({}, 1);
   const index_t longest = source.problems().longest_document();
   EXPECT_NO_THROW(make_batch(source, Split::train, 0, 4, longest));
-  EXPECT_THAT(test::input_error([&] { make_batch(source, Split::train, 0, 1, longest - 1); }),
+  EXPECT_THAT(input_error([&] { make_batch(source, Split::train, 0, 1, longest - 1); }),
               HasSubstr(fmt::format("need up to {}", longest)));
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

@@ -7,9 +7,9 @@
 
 #include "unit_tests/data/data_support.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
-using test::TemporaryFolder;
+
 using testing::HasSubstr;
 
 /// Text in which every four bytes occur once: a window says where in the file it is.
@@ -28,7 +28,7 @@ TEST(TextSource, RowsArePureFunctionsAndWellFormed) {
   TemporaryFolder folder;
   const std::string file = folder.write("a.txt", numbered_text(35149));
   const TextSource source({{file}}, 1), another({{file}}, 1);
-  for (const index_t length : {128, 512}) test::expect_pure(source, another, length);
+  for (const index_t length : {128, 512}) expect_pure(source, another, length);
 }
 
 TEST(TextSource, ARowIsAWindowWithItsLastTarget) {
@@ -105,8 +105,8 @@ TEST(TextSource, SeedsAndStreamsDiffer) {
   TemporaryFolder folder;
   const std::string file = folder.write("a.txt", numbered_text(35149));
   const Batch a = make_batch(TextSource({{file}}, 1, 0), Split::train, 0, 8, 64);
-  EXPECT_FALSE(test::same(a, make_batch(TextSource({{file}}, 2, 0), Split::train, 0, 8, 64)));
-  EXPECT_FALSE(test::same(a, make_batch(TextSource({{file}}, 1, 1), Split::train, 0, 8, 64)));
+  EXPECT_FALSE(same(a, make_batch(TextSource({{file}}, 2, 0), Split::train, 0, 8, 64)));
+  EXPECT_FALSE(same(a, make_batch(TextSource({{file}}, 1, 1), Split::train, 0, 8, 64)));
 }
 
 TEST(TextSource, AStretchShorterThanARowIsPadded) {
@@ -136,7 +136,7 @@ TEST(TextSource, ReadsALicenceOfTheSystem) {
 TEST(TextSource, Errors) {
   TemporaryFolder folder;
   const auto open = [](std::vector<std::string> files, double fraction = 0.1) {
-    return test::input_error([&] { TextSource({std::move(files), fraction}, 1); });
+    return input_error([&] { TextSource({std::move(files), fraction}, 1); });
   };
   EXPECT_THAT(open({}), HasSubstr("no file given"));
   EXPECT_THAT(open({folder.path("absent")}), HasSubstr(folder.path("absent")));
@@ -151,4 +151,4 @@ TEST(TextSource, Errors) {
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

@@ -14,7 +14,7 @@
 #include "unit_tests/deck/example.hpp"
 #include "deck/resolve.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
 
 using testing::HasSubstr;
@@ -114,7 +114,7 @@ TEST(Parser, ReadsFilesAndRefusesOthers) {
 /// Parses and resolves; whatever the bytes, the outcome is a report of printable text.
 void expect_survives(const std::string& text, const std::vector<std::string>& overrides = {}) {
   const Deck deck(text, "x.in", overrides);
-  test::ExampleConfig config;
+  ExampleConfig config;
   Schema schema;
   config.bind(schema);
   const std::string report = resolve(deck, schema).text();
@@ -136,11 +136,10 @@ TEST(Parser, SurvivesRandomBytes) {
 }
 
 TEST(Parser, SurvivesTruncatedAndMutatedDecks) {
-  for (std::size_t n = 0; n <= test::example_text.size(); ++n)
-    expect_survives(test::example_text.substr(0, n));
+  for (std::size_t n = 0; n <= example_text.size(); ++n) expect_survives(example_text.substr(0, n));
   std::mt19937 random(2);
   for (int round = 0; round < 3000; ++round) {
-    std::string text = test::example_text;
+    std::string text = example_text;
     for (int i = 0; i < 3; ++i) text[random() % text.size()] = static_cast<char>(random());
     expect_survives(text);
   }
@@ -153,4 +152,4 @@ TEST(Parser, LargeNonsenseIsQuick) {
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

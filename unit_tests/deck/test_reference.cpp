@@ -7,7 +7,7 @@
 #include "base/error.hpp"
 #include "unit_tests/deck/example.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
 
 using testing::HasSubstr;
@@ -15,7 +15,7 @@ using testing::Not;
 
 struct Reference : testing::Test {
   Reference() { config.bind(schema); }
-  test::ExampleConfig config;
+  ExampleConfig config;
   Schema schema;
 };
 
@@ -50,4 +50,4 @@ TEST_F(Reference, TerminalShowsAllOrOneBlock) {
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

@@ -8,12 +8,9 @@
 #include "base/error.hpp"
 #include "unit_tests/deck/example.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
 
-using test::Activation;
-using test::example_text;
-using test::ExampleConfig;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -191,4 +188,4 @@ TEST(Resolve, HashSeesValuesOnly) {
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

@@ -6,11 +6,11 @@
 
 #include "unit_tests/deck/example.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
 
 TEST(Schema, KnowsNamesAndDefaults) {
-  test::ExampleConfig config;
+  ExampleConfig config;
   Schema schema;
   config.bind(schema);
   EXPECT_EQ(schema.block_names(),
@@ -53,4 +53,4 @@ TEST(Schema, ReferencesStayValid) {
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

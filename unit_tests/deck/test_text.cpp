@@ -4,7 +4,10 @@
 
 #include <gtest/gtest.h>
 
-namespace elastic::impl {
+namespace elastic::test {
+namespace {
+
+using namespace impl;
 
 TEST(Text, SplitsAndTrims) {
   EXPECT_EQ(split(" a ,b,, c ", ','), (std::vector<std::string_view>{"a", "b", "", "c"}));
@@ -49,4 +52,5 @@ TEST(Text, NearestName) {
   EXPECT_FALSE(nearest(std::string(100000, 'x'), names));
 }
 
-}  // namespace elastic::impl
+}  // namespace
+}  // namespace elastic::test

@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-namespace elastic {
+namespace elastic::test {
 namespace {
 
 template <class T>
@@ -69,4 +69,4 @@ TEST(Value, Intervals) {
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

@@ -7,7 +7,7 @@
 #include "optim/grad_clip.hpp"
 #include "unit_tests/support/fixture.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
 
 /// The tensors of optim.h5, in its order: decay changes between neighbours except norm and bias.
@@ -35,10 +35,10 @@ TYPED_TEST_SUITE(AdamWTest, Scalars);
 
 TYPED_TEST(AdamWTest, GivesTheNumbersOfPyTorch) {
   using T = TypeParam;
-  const test::Fixture fixture("optim.h5");
-  const auto rates = test::to_host(fixture.vector<double>("learning_rates"));
+  const Fixture fixture("optim.h5");
+  const auto rates = to_host(fixture.vector<double>("learning_rates"));
   const auto gradients = fixture.matrix<T>("gradients"), values = fixture.matrix<T>("values");
-  const auto norms = test::to_host(fixture.vector<double>("norms"));
+  const auto norms = to_host(fixture.vector<double>("norms"));
   const ExecutionSpace exec;
 
   const auto store = example_store<T>();
@@ -47,30 +47,28 @@ TYPED_TEST(AdamWTest, GivesTheNumbersOfPyTorch) {
   for (std::size_t i = 0; i < rates.size(); ++i) {
     Kokkos::deep_copy(store.gradients(), row(gradients, i));
     const auto clip = clip_gradients<T>(exec, {store.gradients()}, 1.0);
-    EXPECT_NEAR(clip.norm, norms[i], test::tolerance<T>(32) * norms[i]);
+    EXPECT_NEAR(clip.norm, norms[i], tolerance<T>(32) * norms[i]);
     optimizer.step(exec, {.weight_decay = 0.1}, rates[i], i + 1, clip.scale);
-    EXPECT_TRUE(test::near(store.values(), row(values, i), test::tolerance<T>(1)));
+    EXPECT_TRUE(near(store.values(), row(values, i), tolerance<T>(1)));
   }
-  EXPECT_TRUE(
-      test::near(optimizer.first_moments(), fixture.vector<T>("exp_avg"), test::tolerance<T>(1)));
-  EXPECT_TRUE(test::near(optimizer.second_moments(), fixture.vector<T>("exp_avg_sq"),
-                         test::tolerance<T>(1)));
+  EXPECT_TRUE(near(optimizer.first_moments(), fixture.vector<T>("exp_avg"), tolerance<T>(1)));
+  EXPECT_TRUE(near(optimizer.second_moments(), fixture.vector<T>("exp_avg_sq"), tolerance<T>(1)));
 }
 
 TYPED_TEST(AdamWTest, EqualsAPlainLoop) {
   using T = TypeParam;
   const auto store = example_store<T>();
   const index_t n = store.num_elements();
-  Kokkos::deep_copy(store.values(), test::random_vector<T>(n, 1));
+  Kokkos::deep_copy(store.values(), random_vector<T>(n, 1));
   AdamW<T> optimizer(store);
   const AdamWConfig config{.beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-3, .weight_decay = 0.3};
   const double lr = 0.05, grad_scale = 0.25;
 
-  auto w = test::to_double(store.values());
+  auto w = to_double(store.values());
   std::vector<double> m(n, 0), v(n, 0);
   for (index_t t = 1; t <= 4; ++t) {
-    const auto g = test::random_values<T>(n, 10 + t);
-    test::assign(store.gradients(), g);
+    const auto g = random_values<T>(n, 10 + t);
+    assign(store.gradients(), g);
     optimizer.step(ExecutionSpace(), config, lr, t, grad_scale);
     for (index_t i = 0; i < n; ++i) {
       const double decay = i < 15 || i >= 24 ? config.weight_decay : 0, gi = grad_scale * g[i];
@@ -80,9 +78,9 @@ TYPED_TEST(AdamWTest, EqualsAPlainLoop) {
                    v_hat = v[i] / (1 - std::pow(config.beta2, t));
       w[i] -= lr * (m_hat / (std::sqrt(v_hat) + config.epsilon) + decay * w[i]);
     }
-    EXPECT_TRUE(test::bitwise_equal(store.gradients(), test::to_device(g)));
+    EXPECT_TRUE(bitwise_equal(store.gradients(), to_device(g)));
   }
-  EXPECT_TRUE(test::near(store.values(), w, test::tolerance<T>(1)));
+  EXPECT_TRUE(near(store.values(), w, tolerance<T>(1)));
 }
 
 TEST(AdamW, DecaysOnlyTensorsThatWantIt) {
@@ -92,7 +90,7 @@ TEST(AdamW, DecaysOnlyTensorsThatWantIt) {
   // Gradients are zero: only the decay acts.
   optimizer.step(ExecutionSpace(), {.weight_decay = 0.5}, 0.1, 1);
   for (const auto& p : store)
-    for (const double w : test::to_host(p.value_vector()))
+    for (const double w : to_host(p.value_vector()))
       EXPECT_DOUBLE_EQ(w, p.info.weight_decay ? 0.95 : 1.0);
 }
 
@@ -108,14 +106,14 @@ TEST(AdamW, GivesMomentsByName) {
   const auto first = optimizer.first_moment("head"), second = optimizer.second_moment("head");
   EXPECT_EQ(first.extent(0), 4u);
   EXPECT_EQ(first.extent(1), 2u);
-  EXPECT_TRUE(test::near(first, std::vector<double>(8, 0.2), 1e-14));
-  EXPECT_TRUE(test::near(second, std::vector<double>(8, 0.08), 1e-14));
-  EXPECT_TRUE(test::near(optimizer.first_moment("bias"), std::vector<double>(2, 0.0), 0));
+  EXPECT_TRUE(near(first, std::vector<double>(8, 0.2), 1e-14));
+  EXPECT_TRUE(near(second, std::vector<double>(8, 0.08), 1e-14));
+  EXPECT_TRUE(near(optimizer.first_moment("bias"), std::vector<double>(2, 0.0), 0));
   EXPECT_THROW(optimizer.first_moment("tail"), ContractError);
 }
 
 TEST(AdamW, ContinuesFromRestoredMoments) {
-  const auto gradient = test::random_vector<float>(32, 4);
+  const auto gradient = random_vector<float>(32, 4);
   const auto store = example_store<float>(), copy = example_store<float>();
   AdamW<float> optimizer(store), resumed(copy);
   Kokkos::deep_copy(store.gradients(), gradient);
@@ -128,7 +126,7 @@ TEST(AdamW, ContinuesFromRestoredMoments) {
   }
   optimizer.step(ExecutionSpace(), {}, 0.1, 2);
   resumed.step(ExecutionSpace(), {}, 0.1, 2);
-  EXPECT_TRUE(test::bitwise_equal(store.values(), copy.values()));
+  EXPECT_TRUE(bitwise_equal(store.values(), copy.values()));
 }
 
 TEST(AdamW, RefusesAFrozenStoreAndStepZero) {
@@ -138,4 +136,4 @@ TEST(AdamW, RefusesAFrozenStoreAndStepZero) {
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

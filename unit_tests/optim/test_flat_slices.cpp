@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-namespace elastic {
+namespace elastic::test {
 namespace {
 
 TEST(FlatSlices, CoverEveryElementOnce) {
@@ -66,4 +66,4 @@ TEST(Pieces, AreCutAtTensorsAndRanges) {
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

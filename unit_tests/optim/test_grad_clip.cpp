@@ -7,13 +7,13 @@
 #include "base/error.hpp"
 #include "unit_tests/support/views.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
 
 const ExecutionSpace exec() { return {}; }
 
 TEST(GradClip, ScalesTheJointNormToTheLimit) {
-  const auto a = test::to_device<float>({3, 0}), b = test::to_device<float>({0, 4, 0});
+  const auto a = to_device<float>({3, 0}), b = to_device<float>({0, 4, 0});
   const auto clip = clip_gradients<float>(exec(), {a, b}, 1.0);
   EXPECT_TRUE(clip.finite());
   EXPECT_DOUBLE_EQ(clip.norm, 5);
@@ -21,13 +21,13 @@ TEST(GradClip, ScalesTheJointNormToTheLimit) {
 }
 
 TEST(GradClip, LeavesSmallGradientsAlone) {
-  const auto a = test::to_device<double>({0.3, 0.4});
+  const auto a = to_device<double>({0.3, 0.4});
   EXPECT_EQ(clip_gradients<double>(exec(), {a}, 1.0).scale, 1);
   EXPECT_EQ(clip_gradients<double>(exec(), {}, 1.0).norm, 0);
 }
 
 TEST(GradClip, ZeroLimitDoesNotClip) {
-  const auto a = test::to_device<double>({30, 40});
+  const auto a = to_device<double>({30, 40});
   const auto clip = clip_gradients<double>(exec(), {a}, 0);
   EXPECT_DOUBLE_EQ(clip.norm, 50);
   EXPECT_EQ(clip.scale, 1);
@@ -35,7 +35,7 @@ TEST(GradClip, ZeroLimitDoesNotClip) {
 }
 
 TEST(GradClip, FactorBelongsToNormAndScale) {
-  const auto a = test::to_device<double>({30, 40});
+  const auto a = to_device<double>({30, 40});
   const auto inside = clip_gradients<double>(exec(), {a}, 1.0, 0.01);
   EXPECT_DOUBLE_EQ(inside.norm, 0.5);
   EXPECT_DOUBLE_EQ(inside.scale, 0.01);
@@ -47,20 +47,20 @@ TEST(GradClip, FactorBelongsToNormAndScale) {
 TEST(GradClip, ReportsWhatIsNotFinite) {
   for (const float bad :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-    const auto good = test::random_vector<float>(100, 1);
-    auto values = test::random_values<float>(100, 2);
+    const auto good = random_vector<float>(100, 1);
+    auto values = random_values<float>(100, 2);
     values[57] = bad;
-    EXPECT_FALSE(clip_gradients<float>(exec(), {good, test::to_device(values)}, 1.0).finite());
-    EXPECT_FALSE(clip_gradients<float>(exec(), {test::to_device(values), good}, 0).finite());
+    EXPECT_FALSE(clip_gradients<float>(exec(), {good, to_device(values)}, 1.0).finite());
+    EXPECT_FALSE(clip_gradients<float>(exec(), {to_device(values), good}, 0).finite());
   }
 }
 
 TEST(GradClip, LargeValuesDoNotOverflow) {
-  const auto a = test::to_device<float>({3e30f, 4e30f});
+  const auto a = to_device<float>({3e30f, 4e30f});
   const auto clip = clip_gradients<float>(exec(), {a}, 1.0);
   EXPECT_TRUE(clip.finite());
   EXPECT_NEAR(clip.norm / 5e30, 1, 1e-6);
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

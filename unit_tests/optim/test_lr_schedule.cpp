@@ -8,7 +8,7 @@
 
 #include "base/error.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
 
 TEST(LrSchedule, WarmsUpLinearlyToThePeak) {
@@ -77,4 +77,4 @@ TEST(LrSchedule, SurvivesDegenerateLengths) {
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

@@ -5,14 +5,12 @@
 #include "comm/collectives.hpp"
 #include "unit_tests/optim/optim_support.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
-
-using test::on_groups;
 
 template <class T>
 std::vector<T> contribution(int rank, index_t count, std::uint32_t seed) {
-  const auto numbers = test::random_values<double>(count, seed * 100 + rank, -1e6, 1e6);
+  const auto numbers = random_values<double>(count, seed * 100 + rank, -1e6, 1e6);
   return {numbers.begin(), numbers.end()};
 }
 
@@ -25,7 +23,7 @@ void expect_sums(const Communicator& comm, const FlatSlices& slices, const std::
   for (const auto& range : slices.of(comm.rank()))
     std::copy(sum.begin() + range.first, sum.begin() + range.second,
               expected.begin() + range.first);
-  EXPECT_TRUE(test::bitwise_equal(test::to_host(flat), expected));
+  EXPECT_TRUE(bitwise_equal(to_host(flat), expected));
 }
 
 template <class T>
@@ -44,7 +42,7 @@ TYPED_TEST(GradientBucketsTest, GiveTheBitsOfTheDeterministicSum) {
       GradientBuckets<T> buckets(group, slices, flat);
       for (int step = 1; step <= 3; ++step) {  // buffers are used again
         const auto before = contribution<T>(group.rank(), count, step);
-        test::assign(flat, before);
+        assign(flat, before);
         buckets.finish();
         expect_sums(group, slices, before, flat);
       }
@@ -79,7 +77,7 @@ TEST(GradientBucketsOverlap, CollectivesOfOthersMayRunBetween) {
   on_groups(false, [&](const Communicator& group) {
     const FlatSlices slices(100, group.size(), 10);
     const auto before = std::vector<index_t>(100, group.rank() + 1);
-    const auto flat = test::to_device(before);
+    const auto flat = to_device(before);
     GradientBuckets<index_t> buckets(group, slices, flat);
     if (group.rank() % 2 == 0) buckets.complete_from(50);
     EXPECT_EQ(all_reduce_sum(group, 1), group.size());
@@ -116,12 +114,12 @@ TEST(GatherSlices, GivesEveryRankAllElements) {
       for (const auto& range : slices.of(group.rank()))
         std::copy(expected.begin() + range.first, expected.begin() + range.second,
                   h_flat.begin() + range.first);
-      test::assign(flat, h_flat);
+      assign(flat, h_flat);
       gather_slices<float>(group, slices, flat);
-      EXPECT_EQ(test::to_host(flat), expected);
+      EXPECT_EQ(to_host(flat), expected);
     }
   });
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

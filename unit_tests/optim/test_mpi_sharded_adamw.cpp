@@ -7,11 +7,8 @@
 #include "optim/gradient_buckets.hpp"
 #include "unit_tests/optim/optim_support.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
-
-using test::mixed_store;
-using test::on_groups;
 
 template <class T>
 class ShardedAdamW : public testing::Test {};
@@ -22,8 +19,7 @@ const AdamWConfig config{.beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-6, .weight_d
 
 template <class T>
 void set_gradients(const Communicator& comm, index_t step, const ParameterStore<T>& store) {
-  test::assign(store.gradients(),
-               test::random_values<T>(store.num_elements(), 10 * step + comm.rank()));
+  assign(store.gradients(), random_values<T>(store.num_elements(), 10 * step + comm.rank()));
 }
 
 /// One step as every rank does it for itself.
@@ -56,8 +52,7 @@ TYPED_TEST(ShardedAdamW, GivesTheBitsOfTheWhole) {
     on_groups(true, [&](const Communicator& group) {
       const auto whole = mixed_store<T>(), sharded = mixed_store<T>();
       const index_t n = whole.num_elements();
-      for (const auto& store : {whole, sharded})
-        test::assign(store.values(), test::random_values<T>(n, 1));
+      for (const auto& store : {whole, sharded}) assign(store.values(), random_values<T>(n, 1));
       const FlatSlices slices(n, group.size(), bucket);
       AdamW<T> reference(whole), optimizer(sharded, slices.of(group.rank()));
       EXPECT_EQ(optimizer.first_moments().extent(0), total_length(slices.of(group.rank())));
@@ -66,16 +61,16 @@ TYPED_TEST(ShardedAdamW, GivesTheBitsOfTheWhole) {
       for (index_t step = 1; step <= 4; ++step) {
         whole_step(group, step, whole, reference);
         sharded_step(group, slices, step, sharded, optimizer);
-        ASSERT_TRUE(test::bitwise_equal(whole.values(), sharded.values()));
+        ASSERT_TRUE(bitwise_equal(whole.values(), sharded.values()));
       }
       for (const auto& p : whole)
         for (const Moment which : {Moment::first, Moment::second}) {
           const auto gathered = optimizer.gather_moment(group, which, p.info.name);
           if (!group.is_root()) continue;
           const auto expected =
-              test::to_host(which == Moment::first ? reference.first_moment(p.info.name)
-                                                   : reference.second_moment(p.info.name));
-          EXPECT_TRUE(test::bitwise_equal(gathered, expected)) << p.info.name;
+              to_host(which == Moment::first ? reference.first_moment(p.info.name)
+                                             : reference.second_moment(p.info.name));
+          EXPECT_TRUE(bitwise_equal(gathered, expected)) << p.info.name;
         }
     });
 }
@@ -93,7 +88,7 @@ TYPED_TEST(ShardedAdamW, ContinuesOnAnotherNumberOfRanks) {
   // then one on all ranks and one on one, with equal gradients.
   const auto one = mixed_store<T>(), all = mixed_store<T>();
   const index_t n = one.num_elements();
-  test::assign(one.values(), test::random_values<T>(n, 1));
+  assign(one.values(), random_values<T>(n, 1));
   AdamW<T> before(one);
   for (const index_t step : {1, 2}) whole_step(self, step, one, before);
   Kokkos::deep_copy(all.values(), one.values());
@@ -105,12 +100,11 @@ TYPED_TEST(ShardedAdamW, ContinuesOnAnotherNumberOfRanks) {
       ASSERT_EQ(static_cast<index_t>(moment.size()), p.size());
       after.set_moment(which, p.info.name, moment.data());
     }
-  for (const auto& store : {one, all})
-    test::assign(store.gradients(), test::random_values<T>(n, 77));
+  for (const auto& store : {one, all}) assign(store.gradients(), random_values<T>(n, 77));
   before.step(ExecutionSpace(), config, 0.05, 3);
   after.step(ExecutionSpace(), config, 0.05, 3);
   gather_slices<T>(world, slices, all.values());
-  EXPECT_TRUE(test::bitwise_equal(all.values(), one.values()));
+  EXPECT_TRUE(bitwise_equal(all.values(), one.values()));
 }
 
 TEST(ShardedAdamWMoments, AreNotViewsWhereOthersOwnAPart) {
@@ -143,7 +137,7 @@ void set_sharded_gradients(const ParameterStore<double>& store) {
                       column = global_index(j, p.info.column_unit, store.shard());
         values.push_back(std::sin(1.0 + row * 7 + column * 3 + double(p.info.name[0])));
       }
-    test::assign(p.gradient_vector(), values);
+    assign(p.gradient_vector(), values);
   }
 }
 
@@ -180,10 +174,10 @@ TEST(NormOverRanks, IsNotFiniteOnAllRanksIfOnOne) {
   for (const bool deterministic : {true, false})
     for (const double bad : {std::nan(""), HUGE_VAL})
       on_groups(deterministic, [&](const Communicator& group) {
-        const auto x = test::to_device<double>({1, group.rank() == group.size() - 1 ? bad : 2});
+        const auto x = to_device<double>({1, group.rank() == group.size() - 1 ? bad : 2});
         EXPECT_FALSE(clip_gradients<double>(ExecutionSpace(), group, {x}, 1.0).finite());
       });
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test

@@ -14,7 +14,7 @@
 #include "optim/grad_clip.hpp"
 #include "unit_tests/support/views.hpp"
 
-namespace elastic {
+namespace elastic::test {
 namespace {
 
 /// Names that Kokkos reports while one of these lives.
@@ -128,4 +128,4 @@ TEST(KokkosTools, TrainingAndGenerationAreNamed) {
 }
 
 }  // namespace
-}  // namespace elastic
+}  // namespace elastic::test
