@@ -13,7 +13,7 @@
 // The mean is over the budgets' probabilities. F_b is that of the exact widths, which soft masks
 // only reach at the end: at first every budget costs F.
 //
-// The number is an estimate (test_run_plan.cpp states how good): backward passes of attention
+// The number is an estimate (test_work.cpp states how good): backward passes of attention
 // and convolution take more than two forward passes, and norms are not counted.
 #pragma once
 #include "config/curriculum.hpp"

@@ -120,7 +120,7 @@ class TestCoverage(TreeTest):
         self.write("src/kernels/scan/ssd_chunk.cpp", "\n" * 41)
         self.write("unit_tests/base/test_long.cpp", "")
         self.write("unit_tests/kernels/scan/test_mpi_ssd.cpp", "")
-        self.readme("| `scan/ssd_chunk` | `kernels/scan/test_mpi_ssd.cpp` |")
+        self.readme("| `ssd_chunk` | `kernels/scan/test_mpi_ssd.cpp` |")
 
     def readme(self, row, heading="## Tests", folder="kernels"):
         self.write(f"src/{folder}/README.md", f"# {folder}\n{heading}\n| file | tested by |\n|---|---|\n{row}\n")
@@ -137,14 +137,15 @@ class TestCoverage(TreeTest):
                       self.problems(test_coverage))
 
     def test_row_in_another_section(self):
-        self.readme("| `scan/ssd_chunk` | `kernels/scan/test_mpi_ssd.cpp` |", "## Files")
+        self.readme("| `ssd_chunk` | `kernels/scan/test_mpi_ssd.cpp` |", "## Files")
         self.assertIn("src/kernels/scan/ssd_chunk: 41 lines", self.problems(test_coverage))
 
     def test_rows_that_are_wrong(self):
-        for row, message in (("| `scan/ssd_chunk` | `kernels/test_none.cpp` |", "there is no unit_tests/kernels/test_none.cpp"),
-                             ("| `scan/ssd_chunk` | the others |", "no test file is named"),
-                             ("| `ssd_chunk` | `base/test_long.cpp` |", "there is no src/kernels/ssd_chunk.hpp"),
-                             ("| `scan/ssd` | `base/test_long.cpp` |", "scan/ssd has a test of its own")):
+        for row, message in (("| `ssd_chunk` | `kernels/test_none.cpp` |", "there is no unit_tests/kernels/test_none.cpp"),
+                             ("| `ssd_chunk` | `../src/base/none.hpp` |", "there is no unit_tests/../src/base/none.hpp"),
+                             ("| `ssd_chunk` | the others |", "no test file is named"),
+                             ("| `long` | `base/test_long.cpp` |", "there is no long in src/kernels"),
+                             ("| `ssd` | `base/test_long.cpp` |", "ssd has a test of its own")):
             self.readme(row)
             self.assertIn(f"src/kernels/README.md:5: {message}", self.problems(test_coverage), row)
 

@@ -7,7 +7,7 @@
 #   |---|---|
 #   | `mamba_mixer_forward`, `mamba_mixer_backward` | `layers/test_mamba_mixer.cpp` |
 #
-# with names of components of that folder (`scan/ssd` in a sub-folder) and test files below unit_tests/.
+# with names of components in that folder or its sub-folders, and of files below unit_tests/. A row whose component has a test of its own must go.
 import re
 
 import tree
@@ -44,7 +44,8 @@ def check(root):
     found = components(root)
     elsewhere = set()
     for readme in sorted((root / "src").rglob("README.md")):
-        folder, place = readme.parent.relative_to(root / "src"), readme.relative_to(root)
+        place = readme.relative_to(root)
+        folder = "" if readme.parent == root / "src" else f"{readme.parent.relative_to(root / 'src').as_posix()}/"
         for line, names, tests in rows(readme):
             if not tests:
                 yield f"{place}:{line}: no test file is named"
@@ -52,12 +53,13 @@ def check(root):
                 if not (root / "unit_tests" / test).is_file():
                     yield f"{place}:{line}: there is no unit_tests/{test}"
             for name in names:
-                component = (folder / name).as_posix()
-                if component not in found:
-                    yield f"{place}:{line}: there is no src/{component}.hpp or .cpp"
-                elif has_own_test(root, component):
-                    yield f"{place}:{line}: {name} has a test of its own; remove it here"
-                elsewhere.add(component)
+                meant = {c for c in found if c.startswith(folder) and f"/{c}".endswith(f"/{name}")}
+                if not meant:
+                    yield f"{place}:{line}: there is no {name} in src/{folder}"
+                for component in meant:
+                    if has_own_test(root, component):
+                        yield f"{place}:{line}: {name} has a test of its own; remove it here"
+                elsewhere |= meant
     for component, lines in found.items():
         if lines > UNTESTED_LINES and component not in elsewhere and not has_own_test(root, component):
             readme = f"src/{component.split('/')[0]}/README.md" if "/" in component else "src/README.md"

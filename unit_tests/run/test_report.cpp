@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "base/region.hpp"
 #include "io/durable_file.hpp"
 #include "run/plot_script.hpp"
 #include "run/plots.hpp"
@@ -119,33 +118,6 @@ TEST_F(Report, TellsHowToDrawLaterIfThereIsNoPython) {
   setenv("ELASTIC_PYTHON", "/nowhere/python; touch here", 1);
   expect_contains(written(), {"python3 plot.py"});
   EXPECT_NE(draw_plots(folder)->find("/nowhere/python; touch here"), std::string::npos);
-}
-
-TEST_F(Report, GivesTheScriptsLastWordAsTheReason) {
-  use_python("echo 'first'; echo 'matplotlib is missing' >&2; exit 1");
-  EXPECT_EQ(draw_plots(folder).value_or("drawn"), "matplotlib is missing");
-  fs::remove_all(folder.root);
-  EXPECT_TRUE(draw_plots(folder)) << "plot.py cannot be written";
-}
-
-TEST(PlotScript, IsThatOfTheTree) {
-  EXPECT_EQ(read_file(fs::path(ELASTIC_SOURCE) / "scripts" / "plot_run.py"), kPlotScript);
-}
-
-TEST(RunProgram, ReturnsStatusAndLastLine) {
-  std::string output;
-  EXPECT_EQ(run_program({"sh", "-c", "echo a; echo; echo \"$0\"; exit 7", "b; c"}, 10, output), 7);
-  EXPECT_EQ(output, "b; c");
-  EXPECT_EQ(run_program({"cat"}, 10, output), 0) << "its input is empty";
-  EXPECT_EQ(run_program({"/nowhere/program"}, 10, output), std::nullopt);
-  EXPECT_EQ(run_program({"sh", "-c", "kill -9 $$"}, 10, output), std::nullopt);
-}
-
-TEST(RunProgram, EndsWhatTakesTooLong) {
-  std::string output;
-  const double start = wall_seconds();
-  EXPECT_EQ(run_program({"sleep", "30"}, 0.1, output), std::nullopt);
-  EXPECT_LT(wall_seconds() - start, 10);
 }
 
 }  // namespace

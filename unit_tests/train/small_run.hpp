@@ -64,23 +64,28 @@ inline void randomize(const View1<float>& view, std::uint32_t seed) {
   assign(view, random_values<float>(static_cast<index_t>(view.extent(0)), seed, -1, 1));
 }
 
+/// By random scores, with the deck's 6 best Mamba channels; the small deck's layers in an order of
+/// their own.
+inline Ranking random_ranking(const ModelShape& shape) {
+  Draw draw(7);
+  ImportanceScores scores;
+  for (index_t i = 0; i < shape.hidden_size; ++i) scores.hidden.push_back(draw.uniform());
+  for (const auto& layer : shape.layers) {
+    auto& units = scores.layers.emplace_back();
+    for (index_t i = 0; i < layer.inner(); ++i) units.push_back(draw.uniform());
+  }
+  Ranking ranking = rank_parent(shape, scores, 6);
+  if (shape.num_layers() == 5) ranking.drop_order = {1, 3, 4, 0, 2};
+  return ranking;
+}
+
 /// The state of a run: values as initialised, moments random; `elastic`: ranked by random scores,
 /// with a router that has opinions.
 inline TrainState small_state(const RunConfig& config, bool elastic = true) {
   TrainState state = make_parent(config);
   state.step = 17;
   if (elastic) {
-    const ModelShape& shape = state.model->shape();
-    Draw draw(7);
-    ImportanceScores scores;
-    for (index_t i = 0; i < shape.hidden_size; ++i) scores.hidden.push_back(draw.uniform());
-    for (const auto& layer : shape.layers) {
-      auto& units = scores.layers.emplace_back();
-      for (index_t i = 0; i < layer.inner(); ++i) units.push_back(draw.uniform());
-    }
-    Ranking ranking = rank_parent(shape, scores, 6);
-    if (shape.num_layers() == 5) ranking.drop_order = {1, 3, 4, 0, 2};
-    begin_elastic(config, ranking, state);
+    begin_elastic(config, random_ranking(state.model->shape()), state);
     randomize(state.elastic->router->parameters().values(), 61);
     randomize(state.elastic->router_optimizer->first_moments(), 62);
     randomize(state.elastic->router_optimizer->second_moments(), 63);

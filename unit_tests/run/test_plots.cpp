@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pictures by a script of their own: the one of the tree, run without a shell and within its time.
+#include "run/plots.hpp"
+
+#include <cstdlib>
+
+#include "base/region.hpp"
+#include "io/durable_file.hpp"
+#include "run/plot_script.hpp"
+#include "unit_tests/io/io_support.hpp"
+
+namespace elastic::test {
+namespace {
+namespace fs = std::filesystem;
+
+class Plots : public InFolder {
+ protected:
+  void SetUp() override {
+    InFolder::SetUp();
+    run.root = folder / "it's a; run";
+    fs::create_directories(run.root);
+  }
+  void TearDown() override {
+    unsetenv("ELASTIC_PYTHON");
+    InFolder::TearDown();
+  }
+  void use_python(const std::string& script) {
+    const auto path = folder / "python";
+    write_file_durably(path, "#!/bin/sh\n" + script + "\n");
+    fs::permissions(path, fs::perms::owner_all);
+    setenv("ELASTIC_PYTHON", path.c_str(), 1);
+  }
+  RunFolder run;
+};
+
+TEST_F(Plots, TheScriptGetsTheFolder) {
+  use_python("test \"$1\" = -B && test -f \"$2\" && touch \"$3/losses.png\"");
+  EXPECT_EQ(draw_plots(run), std::nullopt);
+  EXPECT_TRUE(fs::exists(run.root / "losses.png"));
+  EXPECT_EQ(read_file(run.root / "plot.py"), kPlotScript);
+}
+
+TEST_F(Plots, GivesTheScriptsLastWordAsTheReason) {
+  use_python("echo 'first'; echo 'matplotlib is missing' >&2; exit 1");
+  EXPECT_EQ(draw_plots(run).value_or("drawn"), "matplotlib is missing");
+  fs::remove_all(run.root);
+  EXPECT_TRUE(draw_plots(run)) << "plot.py cannot be written";
+}
+
+TEST_F(Plots, AScriptThatHangsIsEnded) {
+  use_python("exec sleep 30");
+  contains(draw_plots(run, 0.1).value_or(""), "needs more than 0.1 s");
+}
+
+TEST(PlotScript, IsThatOfTheTree) {
+  EXPECT_EQ(read_file(fs::path(ELASTIC_SOURCE) / "scripts" / "plot_run.py"), kPlotScript);
+}
+
+TEST(RunProgram, ReturnsStatusAndLastLine) {
+  std::string output;
+  EXPECT_EQ(run_program({"sh", "-c", "echo a; echo; echo \"$0\"; exit 7", "b; c"}, 10, output), 7);
+  EXPECT_EQ(output, "b; c");
+  EXPECT_EQ(run_program({"cat"}, 10, output), 0) << "its input is empty";
+  EXPECT_EQ(run_program({"/nowhere/program"}, 10, output), std::nullopt);
+  EXPECT_EQ(run_program({"sh", "-c", "kill -9 $$"}, 10, output), std::nullopt);
+}
+
+TEST(RunProgram, EndsWhatTakesTooLong) {
+  std::string output;
+  const double start = wall_seconds();
+  EXPECT_EQ(run_program({"sleep", "30"}, 0.1, output), std::nullopt);
+  EXPECT_LT(wall_seconds() - start, 10);
+}
+
+}  // namespace
+}  // namespace elastic::test

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole training runs against the algorithm in double (reference_run.hpp): losses, norms and rates
+// of every step, and the values at the end; which budgets are drawn how often; what happens to
+// numbers that are not finite.
+#include "train/train_step.hpp"
+
+#include <gmock/gmock.h>
+
+#include "unit_tests/support/gradient.hpp"
+#include "unit_tests/train/reference_run.hpp"
+
+namespace elastic::test {
+namespace {
+
+using Overrides = std::vector<std::string>;
+
+Overrides joined(Overrides a, const Overrides& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+/// A mixture of both losses at a temperature, clipping, decay, warm-ups, two stages of different
+/// lengths and rates. The large epsilon of AdamW keeps the update of an element smooth in its
+/// gradient.
+const Overrides kMixture = joined(
+    kWithoutNoise,
+    {"distill/distillation_weight=0.7", "distill/cross_entropy_weight=0.3", "distill/temperature=2",
+     "elastic/weight=0.5", "optimizer/epsilon=1e-2", "optimizer/weight_decay=0.1",
+     "optimizer/clip_grad_norm=0.5", "model/init_std=0.2", "pretrain/steps=4",
+     "pretrain/warmup_steps=2", "pretrain/learning_rate=0.02", "pretrain/decay=linear",
+     "pretrain/final_fraction=0.25", "stage1/steps=3", "stage1/warmup_steps=2",
+     "stage1/learning_rate=0.01", "stage1/router_learning_rate=0.05", "stage1/decay=linear"});
+
+const std::string kSecondStage = R"(<stage2>
+steps = 3
+seq_length = 40
+global_batch_size = 2
+learning_rate = 0.03
+router_learning_rate = 0.01
+warmup_steps = 2
+decay = linear
+)";
+
+ResolvedDeck two_stages(const Overrides& overrides = {}) {
+  return read_run_config(kSmallDeck + kSecondStage, "small.in", joined(kMixture, overrides));
+}
+
+/// A run of the steps of a deck, stage after stage, on one rank.
+struct SmallRun {
+  explicit SmallRun(const ResolvedDeck& resolved)
+      : deck(resolved), curriculum(make_curriculum(deck.config)), state(make_parent(deck.config)) {}
+
+  /// As the rank phase does it, with a random order and a router with opinions.
+  void begin_elastic() {
+    elastic::begin_elastic(deck.config, random_ranking(state.model->shape()), state);
+    randomize(state.elastic->router->parameters().values(), 61);
+  }
+  StepMetrics step() { return train.run(state); }
+
+  ResolvedDeck deck;
+  Curriculum curriculum;
+  TrainState state;
+  ProcessGrid grid{Communicator::self(), {}};
+  Arena arena;
+  TrainStep train{grid, deck.config, curriculum, arena};
+};
+
+/// Single precision against double: rounding of a few thousand terms, through some steps.
+constexpr double kTolerance = 2e-4;
+
+void expect_near(double actual, double expected, const std::string& what) {
+  if (std::isnan(expected))
+    EXPECT_TRUE(std::isnan(actual)) << what << " " << actual;
+  else
+    EXPECT_NEAR(actual, expected, kTolerance * std::max(1.0, std::abs(expected))) << what;
+}
+
+void expect_near(const StepMetrics& actual, const StepMetrics& expected, index_t step) {
+  const auto name = [&](const std::string& what) {
+    return fmt::format("{} of step {}", what, step);
+  };
+  expect_near(actual.loss, expected.loss, name("loss"));
+  expect_near(actual.gradient_norm, expected.gradient_norm, name("norm"));
+  EXPECT_NEAR(actual.learning_rate, expected.learning_rate, 1e-12) << name("rate");
+  EXPECT_NEAR(actual.tau, expected.tau, 1e-9 * expected.tau) << name("tau");
+  EXPECT_NEAR(actual.logit_scale, expected.logit_scale, 1e-9 * expected.logit_scale);
+  ASSERT_EQ(actual.budgets.size(), expected.budgets.size());
+  for (std::size_t b = 0; b < expected.budgets.size(); ++b) {
+    const auto &mine = actual.budgets[b], &theirs = expected.budgets[b];
+    expect_near(mine.kl, theirs.kl, name("KL"));
+    expect_near(mine.cross_entropy, theirs.cross_entropy, name("cross-entropy"));
+    expect_near(mine.budget_loss, theirs.budget_loss, name("budget loss"));
+    expect_near(mine.relative_cost, theirs.relative_cost, name("cost"));
+  }
+}
+
+/// The change of the values since `before` is that of the reference.
+void expect_same_way(const View1<float>& values, const View1<double>& expected,
+                     const std::vector<double>& before) {
+  auto moved = to_double(values), wanted = to_double(expected);
+  double largest = 0;
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    largest = std::max(largest, std::abs(wanted[i] -= before[i]));
+    moved[i] -= before[i];
+  }
+  EXPECT_GT(largest, 1e-3) << "nothing was learned";
+  for (std::size_t i = 0; i < before.size(); ++i)
+    ASSERT_NEAR(moved[i], wanted[i], 2e-3 * largest) << "element " << i;
+}
+
+void follow_the_reference(const ResolvedDeck& deck) {
+  SmallRun run(deck);
+  const auto& config = run.deck.config;
+  ReferenceRun reference(config, run.state);
+  const auto start = to_double(run.state.model->parameters().values());
+  const Stage &pretrain = run.curriculum.stages[0], &first = run.curriculum.stages[1],
+              &second = run.curriculum.stages[2];
+  for (index_t s = 1; s <= 4; ++s)
+    expect_near(run.step(), reference.parent_step(pretrain, s), run.state.step);
+  expect_same_way(run.state.model->parameters().values(), reference.model().values(), start);
+
+  run.begin_elastic();
+  reference.begin_elastic(*run.state.elastic);
+  const auto parent = to_double(run.state.model->parameters().values()),
+             router = to_double(run.state.elastic->router->parameters().values());
+  for (index_t s = 1; s <= 6; ++s) {
+    const Stage& stage = s <= 3 ? first : second;
+    const double progress = static_cast<double>(s - 1) / 5;
+    const auto expected = reference.elastic_step(stage, s <= 3 ? s : s - 3, progress, {0, 1, 2});
+    expect_near(run.step(), expected, run.state.step);
+    EXPECT_GT(expected.gradient_norm, config.optimizer.clip_grad_norm) << "clipping is not tested";
+  }
+  EXPECT_EQ(run.state.step, 10);
+  expect_same_way(run.state.model->parameters().values(), reference.model().values(), parent);
+  expect_same_way(run.state.elastic->router->parameters().values(), reference.router().values(),
+                  router);
+  EXPECT_TRUE(near(run.state.elastic->teacher->parameters().values(), parent, 0));  // as it was
+}
+
+const Overrides kAllBudgets = {"stage1/budgets_per_micro_batch=3",
+                               "stage2/budgets_per_micro_batch=3"};
+
+TEST(TrainStep, FollowsTheReferenceThroughAllStages) {
+  follow_the_reference(two_stages(kAllBudgets));
+}
+TEST(TrainStep, FollowsTheReferenceWithSmallMicroBatchesAndRecomputation) {
+  follow_the_reference(
+      two_stages(joined(kAllBudgets, {"parallel/micro_batch_size=1", "parallel/recompute=true",
+                                      "parallel/logit_chunk_tokens=7"})));
+}
+TEST(TrainStep, FollowsTheReferenceInDeterministicMode) {
+  follow_the_reference(two_stages(joined(kAllBudgets, {"job/deterministic=true"})));
+}
+
+TEST(TrainStep, TrainsTheBudgetThatIsDrawnAndNoOther) {
+  // One micro-batch per step, so that the metrics tell which budget it drew.
+  SmallRun run(
+      two_stages({"job/phases=rank,elastic", "job/parent=p.h5", "stage1/global_batch_size=2",
+                  "stage1/budget_probability=0.2,0.4,0.4", "stage1/steps=6"}));
+  ReferenceRun reference(run.deck.config, run.state);
+  run.begin_elastic();
+  reference.begin_elastic(*run.state.elastic);
+  const auto router = to_double(run.state.elastic->router->parameters().values());
+  std::vector<std::size_t> seen;
+  for (index_t s = 1; s <= 6; ++s) {
+    const auto metrics = run.step();
+    std::vector<std::size_t> drawn;
+    for (std::size_t b = 0; b < 3; ++b)
+      if (!std::isnan(metrics.budgets[b].kl)) drawn.push_back(b);
+    ASSERT_EQ(drawn.size(), 1u);
+    seen.push_back(drawn[0]);
+    expect_near(
+        metrics,
+        reference.elastic_step(run.curriculum.stages[0], s, static_cast<double>(s - 1) / 8, drawn),
+        s);
+  }
+  EXPECT_THAT(seen, testing::Contains(testing::Ne(seen[0])));
+  expect_same_way(run.state.elastic->router->parameters().values(), reference.router().values(),
+                  router);
+}
+
+/// Steps that cost next to nothing: one short sequence each, rates 0.
+ResolvedDeck many_steps(const Overrides& overrides) {
+  return read_run_config(
+      kSmallDeck + kSecondStage, "small.in",
+      joined({"job/phases=rank,elastic", "job/parent=p.h5", "model/hybrid_layer_pattern=-M",
+              "elastic/num_attention_heads=", "elastic/drop_layers=0,1", "stage1/seq_length=48",
+              "stage2/seq_length=48", "stage1/global_batch_size=1", "stage2/global_batch_size=1",
+              "parallel/micro_batch_size=1", "stage1/learning_rate=0", "stage2/learning_rate=0",
+              "stage1/router_learning_rate=0", "stage2/router_learning_rate=0"},
+             overrides));
+}
+
+/// How often each budget was trained in steps of a stage.
+std::vector<double> shares(SmallRun& run, index_t steps) {
+  std::vector<double> count(3, 0.0);
+  for (index_t s = 0; s < steps; ++s) {
+    const auto metrics = run.step();
+    for (std::size_t b = 0; b < 3; ++b)
+      if (!std::isnan(metrics.budgets[b].kl)) count[b] += 1.0 / static_cast<double>(steps);
+  }
+  return count;
+}
+
+TEST(TrainStep, EveryStageDrawsBudgetsByItsOwnProbabilities) {
+  SmallRun run(many_steps({"stage1/budget_probability=0.6,0,0.4", "stage1/steps=200",
+                           "stage2/budget_probability=1,2,7", "stage2/steps=200"}));
+  run.begin_elastic();
+  // Four standard deviations of 200 draws are at most 0.14.
+  const auto first = shares(run, 200), second = shares(run, 200);
+  EXPECT_EQ(first[1], 0);
+  EXPECT_NEAR(first[0], 0.6, 0.14);
+  EXPECT_NEAR(first[2], 0.4, 0.14);
+  EXPECT_NEAR(second[0], 0.1, 0.14);
+  EXPECT_NEAR(second[1], 0.2, 0.14);
+  EXPECT_NEAR(second[2], 0.7, 0.14);
+}
+
+TEST(TrainStep, SeveralBudgetsOfAMicroBatchDiffer) {
+  SmallRun run(many_steps({"stage1/budgets_per_micro_batch=2", "stage1/steps=60",
+                           "stage1/budget_probability=0.5,0.4,0.1"}));
+  run.begin_elastic();
+  for (index_t s = 0; s < 60; ++s) {
+    const auto metrics = run.step();
+    const auto trained = std::count_if(metrics.budgets.begin(), metrics.budgets.end(),
+                                       [](const auto& b) { return !std::isnan(b.kl); });
+    ASSERT_EQ(trained, 2) << "step " << s;
+  }
+}
+
+TEST(TrainStep, NoiseOfTheRouterChangesFromStepToStep) {
+  SmallRun run(many_steps(
+      {"stage1/budgets_per_micro_batch=3", "stage1/steps=4", "router/hard_sample_probability=0"}));
+  run.begin_elastic();
+  std::vector<double> costs;
+  for (index_t s = 0; s < 4; ++s) costs.push_back(run.step().budgets[1].relative_cost);
+  for (std::size_t i = 0; i < costs.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j) EXPECT_NE(costs[i], costs[j]) << i << " " << j;
+}
+
+TEST(TrainStep, AModelWithoutRateStaysWhileTheRouterLearns) {
+  SmallRun run(two_stages(joined(kAllBudgets, {"pretrain/learning_rate=0", "stage1/learning_rate=0",
+                                               "stage2/learning_rate=0"})));
+  run.begin_elastic();
+  run.state.step = 4;
+  const auto model = to_host(run.state.model->parameters().values()),
+             router = to_host(run.state.elastic->router->parameters().values());
+  EXPECT_GT(run.step().gradient_norm, 0);
+  EXPECT_TRUE(bitwise_equal(to_host(run.state.model->parameters().values()), model));
+  EXPECT_NE(to_host(run.state.elastic->router->parameters().values()), router);
+}
+
+TEST(TrainStep, LossesWithoutWeightAreNotComputed) {
+  const auto budgets = [](const Overrides& overrides) {
+    SmallRun run(two_stages(joined(kAllBudgets, overrides)));
+    run.begin_elastic();
+    run.state.step = 4;
+    return run.step().budgets;
+  };
+  for (const auto& b :
+       budgets({"distill/distillation_weight=0", "distill/cross_entropy_weight=1"})) {
+    EXPECT_TRUE(std::isnan(b.kl));
+    EXPECT_GT(b.cross_entropy, 0);
+  }
+  for (const auto& b :
+       budgets({"distill/distillation_weight=1", "distill/cross_entropy_weight=0"})) {
+    EXPECT_TRUE(std::isnan(b.cross_entropy));
+    EXPECT_GT(b.kl, 0);
+  }
+}
+
+TEST(TrainStep, NumbersThatAreNotFiniteStopTheRunAndAreNamed) {
+  for (const bool deterministic : {false, true}) {
+    SmallRun run(two_stages({fmt::format("job/deterministic={}", deterministic)}));
+    const auto& tensor = run.state.model->parameters()[3];
+    auto values = to_host(tensor.value);
+    values[0] = std::numeric_limits<float>::quiet_NaN();
+    assign(tensor.value, values);
+    const auto before = to_host(run.state.model->output_layer().value);
+    const auto message = message_of<NumericsError>([&] { run.step(); });
+    contains(message, "step 1 (pretrain)");
+    contains(message, "first tensor that is not finite: word_embeddings");
+    EXPECT_EQ(run.state.step, 0);
+    EXPECT_TRUE(bitwise_equal(to_host(run.state.model->output_layer().value), before));
+  }
+}
+
+}  // namespace
+}  // namespace elastic::test

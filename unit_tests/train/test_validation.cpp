@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// Held-out losses against sums in double over the rows of the validation split, answers against
+// generation problem by problem, and distances of logits against those computed here.
+#include "train/validation.hpp"
+
+#include "data/character_vocabulary.hpp"
+#include "model/slicing.hpp"
+#include "train/token_sources.hpp"
+#include "unit_tests/train/small_run.hpp"
+
+namespace elastic::test {
+namespace {
+
+constexpr std::uint64_t kValidationStream = 1000002;  // no training stage reads it
+constexpr index_t kLength = 40;
+
+class ValidationTest : public testing::Test {
+ protected:
+  void SetUp() override { prepare({}); }
+  void prepare(std::vector<std::string> overrides) {
+    overrides.insert(overrides.begin(), {"evaluate/samples=5", "distill/temperature=2",
+                                         "model/init_std=0.2", "evaluate/problems=12"});
+    deck = small_deck(overrides);
+    state.emplace(small_state(deck.config));
+    // A student that differs from its teacher.
+    const auto values = state->model->parameters().values();
+    auto moved = to_host(values);
+    const auto noise = random_values<float>(static_cast<index_t>(moved.size()), 3, -0.1, 0.1);
+    for (std::size_t i = 0; i < moved.size(); ++i) moved[i] += noise[i];
+    assign(values, moved);
+    spec = submodel_for(deck.config, *state, 0.5);
+  }
+  ValidationResult losses(const LanguageModel<float>* teacher) {
+    Validation validation(self, deck.config, arena);
+    return validation.losses(*state->model, spec, teacher, kLength);
+  }
+  /// [T, V] of one held-out row, in double.
+  std::vector<double> logits(const LanguageModel<float>& model, const SubmodelSpec& of,
+                             const Batch& row) {
+    LanguageModel<double> exact(model.shape(), true);
+    assign(exact.parameters().values(), to_double(model.parameters().values()));
+    const Arena::Scope scope(arena);
+    const LayerContext context = {.exec = {},
+                                  .arena = &arena,
+                                  .batch = 1,
+                                  .seq_length = row.seq_length,
+                                  .segment = to_device(row.segment)};
+    auto pass = exact.make_pass(Keep::nothing);
+    exact.forward(context, exact.widths(of), to_device(row.tokens), pass);
+    const auto out = arena.matrix<double>(row.seq_length, model.shape().vocab_size);
+    exact.all_logits(context.exec, arena, pass.hidden, out);
+    return to_host(out);
+  }
+
+  const Communicator self = Communicator::self();
+  Arena arena;
+  ResolvedDeck deck;
+  std::optional<TrainState> state;
+  SubmodelSpec spec;
+};
+
+/// log softmax(z / temperature) of one row of logits.
+std::vector<double> log_softmax(const double* z, std::size_t count, double temperature) {
+  double sum = 0;
+  for (std::size_t v = 0; v < count; ++v) sum += std::exp(z[v] / temperature);
+  std::vector<double> result;
+  for (std::size_t v = 0; v < count; ++v) result.push_back(z[v] / temperature - std::log(sum));
+  return result;
+}
+
+TEST_F(ValidationTest, MeansOverTheHeldOutRows) {
+  const auto source = make_source(deck.config, kValidationStream);
+  const LanguageModel<float>& teacher = *state->elastic->teacher;
+  double weight = 0, cross_entropy = 0, kl = 0;
+  for (index_t i = 0; i < 5; ++i) {
+    const Batch row = make_batch(*source, Split::validation, i, 1, kLength);
+    const auto student = logits(*state->model, spec, row),
+               wanted = logits(teacher, full_spec(teacher.shape()), row);
+    const std::size_t V = student.size() / kLength;
+    for (std::size_t t = 0; t < kLength; ++t) {
+      const auto plain = log_softmax(&student[t * V], V, 1), q = log_softmax(&student[t * V], V, 2),
+                 p = log_softmax(&wanted[t * V], V, 2);
+      weight += row.weight[t];
+      cross_entropy -= row.weight[t] * plain[row.targets[t]];
+      for (std::size_t v = 0; v < V; ++v) kl += row.weight[t] * std::exp(p[v]) * (p[v] - q[v]);
+    }
+  }
+  const auto result = losses(&teacher);
+  EXPECT_NEAR(result.cross_entropy, cross_entropy / weight, 1e-5);
+  EXPECT_GT(result.kl, 1e-3);
+  EXPECT_NEAR(result.kl, kl / weight, 1e-5);
+  EXPECT_EQ(losses(nullptr).kl, 0);
+  EXPECT_EQ(losses(nullptr).cross_entropy, result.cross_entropy);
+}
+
+TEST_F(ValidationTest, BatchesChangeRoundingOnly) {
+  const auto& teacher = *state->elastic->teacher;
+  const auto expected = losses(&teacher);
+  for (const char* batches : {"parallel/micro_batch_size=1", "parallel/micro_batch_size=4",
+                              "parallel/logit_chunk_tokens=7", "job/deterministic=true"}) {
+    prepare({batches});
+    const auto result = losses(&*state->elastic->teacher);
+    EXPECT_NEAR(result.cross_entropy, expected.cross_entropy, 1e-5) << batches;
+    EXPECT_NEAR(result.kl, expected.kl, 1e-5) << batches;
+  }
+}
+
+TEST_F(ValidationTest, NarrowAndFullModelsDiffer) {
+  const double narrow = losses(nullptr).cross_entropy;
+  spec = full_spec(state->model->shape());
+  EXPECT_NE(losses(nullptr).cross_entropy, narrow);
+}
+
+/// Makes `model` continue the character `from` with `to` for each pair, whatever came before.
+void make_bigrams(LanguageModel<float>& model,
+                  const std::vector<std::pair<token_t, token_t>>& pairs) {
+  Kokkos::deep_copy(model.parameters().values(), 0.0f);
+  const auto words = random_values<float>(model.word_embeddings().size(), 17);
+  assign(model.word_embeddings().value, words);
+  Kokkos::deep_copy(model.final_norm().value, 1.0f);
+  std::vector<float> output(words.size());
+  const auto D = static_cast<std::size_t>(model.shape().hidden_size);
+  for (const auto& [from, to] : pairs)
+    std::copy_n(words.begin() + from * D, D, output.begin() + to * D);
+  assign(model.output_layer().value, output);
+}
+
+TEST_F(ValidationTest, CountsTheAnswersThatAreRight) {
+  // 8-6= continued by "#2" and the end: right where the difference is 2.
+  prepare({"data/families=subtraction", "evaluate/problems=150"});
+  const auto token = [](const char* c) { return CharacterVocabulary::encode(c).at(0); };
+  make_bigrams(
+      *state->model,
+      {{token("="), token("#")}, {token("#"), token("2")}, {token("2"), CharacterVocabulary::end}});
+  const ReasoningProblems problems(reasoning_config(deck.config),
+                                   static_cast<std::uint32_t>(deck.config.job.seed),
+                                   kValidationStream);
+  double right = 0;
+  for (index_t i = 0; i < 150; ++i)
+    right += problems.problem(Split::validation, i).answer == "2" ? 1 : 0;
+  EXPECT_GT(right, 5);
+  Validation validation(self, deck.config, arena);
+  ASSERT_TRUE(validation.has_problems());
+  EXPECT_DOUBLE_EQ(validation.accuracy(*state->model, full_spec(state->model->shape())),
+                   right / 150);
+}
+
+TEST_F(ValidationTest, OnlyReasoningDataHasProblems) {
+  prepare({"evaluate/problems=0"});
+  EXPECT_FALSE(Validation(self, deck.config, arena).has_problems());
+}
+
+TEST_F(ValidationTest, TheLargestDifferenceOfLogits) {
+  Validation validation(self, deck.config, arena);
+  const auto& model = *state->model;
+  const auto widths = model.widths(spec), full = model.full_widths();
+  EXPECT_EQ(validation.max_logit_difference(model, widths, model, widths, kLength), 0);
+  const auto sliced = slice_model(model, spec);
+  EXPECT_LT(validation.max_logit_difference(model, widths, *sliced, sliced->full_widths(), kLength),
+            1e-4);
+  const auto source = make_source(deck.config, kValidationStream);
+  const Batch row = make_batch(*source, Split::validation, 0, 1, kLength);
+  const auto a = logits(model, spec, row), b = logits(model, full_spec(model.shape()), row);
+  double expected = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) expected = std::max(expected, std::abs(a[i] - b[i]));
+  EXPECT_GT(expected, 1e-2);
+  EXPECT_NEAR(validation.max_logit_difference(model, widths, model, full, kLength), expected,
+              1e-5 * expected + 1e-6);
+  auto broken = to_host(model.parameters().values());
+  broken.back() = std::numeric_limits<float>::quiet_NaN();
+  assign(model.parameters().values(), broken);
+  EXPECT_TRUE(std::isnan(validation.max_logit_difference(model, widths, model, full, kLength)));
+}
+
+}  // namespace
+}  // namespace elastic::test
