@@ -6,8 +6,8 @@
 #include <numeric>
 
 #include "elastic/active_widths.hpp"
-#include "unit_tests/support/reference_attention.hpp"
-#include "unit_tests/support/reference_ssd.hpp"
+#include "unit_tests/kernels/attention/reference_attention.hpp"
+#include "unit_tests/kernels/scan/reference_ssd.hpp"
 
 namespace elastic::test {
 

@@ -6,7 +6,7 @@
 #include "unit_tests/kernels/spans.hpp"
 #include "unit_tests/support/fixture.hpp"
 #include "unit_tests/support/gradient.hpp"
-#include "unit_tests/support/reference_attention.hpp"
+#include "unit_tests/kernels/attention/reference_attention.hpp"
 
 namespace elastic::test {
 

@@ -8,7 +8,7 @@
 
 #include "kernels/scan/ssd.hpp"
 #include "unit_tests/kernels/spans.hpp"
-#include "unit_tests/support/reference_ssd.hpp"
+#include "unit_tests/kernels/scan/reference_ssd.hpp"
 #include "unit_tests/support/views.hpp"
 
 namespace elastic::test {
