@@ -39,8 +39,8 @@ void max_abs_difference(const ExecutionSpace& exec, In2<T> a, In2<T> b,
         Accumulate<T> largest = 0;
         for (index_t v = 0; v < columns; ++v) {
           const Accumulate<T> d = math::abs(widen(a(t, v)) - widen(b(t, v)));
-          // A NaN must not hide behind a comparison that is false.
-          largest = d <= largest ? largest : d;
+          // A NaN must not hide behind a comparison that is false: neither a new nor an old one.
+          largest = (d <= largest) | (largest != largest) ? largest : d;
         }
         maximum(t) = largest;
       });
