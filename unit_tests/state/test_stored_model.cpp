@@ -7,6 +7,8 @@
 namespace elastic::test {
 namespace {
 
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
 using Names = std::vector<std::string>;
 
 class StoredModelTest : public StoredRun {};
@@ -28,7 +30,7 @@ TEST_F(StoredModelTest, OutOfEveryKind) {
     EXPECT_EQ(head.kind, c.kind);
     EXPECT_EQ(head.has_router, c.has_router) << c.kind;
     EXPECT_EQ(head.model, nullptr);
-    EXPECT_EQ(head.deck.text, deck.text);
+    EXPECT_EQ(first_line(head.deck.text), first_line(deck.text));  // the hash of all values
     EXPECT_EQ(stored.shape, stored.model->shape());
     EXPECT_EQ(stored.model->parameters().gradients().extent(0), 0u) << "not frozen";
     Names names = stored_names(reader);

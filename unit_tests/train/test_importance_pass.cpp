@@ -124,7 +124,7 @@ class Reference {
     auto pass = m_model.make_pass(Keep::nothing);
     m_model.forward(context, m_model.widths(spec), tokens, pass);
     const auto out = m_arena.matrix<double>(context.num_tokens(), m_model.shape().vocab_size);
-    m_model.all_logits(context.exec, m_arena, pass.hidden, out);
+    m_model.all_logits(context.products(), m_arena, pass.hidden, out);
     return to_host(out);
   }
 
@@ -137,7 +137,8 @@ class Reference {
 void expect_falling(const Order& order, const std::vector<double>& score) {
   ASSERT_TRUE(std::is_permutation(
       order.begin(), order.end(),
-      identity_ranking({.hidden_size = static_cast<index_t>(score.size())}).hidden.begin()));
+      identity_ranking({.hidden_size = static_cast<index_t>(score.size()), .layers = {}})
+          .hidden.begin()));
   for (std::size_t i = 1; i < order.size(); ++i)
     EXPECT_GE(score[order[i - 1]], score[order[i]] * (1 - 1e-5)) << "place " << i;
 }
@@ -252,8 +253,9 @@ TEST(ImportancePass, LayersAreDroppedGreedilyTheLeastFirst) {
     };
     const double error = error_without(order[dropped]);
     for (index_t l = 0; l < 5; ++l)
-      if (spec.layers[static_cast<std::size_t>(l)].keep && l != order[dropped])
+      if (spec.layers[static_cast<std::size_t>(l)].keep && l != order[dropped]) {
         EXPECT_LT(error, error_without(l)) << "layer " << l << " instead of " << order[dropped];
+      }
     spec.layers[static_cast<std::size_t>(order[dropped])].keep = false;
   }
   EXPECT_TRUE(std::is_sorted(order.begin() + 2, order.end()));  // the others follow as they stand

@@ -76,7 +76,9 @@ void check(bool deterministic) {
       GradientSum whole(alone, store, optimizer_slices(store, 1), true, false);
       const auto one_rank = summed(alone, store, whole);
       for (index_t i = 0; i < count; ++i)
-        if (!std::isnan(owned[i])) EXPECT_EQ(owned[i], one_rank[i]) << "bits of element " << i;
+        if (!std::isnan(owned[i])) {
+          EXPECT_EQ(owned[i], one_rank[i]) << "bits of element " << i;
+        }
     }
   });
 }

@@ -278,8 +278,11 @@ TEST(TrainStep, NumbersThatAreNotFiniteStopTheRunAndAreNamed) {
     assign(tensor.value, values);
     const auto before = to_host(run.state.model->output_layer().value);
     const auto message = message_of<NumericsError>([&] { run.step(); });
+    SCOPED_TRACE(deterministic ? "deterministic" : "fast");
     contains(message, "step 1 (pretrain)");
-    contains(message, "first tensor that is not finite: word_embeddings");
+    // Gradients in fixed point hold no NaN by which a tensor could be told.
+    contains(message, fmt::format("first tensor that is not finite: {}",
+                                  deterministic ? "none" : "word_embeddings"));
     EXPECT_EQ(run.state.step, 0);
     EXPECT_TRUE(bitwise_equal(to_host(run.state.model->output_layer().value), before));
   }
