@@ -40,8 +40,8 @@ std::optional<int> parse_command_line(int argc, char** argv, bool speaks, Comman
       "Trains elastic hybrid Mamba-2 / attention / MLP language models: one parent, many nested "
       "submodels.",
       "elastic.x");
-  app.set_version_flag("--version", fmt::format("elastic.x {} ({}, Kokkos {})", kVersion,
-                                                kBuildType, kKokkosVersion));
+  app.set_version_flag("--version", fmt::format("elastic.x {} ({}, Kokkos {})", project_version,
+                                                build_type, kokkos_version));
   app.add_option("deck", line.deck, "Input deck, e.g. input/quickstart.in");
   app.add_option("overrides", line.overrides,
                  "Deck values from the command line: block/key=value ...");
@@ -122,8 +122,8 @@ ExitCode execute(Communicator& world, const CommandLine& line) {
 
 /// 7: prints an error once if all ranks failed alike; otherwise prints it here and ends the others.
 int report_error(const Communicator& world, const std::string& message, ExitCode code) {
-  constexpr double kSecondsForOthers = 10;
-  const bool together = all_ranks_arrive(kSecondsForOthers);
+  constexpr double seconds_for_others = 10;
+  const bool together = all_ranks_arrive(seconds_for_others);
   if (!together || world.is_root()) log::error("elastic.x: {}", message);
   if (!together) abort_all_ranks(code);
   return static_cast<int>(code);

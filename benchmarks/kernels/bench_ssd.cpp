@@ -7,7 +7,7 @@
 namespace elastic::bench {
 namespace {
 using namespace kernels;
-constexpr index_t kTaps = 4;
+constexpr index_t conv_taps = 4;
 
 /// Views of one scan, inputs random.
 struct Scan {
@@ -56,12 +56,13 @@ void bench_scan(benchmark::State& state, const SsdShape& shape, bool backward) {
 void bench_convolution(benchmark::State& state, const SsdShape& shape, bool backward) {
   const ExecutionSpace exec;
   const index_t tokens = shape.num_tokens(), channels = shape.num_heads * shape.head_dim;
-  const auto u = random_matrix(tokens, channels, 1), weight = random_matrix(channels, kTaps, 2),
+  const auto u = random_matrix(tokens, channels, 1), weight = random_matrix(channels, conv_taps, 2),
              out = random_matrix(tokens, channels, 3);
-  const auto du = random_matrix(tokens, channels, 4), dweight = random_matrix(channels, kTaps, 5);
+  const auto du = random_matrix(tokens, channels, 4),
+             dweight = random_matrix(channels, conv_taps, 5);
   const auto bias = random_vector(channels, 6), dbias = random_vector(channels, 7);
   const View1<float> workspace("elastic::bench",
-                               causal_conv1d_workspace_size(tokens, channels, kTaps));
+                               causal_conv1d_workspace_size(tokens, channels, conv_taps));
   const ConvolutionInputs<float> in{u, weight, bias, {}, {}, shape.seq_length};
   const double activations = static_cast<double>(tokens * channels) * sizeof(float);
   time_launches(state, activations * (backward ? 3 : 2), [&] {

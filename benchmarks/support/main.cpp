@@ -30,9 +30,9 @@ double peak_gflops() {
 int main(int argc, char** argv) {
   Kokkos::initialize(argc, argv);
   benchmark::Initialize(&argc, argv);
-  benchmark::AddCustomContext("elastic", fmt::format("{} {}", kVersion, kBuildType));
+  benchmark::AddCustomContext("elastic", fmt::format("{} {}", project_version, build_type));
   benchmark::AddCustomContext("kokkos",
-                              fmt::format("{} {}", kKokkosVersion, ExecutionSpace::name()));
+                              fmt::format("{} {}", kokkos_version, ExecutionSpace::name()));
   benchmark::AddCustomContext("matrix product peak", fmt::format("{:.0f} GFLOP/s", peak_gflops()));
   bench::add_gemm_benchmarks();
   bench::add_ssd_benchmarks();

@@ -7,10 +7,10 @@ namespace elastic {
 
 /// One elastic dimension of a parent.
 enum class Axis { hidden, mamba_heads, mamba_head_channels, attention_heads, ffn, depth };
-inline constexpr std::array kAxes = {
+inline constexpr std::array all_axes = {
     Axis::hidden,          Axis::mamba_heads, Axis::mamba_head_channels,
     Axis::attention_heads, Axis::ffn,         Axis::depth};
-inline constexpr int kNumAxes = static_cast<int>(kAxes.size());
+inline constexpr int num_axes = static_cast<int>(all_axes.size());
 
 /// As in the table of the router: "mamba_heads".
 const char* axis_name(Axis axis);

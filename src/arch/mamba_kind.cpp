@@ -102,7 +102,8 @@ LayerMessages messages(const ModelShape& model, const LayerShape& layer,
           .reduced = {}};
 }
 
-constexpr const char *kInput = "in_proj.weight", *kTaps = "conv1d.weight", *kBias = "conv1d.bias";
+constexpr const char *hf_input = "in_proj.weight", *hf_taps = "conv1d.weight",
+                     *hf_bias = "conv1d.bias";
 
 }  // namespace
 
@@ -124,17 +125,17 @@ LayerDescription mamba_kind() {
              .head_channels = {{"mamba_head_dim"}},
              .num_groups = {{"n_groups", "mamba_n_groups"}}},
       .shape = shape,
-      .tensors = {{"in_proj.z", inner, hidden, normal, kInput},
-                  {"in_proj.x", inner, hidden, normal, kInput},
-                  {"in_proj.B", shared, hidden, normal, kInput},
-                  {"in_proj.C", shared, hidden, normal, kInput},
-                  {"in_proj.dt", units, hidden, normal, kInput},
-                  {"conv1d.x.weight", inner, taps, convolution, kTaps},
-                  {"conv1d.x.bias", one, inner, convolution, kBias},
-                  {"conv1d.B.weight", shared, taps, convolution, kTaps},
-                  {"conv1d.B.bias", one, shared, convolution, kBias},
-                  {"conv1d.C.weight", shared, taps, convolution, kTaps},
-                  {"conv1d.C.bias", one, shared, convolution, kBias},
+      .tensors = {{"in_proj.z", inner, hidden, normal, hf_input},
+                  {"in_proj.x", inner, hidden, normal, hf_input},
+                  {"in_proj.B", shared, hidden, normal, hf_input},
+                  {"in_proj.C", shared, hidden, normal, hf_input},
+                  {"in_proj.dt", units, hidden, normal, hf_input},
+                  {"conv1d.x.weight", inner, taps, convolution, hf_taps},
+                  {"conv1d.x.bias", one, inner, convolution, hf_bias},
+                  {"conv1d.B.weight", shared, taps, convolution, hf_taps},
+                  {"conv1d.B.bias", one, shared, convolution, hf_bias},
+                  {"conv1d.C.weight", shared, taps, convolution, hf_taps},
+                  {"conv1d.C.bias", one, shared, convolution, hf_bias},
                   {"A_log", one, units, decay_rate, "A_log"},
                   {"D", one, units, ones, "D"},
                   {"dt_bias", one, units, time_step, "dt_bias"},

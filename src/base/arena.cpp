@@ -5,21 +5,19 @@
 
 namespace elastic {
 namespace {
-constexpr std::size_t kAlignment =
-    256;  // a cache line on the host, a memory transaction on devices
-constexpr std::size_t kBlockBytes = std::size_t{64} << 20;
+constexpr std::size_t alignment = 256;  // a cache line on the host, a memory transaction on devices
+constexpr std::size_t block_bytes = std::size_t{64} << 20;
 }  // namespace
 
 unsigned char* Arena::take(std::size_t bytes) {
-  const std::size_t padded =
-      std::max(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+  const std::size_t padded = std::max(alignment, (bytes + alignment - 1) / alignment * alignment);
   while (m_mark.block < m_blocks.size() && m_mark.used + padded > m_blocks[m_mark.block].size()) {
     ++m_mark.block;  // the rest of this block stays unused until the scope ends
     m_mark.used = 0;
   }
   if (m_mark.block == m_blocks.size())
     m_blocks.emplace_back(Kokkos::view_alloc("elastic::arena", Kokkos::WithoutInitializing),
-                          std::max(kBlockBytes, padded));
+                          std::max(block_bytes, padded));
   unsigned char* result = m_blocks[m_mark.block].data() + m_mark.used;
   m_mark.used += padded;
   return result;

@@ -26,7 +26,7 @@ void bind_job(Schema& schema, JobConfig& job) {
       .bind(
           "stop_after_step", &job.stop_after_step,
           {.unit = "steps",
-           .range = kCountOrNone,
+           .range = at_least_zero,
            .help =
                "Save a checkpoint and stop after this step of the whole plan; 0: run to the end."})
       .bind("walltime", &job.walltime,
@@ -45,7 +45,7 @@ void bind_model(Schema& schema, RunConfig& config) {
       .bind_pattern("hybrid_layer_pattern", &m.hybrid_layer_pattern, symbols,
                     {.help = "Layers in order: " + names + "; blanks are ignored."})
       .bind("hidden_size", &m.hidden_size,
-            {.unit = "channels", .range = kCount, .help = "Width D of the residual stream."})
+            {.unit = "channels", .range = at_least_one, .help = "Width D of the residual stream."})
       .bind("norm_epsilon", &m.norm_epsilon,
             {.unit = "1", .range = Interval::positive(), .help = "Epsilon of every RMSNorm."})
       .bind("init_std", &config.init_std,
@@ -54,33 +54,33 @@ void bind_model(Schema& schema, RunConfig& config) {
              .help = "Standard deviation of initial linear weights and embeddings."});
   schema.block("mamba", "Mamba-2 layers.")
       .bind("num_heads", &m.mamba_num_heads,
-            {.unit = "heads", .range = kCount, .help = "Heads H of each Mamba layer."})
+            {.unit = "heads", .range = at_least_one, .help = "Heads H of each Mamba layer."})
       .bind("head_dim", &m.mamba_head_dim,
-            {.unit = "channels", .range = kCount, .help = "Channels P of a head."})
+            {.unit = "channels", .range = at_least_one, .help = "Channels P of a head."})
       .bind("num_groups", &m.mamba_num_groups,
             {.unit = "groups",
-             .range = kCount,
+             .range = at_least_one,
              .help = "Groups G that share B and C; divides num_heads in every submodel."})
       .bind("state_dim", &m.mamba_state_dim,
-            {.unit = "1", .range = kCount, .help = "State size N per channel."})
+            {.unit = "1", .range = at_least_one, .help = "State size N per channel."})
       .bind("d_conv", &m.mamba_d_conv,
-            {.unit = "tokens", .range = kCount, .help = "Width W of the causal convolution."})
+            {.unit = "tokens", .range = at_least_one, .help = "Width W of the causal convolution."})
       .bind("chunk_size", &m.chunk_size,
             {.unit = "tokens",
-             .range = kCount,
+             .range = at_least_one,
              .help = "Chunk Q of the scan; changes speed and rounding only."});
   schema.block("attention", "Attention layers (grouped queries, no positions).")
       .bind("num_heads", &m.num_attention_heads,
-            {.unit = "heads", .range = kCount, .help = "Query heads A."})
+            {.unit = "heads", .range = at_least_one, .help = "Query heads A."})
       .bind("num_query_groups", &m.num_query_groups,
             {.unit = "groups",
-             .range = kCount,
+             .range = at_least_one,
              .help = "Key/value heads R; divides num_heads in every submodel."})
       .bind("kv_channels", &m.kv_channels,
-            {.unit = "channels", .range = kCount, .help = "Channels C of a head."});
+            {.unit = "channels", .range = at_least_one, .help = "Channels C of a head."});
   schema.block("mlp", "MLP layers (squared ReLU, no gate).")
       .bind("ffn_hidden_size", &m.ffn_hidden_size,
-            {.unit = "neurons", .range = kCount, .help = "Width F."});
+            {.unit = "neurons", .range = at_least_one, .help = "Width F."});
 }
 
 void bind_data(Schema& schema, DataConfig& data) {
@@ -100,7 +100,7 @@ void bind_data(Schema& schema, DataConfig& data) {
              .help = "Proportions in which .bin/.idx files of `train` are blended; empty: equal."})
       .bind("vocab_size", &data.vocab_size,
             {.unit = "tokens",
-             .range = kCountOrNone,
+             .range = at_least_zero,
              .help = "Vocabulary of the model; 0: that of the source (reasoning 64, text 256); "
                      "larger: the rest is never drawn."})
       .bind("validation_fraction", &data.validation_fraction,
@@ -131,23 +131,25 @@ void bind_data(Schema& schema, DataConfig& data) {
 void bind_stage(SchemaBlock& block, StageConfig& stage) {
   block
       .bind("steps", &stage.steps,
-            {.unit = "steps", .range = kCountOrNone, .help = "Optimizer steps; or give tokens."})
+            {.unit = "steps", .range = at_least_zero, .help = "Optimizer steps; or give tokens."})
       .bind("tokens", &stage.tokens,
             {.unit = "tokens",
-             .range = kNotNegative,
+             .range = not_negative,
              .help = "Training tokens, instead of steps: steps = tokens / (global_batch_size * "
                      "seq_length), rounded up."})
       .bind("seq_length", &stage.seq_length,
-            {.unit = "tokens", .range = kCount, .help = "Sequence length L."})
+            {.unit = "tokens", .range = at_least_one, .help = "Sequence length L."})
       .bind("global_batch_size", &stage.global_batch_size,
-            {.unit = "sequences", .range = kCount, .help = "Sequences per step, over all ranks."})
+            {.unit = "sequences",
+             .range = at_least_one,
+             .help = "Sequences per step, over all ranks."})
       .bind("learning_rate", &stage.learning_rate,
             {.unit = "1",
-             .range = kNotNegative,
+             .range = not_negative,
              .help = "Peak learning rate of the model; 0 in every stage: its weights stay and no "
                      "moments are held."})
       .bind("warmup_steps", &stage.warmup_steps,
-            {.unit = "steps", .range = kCountOrNone, .help = "Linear warm-up."})
+            {.unit = "steps", .range = at_least_zero, .help = "Linear warm-up."})
       .bind("decay", &stage.decay,
             {{"constant", LrKind::constant},
              {"cosine", LrKind::cosine},
@@ -169,16 +171,16 @@ void bind_elastic_stage(SchemaBlock& block, StageConfig& stage) {
   block
       .bind("router_learning_rate", &stage.router_learning_rate,
             {.unit = "1",
-             .range = kNotNegative,
+             .range = not_negative,
              .help = "Peak learning rate of the router, same schedule."})
       .bind(
           "budget_probability", &stage.budget_probability,
           {.unit = "1",
-           .range = kNotNegative,
+           .range = not_negative,
            .help = "How often each budget is trained, in their order; normalised; empty: uniform."})
       .bind("budgets_per_micro_batch", &stage.budgets_per_micro_batch,
             {.unit = "budgets",
-             .range = kCount,
+             .range = at_least_one,
              .help = "Budgets trained on each micro-batch with one teacher pass; as many as there "
                      "are: all of them."});
 }
@@ -194,9 +196,9 @@ void bind_run_config(Schema& schema, RunConfig& config, const std::vector<std::s
   bind_stage(schema.block("pretrain", "Training of the parent (phase pretrain)."), config.pretrain);
   schema.block("rank", "Importance ranking (phase rank).")
       .bind("samples", &config.rank.samples,
-            {.unit = "sequences", .range = kCount, .help = "Calibration sequences."})
+            {.unit = "sequences", .range = at_least_one, .help = "Calibration sequences."})
       .bind("seq_length", &config.rank.seq_length,
-            {.unit = "tokens", .range = kCount, .help = "Their length."});
+            {.unit = "tokens", .range = at_least_one, .help = "Their length."});
   bind_elastic(schema, config);
   for (std::size_t i = 0; i < stages.size(); ++i)
     bind_elastic_stage(

@@ -9,7 +9,7 @@ void bind_budgets(SchemaBlock& block, ElasticConfig& e) {
   block
       .bind("budgets", &e.budgets,
             {.unit = "1",
-             .range = kFraction,
+             .range = positive_fraction,
              .help = "Trained budgets as parts of the parent's cost, largest first."})
       .bind("budget_names", &e.budget_names,
             {.help = "Names of the budgets in reports and files; empty: their values."})
@@ -19,10 +19,10 @@ void bind_budgets(SchemaBlock& block, ElasticConfig& e) {
                      "and SSM caches)."})
       .bind("memory_batch", &e.loss.cost.batch,
             {.unit = "sequences",
-             .range = kCount,
+             .range = at_least_one,
              .help = "Sequences of the inference whose memory counts."})
       .bind("memory_seq_length", &e.loss.cost.seq_length,
-            {.unit = "tokens", .range = kCount, .help = "Their length."})
+            {.unit = "tokens", .range = at_least_one, .help = "Their length."})
       .bind("weight_bytes", &e.loss.cost.weight_bytes,
             {.unit = "bytes",
              .range = Interval::positive(),
@@ -35,7 +35,7 @@ void bind_budgets(SchemaBlock& block, ElasticConfig& e) {
 
 void bind_widths(SchemaBlock& block, ElasticConfig& e) {
   const auto widths = [](const char* what) {
-    return KeyOptions{.unit = "1", .range = kCount, .help = what};
+    return KeyOptions{.unit = "1", .range = at_least_one, .help = what};
   };
   block
       .bind("hidden_size", &e.hidden_size,
@@ -51,7 +51,7 @@ void bind_widths(SchemaBlock& block, ElasticConfig& e) {
       .bind(
           "drop_layers", &e.drop_layers,
           {.unit = "layers",
-           .range = kCountOrNone,
+           .range = at_least_zero,
            .help =
                "Allowed numbers of dropped layers, 0 first, rising; empty: depth is not elastic."})
       .bind("per_layer", &e.per_layer,
@@ -67,10 +67,10 @@ void bind_budget_loss(SchemaBlock& block, ElasticConfig& e) {
              .range = Interval{.low = 0, .high = 1, .low_open = true},
              .help = "Relative miss of a budget that costs nothing, and that extraction accepts."})
       .bind("weight", &e.weight,
-            {.unit = "1", .range = kNotNegative, .help = "Weight lambda of the budget loss."})
+            {.unit = "1", .range = not_negative, .help = "Weight lambda of the budget loss."})
       .bind("full_weight", &e.loss.full_weight,
             {.unit = "1",
-             .range = kNotNegative,
+             .range = not_negative,
              .help = "Weight of the term that pulls budget 1 to the full widths."})
       .bind("choice_epsilon", &e.choice_epsilon,
             {.unit = "1",
@@ -82,10 +82,10 @@ void bind_router(Schema& schema, RunConfig& config) {
   auto& [net, schedule] = config.router;
   schema.block("router", "The network that picks a submodel for a budget.")
       .bind("hidden_size", &net.hidden_size,
-            {.unit = "1", .range = kCount, .help = "Width of its hidden layer."})
+            {.unit = "1", .range = at_least_one, .help = "Width of its hidden layer."})
       .bind("init_std", &net.init_std,
             {.unit = "1",
-             .range = kNotNegative,
+             .range = not_negative,
              .help = "Standard deviation of its initial weights."})
       .bind("hard_sample_probability", &net.hard_sample_probability,
             {.unit = "1",
@@ -113,9 +113,9 @@ void bind_distill(Schema& schema, RunConfig& config) {
       .bind("temperature", &config.distill.temperature,
             {.unit = "1", .range = Interval::positive(), .help = "Temperature of both softmaxes."})
       .bind("distillation_weight", &config.distill.distillation_weight,
-            {.unit = "1", .range = kNotNegative, .help = "Weight of the forward KL."})
+            {.unit = "1", .range = not_negative, .help = "Weight of the forward KL."})
       .bind("cross_entropy_weight", &config.distill.cross_entropy_weight,
-            {.unit = "1", .range = kNotNegative, .help = "Weight of next-token cross-entropy."});
+            {.unit = "1", .range = not_negative, .help = "Weight of next-token cross-entropy."});
 }
 
 }  // namespace

@@ -19,12 +19,12 @@ void bind_optimizer(Schema& schema, RunConfig& config) {
              .help = "Added to the root of the second moment."})
       .bind("weight_decay", &adamw.weight_decay,
             {.unit = "1",
-             .range = kNotNegative,
+             .range = not_negative,
              .help = "Decoupled decay of the model's matrices (never norms, A_log, D, dt_bias, "
                      "biases or the router)."})
       .bind("clip_grad_norm", &config.optimizer.clip_grad_norm,
             {.unit = "1",
-             .range = kNotNegative,
+             .range = not_negative,
              .help = "Largest joint norm of all gradients; 0: no clipping."});
 }
 
@@ -32,13 +32,13 @@ void bind_parallel(Schema& schema, RunConfig& config) {
   schema.block("parallel", "How a step is cut up, and how the model is spread over ranks.")
       .bind("tensor_parallel_size", &config.parallel.tensor_parallel_size,
             {.unit = "ranks",
-             .range = kCount,
+             .range = at_least_one,
              .help = "Ranks that share one model: each holds some of the groups of every mixer, of "
                      "the neurons and of the words. Divides the ranks of the run, Mamba's groups "
                      "and the query groups; the other ranks are data-parallel replicas."})
       .bind("context_parallel_size", &config.parallel.context_parallel_size,
             {.unit = "ranks",
-             .range = kCount,
+             .range = at_least_one,
              .help = "Ranks that share the tokens of each training sequence, for long sequences: "
                      "each holds two spans of it. tensor_parallel_size * context_parallel_size "
                      "divides the ranks of the run. Every seq_length of training is a multiple of "
@@ -50,32 +50,36 @@ void bind_parallel(Schema& schema, RunConfig& config) {
                    "of some of the tokens only: less memory, the same traffic."})
       .bind("micro_batch_size", &config.parallel.micro_batch_size,
             {.unit = "sequences",
-             .range = kCount,
+             .range = at_least_one,
              .help = "Sequences per forward pass; divides every global_batch_size."})
       .bind("recompute", &config.parallel.recompute,
             {.help = "Keep only layer inputs and recompute each layer in the backward pass: less "
                      "memory, more work."})
       .bind("logit_chunk_tokens", &config.parallel.logit_chunk_tokens,
-            {.unit = "tokens", .range = kCount, .help = "Tokens whose logits exist at a time."});
+            {.unit = "tokens",
+             .range = at_least_one,
+             .help = "Tokens whose logits exist at a time."});
 }
 
 void bind_evaluate(Schema& schema, RunConfig& config) {
   schema.block("evaluate", "Validation on held-out data.")
       .bind("every_steps", &config.evaluate.every_steps,
             {.unit = "steps",
-             .range = kCountOrNone,
+             .range = at_least_zero,
              .help = "Validation loss of every budget at this interval; 0: only at the end of each "
                      "stage."})
       .bind("samples", &config.evaluate.samples,
-            {.unit = "sequences", .range = kCount, .help = "Held-out sequences per validation."})
+            {.unit = "sequences",
+             .range = at_least_one,
+             .help = "Held-out sequences per validation."})
       .bind("problems", &config.evaluate.problems,
             {.unit = "problems",
-             .range = kCountOrNone,
+             .range = at_least_zero,
              .help = "Held-out problems that every final model answers by greedy generation "
                      "(reasoning data)."})
       .bind("extra_budgets", &config.evaluate.extra_budgets,
             {.unit = "1",
-             .range = kFraction,
+             .range = positive_fraction,
              .help = "Untrained budgets to extract and evaluate too, by interpolation."});
 }
 
@@ -85,28 +89,28 @@ void bind_output(Schema& schema, RunConfig& config) {
             {.help = "Write training checkpoints; without them a run cannot be resumed."})
       .bind("every_steps", &config.checkpoint.every_steps,
             {.unit = "steps",
-             .range = kCountOrNone,
+             .range = at_least_zero,
              .help = "Interval of checkpoints; 0: only at the end of each stage and when stopped."})
       .bind("keep", &config.checkpoint.keep,
-            {.unit = "files", .range = kCount, .help = "Newest checkpoints to keep."});
+            {.unit = "files", .range = at_least_one, .help = "Newest checkpoints to keep."});
   schema.block("output", "What is written while a run goes on.")
       .bind("every_steps", &config.output.every_steps,
-            {.unit = "steps", .range = kCount, .help = "Interval of rows in history.csv."});
+            {.unit = "steps", .range = at_least_one, .help = "Interval of rows in history.csv."});
 }
 
 void bind_comparison(Schema& schema, ComparisonConfig& comparison) {
   schema.block("comparison", "What the same models would take one by one: for the plan of --check.")
       .bind("pretrain_tokens", &comparison.pretrain_tokens,
             {.unit = "tokens",
-             .range = kNotNegative,
+             .range = not_negative,
              .help = "Tokens to pretrain each smaller model; 0: not compared."})
       .bind("exploratory_tokens", &comparison.exploratory_tokens,
             {.unit = "tokens",
-             .range = kNotNegative,
+             .range = not_negative,
              .help = "Tokens to find the widths of each smaller model by trial."})
       .bind("distillation_tokens", &comparison.distillation_tokens,
             {.unit = "tokens",
-             .range = kNotNegative,
+             .range = not_negative,
              .help = "Tokens to distil each smaller model; 0: not compared."})
       .bind("separate_parameters", &comparison.separate_parameters,
             {.unit = "1",

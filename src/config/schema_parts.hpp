@@ -7,9 +7,9 @@
 
 namespace elastic {
 
-inline const Interval kCount = Interval::at_least(1), kCountOrNone = Interval::at_least(0),
-                      kNotNegative = Interval::at_least(0),
-                      kFraction{.low = 0, .high = 1, .low_open = true};
+inline const Interval at_least_one = Interval::at_least(1), at_least_zero = Interval::at_least(0),
+                      not_negative = Interval::at_least(0),
+                      positive_fraction{.low = 0, .high = 1, .low_open = true};
 
 /// Blocks <elastic>, <router> and <distill>.
 void bind_elastic(Schema& schema, RunConfig& config);

@@ -10,7 +10,7 @@
 
 namespace elastic {
 namespace {
-constexpr index_t kSnapshotEvery = 1024;
+constexpr index_t snapshot_every = 1024;
 }
 
 BlendedSource::BlendedSource(std::vector<std::unique_ptr<TokenSource>> sources,
@@ -44,12 +44,12 @@ std::size_t BlendedSource::best(index_t n, const std::vector<index_t>& taken) co
 }
 
 std::vector<index_t> BlendedSource::snapshot_before(index_t sample) const {
-  const auto wanted = static_cast<std::size_t>(sample / kSnapshotEvery);
+  const auto wanted = static_cast<std::size_t>(sample / snapshot_every);
   const std::lock_guard lock(m_mutex);
   while (m_snapshots.size() <= wanted) {
     auto taken = m_snapshots.back();
-    const index_t first = static_cast<index_t>(m_snapshots.size() - 1) * kSnapshotEvery;
-    for (index_t n = first; n < first + kSnapshotEvery; ++n) ++taken[best(n, taken)];
+    const index_t first = static_cast<index_t>(m_snapshots.size() - 1) * snapshot_every;
+    for (index_t n = first; n < first + snapshot_every; ++n) ++taken[best(n, taken)];
     m_snapshots.push_back(std::move(taken));
   }
   return m_snapshots[wanted];
@@ -58,7 +58,7 @@ std::vector<index_t> BlendedSource::snapshot_before(index_t sample) const {
 BlendedSource::Pick BlendedSource::pick(index_t sample) const {
   ELASTIC_REQUIRE(sample >= 0, "sample {}", sample);
   auto taken = snapshot_before(sample);
-  for (index_t n = sample / kSnapshotEvery * kSnapshotEvery; n < sample; ++n)
+  for (index_t n = sample / snapshot_every * snapshot_every; n < sample; ++n)
     ++taken[best(n, taken)];
   const std::size_t source = best(sample, taken);
   return {static_cast<index_t>(source), taken[source]};

@@ -9,7 +9,7 @@
 
 namespace elastic {
 namespace {
-constexpr std::uint64_t kRounds = 6;
+constexpr std::uint64_t rounds = 6;
 }
 
 Permutation::Permutation(index_t n, RandomKey key) : m_n(n), m_key(key) {
@@ -30,7 +30,7 @@ index_t Permutation::operator()(index_t i) const {
 std::uint64_t Permutation::encrypt(std::uint64_t value) const {
   const std::uint64_t mask = (std::uint64_t{1} << m_half_bits) - 1;
   std::uint64_t left = value >> m_half_bits, right = value & mask;
-  for (std::uint64_t round = 0; round < kRounds; ++round) {
+  for (std::uint64_t round = 0; round < rounds; ++round) {
     const std::uint64_t mixed = left ^ (random_bits(m_key, (round << 32) | right).word[0] & mask);
     left = right;
     right = mixed;

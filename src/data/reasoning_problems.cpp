@@ -15,10 +15,10 @@
 
 namespace elastic {
 namespace {
-constexpr std::array kFamilies = {Family::addition, Family::subtraction, Family::comparison,
-                                  Family::assignment};
-constexpr std::array<std::string_view, 4> kNames = {"addition", "subtraction", "comparison",
-                                                    "assignment"};
+constexpr std::array all_families = {Family::addition, Family::subtraction, Family::comparison,
+                                     Family::assignment};
+constexpr std::array<std::string_view, 4> all_names = {"addition", "subtraction", "comparison",
+                                                       "assignment"};
 
 void require_size(const char* what, index_t value, index_t low) {
   if (value < low || value > 9)
@@ -27,14 +27,14 @@ void require_size(const char* what, index_t value, index_t low) {
 }
 }  // namespace
 
-std::string_view family_name(Family family) { return kNames[static_cast<std::size_t>(family)]; }
+std::string_view family_name(Family family) { return all_names[static_cast<std::size_t>(family)]; }
 
 Family family_from_name(std::string_view name) {
-  const auto found = std::find(kNames.begin(), kNames.end(), name);
-  if (found == kNames.end())
+  const auto found = std::find(all_names.begin(), all_names.end(), name);
+  if (found == all_names.end())
     throw InputError(fmt::format("reasoning problems: no family \"{}\"; expected one of {}", name,
-                                 fmt::join(kNames, ", ")));
-  return kFamilies[static_cast<std::size_t>(found - kNames.begin())];
+                                 fmt::join(all_names, ", ")));
+  return all_families[static_cast<std::size_t>(found - all_names.begin())];
 }
 
 ReasoningProblems::ReasoningProblems(const ReasoningConfig& config, std::uint32_t seed,

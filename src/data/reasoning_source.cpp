@@ -8,7 +8,7 @@
 
 namespace elastic {
 namespace {
-constexpr int kMostMisses = 4;  // fills rows better; more would favour short problems too much
+constexpr int most_misses = 4;  // fills rows better; more would favour short problems too much
 }
 
 index_t ReasoningSource::vocab_size() const { return CharacterVocabulary::size; }
@@ -22,7 +22,7 @@ void ReasoningSource::fill(Split split, index_t sample, Row row) const {
   RowPacker packer(row);
   int misses = 0;
   // No document is shorter than one token, so that no other row reaches problem (r + 1) L.
-  for (index_t i = 0; i < row.length() && packer.space() > 0 && misses < kMostMisses; ++i) {
+  for (index_t i = 0; i < row.length() && packer.space() > 0 && misses < most_misses; ++i) {
     const Problem problem = m_problems.problem(split, sample * row.length() + i);
     if (!packer.add(m_problems.document(problem))) ++misses;
   }

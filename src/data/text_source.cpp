@@ -10,7 +10,7 @@
 
 namespace elastic {
 namespace {
-constexpr index_t kFewestHeldOut = 256;  // bytes: fewer say nothing about a model
+constexpr index_t fewest_held_out = 256;  // bytes: fewer say nothing about a model
 }
 
 TextSource::TextSource(const TextSourceConfig& config, std::uint32_t seed, std::uint64_t stream)
@@ -31,12 +31,12 @@ TextSource::TextSource(const TextSourceConfig& config, std::uint32_t seed, std::
     divide(m_files.size() - 1, config);
   }
   for (const Stretch& stretch : m_validation) held_out += stretch.end - stretch.begin;
-  if (held_out < kFewestHeldOut)
+  if (held_out < fewest_held_out)
     throw InputError(fmt::format(
         "{}: {} bytes, of which {} are held out for validation; expected at least {} bytes, of "
         "which {} would be held out",
         fmt::join(config.files, ", "), total, held_out,
-        std::llround(std::ceil(kFewestHeldOut / config.validation_fraction)), kFewestHeldOut));
+        std::llround(std::ceil(fewest_held_out / config.validation_fraction)), fewest_held_out));
 }
 
 void TextSource::divide(std::size_t file, const TextSourceConfig& config) {

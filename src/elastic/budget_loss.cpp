@@ -46,7 +46,7 @@ Probabilities chain(const ModelShape& parent, const ElasticSpace& space,
 /// weight * sum over axes of mean (pi - onehot_0)^2, the mean over all entries of the axis.
 void add_identity_term(const std::vector<Decision>& decisions, const Probabilities& pi,
                        double weight, BudgetLoss& loss) {
-  std::array<double, kNumAxes> entries{};
+  std::array<double, num_axes> entries{};
   for (const auto& d : decisions)
     entries[static_cast<std::size_t>(d.axis)] += static_cast<double>(d.widths.size());
   for (std::size_t d = 0; d < decisions.size(); ++d)

@@ -104,7 +104,7 @@ bool chooses_channels(Axis axis) {
 }
 
 const AxisChoices& ElasticSpace::axis(Axis a) const {
-  const std::array<const AxisChoices*, kNumAxes> all = {
+  const std::array<const AxisChoices*, num_axes> all = {
       &hidden, &mamba_heads, &mamba_head_channels, &attention_heads, &ffn, &depth};
   return *all[static_cast<std::size_t>(a)];
 }
@@ -116,7 +116,7 @@ ElasticSpace rigid_space(const ModelShape& parent) {
   ElasticSpace space;
   space.hidden.widths = {parent.hidden_size};
   space.depth.widths = {0};
-  for (const Axis axis : kAxes)
+  for (const Axis axis : all_axes)
     for (const index_t l : layers_of(parent, axis)) {
       auto& widths = space.axis(axis).widths;
       widths = {std::max(widths.empty() ? 0 : widths[0], full_width(axis, parent.layers[l]))};
@@ -129,7 +129,7 @@ void check_space(const ModelShape& parent, const ElasticSpace& space) {
     if (space.axis(axis).per_layer) fail(axis, "one choice for the whole model, not per layer");
   if (!space.hidden.widths.empty())
     check_widths(Axis::hidden, space.hidden.widths, parent.hidden_size, 1);
-  for (const Axis axis : kAxes)
+  for (const Axis axis : all_axes)
     if (is_layer_axis(axis)) check_layer_axis(parent, axis, space.axis(axis).widths);
   check_depth(parent, space);
 }
@@ -141,7 +141,7 @@ std::vector<index_t> decision_layers(const ModelShape& parent, const Decision& d
 
 std::vector<Decision> list_decisions(const ModelShape& parent, const ElasticSpace& space) {
   std::vector<Decision> decisions;
-  for (const Axis axis : kAxes) {
+  for (const Axis axis : all_axes) {
     const auto& choices = space.axis(axis);
     const auto layers = layers_of(parent, axis);
     if (choices.widths.size() < 2 || (is_layer_axis(axis) && layers.empty())) continue;

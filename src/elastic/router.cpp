@@ -13,8 +13,8 @@ namespace {
 
 using kernels::Transpose;
 
-constexpr double kSlope = 0.1;
-constexpr std::uint64_t kStreamBase = std::uint64_t{1}
+constexpr double slope = 0.1;
+constexpr std::uint64_t stream_base = std::uint64_t{1}
                                       << 48;  // apart from the tensors of the model
 
 template <class T>
@@ -67,7 +67,7 @@ Router<T>::Router(const std::vector<Decision>& decisions, const std::vector<doub
   m_parameters.allocate(true);
   for (index_t k = 0; k < m_parameters.size(); ++k)
     initialize(m_parameters[k], config.init_std,
-               {seed, RandomPurpose::initialization, kStreamBase + static_cast<std::uint64_t>(k)});
+               {seed, RandomPurpose::initialization, stream_base + static_cast<std::uint64_t>(k)});
   m_buffers = Buffers(num_budgets, config.hidden_size, m_nets, m_num_outputs);
   m_dpi = View1<T>("elastic::router_dpi", m_num_outputs);
   m_dlogits = View1<T>("elastic::router_dlogits", m_num_outputs);
@@ -104,7 +104,7 @@ void Router<T>::run(const kernels::Products& products, double budget,
     const auto before = rows(buffers.before, k, k + 1), hidden = rows(buffers.hidden, k, k + 1);
     kernels::gemm<T>(products, Transpose::no, Transpose::yes, 1, buffers.input,
                      m_parameters[net.input].value, 0, before);
-    kernels::leaky_relu_forward<T>(products.exec, before, kSlope, hidden);
+    kernels::leaky_relu_forward<T>(products.exec, before, slope, hidden);
     kernels::gemm<T>(products, Transpose::no, Transpose::yes, 1, hidden,
                      m_parameters[net.output].value, 0, flat_row(net, buffers.logits));
   }
@@ -113,7 +113,7 @@ void Router<T>::run(const kernels::Products& products, double budget,
 
 template <class T>
 kernels::GumbelSoftmaxParams Router<T>::softmax_params(const Net& net) const {
-  const std::uint64_t stream = m_stream * kNumAxes + static_cast<std::uint64_t>(net.axis);
+  const std::uint64_t stream = m_stream * num_axes + static_cast<std::uint64_t>(net.axis);
   return {m_temperature.logit_scale,
           m_temperature.tau,
           true,
@@ -177,7 +177,7 @@ void Router<T>::backward(const kernels::Products& products, const Probabilities&
                      output.gradient);
     kernels::gemm<T>(products, Transpose::no, Transpose::no, 1, dlogits, output.value, 0,
                      m_dhidden);
-    kernels::leaky_relu_backward<T>(products.exec, m_dhidden, before, kSlope, m_dhidden);
+    kernels::leaky_relu_backward<T>(products.exec, m_dhidden, before, slope, m_dhidden);
     kernels::gemm<T>(products, Transpose::yes, Transpose::no, 1, m_dhidden, m_buffers.input, 1,
                      input.gradient);
   }

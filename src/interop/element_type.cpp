@@ -14,20 +14,20 @@ struct Row {
   const char* name;
   std::size_t size;
 };
-constexpr std::array<Row, 13> kTypes = {{{ElementType::f64, "F64", 8},
-                                         {ElementType::i64, "I64", 8},
-                                         {ElementType::u64, "U64", 8},
-                                         {ElementType::f32, "F32", 4},
-                                         {ElementType::i32, "I32", 4},
-                                         {ElementType::u32, "U32", 4},
-                                         {ElementType::bf16, "BF16", 2},
-                                         {ElementType::f16, "F16", 2},
-                                         {ElementType::i16, "I16", 2},
-                                         {ElementType::u16, "U16", 2},
-                                         {ElementType::i8, "I8", 1},
-                                         {ElementType::u8, "U8", 1},
-                                         {ElementType::boolean, "BOOL", 1}}};
-const Row& row_of(ElementType type) { return kTypes[static_cast<std::size_t>(type)]; }
+constexpr std::array<Row, 13> element_types = {{{ElementType::f64, "F64", 8},
+                                                {ElementType::i64, "I64", 8},
+                                                {ElementType::u64, "U64", 8},
+                                                {ElementType::f32, "F32", 4},
+                                                {ElementType::i32, "I32", 4},
+                                                {ElementType::u32, "U32", 4},
+                                                {ElementType::bf16, "BF16", 2},
+                                                {ElementType::f16, "F16", 2},
+                                                {ElementType::i16, "I16", 2},
+                                                {ElementType::u16, "U16", 2},
+                                                {ElementType::i8, "I8", 1},
+                                                {ElementType::u8, "U8", 1},
+                                                {ElementType::boolean, "BOOL", 1}}};
+const Row& row_of(ElementType type) { return element_types[static_cast<std::size_t>(type)]; }
 
 double number(ElementType type, const char* at) {
   const auto bits16 = [&] {
@@ -76,7 +76,7 @@ const char* name_of(ElementType type) { return row_of(type).name; }
 std::size_t size_of(ElementType type) { return row_of(type).size; }
 
 std::optional<ElementType> element_type_of(std::string_view name) {
-  for (const auto& row : kTypes)
+  for (const auto& row : element_types)
     if (name == row.name) return row.type;
   return std::nullopt;
 }

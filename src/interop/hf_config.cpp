@@ -10,8 +10,8 @@
 namespace elastic {
 namespace {
 
-constexpr index_t kMaxExtent = index_t(1) << 28;
-constexpr std::size_t kMaxLayers = 2000;
+constexpr index_t max_extent = index_t(1) << 28;
+constexpr std::size_t max_layers = 2000;
 using Names = std::vector<const char*>;
 
 /// Access to one JSON object, with messages that say where it stands.
@@ -34,9 +34,9 @@ class Keys {
     if (!value && fallback > 0) return fallback;
     if (!value) refuse(fmt::format("lacks the key {}", names.front()));
     if (!value->is_number_unsigned() || value->get<std::uint64_t>() < 1 ||
-        value->get<std::uint64_t>() > std::uint64_t(kMaxExtent))
+        value->get<std::uint64_t>() > std::uint64_t(max_extent))
       refuse(fmt::format("{} is {}, expected a whole number from 1 to {}", names.front(),
-                         value->dump(), kMaxExtent));
+                         value->dump(), max_extent));
     return value->get<index_t>();
   }
   double number(const Names& names, double fallback) const {
@@ -97,8 +97,8 @@ std::string pattern_of(const Keys& keys) {
     if (!find_layer_kind(listed[l]))
       keys.refuse(fmt::format("hybrid_override_pattern: layer {} is '{}', expected {}", l,
                               listed[l], list_layer_kinds()));
-  if (listed.size() > kMaxLayers)
-    keys.refuse(fmt::format("has {} layers, at most {} are read", listed.size(), kMaxLayers));
+  if (listed.size() > max_layers)
+    keys.refuse(fmt::format("has {} layers, at most {} are read", listed.size(), max_layers));
   const auto count = static_cast<index_t>(listed.size());
   if (keys.extent({"num_hidden_layers"}, count) != count)
     keys.refuse(fmt::format("num_hidden_layers is {}, the pattern has {} layers",
@@ -190,11 +190,11 @@ OrderedJson fresh_config() {
 struct Alias {
   const char *old_name, *other;
 };
-constexpr Alias kAliases[] = {{"n_groups", "mamba_n_groups"},
-                              {"conv_kernel", "mamba_d_conv"},
-                              {"chunk_size", "mamba_chunk_size"},
-                              {"head_dim", "attention_head_dim"},
-                              {"torch_dtype", "dtype"}};
+constexpr Alias aliases[] = {{"n_groups", "mamba_n_groups"},
+                             {"conv_kernel", "mamba_d_conv"},
+                             {"chunk_size", "mamba_chunk_size"},
+                             {"head_dim", "attention_head_dim"},
+                             {"torch_dtype", "dtype"}};
 
 const char* torch_name(ElementType type) {
   if (type == ElementType::bf16) return "bfloat16";
@@ -263,7 +263,7 @@ std::string write_hf_config(const std::string& original, const HfConfig& config,
       put_layer(block, layer);
       json["block_configs"].push_back(block);
     }
-  for (const auto& alias : kAliases)
+  for (const auto& alias : aliases)
     if (json.contains(alias.other) && json.contains(alias.old_name))
       json[alias.other] = json[alias.old_name];
   return dump_json(json);

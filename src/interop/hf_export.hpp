@@ -21,7 +21,7 @@ struct ExportRequest {
   HfOrigin origin;                       ///< empty config: a fresh one is written
   std::optional<ElementType> type = {};  ///< of all tensors; nothing: as imported, else as stored
   bool heterogeneous = false;            ///< allow block_configs (hf_config.hpp)
-  std::uint64_t max_shard_bytes = HfWeightsWriter::kMaxShardBytes;
+  std::uint64_t max_shard_bytes = HfWeightsWriter::most_shard_bytes;
 };
 /// What was written.
 struct ExportSummary {

@@ -9,8 +9,8 @@
 
 namespace elastic {
 namespace {
-constexpr const char* kSingle = "model.safetensors";
-constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr const char* single_name = "model.safetensors";
+constexpr const char* index_name = "model.safetensors.index.json";
 }  // namespace
 
 bool is_plain_file_name(const std::string& name) {
@@ -19,12 +19,13 @@ bool is_plain_file_name(const std::string& name) {
 }
 
 HfWeights::HfWeights(const std::filesystem::path& folder) : m_folder(folder) {
-  if (std::filesystem::exists(folder / kSingle))
-    add(std::make_unique<SafetensorsReader>(folder / kSingle));
-  else if (std::filesystem::exists(folder / kIndex))
-    open_index(folder / kIndex);
+  if (std::filesystem::exists(folder / single_name))
+    add(std::make_unique<SafetensorsReader>(folder / single_name));
+  else if (std::filesystem::exists(folder / index_name))
+    open_index(folder / index_name);
   else
-    throw InputError(fmt::format("{}: holds neither {} nor {}", folder.string(), kSingle, kIndex));
+    throw InputError(
+        fmt::format("{}: holds neither {} nor {}", folder.string(), single_name, index_name));
 }
 
 void HfWeights::add(std::unique_ptr<SafetensorsReader> file) {
@@ -95,7 +96,7 @@ HfWeightsWriter::HfWeightsWriter(const std::filesystem::path& folder,
   }
   for (std::size_t i = 0; i < shards.size(); ++i) {
     m_file_names.push_back(
-        shards.size() == 1 ? kSingle
+        shards.size() == 1 ? single_name
                            : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size()));
     for (const auto& tensor : shards[i]) m_file_of[tensor.name] = i;
     m_files.emplace_back(folder / m_file_names[i], shards[i]);
@@ -113,8 +114,9 @@ void HfWeightsWriter::commit() {
   if (m_files.size() == 1) return;
   OrderedJson map = OrderedJson::object();
   for (const auto& [name, file] : m_file_of) map[name] = m_file_names[file];
-  write_file_durably(m_folder / kIndex, dump_json({{"metadata", {{"total_size", m_total_bytes}}},
-                                                   {"weight_map", map}}));
+  write_file_durably(
+      m_folder / index_name,
+      dump_json({{"metadata", {{"total_size", m_total_bytes}}}, {"weight_map", map}}));
 }
 
 }  // namespace elastic

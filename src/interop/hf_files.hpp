@@ -41,10 +41,10 @@ bool is_plain_file_name(const std::string& name);
 /// gets a file of its own). One file is called model.safetensors, more get an index.
 class HfWeightsWriter {
  public:
-  static constexpr std::uint64_t kMaxShardBytes = 5'000'000'000;
+  static constexpr std::uint64_t most_shard_bytes = 5'000'000'000;
   HfWeightsWriter(const std::filesystem::path& folder,
                   const std::vector<SafetensorsTensor>& tensors,
-                  std::uint64_t max_shard_bytes = kMaxShardBytes);
+                  std::uint64_t max_shard_bytes = most_shard_bytes);
   /// Writes all bytes of one tensor; tensors may come in any order.
   void write(const std::string& name, const void* data);
   /// Completes all files, then the index. Throws RunError.

@@ -12,8 +12,8 @@ namespace elastic {
 namespace fs = std::filesystem;
 namespace {
 
-const std::string kFilePrefix = "hf_file.";
-constexpr char kEndMark = '.';
+const std::string file_prefix = "hf_file.";
+constexpr char end_mark = '.';
 
 bool is_weights(const std::string& name) {
   for (const char* end : {".safetensors", ".index.json", ".bin", ".pt", ".pth", ".ckpt", ".h5",
@@ -30,7 +30,7 @@ std::vector<fs::path> files_to_copy(const fs::path& folder) {
     if (!file.is_regular_file(ignored) || !is_plain_file_name(name) || is_weights(name) ||
         name == "config.json" || name == "README.md")
       continue;
-    if (file.file_size() >= kMaxCopiedBytes)
+    if (file.file_size() >= max_copied_bytes)
       log::warn("{}: has {} bytes and is not kept: copy it beside an export yourself",
                 file.path().string(), file.file_size());
     else
@@ -75,16 +75,16 @@ std::optional<HfOrigin> read_hf_origin(const CheckpointReader& reader) {
 
 void write_hf_files(CheckpointWriter& writer, const fs::path& folder) {
   for (const auto& file : files_to_copy(folder))
-    writer.text(kFilePrefix + file.filename().string(), read_file(file) + kEndMark);
+    writer.text(file_prefix + file.filename().string(), read_file(file) + end_mark);
 }
 
 std::size_t restore_hf_files(const CheckpointReader& reader, const fs::path& folder) {
   std::size_t count = 0;
   for (const auto& text : reader.texts()) {
-    if (!text.starts_with(kFilePrefix)) continue;
-    const std::string name = text.substr(kFilePrefix.size());
+    if (!text.starts_with(file_prefix)) continue;
+    const std::string name = text.substr(file_prefix.size());
     std::string content = reader.text(text);
-    if (!is_plain_file_name(name) || is_weights(name) || !content.ends_with(kEndMark))
+    if (!is_plain_file_name(name) || is_weights(name) || !content.ends_with(end_mark))
       throw InputError(fmt::format("{}: the text {} is not a file kept by an import",
                                    reader.path().string(), text));
     content.pop_back();

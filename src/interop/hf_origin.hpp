@@ -31,8 +31,8 @@ void write_hf_origin(CheckpointWriter& writer, const HfOrigin& origin);
 std::optional<HfOrigin> read_hf_origin(const CheckpointReader& reader);
 
 /// Keeps files of the folder as texts hf_file.NAME: all that are neither weights nor config.json
-/// nor README.md, below kMaxCopiedBytes each (a larger one is left out with a warning).
-inline constexpr std::uintmax_t kMaxCopiedBytes = std::uintmax_t(64) << 20;
+/// nor README.md, below max_copied_bytes each (a larger one is left out with a warning).
+inline constexpr std::uintmax_t max_copied_bytes = std::uintmax_t(64) << 20;
 void write_hf_files(CheckpointWriter& writer, const std::filesystem::path& folder);
 /// Puts the kept files back into a folder; returns how many.
 std::size_t restore_hf_files(const CheckpointReader& reader, const std::filesystem::path& folder);

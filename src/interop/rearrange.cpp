@@ -51,9 +51,9 @@ void rearrange_rows(const Rearrangement& rearrangement, index_t first_row, index
 }
 
 index_t rows_at_a_time(std::size_t bytes_per_row) {
-  constexpr std::size_t kBytes = std::size_t(16) << 20;
+  constexpr std::size_t piece_bytes = std::size_t(16) << 20;
   return static_cast<index_t>(
-      std::max<std::size_t>(1, kBytes / std::max<std::size_t>(1, bytes_per_row)));
+      std::max<std::size_t>(1, piece_bytes / std::max<std::size_t>(1, bytes_per_row)));
 }
 
 }  // namespace elastic

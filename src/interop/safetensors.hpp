@@ -53,7 +53,7 @@ class SafetensorsReader {
  public:
   /// Opens the file and checks the header. Throws InputError naming file and tensor unless
   ///
-  /// * its length is at most kMaxJsonBytes and within the file,
+  /// * its length is at most max_json_bytes and within the file,
   /// * no key stands twice and all types are known,
   /// * offsets rise from 0 to the end of the file without holes or overlaps,
   /// * every tensor is as long as type and shape say (products are checked for overflow).

@@ -137,8 +137,8 @@ SafetensorsReader::SafetensorsReader(const std::filesystem::path& path)
   if (size < sizeof length) refuse("is too short for a safetensors file");
   if (!read_all(m_file.get(), 0, sizeof length, &length))
     refuse(fmt::format("cannot read: {}", std::strerror(errno)));
-  if (length > kMaxJsonBytes)
-    refuse(fmt::format("the header claims {} bytes, at most {} are read", length, kMaxJsonBytes));
+  if (length > max_json_bytes)
+    refuse(fmt::format("the header claims {} bytes, at most {} are read", length, max_json_bytes));
   if (length > size - sizeof length)
     refuse(fmt::format("the header claims {} bytes, the file has {}", length, size));
   std::string header(length, '\0');

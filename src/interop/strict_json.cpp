@@ -11,10 +11,10 @@
 namespace elastic {
 namespace {
 
-constexpr const char* kSpecialKey = "__float__";
+constexpr const char* special_key = "__float__";
 // -Infinity stands before Infinity, which is a part of it.
-constexpr const char* kSpecial[] = {"-Infinity", "Infinity", "NaN"};
-constexpr int kMaxDepth = 32;
+constexpr const char* special_values[] = {"-Infinity", "Infinity", "NaN"};
+constexpr int max_depth = 32;
 
 /// Writes {"__float__": "Infinity"} for a bare Infinity outside of strings, NaN likewise.
 std::string quote_special_numbers(const std::string& text) {
@@ -30,10 +30,10 @@ std::string quote_special_numbers(const std::string& text) {
     }
     if (c == '"') in_string = !in_string;
     const char* found = nullptr;
-    for (const char* name : kSpecial)
+    for (const char* name : special_values)
       if (!in_string && !found && text.compare(i, std::strlen(name), name) == 0) found = name;
     if (found) {
-      result += fmt::format("{{\"{}\":\"{}\"}}", kSpecialKey, found);
+      result += fmt::format("{{\"{}\":\"{}\"}}", special_key, found);
       i += std::strlen(found) - 1;
     } else {
       result += c;
@@ -43,9 +43,9 @@ std::string quote_special_numbers(const std::string& text) {
 }
 
 bool is_special(const OrderedJson& json) {
-  if (!json.is_object() || json.size() != 1 || !json.contains(kSpecialKey)) return false;
-  const auto& value = json.at(kSpecialKey);
-  return std::any_of(std::begin(kSpecial), std::end(kSpecial),
+  if (!json.is_object() || json.size() != 1 || !json.contains(special_key)) return false;
+  const auto& value = json.at(special_key);
+  return std::any_of(std::begin(special_values), std::end(special_values),
                      [&](const char* name) { return value == name; });
 }
 
@@ -53,7 +53,7 @@ bool is_special(const OrderedJson& json) {
 std::string placeholder(const std::string& name) { return "<elastic bare number " + name + ">"; }
 void put_placeholders(OrderedJson& json) {
   if (is_special(json)) {
-    json = placeholder(json.at(kSpecialKey).get<std::string>());
+    json = placeholder(json.at(special_key).get<std::string>());
   } else if (json.is_structured()) {
     for (auto& element : json) put_placeholders(element);
   }
@@ -65,7 +65,7 @@ OrderedJson parse_json(const std::string& text, const std::string& file) {
   std::vector<std::set<std::string>> open_objects;
   const auto check = [&](int depth, OrderedJson::parse_event_t event, OrderedJson& value) {
     using Event = OrderedJson::parse_event_t;
-    if (depth > kMaxDepth) throw InputError(fmt::format("{}: is nested too deeply", file));
+    if (depth > max_depth) throw InputError(fmt::format("{}: is nested too deeply", file));
     if (event == Event::object_start) open_objects.emplace_back();
     if (event == Event::object_end) open_objects.pop_back();
     if (event == Event::key && !open_objects.back().insert(value.get<std::string>()).second)
@@ -83,9 +83,9 @@ OrderedJson parse_json(const std::string& text, const std::string& file) {
 std::string read_json_text(const std::filesystem::path& path) {
   std::error_code failed;
   const auto size = std::filesystem::file_size(path, failed);
-  if (!failed && size > kMaxJsonBytes)
+  if (!failed && size > max_json_bytes)
     throw InputError(
-        fmt::format("{}: has {} bytes, at most {} are read", path.string(), size, kMaxJsonBytes));
+        fmt::format("{}: has {} bytes, at most {} are read", path.string(), size, max_json_bytes));
   return read_file(path);
 }
 
@@ -93,7 +93,7 @@ std::string dump_json(const OrderedJson& json) {
   OrderedJson copy = json;
   put_placeholders(copy);
   std::string text = copy.dump(2) + "\n";
-  for (const char* name : kSpecial) {
+  for (const char* name : special_values) {
     const std::string quoted = fmt::format("\"{}\"", placeholder(name));
     for (auto at = text.find(quoted); at != std::string::npos; at = text.find(quoted, at))
       text.replace(at, quoted.size(), name);
@@ -105,7 +105,7 @@ double number_of(const OrderedJson& json, const std::string& what) {
   if (json.is_number()) return json.get<double>();
   if (!is_special(json))
     throw InputError(fmt::format("{} is {}, expected a number", what, json.dump()));
-  const auto name = json.at(kSpecialKey).get<std::string>();
+  const auto name = json.at(special_key).get<std::string>();
   if (name == "NaN") return std::numeric_limits<double>::quiet_NaN();
   return name[0] == '-' ? -HUGE_VAL : HUGE_VAL;
 }

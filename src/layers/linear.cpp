@@ -4,7 +4,7 @@
 namespace elastic {
 namespace {
 using kernels::gemm;
-constexpr auto kNo = kernels::Transpose::no, kYes = kernels::Transpose::yes;
+constexpr auto as_is = kernels::Transpose::no, transposed = kernels::Transpose::yes;
 
 template <class T>
 View2<T> columns(const View2<T>& a, index_t begin, index_t end) {
@@ -30,7 +30,7 @@ void linear_forward(const kernels::Products& products, View2<const T> x, const V
   const index_t width = x.extent_int(1);
   out = out.merged();
   for (index_t i = 0; i < out.count; ++i)
-    gemm<T>(products, kNo, kYes, 1, x, unit_rows(weight, out, i, width), 0,
+    gemm<T>(products, as_is, transposed, 1, x, unit_rows(weight, out, i, width), 0,
             columns(y, i * out.active, (i + 1) * out.active));
 }
 
@@ -40,7 +40,7 @@ void linear_weight_gradient(const kernels::Products& products, View2<const T> dy
   const index_t width = x.extent_int(1);
   out = out.merged();
   for (index_t i = 0; i < out.count; ++i)
-    gemm<T>(products, kYes, kNo, 1, columns(dy, i * out.active, (i + 1) * out.active), x, 1,
+    gemm<T>(products, transposed, as_is, 1, columns(dy, i * out.active, (i + 1) * out.active), x, 1,
             unit_rows(dweight, out, i, width));
 }
 
@@ -52,9 +52,9 @@ void linear_units_input_backward(const kernels::Products& products, View2<const 
   in = in.merged();
   for (index_t i = 0; i < in.count; ++i) {
     const auto x_unit = columns(x, i * in.active, (i + 1) * in.active);
-    gemm<T>(products, kNo, kNo, 1, dy, unit_columns(weight, in, i, height), 0,
+    gemm<T>(products, as_is, as_is, 1, dy, unit_columns(weight, in, i, height), 0,
             columns(dx, i * in.active, (i + 1) * in.active));
-    gemm<T>(products, kYes, kNo, 1, dy, x_unit, 1, unit_columns(dweight, in, i, height));
+    gemm<T>(products, transposed, as_is, 1, dy, x_unit, 1, unit_columns(dweight, in, i, height));
   }
 }
 

@@ -9,7 +9,7 @@
 
 namespace elastic {
 namespace {
-constexpr index_t kRowsAtOnce = 256;  // rows of a prompt that pass through the layers together
+constexpr index_t rows_at_once = 256;  // rows of a prompt that pass through the layers together
 
 std::vector<token_t> columns_of(const std::vector<token_t>& tokens, index_t batch, index_t begin,
                                 index_t end) {
@@ -91,7 +91,7 @@ View2<const T> Decoder<T>::read(const std::vector<token_t>& tokens) {
   const index_t batch = m_context.batch, length = static_cast<index_t>(tokens.size()) / batch;
   ELASTIC_REQUIRE(length > 0 && length * batch == static_cast<index_t>(tokens.size()),
                   "{} tokens for {} sequences", tokens.size(), batch);
-  const index_t step = std::max<index_t>(1, kRowsAtOnce / batch);
+  const index_t step = std::max<index_t>(1, rows_at_once / batch);
   for (index_t begin = 0;; begin += step) {
     const Arena::Scope scope(m_arena);
     const index_t end = std::min(length, begin + step);

@@ -13,7 +13,7 @@
 
 namespace elastic {
 namespace {
-constexpr auto kNo = kernels::Transpose::no, kYes = kernels::Transpose::yes;
+constexpr auto as_is = kernels::Transpose::no, transposed = kernels::Transpose::yes;
 
 /// One chunk of tokens [begin, end) with logits of the student ready to be differentiated.
 template <class T>
@@ -40,7 +40,7 @@ struct Chunk {
     const auto& output = model.output_layer();
     const index_t width = hidden.extent_int(1);
     dhidden.add_rows(dlogits, output.value, UnitRows::units(model.num_my_words()));
-    kernels::gemm<T>(context.products(), kYes, kNo, 1, dlogits, hidden, 1,
+    kernels::gemm<T>(context.products(), transposed, as_is, 1, dlogits, hidden, 1,
                      prefix(output.gradient, model.num_my_words(), width));
   }
 };

@@ -8,9 +8,9 @@
 
 namespace elastic {
 namespace {
-constexpr double kMostListed = 200000;  // homogeneous combinations that are tried one by one
-constexpr double kNear = 0.01;
-constexpr std::size_t kMostShown = 4;
+constexpr double most_listed = 200000;  // homogeneous combinations that are tried one by one
+constexpr double near_enough = 0.01;
+constexpr std::size_t most_shown = 4;
 
 struct Candidate {
   std::vector<index_t> choice;
@@ -25,7 +25,7 @@ double num_combinations(const std::vector<Decision>& decisions) {
 
 /// The space in which all layers of a kind have one width.
 ElasticSpace homogeneous_space(ElasticSpace space) {
-  for (const Axis axis : kAxes) space.axis(axis).per_layer = false;
+  for (const Axis axis : all_axes) space.axis(axis).per_layer = false;
   return space;
 }
 
@@ -50,7 +50,7 @@ class Planner {
     for (const auto& decision : m_decisions)
       smallest.push_back(static_cast<index_t>(decision.widths.size()) - 1);
     plan.least_cost = cost_of(spec_of(smallest));
-    if (plan.homogeneous_combinations <= kMostListed) list_candidates();
+    if (plan.homogeneous_combinations <= most_listed) list_candidates();
     for (const Budget& budget : all_budgets(m_config)) plan.budgets.push_back(plan_budget(budget));
     return plan;
   }
@@ -78,13 +78,13 @@ class Planner {
     const auto miss = [&](const Candidate& c) {
       return std::abs(c.cost / (budget.fraction * m_full_cost) - 1);
     };
-    const std::size_t shown = std::min(kMostShown, m_candidates.size());
+    const std::size_t shown = std::min(most_shown, m_candidates.size());
     std::partial_sort(m_candidates.begin(), m_candidates.begin() + shown, m_candidates.end(),
                       [&](const auto& a, const auto& b) {
                         return std::pair(miss(a), a.choice) < std::pair(miss(b), b.choice);
                       });
     PlanBudget plan{.name = budget.name, .budget = budget.fraction, .spec = {}, .homogeneous = {}};
-    for (std::size_t i = 0; i < shown && miss(m_candidates[i]) <= kNear; ++i)
+    for (std::size_t i = 0; i < shown && miss(m_candidates[i]) <= near_enough; ++i)
       plan.homogeneous.push_back(spec_of(m_candidates[i].choice));
     const double tolerance = m_config.elastic.loss.tolerance;
     plan.spec = shown > 0 && miss(m_candidates[0]) <= tolerance ? spec_of(m_candidates[0].choice)

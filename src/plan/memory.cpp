@@ -17,7 +17,7 @@
 namespace elastic {
 namespace {
 // Fitted to files of HDF5 1.10: header and attributes of a dataset; an empty file with the shape.
-constexpr double kTensorOverhead = 375, kFileOverhead = 2400;
+constexpr double tensor_overhead = 375, file_overhead = 2400;
 
 /// What a rank computes together, and what it keeps of the residual stream.
 struct Tokens : PassTokens {
@@ -50,14 +50,14 @@ index_t attention_workspace(const KernelWorkspaces::Attention& a) {
                                             .head_dim = a.head_dim,
                                             .kv_length = a.kv_length});
 }
-constexpr KernelWorkspaces kWorkspaces = {scan_workspace, attention_workspace,
-                                          kernels::causal_conv1d_workspace_size,
-                                          kernels::gated_rmsnorm_workspace_size};
+constexpr KernelWorkspaces workspaces = {scan_workspace, attention_workspace,
+                                         kernels::causal_conv1d_workspace_size,
+                                         kernels::gated_rmsnorm_workspace_size};
 
 /// A layer with its norm.
 LayerElements layer_elements(const ModelShape& shape, const LayerShape& layer, const Tokens& t) {
   const auto n = static_cast<double>(t.count()), d = static_cast<double>(shape.hidden_size);
-  const LayerElements own = description_of(layer).memory(shape, layer, t, kWorkspaces);
+  const LayerElements own = description_of(layer).memory(shape, layer, t, workspaces);
   const auto mine = static_cast<double>(t.mine());
   const auto norm =
       static_cast<double>(kernels::rmsnorm_workspace_size(t.mine(), shape.hidden_size));
@@ -209,7 +209,7 @@ index_t num_tensors(const ModelShape& shape) {
 
 double model_file_bytes(const ModelShape& shape, std::size_t deck_characters) {
   return value_bytes * parameter_count(shape) +
-         kTensorOverhead * static_cast<double>(num_tensors(shape)) + kFileOverhead +
+         tensor_overhead * static_cast<double>(num_tensors(shape)) + file_overhead +
          static_cast<double>(deck_characters);
 }
 
@@ -226,7 +226,7 @@ double training_file_bytes(const ModelShape& shape, std::size_t deck_characters,
     tensors += ranking_tensors(shape);
   }
   return value_bytes * parameters + sum_bytes * sums + ranking +
-         kTensorOverhead * static_cast<double>(tensors) + kFileOverhead +
+         tensor_overhead * static_cast<double>(tensors) + file_overhead +
          static_cast<double>(deck_characters);
 }
 

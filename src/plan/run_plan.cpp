@@ -15,7 +15,7 @@
 
 namespace elastic {
 namespace {
-constexpr double kPlannedRate = 1e15;  // FLOP/s of all ranks together, for a time to start from
+constexpr double planned_rate = 1e15;  // FLOP/s of all ranks together, for a time to start from
 
 /// Parameters of all layers of a kind.
 double parameters_of_kind(const ModelShape& parent, const LayerDescription& kind) {
@@ -122,12 +122,12 @@ std::string work_lines(const RunConfig& config, const ModelShape& parent,
                       fmt::format("{:<10} {} per step, {} in all", stage.config.name, per_step,
                                   with_prefix(steps * work.flops_per_step, "FLOP")));
   }
-  const auto days = [](double flops) { return flops / kPlannedRate / 86400; };
+  const auto days = [](double flops) { return flops / planned_rate / 86400; };
   return text + plan_line("", fmt::format("in all     {} to {}: {:.3g} to {:.3g} days at {} "
                                           "sustained over all ranks",
                                           with_prefix(total, "FLOP"),
                                           with_prefix(total_full, "FLOP"), days(total),
-                                          days(total_full), with_prefix(kPlannedRate, "FLOP/s")));
+                                          days(total_full), with_prefix(planned_rate, "FLOP/s")));
 }
 
 /// The line of the gradient sum: `parameters` of one rank, which `owners` ranks hold.

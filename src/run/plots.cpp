@@ -73,9 +73,9 @@ std::optional<int> wait_for(pid_t id, double limit_seconds) {
 
 std::optional<std::string> write_and_run(const RunFolder& folder, double limit_seconds) {
   const auto script = folder.root / "plot.py";
-  write_file_durably(script, kPlotScript);
+  write_file_durably(script, plot_script_text);
   const char* given = std::getenv("ELASTIC_PYTHON");
-  const std::string python = given && *given ? given : kPython;
+  const std::string python = given && *given ? given : plot_python;
   std::string output;
   const auto status =
       run_program({python, "-B", script.string(), folder.root.string()}, limit_seconds, output);

@@ -13,7 +13,7 @@
 
 namespace elastic {
 namespace {
-constexpr double kSecondsBetweenUpdates = 0.2;
+constexpr double seconds_between_updates = 0.2;
 
 /// True if a person watches. mpirun gives its processes a terminal of their own even when its
 /// output goes to a file, so what counts under it is the launcher's own output.
@@ -58,7 +58,7 @@ void Progress::report(index_t step, const StepMetrics& metrics) {
   if (!m_speaks) return;
   if (m_terminal) {
     const double now = wall_seconds();
-    if (now - m_last_update < kSecondsBetweenUpdates &&
+    if (now - m_last_update < seconds_between_updates &&
         step != m_curriculum.stage_of(step).last_step())
       return;
     m_last_update = now;

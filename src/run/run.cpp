@@ -221,12 +221,12 @@ void Run::write_file(const std::filesystem::path& path, const FillFile& fill) {
 }
 
 void Run::start_clock() {
-  constexpr double kBytesPerSecond = 2e8;  // of a slow file system, until a checkpoint was timed
+  constexpr double bytes_per_second = 2e8;  // of a slow file system, until a checkpoint was timed
   on_root([&] {
     if (const auto left = wall_time_left(m_config.job.walltime)) {
       const auto values =
           static_cast<double>(m_state.model->parameters().num_elements() * m_grid.tensor.size());
-      m_wall_time = WallTime(*left, (value_bytes + 2 * sum_bytes) * values / kBytesPerSecond);
+      m_wall_time = WallTime(*left, (value_bytes + 2 * sum_bytes) * values / bytes_per_second);
     }
   });
 }

@@ -7,7 +7,7 @@
 
 namespace elastic {
 namespace {
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+constexpr double not_measured = std::numeric_limits<double>::quiet_NaN();
 
 std::vector<std::string> history_columns(const RunConfig& config) {
   std::vector<std::string> columns = {"step",          "stage",       "tokens",
@@ -53,19 +53,20 @@ void RunHistory::append(index_t step, const Stage& stage, index_t tokens,
       metrics.learning_rate,
       metrics.loss,
       metrics.gradient_norm,
-      stage.elastic ? metrics.tau : kNone,
-      stage.elastic ? metrics.logit_scale : kNone,
-      validated && !stage.elastic ? validation.budgets[0].cross_entropy : kNone};
+      stage.elastic ? metrics.tau : not_measured,
+      stage.elastic ? metrics.logit_scale : not_measured,
+      validated && !stage.elastic ? validation.budgets[0].cross_entropy : not_measured};
   for (std::size_t b = 0; b < m_config.elastic.budgets.size(); ++b) {
     const auto trained =
-        stage.elastic ? metrics.budgets[b] : StepMetrics::Budget{kNone, kNone, kNone, kNone};
+        stage.elastic ? metrics.budgets[b]
+                      : StepMetrics::Budget{not_measured, not_measured, not_measured, not_measured};
     for (const double x :
          {trained.kl, trained.cross_entropy, trained.budget_loss, trained.relative_cost})
       row.emplace_back(x);
     const bool here = validated && stage.elastic;
-    row.emplace_back(here ? validation.budgets[b].cross_entropy : kNone);
-    row.emplace_back(here ? validation.budgets[b].kl : kNone);
-    row.emplace_back(here ? validation.parameters[b] : kNone);
+    row.emplace_back(here ? validation.budgets[b].cross_entropy : not_measured);
+    row.emplace_back(here ? validation.budgets[b].kl : not_measured);
+    row.emplace_back(here ? validation.parameters[b] : not_measured);
   }
   m_history->append(row);
 }

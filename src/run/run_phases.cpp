@@ -104,7 +104,7 @@ bool Run::evaluate_phase() {
 
 void Run::report_phase() {
   m_results.name = m_config.job.name;
-  m_results.version = kVersion;
+  m_results.version = project_version;
   m_results.deck_hash = m_deck.hash;
   m_results.ranks = m_comm.size();
   m_results.steps = m_state.step;

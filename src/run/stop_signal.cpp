@@ -8,9 +8,9 @@
 
 namespace elastic {
 namespace {
-constexpr std::array kSignals = {SIGTERM, SIGINT, SIGUSR1};
+constexpr std::array signals = {SIGTERM, SIGINT, SIGUSR1};
 volatile std::sig_atomic_t g_received = 0;
-std::array<struct sigaction, kSignals.size()> g_previous;
+std::array<struct sigaction, signals.size()> g_previous;
 extern "C" void remember_signal(int) { g_received = 1; }
 
 // oneDNN's generated sgemm code uses the stack pointer as one more register, pointing into the heap
@@ -29,11 +29,11 @@ StopSignal::StopSignal() {
   struct sigaction action = {};
   action.sa_handler = remember_signal;
   action.sa_flags = SA_RESTART | SA_ONSTACK;
-  for (std::size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &action, &g_previous[i]);
+  for (std::size_t i = 0; i < signals.size(); ++i) sigaction(signals[i], &action, &g_previous[i]);
 }
 
 StopSignal::~StopSignal() {
-  for (std::size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &g_previous[i], nullptr);
+  for (std::size_t i = 0; i < signals.size(); ++i) sigaction(signals[i], &g_previous[i], nullptr);
   sigaltstack(&g_previous_stack, nullptr);
 }
 

@@ -13,7 +13,7 @@
 
 namespace elastic {
 namespace {
-constexpr double kMostMargin = 60;  // seconds
+constexpr double most_margin = 60;  // seconds
 const double g_program_start = wall_seconds();
 
 std::string from_environment(const char* name) {
@@ -57,7 +57,7 @@ WallTime::WallTime(double seconds_left, double checkpoint_seconds, Clock clock)
       m_clock(clock),
       m_end(clock() + seconds_left),
       m_checkpoint(checkpoint_seconds),
-      m_margin(std::clamp(seconds_left / 20, 0.0, kMostMargin)),
+      m_margin(std::clamp(seconds_left / 20, 0.0, most_margin)),
       m_last(clock()) {
   log::info("wall time: {:.0f} s left", seconds_left);
 }

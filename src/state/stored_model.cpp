@@ -11,7 +11,7 @@
 
 namespace elastic {
 namespace {
-const std::string kSpecPrefix = "submodel.";
+const std::string spec_prefix = "submodel.";
 
 std::optional<double> as_number(const std::string& text) {
   double value = 0;
@@ -78,7 +78,7 @@ StoredModel read_stored_model(const CheckpointReader& reader,
 std::vector<std::string> stored_names(const CheckpointReader& reader) {
   std::vector<std::string> names;
   for (const auto& text : reader.texts())
-    if (text.starts_with(kSpecPrefix)) names.push_back(text.substr(kSpecPrefix.size()));
+    if (text.starts_with(spec_prefix)) names.push_back(text.substr(spec_prefix.size()));
   return names;
 }
 
@@ -87,7 +87,7 @@ std::vector<SubmodelSpec> stored_submodels(const CheckpointReader& reader,
   std::vector<SubmodelSpec> specs;
   if (reader.attribute_as<std::string>("kind") == "submodel") return specs;
   for (const auto& name : stored_names(reader))
-    specs.push_back(spec_from_json(parent, reader.text(kSpecPrefix + name)));
+    specs.push_back(spec_from_json(parent, reader.text(spec_prefix + name)));
   std::stable_sort(specs.begin(), specs.end(),
                    [](const auto& a, const auto& b) { return a.budget > b.budget; });
   return specs;

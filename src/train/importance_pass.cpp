@@ -15,7 +15,7 @@
 
 namespace elastic {
 namespace {
-constexpr std::uint64_t kCalibrationStream = 1000001;  // no training stage reads these samples
+constexpr std::uint64_t calibration_stream = 1000001;  // no training stage reads these samples
 
 /// Scores of some units, summed over batches on the host: L2 over sequences of mean activations.
 struct Scores {
@@ -44,7 +44,7 @@ ImportancePass::ImportancePass(const ProcessGrid& grid, const RunConfig& config,
     : m_grid(grid),
       m_config(config),
       m_arena(arena),
-      m_source(make_source(config, kCalibrationStream)),
+      m_source(make_source(config, calibration_stream)),
       m_batches(grid.data_context, config, arena) {}
 
 template <class Body>

@@ -14,8 +14,8 @@
 
 namespace elastic {
 namespace {
-constexpr std::uint64_t kValidationStream = 1000002;
-constexpr index_t kProblemsAtOnce = 128;  // sequences of one generation batch
+constexpr std::uint64_t validation_stream = 1000002;
+constexpr index_t problems_at_once = 128;  // sequences of one generation batch
 
 /// The largest element, NaN if there is one.
 double largest(const View1<Accumulate<Real>>& values) {
@@ -36,7 +36,7 @@ Validation::Validation(const Communicator& comm, const RunConfig& config, Arena&
     : m_comm(comm),
       m_config(config),
       m_arena(arena),
-      m_source(make_source(config, kValidationStream)),
+      m_source(make_source(config, validation_stream)),
       m_batches(comm, config, arena) {}
 
 std::vector<double> Validation::loss_sums(const LanguageModel<Real>& model,
@@ -77,16 +77,16 @@ ValidationResult Validation::losses(const LanguageModel<Real>& model, const Subm
 
 double Validation::right_answers(const LanguageModel<Real>& model, const SubmodelSpec& spec) {
   const ReasoningProblems problems(
-      reasoning_config(m_config), static_cast<std::uint32_t>(m_config.job.seed), kValidationStream);
+      reasoning_config(m_config), static_cast<std::uint32_t>(m_config.job.seed), validation_stream);
   const auto widths = model.widths(spec);
   const index_t total = m_config.evaluate.problems,
                 share = (total + m_comm.size() - 1) / m_comm.size();
   const index_t begin = m_comm.rank() * share, end = std::min(total, begin + share);
   double right = 0;
-  for (index_t first = begin; first < end; first += kProblemsAtOnce) {
+  for (index_t first = begin; first < end; first += problems_at_once) {
     std::vector<Problem> asked;
     std::vector<std::vector<token_t>> prompts;
-    for (index_t i = first; i < std::min(end, first + kProblemsAtOnce); ++i) {
+    for (index_t i = first; i < std::min(end, first + problems_at_once); ++i) {
       asked.push_back(problems.problem(Split::validation, i));
       prompts.push_back(prompt_tokens(asked.back()));
     }

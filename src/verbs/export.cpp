@@ -70,8 +70,8 @@ std::optional<CheckpointReader> find_origin(const ExportOptions& options,
   }
   std::optional<CheckpointReader> reader(options.checkpoint);
   std::string parent = first_parent;
-  constexpr int kMaxGenerations = 16;
-  for (int i = 0; i < kMaxGenerations; ++i) {
+  constexpr int max_generations = 16;
+  for (int i = 0; i < max_generations; ++i) {
     if (reader->has_text("hf.origin")) return reader;
     if (parent.empty()) return std::nullopt;
     if (!fs::exists(parent)) {

@@ -14,7 +14,7 @@
 namespace elastic {
 namespace {
 using Sequences = std::vector<std::vector<token_t>>;
-constexpr std::size_t kPromptsAtOnce = 16;
+constexpr std::size_t prompts_at_once = 16;
 
 void check_options(const GenerateOptions& options) {
   const bool speculative = !options.draft_budget.empty();
@@ -216,7 +216,7 @@ std::string generate_from_checkpoint(const GenerateOptions& options) {
   const Models models(options.checkpoint);
   const Sequences prompts = read_prompts(options, models);
   const bool speculative = !options.draft_budget.empty();
-  const auto plain = generate_plainly(options, models, prompts, speculative ? 1 : kPromptsAtOnce);
+  const auto plain = generate_plainly(options, models, prompts, speculative ? 1 : prompts_at_once);
   std::string report = describe(plain);
   Sequences outputs = plain.outputs;
   if (speculative) {

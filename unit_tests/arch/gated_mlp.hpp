@@ -15,7 +15,7 @@
 
 namespace elastic::test {
 
-inline constexpr LayerKind kGatedMlp = static_cast<LayerKind>('G');
+inline constexpr LayerKind gated_mlp_symbol = static_cast<LayerKind>('G');
 
 /// a = m silu(g) v and its gradients, on [T, F].
 template <class T>
@@ -138,7 +138,7 @@ inline LayerDescription gated_mlp_kind() {
   using Extents = const LayerExtents&;
   using Facts = const PassFacts&;
   return {
-      .kind = kGatedMlp,
+      .kind = gated_mlp_symbol,
       .name = "gated MLP",
       .deck = {.block = "mlp", .width = "ffn_hidden_size"},
       .hf = {.types = {"gated_mlp"},
@@ -147,7 +147,7 @@ inline LayerDescription gated_mlp_kind() {
              .num_groups = {}},
       .shape =
           [](const ModelConfig& c) {
-            return LayerShape{kGatedMlp, c.ffn_hidden_size};
+            return LayerShape{gated_mlp_symbol, c.ffn_hidden_size};
           },
       .tensors = {{"gate_proj", inner, hidden, InitialLaw::normal, "gate_proj.weight"},
                   {"up_proj", inner, hidden, InitialLaw::normal, "up_proj.weight"},
@@ -182,12 +182,12 @@ inline LayerDescription gated_mlp_kind() {
 inline void add_gated_mlp() {
   if (find_layer_kind('G')) return;
   add_layer_kind(gated_mlp_kind());
-  add_layer_factory<float>(kGatedMlp,
+  add_layer_factory<float>(gated_mlp_symbol,
                            [](const ModelShape& shape, index_t index,
                               ParameterStore<float>& store) -> std::unique_ptr<Layer<float>> {
                              return std::make_unique<GatedMlp<float>>(shape, index, store);
                            });
-  add_layer_factory<double>(kGatedMlp,
+  add_layer_factory<double>(gated_mlp_symbol,
                             [](const ModelShape& shape, index_t index,
                                ParameterStore<double>& store) -> std::unique_ptr<Layer<double>> {
                               return std::make_unique<GatedMlp<double>>(shape, index, store);

@@ -110,7 +110,7 @@ inline void check_work(const LayerDescription& kind) {
 }
 
 /// Workspaces of which nothing is needed.
-inline constexpr KernelWorkspaces kNoWorkspaces = {
+inline constexpr KernelWorkspaces no_workspaces = {
     [](const KernelWorkspaces::Scan&) { return index_t{0}; },
     [](const KernelWorkspaces::Attention&) { return index_t{0}; },
     [](index_t, index_t, index_t) { return index_t{0}; },
@@ -120,7 +120,7 @@ inline constexpr KernelWorkspaces kNoWorkspaces = {
 inline void check_memory(const LayerDescription& kind) {
   const auto shape = one_of(kind);
   const auto bytes = [&](PassTokens tokens) {
-    return kind.memory(shape, shape.layers[0], tokens, kNoWorkspaces);
+    return kind.memory(shape, shape.layers[0], tokens, no_workspaces);
   };
   const auto one = bytes({.batch = 1, .seq_length = 12}),
              two = bytes({.batch = 2, .seq_length = 12});

@@ -52,7 +52,7 @@ TEST(AttentionKind, MasksCostMemoryAndTraffic) {
   EXPECT_EQ(attention().backward_work(shape, e, {9, true}).elements, 3 * 48);
   const auto kept = [&](bool masked) {
     const PassTokens t{.batch = 2, .seq_length = 5, .masked_heads = masked};
-    return attention().memory(shape, shape.layers[0], t, kNoWorkspaces).forward;
+    return attention().memory(shape, shape.layers[0], t, no_workspaces).forward;
   };
   EXPECT_EQ(kept(true) - kept(false), 10 * 48);
   EXPECT_EQ(kept(false), 10 * (2 * 48 + 2 * 24 + 6));
@@ -61,7 +61,7 @@ TEST(AttentionKind, MasksCostMemoryAndTraffic) {
 TEST(AttentionKind, WorkspaceOfWholeSequencesAndOfSpans) {
   const auto shape = one_of(attention());
   static KernelWorkspaces::Attention asked;
-  KernelWorkspaces spies = kNoWorkspaces;
+  KernelWorkspaces spies = no_workspaces;
   spies.attention = [](const KernelWorkspaces::Attention& a) {
     asked = a;
     return index_t{0};

@@ -35,7 +35,7 @@ class GatedMlpKind : public InFolder {
 /// D = 7, F = 9.
 ModelShape one_gated_layer() {
   auto shape = one_layer("-");
-  shape.layers[0].kind = kGatedMlp;
+  shape.layers[0].kind = gated_mlp_symbol;
   return shape;
 }
 /// All kinds; the MLP and the gated one have F = 10 and share the axis of ffn.
@@ -43,7 +43,7 @@ ModelShape mixed_parent() {
   auto shape = smooth(small_shape("GM*-G"));
   for (auto& layer : shape.layers)
     if (layer.symbol() == 'G' || layer.symbol() == '-') layer.width = 10;
-  shape.layers[0].kind = shape.layers[4].kind = kGatedMlp;
+  shape.layers[0].kind = shape.layers[4].kind = gated_mlp_symbol;
   return shape;
 }
 SubmodelSpec narrow_mixed_spec() {
@@ -302,7 +302,7 @@ TEST_F(GatedMlpKind, AKindWithoutAClassIsRefusedWithItsName) {
   ParameterStore<float> store;
   EXPECT_THAT([&] { make_layer<float>(shape, 0, store); },
               testing::ThrowsMessage<ContractError>(HasSubstr("no class computes the kind 'g'")));
-  EXPECT_THROW(add_layer_factory<float>(kGatedMlp, nullptr), ContractError);
+  EXPECT_THROW(add_layer_factory<float>(gated_mlp_symbol, nullptr), ContractError);
 }
 
 }  // namespace

@@ -71,7 +71,7 @@ TEST(MambaKind, ScanByHand) {
 TEST(MambaKind, KeptActivationsByHand) {
   const auto shape = one_of(mamba());
   const auto kept = [&](const PassTokens& t) {
-    return mamba().memory(shape, shape.layers[0], t, kNoWorkspaces).forward;
+    return mamba().memory(shape, shape.layers[0], t, no_workspaces).forward;
   };
   const double per_token = 5 * 30 + 4 * 14 + 3 * 6 + 2;
   EXPECT_EQ(kept({.batch = 2, .seq_length = 8}), 16 * per_token + 2 * 2 * 30 * 7) << "2 chunks";
@@ -85,7 +85,7 @@ TEST(MambaKind, SpansInTurnGatherNothing) {
   const auto shape = one_of(mamba());
   const auto backward = [&](bool in_turn, index_t ranks) {
     const PassTokens t{.batch = 8, .seq_length = 1, .ranks = ranks, .slots = 8, .in_turn = in_turn};
-    return mamba().memory(shape, shape.layers[0], t, kNoWorkspaces).backward;
+    return mamba().memory(shape, shape.layers[0], t, no_workspaces).backward;
   };
   EXPECT_EQ(backward(true, 100), backward(true, 1));
   EXPECT_GT(backward(false, 100), backward(false, 1)) << "states of the spans of all ranks";
@@ -99,7 +99,7 @@ TEST(MambaKind, WorkspacesAreAskedForWhatTheKernelsGet) {
                                     scan = s;
                                     return index_t{1000000};
                                   },
-                                  kNoWorkspaces.attention,
+                                  no_workspaces.attention,
                                   [](index_t t, index_t c, index_t w) {
                                     convolution = t * 10000 + c * 100 + w;
                                     return index_t{0};

@@ -32,7 +32,7 @@ TEST(MlpKind, RemembersNothingAndAsksNobody) {
 TEST(MlpKind, MemoryByHand) {
   const auto shape = one_of(mlp());
   const auto memory = mlp().memory(shape, shape.layers[0],
-                                   {.batch = 3, .seq_length = 4, .partial_sums = 7}, kNoWorkspaces);
+                                   {.batch = 3, .seq_length = 4, .partial_sums = 7}, no_workspaces);
   EXPECT_EQ(memory.forward, 2 * 12 * 29);
   EXPECT_EQ(memory.backward, 12 * 29 + 7 * 12 * 23);
 }

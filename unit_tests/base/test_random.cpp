@@ -34,18 +34,18 @@ TEST(Random, UniformStaysInsideTheOpenInterval) {
 }
 
 TEST(Random, MomentsOfUniformAndNormal) {
-  constexpr int kCount = 100000;
+  constexpr int num_draws = 100000;
   const RandomKey key{1, RandomPurpose::test};
   double uniform = 0, uniform_square = 0, normal = 0, normal_square = 0, normal_fourth = 0;
-  for (int i = 0; i < kCount; ++i) {
+  for (int i = 0; i < num_draws; ++i) {
     const double u = random_uniform(key, i), z = random_normal(key, i);
-    uniform += u / kCount;
-    uniform_square += u * u / kCount;
-    normal += z / kCount;
-    normal_square += z * z / kCount;
-    normal_fourth += z * z * z * z / kCount;
+    uniform += u / num_draws;
+    uniform_square += u * u / num_draws;
+    normal += z / num_draws;
+    normal_square += z * z / num_draws;
+    normal_fourth += z * z * z * z / num_draws;
   }
-  const double sigma = 1 / std::sqrt(kCount);
+  const double sigma = 1 / std::sqrt(num_draws);
   EXPECT_NEAR(uniform, 0.5, 4 * 0.29 * sigma);
   EXPECT_NEAR(uniform_square, 1. / 3, 4 * 0.3 * sigma);
   EXPECT_NEAR(normal, 0, 4 * sigma);

@@ -7,14 +7,14 @@
 namespace elastic::test {
 namespace {
 
-const char* kDeck =
+const char* deck =
     "<pretrain>\nsteps = 10\nseq_length = 16\nglobal_batch_size = 8\n"
     "<stage1>\nsteps = 6\nseq_length = 32\nglobal_batch_size = 8\nlearning_rate = 1e-2\n"
     "warmup_steps = 2\ndecay = linear\nfinal_fraction = 0.5\nrouter_learning_rate = 1e-1\n"
     "<stage2>\ntokens = 1000\nseq_length = 64\nglobal_batch_size = 8\n";
 
 RunConfig config_of(const std::vector<std::string>& overrides = {}) {
-  return read_run_config(kDeck, "toy.in", overrides).config;
+  return read_run_config(deck, "toy.in", overrides).config;
 }
 
 TEST(Curriculum, StagesFollowEachOther) {

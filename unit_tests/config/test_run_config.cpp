@@ -16,7 +16,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-const std::string kStage = "<pretrain>\nsteps = 10\n<stage1>\nsteps = 10\n";
+const std::string stage = "<pretrain>\nsteps = 10\n<stage1>\nsteps = 10\n";
 
 ResolvedDeck read(const std::string& text, const std::vector<std::string>& overrides = {}) {
   return read_run_config(text, "toy.in", overrides);
@@ -31,7 +31,7 @@ std::string mistakes(const std::string& text, const std::vector<std::string>& ov
 }
 /// The report on a deck that is right but for one line in one block.
 std::string one_mistake(const std::string& override_text) {
-  const std::string text = mistakes(kStage, {override_text});
+  const std::string text = mistakes(stage, {override_text});
   EXPECT_THAT(text, HasSubstr("1 mistake in toy.in")) << override_text;
   return text;
 }
@@ -79,7 +79,7 @@ TEST(RunConfig, ContradictionsBetweenKeys) {
   EXPECT_THAT(one_mistake("data/source=text"), HasSubstr("expected at least one file"));
   EXPECT_THAT(one_mistake("data/weights=1,2"), HasSubstr("expected 0 values, one per file"));
   EXPECT_THAT(one_mistake("data/vocab_size=63"), HasSubstr("at least 64, the vocabulary of this"));
-  EXPECT_EQ(parent_shape(read(kStage, {"data/vocab_size=131072"}).config).vocab_size, 131072);
+  EXPECT_EQ(parent_shape(read(stage, {"data/vocab_size=131072"}).config).vocab_size, 131072);
   EXPECT_THAT(one_mistake("job/phases=rank,pretrain,elastic"), HasSubstr("expected the order"));
   EXPECT_THAT(one_mistake("job/parent=parent.h5"), HasSubstr("not both"));
   EXPECT_THAT(one_mistake("job/phases=rank,elastic"), HasSubstr("expected a checkpoint"));
@@ -96,10 +96,10 @@ TEST(RunConfig, ElasticWidthsMustFitTheModel) {
 }
 
 TEST(RunConfig, OverridesWinAndAreNamed) {
-  const ResolvedDeck deck = read(kStage, {"stage1/steps=7", "model/hidden_size=64"});
+  const ResolvedDeck deck = read(stage, {"stage1/steps=7", "model/hidden_size=64"});
   EXPECT_EQ(deck.config.stages.at(0).steps, 7);
   EXPECT_EQ(deck.config.model.hidden_size, 64);
-  EXPECT_THAT(mistakes(kStage, {"model/hiden_size=64"}),
+  EXPECT_THAT(mistakes(stage, {"model/hiden_size=64"}),
               HasSubstr("command line <model>/hiden_size = 64: unknown key; nearest valid name "
                         "'hidden_size'"));
 }
@@ -113,11 +113,11 @@ TEST(RunConfig, TokensBecomeSteps) {
 }
 
 TEST(RunConfig, TheHashIsThatOfTheValues) {
-  const ResolvedDeck deck = read(kStage);
+  const ResolvedDeck deck = read(stage);
   EXPECT_EQ(read("# a comment\n<stage1>\nsteps = 10\n<pretrain>\nsteps = 10\n").hash, deck.hash);
   EXPECT_EQ(read("<pretrain>\nsteps = 1\n<stage1>\nsteps = 10\n", {"pretrain/steps=10"}).hash,
             deck.hash);
-  EXPECT_NE(read(kStage, {"job/seed=5"}).hash, deck.hash);
+  EXPECT_NE(read(stage, {"job/seed=5"}).hash, deck.hash);
   // The resolved deck is a deck of the same values.
   const ResolvedDeck again = read(deck.text);
   EXPECT_EQ(again.hash, deck.hash);

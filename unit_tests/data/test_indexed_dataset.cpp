@@ -38,17 +38,17 @@ struct Index {
            bytes(lengths) + bytes(offsets) + bytes(documents) + modes;
   }
 };
-const std::vector<std::int32_t> kIds = {10, 11, 12, 13, 14, 15, 16, 17, 18};
+const std::vector<std::int32_t> ids = {10, 11, 12, 13, 14, 15, 16, 17, 18};
 
 class IndexedDatasetTest : public testing::Test {
  protected:
   std::string prefix() const { return m_folder.path("data"); }
-  void write(const Index& index, const std::string& bin = bytes(kIds)) const {
+  void write(const Index& index, const std::string& bin = bytes(ids)) const {
     m_folder.write("data.idx", index.text());
     m_folder.write("data.bin", bin);
   }
   /// The error of opening the files; must name the index file.
-  std::string refusal(const Index& index, const std::string& bin = bytes(kIds)) const {
+  std::string refusal(const Index& index, const std::string& bin = bytes(ids)) const {
     write(index, bin);
     const auto message = input_error([&] { IndexedDataset(prefix(), 100); });
     EXPECT_THAT(message, HasSubstr(prefix() + ".idx"));
@@ -112,12 +112,12 @@ TEST_F(IndexedDatasetTest, EveryIntegerType) {
     const IndexedDataset dataset(prefix(), 100);
     EXPECT_THAT(document(dataset, 2), ElementsAre(15, 16, 17, 18)) << "dtype " << int(dtype);
   };
-  check(1, 1, bytes(std::vector<std::uint8_t>(kIds.begin(), kIds.end())));
-  check(2, 1, bytes(std::vector<std::int8_t>(kIds.begin(), kIds.end())));
-  check(3, 2, bytes(std::vector<std::int16_t>(kIds.begin(), kIds.end())));
-  check(4, 4, bytes(kIds));
-  check(5, 8, bytes(std::vector<std::int64_t>(kIds.begin(), kIds.end())));
-  check(8, 2, bytes(std::vector<std::uint16_t>(kIds.begin(), kIds.end())));
+  check(1, 1, bytes(std::vector<std::uint8_t>(ids.begin(), ids.end())));
+  check(2, 1, bytes(std::vector<std::int8_t>(ids.begin(), ids.end())));
+  check(3, 2, bytes(std::vector<std::int16_t>(ids.begin(), ids.end())));
+  check(4, 4, bytes(ids));
+  check(5, 8, bytes(std::vector<std::int64_t>(ids.begin(), ids.end())));
+  check(8, 2, bytes(std::vector<std::uint16_t>(ids.begin(), ids.end())));
 }
 
 TEST_F(IndexedDatasetTest, WriterGivesTheBytesOfTheFormat) {
@@ -180,7 +180,7 @@ TEST_F(IndexedDatasetTest, RefusesAWrongHeader) {
 
 TEST_F(IndexedDatasetTest, RefusesEveryTruncationAndExtension) {
   const std::string whole = Index().text();
-  m_folder.write("data.bin", bytes(kIds));
+  m_folder.write("data.bin", bytes(ids));
   for (std::size_t size = 0; size < whole.size(); ++size) {
     m_folder.write("data.idx", whole.substr(0, size));
     EXPECT_THROW(IndexedDataset(prefix(), 100), InputError) << size << " bytes";
@@ -221,7 +221,7 @@ TEST_F(IndexedDatasetTest, RefusesWrongSequences) {
   index.lengths[3] = 5;
   EXPECT_THAT(refusal(index), AllOf(HasSubstr("sequence 3: 5 tokens of 4 bytes from byte 20"),
                                     HasSubstr("has only 36 bytes")));
-  EXPECT_THAT(refusal({}, bytes(kIds).substr(0, 35)), HasSubstr("sequence 3"));
+  EXPECT_THAT(refusal({}, bytes(ids).substr(0, 35)), HasSubstr("sequence 3"));
   for (const std::int64_t offset :
        {std::int64_t{-4}, std::int64_t{24}, std::numeric_limits<std::int64_t>::max(),
         std::numeric_limits<std::int64_t>::min()}) {
@@ -261,10 +261,10 @@ TEST_F(IndexedDatasetTest, RefusesIdsOutsideTheVocabulary) {
     const IndexedDataset dataset(prefix(), vocab_size);
     return input_error([&] { document(dataset, 2); });
   };
-  EXPECT_THAT(message(bytes(kIds), 18),
+  EXPECT_THAT(message(bytes(ids), 18),
               AllOf(HasSubstr(prefix() + ".bin"), HasSubstr("token 3 of document 2 is 18"),
                     HasSubstr("vocabulary [0, 18)")));
-  auto negative = kIds;
+  auto negative = ids;
   negative[6] = -1;
   EXPECT_THAT(message(bytes(negative), 100), HasSubstr("token 1 of document 2 is -1"));
   write({});
@@ -273,7 +273,7 @@ TEST_F(IndexedDatasetTest, RefusesIdsOutsideTheVocabulary) {
   Index index;
   index.dtype = 5;
   index.offsets = {0, 24, 40, 40};
-  std::vector<std::int64_t> wide(kIds.begin(), kIds.end());
+  std::vector<std::int64_t> wide(ids.begin(), ids.end());
   wide[0] = (std::int64_t{1} << 32) + 5;
   write(index, bytes(wide));
   const IndexedDataset dataset(prefix(), 100);

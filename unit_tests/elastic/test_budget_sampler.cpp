@@ -14,12 +14,12 @@ namespace {
 TEST(BudgetSampler, FrequenciesFollowUnnormalisedProbabilities) {
   const std::vector<double> weights = {5, 0, 3, 2};
   std::vector<int> count(4, 0);
-  constexpr int kDraws = 20000;
-  for (int i = 0; i < kDraws; ++i) ++count[sample_budget(7, i / 8, i % 8, weights)];
+  constexpr int num_draws = 20000;
+  for (int i = 0; i < num_draws; ++i) ++count[sample_budget(7, i / 8, i % 8, weights)];
   EXPECT_EQ(count[1], 0);
   for (std::size_t b = 0; b < weights.size(); ++b) {
-    const double p = weights[b] / 10, sigma = std::sqrt(kDraws * p * (1 - p));
-    EXPECT_NEAR(count[b], kDraws * p, 4 * sigma + 1e-9);
+    const double p = weights[b] / 10, sigma = std::sqrt(num_draws * p * (1 - p));
+    EXPECT_NEAR(count[b], num_draws * p, 4 * sigma + 1e-9);
   }
 }
 

@@ -132,7 +132,7 @@ TEST(ElasticSpace, AxisAccess) {
 }
 
 TEST(ElasticSpace, ChannelsAreChosenByOneAxis) {
-  for (const Axis axis : kAxes)
+  for (const Axis axis : all_axes)
     EXPECT_EQ(chooses_channels(axis), axis == Axis::mamba_head_channels) << axis_name(axis);
 }
 

@@ -14,7 +14,7 @@ namespace {
 using testing::DoubleEq;
 using testing::ElementsAre;
 
-const kernels::Products kProducts;
+const kernels::Products products;
 
 std::vector<Decision> decisions(bool per_layer) {
   return list_decisions(small_shape(), small_space(per_layer));
@@ -77,7 +77,7 @@ std::vector<double> reference_logits(const Router<double>& router, const std::st
 TEST(Router, LogitsByDefinitionAlsoBetweenBudgets) {
   const auto router = make_router();
   for (const double budget : {1.0, 0.8, 0.5}) {
-    const auto logits = router.logits(kProducts, budget);
+    const auto logits = router.logits(products, budget);
     ASSERT_EQ(logits.size(), 9u);
     EXPECT_TRUE(near(logits[0], reference_logits(router, "hidden", budget), 1e-13));
     auto ffn = logits[6];
@@ -89,41 +89,41 @@ TEST(Router, LogitsByDefinitionAlsoBetweenBudgets) {
 
 TEST(Router, ProbabilitiesAreRepeatableAndFollowTheStream) {
   auto router = make_router<float>();
-  const auto first = router.forward(kProducts, 0.5, {1, 1}, 3);
+  const auto first = router.forward(products, 0.5, {1, 1}, 3);
   for (const auto& list : first) {
     double sum = 0;
     for (const double p : list) sum += p;
     EXPECT_NEAR(sum, 1, 1e-6);
   }
-  EXPECT_NE(router.forward(kProducts, 0.5, {1, 1}, 4), first);
-  EXPECT_EQ(router.forward(kProducts, 0.5, {1, 1}, 3), first);
-  EXPECT_EQ(make_router<float>().forward(kProducts, 0.5, {1, 1}, 3), first);
+  EXPECT_NE(router.forward(products, 0.5, {1, 1}, 4), first);
+  EXPECT_EQ(router.forward(products, 0.5, {1, 1}, 3), first);
+  EXPECT_EQ(make_router<float>().forward(products, 0.5, {1, 1}, 3), first);
 }
 
 TEST(Router, AxesHaveIndependentNoise) {
   auto router = make_router();
   // pi is noise alone; hidden and depth both have three choices.
   Kokkos::deep_copy(router.parameters().values(), 0.0);
-  const auto pi = router.forward(kProducts, 0.5, {1, 1}, 3);
+  const auto pi = router.forward(products, 0.5, {1, 1}, 3);
   EXPECT_NE(pi[0], pi[8]);
   EXPECT_NE(pi[6], pi[7]) << "layers of an axis differ as well";
 }
 
 TEST(Router, GumbelMaxDrawsFollowTheSoftmaxOfScaledLogits) {
   auto router = make_router();
-  const auto z = router.logits(kProducts, 0.75)[0];
+  const auto z = router.logits(products, 0.75)[0];
   const double scale = 3;
   double sum = 0;
   for (const double v : z) sum += std::exp(scale * v);
   std::vector<int> count(3, 0);
-  constexpr int kDraws = 4000;
-  for (int i = 0; i < kDraws; ++i) {
-    const auto& pi = router.forward(kProducts, 0.75, {scale, 0.3}, i)[0];
+  constexpr int num_draws = 4000;
+  for (int i = 0; i < num_draws; ++i) {
+    const auto& pi = router.forward(products, 0.75, {scale, 0.3}, i)[0];
     ++count[std::max_element(pi.begin(), pi.end()) - pi.begin()];
   }
   for (std::size_t c = 0; c < 3; ++c) {
     const double p = std::exp(scale * z[c]) / sum;
-    EXPECT_NEAR(count[c], kDraws * p, 4 * std::sqrt(kDraws * p * (1 - p)) + 1);
+    EXPECT_NEAR(count[c], num_draws * p, 4 * std::sqrt(num_draws * p * (1 - p)) + 1);
   }
 }
 
@@ -131,8 +131,8 @@ TEST(Router, HardDrawsAreOneHotForAllAxesTogether) {
   auto soft = make_router(true, 0), sometimes = make_router(true, 0.25);
   int hard_calls = 0;
   for (int i = 0; i < 400; ++i) {
-    const auto pi = sometimes.forward(kProducts, 0.5, {1, 1}, i);
-    const auto expected = soft.forward(kProducts, 0.5, {1, 1}, i);
+    const auto pi = sometimes.forward(products, 0.5, {1, 1}, i);
+    const auto expected = soft.forward(products, 0.5, {1, 1}, i);
     const bool hard = *std::max_element(pi[0].begin(), pi[0].end()) == 1.0;
     hard_calls += hard;
     if (!hard) {
@@ -165,17 +165,17 @@ TEST(Router, GradientAgainstFiniteDifferences) {
       auto router = make_router(per_layer);
       const RouterTemperature temperature{2, 0.7};
       const auto loss = [&] {
-        return loss_of(router.forward(kProducts, budget, temperature, 9), nullptr);
+        return loss_of(router.forward(products, budget, temperature, 9), nullptr);
       };
-      Probabilities dpi = router.forward(kProducts, budget, temperature, 9);
-      loss_of(router.forward(kProducts, budget, temperature, 9), &dpi);
-      router.backward(kProducts, dpi);
+      Probabilities dpi = router.forward(products, budget, temperature, 9);
+      loss_of(router.forward(products, budget, temperature, 9), &dpi);
+      router.backward(products, dpi);
       const auto once = to_host(router.parameters().gradients());
       EXPECT_LT(
           directional_error(loss, router.parameters().values(), router.parameters().gradients()),
           1e-7);
-      router.forward(kProducts, budget, temperature, 9);
-      router.backward(kProducts, dpi);
+      router.forward(products, budget, temperature, 9);
+      router.backward(products, dpi);
       auto twice = once;
       for (double& g : twice) g *= 2;
       EXPECT_TRUE(near(router.parameters().gradients(), twice, 1e-13)) << "gradients accumulate";
@@ -184,34 +184,34 @@ TEST(Router, GradientAgainstFiniteDifferences) {
 
 TEST(Router, HardDrawsPassTheGradientOfTheSoftProbabilities) {
   auto soft = make_router(true, 0), hard = make_router(true, 1);
-  Probabilities dpi = soft.forward(kProducts, 0.5, {1, 1}, 2);
-  hard.forward(kProducts, 0.5, {1, 1}, 2);
-  soft.backward(kProducts, dpi);
-  hard.backward(kProducts, dpi);
+  Probabilities dpi = soft.forward(products, 0.5, {1, 1}, 2);
+  hard.forward(products, 0.5, {1, 1}, 2);
+  soft.backward(products, dpi);
+  hard.backward(products, dpi);
   EXPECT_TRUE(bitwise_equal(soft.parameters().gradients(), hard.parameters().gradients()));
   EXPECT_GT(dot(soft.parameters().gradients(), soft.parameters().gradients()), 0);
 }
 
 TEST(Router, LogitsDoNotDisturbBackward) {
   auto a = make_router(), b = make_router();
-  const auto dpi = a.forward(kProducts, 0.5, {1, 1}, 2);
-  b.forward(kProducts, 0.5, {1, 1}, 2);
-  b.logits(kProducts, 1);
-  a.backward(kProducts, dpi);
-  b.backward(kProducts, dpi);
+  const auto dpi = a.forward(products, 0.5, {1, 1}, 2);
+  b.forward(products, 0.5, {1, 1}, 2);
+  b.logits(products, 1);
+  a.backward(products, dpi);
+  b.backward(products, dpi);
   EXPECT_TRUE(bitwise_equal(a.parameters().gradients(), b.parameters().gradients()));
 }
 
 TEST(Router, NothingElasticIsFine) {
   Router<float> router({}, {1}, {}, 1);
-  EXPECT_TRUE(router.forward(kProducts, 1, {1, 1}, 0).empty());
-  router.backward(kProducts, {});
-  EXPECT_TRUE(router.logits(kProducts, 1).empty());
+  EXPECT_TRUE(router.forward(products, 1, {1, 1}, 0).empty());
+  router.backward(products, {});
+  EXPECT_TRUE(router.logits(products, 1).empty());
 }
 
 TEST(Router, OneBudgetAnswersEveryQuestionAlike) {
   const Router<double> router(decisions(false), {0.5}, {.hidden_size = 4, .init_std = 0.5}, 5);
-  const auto at = [&](double budget) { return router.logits(kProducts, budget); };
+  const auto at = [&](double budget) { return router.logits(products, budget); };
   EXPECT_EQ(at(0.1), at(0.5));
   EXPECT_EQ(at(0.9), at(0.5));
 }
@@ -227,7 +227,7 @@ TEST(Router, GradientsOfTwoPassesAddUp) {
   const auto gradient_of = [&](std::initializer_list<std::uint64_t> streams) {
     Kokkos::deep_copy(router.parameters().gradients(), 0.0);
     for (const auto stream : streams)
-      router.backward(kProducts, dpi_of(router.forward(kProducts, 0.6, {2, 0.7}, stream)));
+      router.backward(products, dpi_of(router.forward(products, 0.6, {2, 0.7}, stream)));
     return to_host(router.parameters().gradients());
   };
   const auto first = gradient_of({1}), second = gradient_of({2}), both = gradient_of({1, 2});
@@ -243,7 +243,7 @@ TEST(Router, ColdProbabilitiesAreNearlyOneHot) {
   auto router = make_router();
   int certain = 0, lists = 0;
   for (std::uint64_t stream = 0; stream < 20; ++stream)
-    for (const auto& list : router.forward(kProducts, 0.75, {10, 0.05}, stream)) {
+    for (const auto& list : router.forward(products, 0.75, {10, 0.05}, stream)) {
       ++lists;
       certain += *std::max_element(list.begin(), list.end()) > 0.95;
       double sum = 0;

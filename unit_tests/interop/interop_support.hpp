@@ -11,7 +11,7 @@ namespace elastic::test {
 
 namespace fs = std::filesystem;
 
-inline const std::vector<std::string> kHfModels = {"groups", "gqa", "tied", "bf16", "fp16"};
+inline const std::vector<std::string> hf_models = {"groups", "gqa", "tied", "bf16", "fp16"};
 inline fs::path hf_fixture(const std::string& name) {
   return fs::path(ELASTIC_FIXTURES) / "hf" / name;
 }

@@ -11,7 +11,7 @@ namespace elastic::test {
 namespace {
 
 /// The published 12B (nvidia/NVIDIA-Nemotron-Nano-12B-v2), as its config.json spells it.
-const std::string kNano12b = R"({"architectures": ["NemotronHForCausalLM"],
+const std::string nano12b = R"({"architectures": ["NemotronHForCausalLM"],
   "auto_map": {"AutoConfig": "configuration_nemotron_h.NemotronHConfig"}, "model_type": "nemotron_h",
   "hidden_size": 5120, "num_hidden_layers": 62, "vocab_size": 131072, "intermediate_size": 20480,
   "hybrid_override_pattern": "M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M-",
@@ -22,7 +22,7 @@ const std::string kNano12b = R"({"architectures": ["NemotronHForCausalLM"],
   "time_step_limit": [0.0, Infinity], "layer_norm_epsilon": 1e-05, "use_bias": false,
   "residual_in_fp32": false, "tie_word_embeddings": false, "sliding_window": null, "torch_dtype": "bfloat16"})";
 
-OrderedJson nano() { return parse_json(kNano12b, "nano"); }
+OrderedJson nano() { return parse_json(nano12b, "nano"); }
 HfConfig read(const OrderedJson& json) { return read_hf_config(dump_json(json), "config.json"); }
 std::string error_of(const OrderedJson& json) {
   return message_of<InputError>([&] { read(json); });
@@ -34,7 +34,7 @@ std::string error_with(const char* key, const OrderedJson& value) {
 }
 
 TEST(HfConfig, Nano12b) {
-  const HfConfig config = read_hf_config(kNano12b, "config.json");
+  const HfConfig config = read_hf_config(nano12b, "config.json");
   const ModelShape& shape = config.shape;
   EXPECT_EQ(shape.num_layers(), 62);
   EXPECT_EQ(shape.layers[0], (LayerShape{LayerKind::mamba, 128, 80, 8}));
@@ -130,7 +130,7 @@ TEST(HfConfig, Refusals) {
 
 TEST(HfConfig, OnlyWhatTheWidthsDecideChanges) {
   HfConfig config = read(nano());
-  const auto same = parse_json(write_hf_config(kNano12b, config, ElementType::bf16), "config.json");
+  const auto same = parse_json(write_hf_config(nano12b, config, ElementType::bf16), "config.json");
   EXPECT_EQ(same, nano());  // with every other key and the infinity
 
   config.shape.hidden_size = 4480;
@@ -138,7 +138,7 @@ TEST(HfConfig, OnlyWhatTheWidthsDecideChanges) {
   for (auto& layer : config.shape.layers)
     if (layer.kind == LayerKind::mlp) layer.width = 15680;
   config.tied = true;
-  const auto json = parse_json(write_hf_config(kNano12b, config, ElementType::f32), "config.json");
+  const auto json = parse_json(write_hf_config(nano12b, config, ElementType::f32), "config.json");
   EXPECT_EQ(json.at("hidden_size"), 4480);
   EXPECT_EQ(json.at("intermediate_size"), 15680);
   EXPECT_EQ(json.at("num_hidden_layers"), 61);
@@ -186,7 +186,7 @@ TEST(HfConfig, LayersThatDiffer) {
   config.shape.layers[4].head_channels = 40;
   config.shape.layers[7].width = 16;
   contains(heterogeneity(config.shape), "layers 1 and 3 (mlp) differ: 20480 x 1 and 10240 x 1");
-  const std::string text = write_hf_config(kNano12b, config, ElementType::bf16);
+  const std::string text = write_hf_config(nano12b, config, ElementType::bf16);
   contains(text, "block_configs");
   EXPECT_EQ(read_hf_config(text, "").shape, config.shape);
   // Made equal again, the list goes.

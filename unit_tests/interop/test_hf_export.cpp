@@ -61,10 +61,10 @@ SubmodelSpec fixture_slice(const std::string& name, const ModelShape& shape) {
       }
   return spec;
 }
-const std::vector<std::string> kSliced = {"groups", "gqa", "bf16"};
+const std::vector<std::string> sliced = {"groups", "gqa", "bf16"};
 
 TEST_F(HfExport, ImportAndExportGiveTheSameBytes) {
-  for (const auto& name : kHfModels) {
+  for (const auto& name : hf_models) {
     const auto reader = import_to(folder / (name + ".h5"), hf_fixture(name));
     auto request = request_for(reader, shape_of(hf_fixture(name)));
     request.max_shard_bytes = 9000;
@@ -80,7 +80,7 @@ TEST_F(HfExport, ImportAndExportGiveTheSameBytes) {
 }
 
 TEST_F(HfExport, SubmodelsAreThoseOfPlainIndexing) {
-  for (const auto& name : kSliced) {
+  for (const auto& name : sliced) {
     const auto reader = import_to(folder / (name + ".h5"), hf_fixture(name));
     auto request = request_for(reader, shape_of(hf_fixture(name)));
     request.spec = fixture_slice(name, request.parent);
@@ -112,7 +112,7 @@ Ranking random_ranking(const ModelShape& shape, std::uint64_t seed) {
 }
 
 TEST_F(HfExport, TheRankingIsUndone) {
-  for (const auto& name : kHfModels) {
+  for (const auto& name : hf_models) {
     const auto reader = import_to(folder / (name + ".h5"), hf_fixture(name));
     auto request = request_for(reader, shape_of(hf_fixture(name)));
     LanguageModel<float> model(request.parent, true);
@@ -130,7 +130,7 @@ TEST_F(HfExport, TheRankingIsUndone) {
 }
 
 TEST_F(HfExport, ARankedSubmodelComputesWhatItsPrefixDoes) {
-  for (const auto& name : kSliced) {
+  for (const auto& name : sliced) {
     const auto reader = import_to(folder / (name + ".h5"), hf_fixture(name));
     auto request = request_for(reader, shape_of(hf_fixture(name)));
     request.spec = fixture_slice(name, request.parent);

@@ -27,18 +27,18 @@ class HfImport : public InFolder {
 };
 
 TEST_F(HfImport, LogitsOfTransformers) {
-  constexpr double kLargest = 2e-4;  // of logits of order 1
-  for (const auto& name : kHfModels) {
+  constexpr double largest = 2e-4;  // of logits of order 1
+  for (const auto& name : hf_models) {
     const auto reader = import_to(folder / (name + ".h5"), hf_fixture(name));
     HfProblem<float> problem(reader, shape_of(hf_fixture(name)), name);
     const auto expected = numbers<float>(problem.expected, "logits");
-    EXPECT_LT(distance(problem.logits(problem.full_widths()), expected), kLargest) << name;
+    EXPECT_LT(distance(problem.logits(problem.full_widths()), expected), largest) << name;
     EXPECT_GT(distance(std::vector<float>(expected.size(), 0), expected), 1) << name;
   }
 }
 
 TEST_F(HfImport, GradientsOfTransformers) {
-  for (const auto& name : kHfModels) {
+  for (const auto& name : hf_models) {
     const auto reader = import_to(folder / (name + ".h5"), hf_fixture(name));
     // Gradients have the names and shapes of the values: they are imported like them.
     const auto copy = copy_of(name);

@@ -26,7 +26,7 @@ TEST(HfMapping, HeadsOfAGroupBecomeNeighbours) {
 }
 
 TEST(HfMapping, EveryParameterIsOnePart) {
-  for (const auto& name : kHfModels) {
+  for (const auto& name : hf_models) {
     const ModelShape shape = shape_of(hf_fixture(name));
     const LanguageModel<float> model(shape, true);
     std::size_t parts = 0;

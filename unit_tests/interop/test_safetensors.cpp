@@ -101,7 +101,7 @@ TEST_F(Safetensors, BrokenHeads) {
   contains(error_of(folder), "is not a file");
   write_bytes(folder / "short", "1234567");
   contains(error_of(folder / "short"), "too short");
-  contains(error_of(file_of("{}", kMaxJsonBytes + 1, 0)), "at most");
+  contains(error_of(file_of("{}", max_json_bytes + 1, 0)), "at most");
   contains(error_of(file_of("{}", ~std::uint64_t(0), 0)), "at most");
   contains(error_of(file_of("{}", 3, 0)), "the header claims 3 bytes");
   contains(error_of(file(" {}")), "does not begin with '{'");

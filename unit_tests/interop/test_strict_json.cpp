@@ -49,7 +49,7 @@ TEST(StrictJson, BareNumbersInBothSpellings) {
 
 class StrictJsonFile : public InFolder {};
 TEST_F(StrictJsonFile, LongFilesAreRefused) {
-  write_bytes(folder / "long.json", std::string(kMaxJsonBytes + 1, ' '));
+  write_bytes(folder / "long.json", std::string(max_json_bytes + 1, ' '));
   contains(message_of<InputError>([&] { read_json_text(folder / "long.json"); }), "at most");
   contains(message_of<InputError>([&] { read_json_text(folder / "none.json"); }), "cannot read");
 }

@@ -46,14 +46,14 @@ struct LayerProblem {
       : shape(model_shape),
         layer(make_layer<T>(shape, 0, store)),
         generation(layer->for_generation()),
-        u(random_matrix<T>(kTokens, hidden, 31)),
-        y("elastic::test::y", kTokens, hidden),
-        c(random_matrix<T>(kTokens, hidden, 32)),
-        du("elastic::test::du", kTokens, hidden) {
+        u(random_matrix<T>(num_tokens, hidden, 31)),
+        y("elastic::test::y", num_tokens, hidden),
+        c(random_matrix<T>(num_tokens, hidden, 32)),
+        du("elastic::test::du", num_tokens, hidden) {
     store.allocate(true);
     randomize(store, 33);
     std::vector<token_t> segment;
-    for (index_t t = 0; t < kTokens; ++t) segment.push_back(t % 11 < (t < 11 ? 3 : 6) ? 0 : 1);
+    for (index_t t = 0; t < num_tokens; ++t) segment.push_back(t % 11 < (t < 11 ? 3 : 6) ? 0 : 1);
     context = {.exec = {}, .arena = &arena, .batch = 2, .seq_length = 11, .segment = {}};
     if (segments) context.segment = to_device(segment);
   }
@@ -72,7 +72,7 @@ struct LayerProblem {
     layer->backward(context, active, c, u, *saved, du);
   }
 
-  static constexpr index_t kTokens = 22;
+  static constexpr index_t num_tokens = 22;
   ModelShape shape;
   ParameterStore<T> store;
   std::unique_ptr<Layer<T>> layer;
@@ -221,7 +221,7 @@ View2<T> extend_in_blocks(LayerProblem<T>& problem, const LayerActive<T>& active
   return result;
 }
 
-inline const std::vector<std::vector<index_t>> kBlocks = {
+inline const std::vector<std::vector<index_t>> block_lengths = {
     std::vector<index_t>(11, 1), {11}, {4, 7}, {1, 6, 1, 3}};
 
 /// Positions in blocks of any size give the rows of the whole sequence, and the bits of one by one.
@@ -233,7 +233,7 @@ void check_extends(const ModelShape& shape, const SubmodelSpec& spec) {
   problem.loss(active);
   std::vector<T> one_by_one;
   for (const index_t history : {0, 3})
-    for (const auto& blocks : kBlocks) {
+    for (const auto& blocks : block_lengths) {
       const auto cache = problem.generation->make_cache(active, 2, 13, history);
       const auto y = to_host(extend_in_blocks(problem, active, *cache, blocks));
       EXPECT_TRUE(near(y, to_host(problem.y), tolerance<T>(200))) << blocks.size() << " blocks";

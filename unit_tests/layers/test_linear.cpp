@@ -8,7 +8,7 @@
 namespace elastic::test {
 namespace {
 
-constexpr index_t kTokens = 5, kOther = 4, kBlock = 3, kUnits = 4;
+constexpr index_t num_tokens = 5, other_width = 4, unit_size = 3, num_units = 4;
 
 /// Rows of the active part, as one list of indices.
 std::vector<index_t> indices(const UnitRows& units) {
@@ -34,17 +34,19 @@ LayerContext context_of(Arena& arena, bool deterministic) {
           .deterministic = deterministic,
           .arena = &arena,
           .batch = 1,
-          .seq_length = kTokens,
+          .seq_length = num_tokens,
           .segment = {}};
 }
 
 template <class T>
 void check_output_units(UnitRows units, bool deterministic) {
-  const index_t ld = kOther + 2, n = units.size();
-  const auto all = random_matrix<T>(kBlock * kUnits, ld, 1);
-  const View2<T> dall("elastic::test::dweight", kBlock * kUnits, ld);
-  const auto x = random_matrix<T>(kTokens, kOther, 2), dy = random_matrix<T>(kTokens, n, 3);
-  const View2<T> y("elastic::test::y", kTokens, n), dx("elastic::test::dx", kTokens, kOther);
+  const index_t ld = other_width + 2, n = units.size();
+  const auto all = random_matrix<T>(unit_size * num_units, ld, 1);
+  const View2<T> dall("elastic::test::dweight", unit_size * num_units, ld);
+  const auto x = random_matrix<T>(num_tokens, other_width, 2),
+             dy = random_matrix<T>(num_tokens, n, 3);
+  const View2<T> y("elastic::test::y", num_tokens, n),
+      dx("elastic::test::dx", num_tokens, other_width);
   const auto h_w = to_double(all), h_x = to_double(x), h_dy = to_double(dy);
   linear_forward<T>({.deterministic = deterministic}, x, all, units, y);
   linear_weight_gradient<T>({.deterministic = deterministic}, dy, x, dall, units);
@@ -56,29 +58,32 @@ void check_output_units(UnitRows units, bool deterministic) {
 
   const auto rows = indices(units);
   const auto at_w = [&](index_t r, index_t c) { return h_w[rows[r] * ld + c]; };
-  const auto at_x = [&](index_t t, index_t c) { return h_x[t * kOther + c]; };
+  const auto at_x = [&](index_t t, index_t c) { return h_x[t * other_width + c]; };
   const auto at_dy = [&](index_t t, index_t r) { return h_dy[t * n + r]; };
-  EXPECT_TRUE(
-      near(y, product(kTokens, n, kOther, at_x, [&](index_t k, index_t j) { return at_w(j, k); }),
-           tolerance<T>(kOther)));
-  auto expected = product(kTokens, kOther, n, at_dy, at_w);
+  EXPECT_TRUE(near(
+      y,
+      product(num_tokens, n, other_width, at_x, [&](index_t k, index_t j) { return at_w(j, k); }),
+      tolerance<T>(other_width)));
+  auto expected = product(num_tokens, other_width, n, at_dy, at_w);
   for (double& value : expected) value *= 2;
   EXPECT_TRUE(near(dx, expected, tolerance<T>(2 * n)));
   const auto dw = product(
-      n, kOther, kTokens, [&](index_t i, index_t k) { return at_dy(k, i); }, at_x);
-  std::vector<double> dw_all(kBlock * kUnits * ld);
+      n, other_width, num_tokens, [&](index_t i, index_t k) { return at_dy(k, i); }, at_x);
+  std::vector<double> dw_all(unit_size * num_units * ld);
   for (index_t r = 0; r < n; ++r)
-    for (index_t c = 0; c < kOther; ++c) dw_all[rows[r] * ld + c] = dw[r * kOther + c];
-  EXPECT_TRUE(near(dall, dw_all, tolerance<T>(kTokens)));
+    for (index_t c = 0; c < other_width; ++c) dw_all[rows[r] * ld + c] = dw[r * other_width + c];
+  EXPECT_TRUE(near(dall, dw_all, tolerance<T>(num_tokens)));
 }
 
 template <class T>
 void check_input_units(UnitRows units, bool deterministic) {
-  const index_t ld = kBlock * kUnits, n = units.size();
-  const auto all = random_matrix<T>(kOther + 1, ld, 1);
-  const View2<T> dall("elastic::test::dweight", kOther + 1, ld);
-  const auto x = random_matrix<T>(kTokens, n, 2), dy = random_matrix<T>(kTokens, kOther, 3);
-  const View2<T> y("elastic::test::y", kTokens, kOther), dx("elastic::test::dx", kTokens, n);
+  const index_t ld = unit_size * num_units, n = units.size();
+  const auto all = random_matrix<T>(other_width + 1, ld, 1);
+  const View2<T> dall("elastic::test::dweight", other_width + 1, ld);
+  const auto x = random_matrix<T>(num_tokens, n, 2),
+             dy = random_matrix<T>(num_tokens, other_width, 3);
+  const View2<T> y("elastic::test::y", num_tokens, other_width),
+      dx("elastic::test::dx", num_tokens, n);
   Arena arena;
   linear_of_units<T>(context_of(arena, deterministic), {}, x, all, units, y);
   linear_units_input_backward<T>({.deterministic = deterministic}, dy, x, all, dall, units, dx);
@@ -87,23 +92,25 @@ void check_input_units(UnitRows units, bool deterministic) {
   const auto columns = indices(units);
   const auto at_w = [&](index_t r, index_t c) { return h_w[r * ld + columns[c]]; };
   const auto at_x = [&](index_t t, index_t c) { return h_x[t * n + c]; };
-  const auto at_dy = [&](index_t t, index_t r) { return h_dy[t * kOther + r]; };
+  const auto at_dy = [&](index_t t, index_t r) { return h_dy[t * other_width + r]; };
+  EXPECT_TRUE(near(
+      y,
+      product(num_tokens, other_width, n, at_x, [&](index_t k, index_t j) { return at_w(j, k); }),
+      tolerance<T>(n)));
   EXPECT_TRUE(
-      near(y, product(kTokens, kOther, n, at_x, [&](index_t k, index_t j) { return at_w(j, k); }),
-           tolerance<T>(n)));
-  EXPECT_TRUE(near(dx, product(kTokens, n, kOther, at_dy, at_w), tolerance<T>(kOther)));
+      near(dx, product(num_tokens, n, other_width, at_dy, at_w), tolerance<T>(other_width)));
   const auto dw = product(
-      kOther, n, kTokens, [&](index_t i, index_t k) { return at_dy(k, i); }, at_x);
-  std::vector<double> dw_all((kOther + 1) * ld);
-  for (index_t r = 0; r < kOther; ++r)
+      other_width, n, num_tokens, [&](index_t i, index_t k) { return at_dy(k, i); }, at_x);
+  std::vector<double> dw_all((other_width + 1) * ld);
+  for (index_t r = 0; r < other_width; ++r)
     for (index_t c = 0; c < n; ++c) dw_all[r * ld + columns[c]] = dw[r * n + c];
-  EXPECT_TRUE(near(dall, dw_all, tolerance<T>(kTokens)));
+  EXPECT_TRUE(near(dall, dw_all, tolerance<T>(num_tokens)));
 }
 
 template <class T>
 void check_units() {
-  for (const UnitRows& units : {UnitRows::prefix(7), UnitRows{3, kBlock, 2},
-                                UnitRows{4, kBlock, kBlock}, UnitRows{1, kBlock, 1}}) {
+  for (const UnitRows& units : {UnitRows::prefix(7), UnitRows{3, unit_size, 2},
+                                UnitRows{4, unit_size, unit_size}, UnitRows{1, unit_size, 1}}) {
     for (const bool deterministic : {false, true}) {
       check_output_units<T>(units, deterministic);
       check_input_units<T>(units, deterministic);

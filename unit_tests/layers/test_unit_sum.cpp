@@ -9,7 +9,7 @@
 namespace elastic::test {
 namespace {
 
-constexpr index_t kTokens = 5, kOther = 4;
+constexpr index_t num_tokens = 5, other_width = 4;
 
 /// What a UnitSum needs of a context.
 LayerContext context_of(Arena& arena, bool deterministic) {
@@ -17,7 +17,7 @@ LayerContext context_of(Arena& arena, bool deterministic) {
           .deterministic = deterministic,
           .arena = &arena,
           .batch = 1,
-          .seq_length = kTokens,
+          .seq_length = num_tokens,
           .segment = {}};
 }
 
@@ -57,9 +57,9 @@ std::vector<T> sum_over_ranks(std::vector<std::vector<T>> parts) {
 template <class T>
 void check_sums_of_ranks(index_t units, index_t unit, index_t active) {
   SCOPED_TRACE(fmt::format("{} units of {} of {}", units, active, unit));
-  const auto x = random_matrix<T>(kTokens, units * active, 1);
-  const auto by_columns = random_matrix<T>(kOther, units * unit, 2),
-             by_rows = random_matrix<T>(units * unit, kOther, 3);
+  const auto x = random_matrix<T>(num_tokens, units * active, 1);
+  const auto by_columns = random_matrix<T>(other_width, units * unit, 2),
+             by_rows = random_matrix<T>(units * unit, other_width, 3);
   std::vector<T> expected;
   for (const int ranks : {1, 2, 4, 8}) {
     std::vector<std::vector<T>> parts;
@@ -67,7 +67,7 @@ void check_sums_of_ranks(index_t units, index_t unit, index_t active) {
       Arena arena;
       const auto context = context_of(arena, true);
       const Shard shard{r, ranks};
-      const View2<T> y("elastic::test::y", kTokens, kOther);
+      const View2<T> y("elastic::test::y", num_tokens, other_width);
       const UnitRows mine{local_count(units, shard), unit, active};
       const auto my_x = shard_columns(x, active, shard);
       UnitSum<T> sum(context, shard, y);
@@ -94,12 +94,12 @@ TEST(UnitSum, DeterministicSumsDoNotDependOnTheNumberOfRanks) {
 std::vector<double> two_terms(const std::vector<double>& x, const std::vector<double>& w,
                               const std::vector<double>& g, const std::vector<double>& v,
                               index_t units) {
-  std::vector<double> y(kTokens * kOther);
-  for (index_t t = 0; t < kTokens; ++t)
-    for (index_t d = 0; d < kOther; ++d)
+  std::vector<double> y(num_tokens * other_width);
+  for (index_t t = 0; t < num_tokens; ++t)
+    for (index_t d = 0; d < other_width; ++d)
       for (index_t i = 0; i < units; ++i)
-        y[t * kOther + d] +=
-            x[t * units + i] * w[d * units + i] + g[t * units + i] * v[i * kOther + d];
+        y[t * other_width + d] +=
+            x[t * units + i] * w[d * units + i] + g[t * units + i] * v[i * other_width + d];
   return y;
 }
 
@@ -108,11 +108,11 @@ TEST(UnitSum, AddsTermsAndOverwritesWhatWasThere) {
   for (const bool deterministic : {false, true}) {
     Arena arena;
     const auto context = context_of(arena, deterministic);
-    const auto x = random_matrix<double>(kTokens, units, 1),
-               w = random_matrix<double>(kOther, units, 2),
-               g = random_matrix<double>(kTokens, units, 3),
-               v = random_matrix<double>(units, kOther, 4),
-               y = random_matrix<double>(kTokens, kOther, 5);
+    const auto x = random_matrix<double>(num_tokens, units, 1),
+               w = random_matrix<double>(other_width, units, 2),
+               g = random_matrix<double>(num_tokens, units, 3),
+               v = random_matrix<double>(units, other_width, 4),
+               y = random_matrix<double>(num_tokens, other_width, 5);
     UnitSum<double> sum(context, {}, y);
     sum.add_columns(x, w, UnitRows::units(units));
     sum.add_rows(g, v, UnitRows::units(units));
@@ -125,7 +125,7 @@ TEST(UnitSum, AddsTermsAndOverwritesWhatWasThere) {
 TEST(UnitSum, WithoutTermsIsADefect) {
   Arena arena;
   const auto context = context_of(arena, false);
-  const View2<float> y("elastic::test::y", kTokens, kOther);
+  const View2<float> y("elastic::test::y", num_tokens, other_width);
   UnitSum<float> sum(context, {}, y);
   EXPECT_THROW(sum.finish(), ContractError);
 }
@@ -133,7 +133,7 @@ TEST(UnitSum, WithoutTermsIsADefect) {
 TEST(UnitSum, DeterministicSumsNeedADivisorOfTheClasses) {
   Arena arena;
   const auto context = context_of(arena, true);
-  const View2<float> y("elastic::test::y", kTokens, kOther);
+  const View2<float> y("elastic::test::y", num_tokens, other_width);
   EXPECT_THROW(UnitSum<float>(context, Shard{0, 3}, y), ContractError);
   EXPECT_NO_THROW(UnitSum<float>(context, Shard{0, 4}, y));
 }

@@ -11,7 +11,8 @@ namespace {
 
 using Prompts = std::vector<std::vector<token_t>>;
 
-const Prompts kPrompts = {{3, 1, 4, 1, 5, 9, 2}, {26}, {5, 35, 8}, {9, 7, 9, 3, 2, 3, 8, 4, 6}};
+const Prompts example_prompts = {
+    {3, 1, 4, 1, 5, 9, 2}, {26}, {5, 35, 8}, {9, 7, 9, 3, 2, 3, 8, 4, 6}};
 
 /// One token at a time, the whole sequence anew for each.
 template <class T>
@@ -40,10 +41,11 @@ void check_generation(const SubmodelSpec& spec, token_t stop) {
   const auto widths = prefix_widths<T>(shape, spec);
   const GenerationConfig config{.max_length = 16, .stop = stop};
   Arena arena;
-  const auto outputs = generate_greedy<T>({}, arena, model, widths, kPrompts, config);
-  ASSERT_EQ(outputs.size(), kPrompts.size());
+  const auto outputs = generate_greedy<T>({}, arena, model, widths, example_prompts, config);
+  ASSERT_EQ(outputs.size(), example_prompts.size());
   for (std::size_t i = 0; i < outputs.size(); ++i)
-    EXPECT_EQ(outputs[i], slow_continuation(model, widths, kPrompts[i], config)) << "prompt " << i;
+    EXPECT_EQ(outputs[i], slow_continuation(model, widths, example_prompts[i], config))
+        << "prompt " << i;
 }
 
 TEST(Generation, StepsGiveTheArgmaxOfTheFullForward) {
@@ -62,11 +64,11 @@ TEST(Generation, StopTokenEndsASequence) {
   const auto widths = prefix_widths<double>(shape, full_spec(shape));
   Arena arena;
   const auto endless =
-      generate_greedy<double>({}, arena, model, widths, kPrompts, {.max_length = 16});
+      generate_greedy<double>({}, arena, model, widths, example_prompts, {.max_length = 16});
   const token_t stop = endless[1][4];
   EXPECT_EQ(endless[1].size(), 15u);
-  const auto outputs =
-      generate_greedy<double>({}, arena, model, widths, kPrompts, {.max_length = 16, .stop = stop});
+  const auto outputs = generate_greedy<double>({}, arena, model, widths, example_prompts,
+                                               {.max_length = 16, .stop = stop});
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const auto end = std::find(endless[i].begin(), endless[i].end(), stop);
     EXPECT_EQ(outputs[i], std::vector<token_t>(endless[i].begin(), end)) << "prompt " << i;
@@ -80,11 +82,11 @@ TEST(Generation, PromptsOfABatchDoNotMatterToEachOther) {
   const auto widths = prefix_widths<float>(small_parent(), narrow_small_spec());
   Arena arena;
   const auto together =
-      generate_greedy<float>({}, arena, model, widths, kPrompts, {.max_length = 12});
-  for (std::size_t i = 0; i < kPrompts.size(); ++i)
-    EXPECT_EQ(
-        generate_greedy<float>({}, arena, model, widths, {kPrompts[i]}, {.max_length = 12})[0],
-        together[i]);
+      generate_greedy<float>({}, arena, model, widths, example_prompts, {.max_length = 12});
+  for (std::size_t i = 0; i < example_prompts.size(); ++i)
+    EXPECT_EQ(generate_greedy<float>({}, arena, model, widths, {example_prompts[i]},
+                                     {.max_length = 12})[0],
+              together[i]);
   EXPECT_TRUE(generate_greedy<float>({}, arena, model, widths, {}, {}).empty());
 }
 
@@ -95,23 +97,26 @@ TEST(Generation, SampledTextsDoNotDependOnTheBatch) {
   Arena arena;
   GenerationConfig config{.max_length = 20,
                           .sampling = {.temperature = 1.3, .top_p = 0.9, .seed = 5}};
-  const auto together = generate<double>({}, arena, model, widths, kPrompts, config);
-  EXPECT_EQ(generate<double>({}, arena, model, widths, kPrompts, config), together);
-  for (std::size_t i = 0; i < kPrompts.size(); ++i) {
+  const auto together = generate<double>({}, arena, model, widths, example_prompts, config);
+  EXPECT_EQ(generate<double>({}, arena, model, widths, example_prompts, config), together);
+  for (std::size_t i = 0; i < example_prompts.size(); ++i) {
     config.first_sequence = static_cast<index_t>(i);
-    EXPECT_EQ(generate<double>({}, arena, model, widths, {kPrompts[i]}, config)[0], together[i]);
+    EXPECT_EQ(generate<double>({}, arena, model, widths, {example_prompts[i]}, config)[0],
+              together[i]);
   }
   config.first_sequence = 0;
   // One prompt given twice continues in two ways; another seed gives another one.
-  const auto twice = generate<double>({}, arena, model, widths, {kPrompts[0], kPrompts[0]}, config);
+  const auto twice =
+      generate<double>({}, arena, model, widths, {example_prompts[0], example_prompts[0]}, config);
   EXPECT_EQ(twice[0], together[0]);
   EXPECT_NE(twice[0], twice[1]);
   config.sampling.seed = 6;
-  EXPECT_NE(generate<double>({}, arena, model, widths, {kPrompts[0]}, config)[0], together[0]);
-  EXPECT_EQ(generate_greedy<double>({}, arena, model, widths, kPrompts, config),
-            generate<double>({}, arena, model, widths, kPrompts, {.max_length = 20}));
+  EXPECT_NE(generate<double>({}, arena, model, widths, {example_prompts[0]}, config)[0],
+            together[0]);
+  EXPECT_EQ(generate_greedy<double>({}, arena, model, widths, example_prompts, config),
+            generate<double>({}, arena, model, widths, example_prompts, {.max_length = 20}));
   config.sampling.top_p = 0;
-  EXPECT_THROW(generate<double>({}, arena, model, widths, kPrompts, config), InputError);
+  EXPECT_THROW(generate<double>({}, arena, model, widths, example_prompts, config), InputError);
 }
 
 /// A submodel of `outer` whose layers read what they read in `outer` up to the last one: from
@@ -130,11 +135,11 @@ TEST(Generation, ANarrowerSubmodelSharesTheCaches) {
   const GenerationConfig config{.max_length = 20};
   Arena arena;
   for (const index_t after : {1, 4, 9}) {
-    const auto mixed =
-        generate<double>({}, arena, model, wide, {kPrompts[0]}, config, {{after, narrow}})[0];
-    auto text = generate<double>({}, arena, model, wide, {kPrompts[0]}, config)[0];
+    const auto mixed = generate<double>({}, arena, model, wide, {example_prompts[0]}, config,
+                                        {{after, narrow}})[0];
+    auto text = generate<double>({}, arena, model, wide, {example_prompts[0]}, config)[0];
     text.resize(static_cast<std::size_t>(after));
-    text.insert(text.begin(), kPrompts[0].begin(), kPrompts[0].end());
+    text.insert(text.begin(), example_prompts[0].begin(), example_prompts[0].end());
     const auto rest = slow_continuation(model, narrow, text, config);
     text.insert(text.end(), rest.begin(), rest.end());
     EXPECT_EQ(mixed, std::vector<token_t>(text.begin() + 7, text.end())) << after;
@@ -143,8 +148,8 @@ TEST(Generation, ANarrowerSubmodelSharesTheCaches) {
   const auto narrowest = prefix_widths<double>(shape, narrow_small_spec());
   ASSERT_TRUE(fits_into(narrowest, wide) && !fits_into(wide, narrowest));
   Decoder<double> reader({}, arena, model, wide, 1, 20), alone({}, arena, model, narrowest, 1, 20);
-  reader.read(kPrompts[0]);
-  alone.read(kPrompts[0]);
+  reader.read(example_prompts[0]);
+  alone.read(example_prompts[0]);
   Decoder<double> cut(std::move(reader), narrowest);
   EXPECT_EQ(cut.position(), 7);
   const auto from_wide = to_host(cut.read({3})), own = to_host(alone.read({3}));
@@ -160,9 +165,9 @@ TEST(Generation, AWiderSubmodelReadsTheTextAgain) {
              narrow = prefix_widths<double>(shape, narrow_small_spec());
   const GenerationConfig config{.max_length = 24};
   Arena arena;
-  const auto mixed = generate<double>({}, arena, model, narrow, {kPrompts[2]}, config,
+  const auto mixed = generate<double>({}, arena, model, narrow, {example_prompts[2]}, config,
                                       {{3, wide}, {6, narrow}, {8, wide}})[0];
-  auto text = kPrompts[2];
+  auto text = example_prompts[2];
   const auto small = slow_continuation(model, narrow, text, config);
   text.insert(text.end(), small.begin(), small.begin() + 3);
   const auto large = slow_continuation(model, wide, text, config);
@@ -170,7 +175,7 @@ TEST(Generation, AWiderSubmodelReadsTheTextAgain) {
   EXPECT_EQ(std::vector<token_t>(mixed.begin(), mixed.begin() + 6),
             std::vector<token_t>(text.begin() + 3, text.end()));
   // After the way back up nothing is left of the detour but its tokens.
-  text = kPrompts[2];
+  text = example_prompts[2];
   text.insert(text.end(), mixed.begin(), mixed.begin() + 8);
   const auto rest = slow_continuation(model, wide, text, config);
   EXPECT_EQ(std::vector<token_t>(mixed.begin() + 8, mixed.end()), rest);

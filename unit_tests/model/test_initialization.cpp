@@ -10,7 +10,7 @@
 namespace elastic::test {
 namespace {
 
-constexpr double kStd = 0.02;
+constexpr double initial_std = 0.02;
 
 ModelShape wide_shape(const std::string& pattern) {
   auto shape = make_shape(pattern, 64, {LayerKind::mamba, 64, 4, 2},
@@ -43,16 +43,16 @@ void expect_range(const std::vector<double>& x, double low, double high) {
 
 TEST(Initialization, Distributions) {
   LanguageModel<double> model(wide_shape("M*-"), true);
-  initialize(model, kStd, 1);
-  const double residual = kStd / std::sqrt(6.0);
+  initialize(model, initial_std, 1);
+  const double residual = initial_std / std::sqrt(6.0);
   for (const auto& [name, std] :
-       std::vector<std::pair<std::string, double>>{{"word_embeddings", kStd},
-                                                   {"output_layer", kStd},
-                                                   {"layers.0.mixer.in_proj.z", kStd},
+       std::vector<std::pair<std::string, double>>{{"word_embeddings", initial_std},
+                                                   {"output_layer", initial_std},
+                                                   {"layers.0.mixer.in_proj.z", initial_std},
                                                    {"layers.0.mixer.out_proj", residual},
-                                                   {"layers.1.mixer.q_proj", kStd},
+                                                   {"layers.1.mixer.q_proj", initial_std},
                                                    {"layers.1.mixer.o_proj", residual},
-                                                   {"layers.2.mixer.up_proj", kStd},
+                                                   {"layers.2.mixer.up_proj", initial_std},
                                                    {"layers.2.mixer.down_proj", residual}}) {
     const auto [mean, deviation] = moments(values(model, name));
     EXPECT_NEAR(mean, 0, 0.06 * std) << name;
@@ -73,9 +73,9 @@ TEST(Initialization, Distributions) {
 TEST(Initialization, DependsOnSeedNameAndElementOnly) {
   LanguageModel<double> small(wide_shape("M*-"), true), large(wide_shape("M*-M-"), false);
   LanguageModel<float> single(wide_shape("M*-"), true);
-  initialize(small, kStd, 7);
-  initialize(large, kStd, 7);
-  initialize(single, kStd, 7);
+  initialize(small, initial_std, 7);
+  initialize(large, initial_std, 7);
+  initialize(single, initial_std, 7);
   for (const auto& p : small.parameters()) {
     const auto& name = p.info.name;
     auto expected = values(small, name);
@@ -89,8 +89,8 @@ TEST(Initialization, DependsOnSeedNameAndElementOnly) {
 
 TEST(Initialization, SeedsAndTensorsDiffer) {
   LanguageModel<double> one(wide_shape("M-"), true), two(wide_shape("M-"), true);
-  initialize(one, kStd, 1);
-  initialize(two, kStd, 2);
+  initialize(one, initial_std, 1);
+  initialize(two, initial_std, 2);
   EXPECT_NE(values(one, "word_embeddings"), values(two, "word_embeddings"));
   EXPECT_NE(values(one, "word_embeddings"), values(one, "output_layer"));
   EXPECT_NE(values(one, "layers.0.mixer.in_proj.z"), values(one, "layers.0.mixer.in_proj.x"));

@@ -12,7 +12,7 @@
 namespace elastic::test {
 namespace {
 
-constexpr index_t kLength = 40, kHalo = 3;
+constexpr index_t whole_length = 40, halo = 3;
 
 struct Layout {
   int tensor = 1;
@@ -26,7 +26,7 @@ std::vector<Layout> layouts() {
   }
   return all;
 }
-const std::vector<std::vector<index_t>> kDocuments = {{kLength}, {6, 11, 23}, {10, 1, 29}};
+const std::vector<std::vector<index_t>> document_lists = {{whole_length}, {6, 11, 23}, {10, 1, 29}};
 
 /// Adds blocks as integers.
 class IntegerSums final : public BlockSums {
@@ -68,7 +68,7 @@ template <class T>
 struct Spanned {
   Spanned(const Communicator& group, bool fixed, const TensorParallel& parallel, index_t batch_,
           const std::vector<index_t>& documents)
-      : spans(group, layout(group, fixed), kHalo),
+      : spans(group, layout(group, fixed), halo),
         batch(batch_),
         problem(wide_parent(), batch_, documents, parallel) {
     problem.config.tokens_per_chunk = 7;
@@ -83,7 +83,7 @@ struct Spanned {
     p.context.segment = spans.segment();
     p.context.spans = &spans;
     p.context.batch = batch * spans.num_here();
-    p.context.seq_length = kLength / spans.layout().num_spans;
+    p.context.seq_length = whole_length / spans.layout().num_spans;
   }
   static SpanLayout layout(const Communicator& group, bool fixed) {
     const Shard rank{group.rank(), group.size()};
@@ -193,7 +193,7 @@ template <class T>
 void check_submodels(bool deterministic, index_t batch) {
   const double tol = 20 * tolerance<T>(500);
   for (const auto& layout : layouts())
-    for (const auto& documents : kDocuments) {
+    for (const auto& documents : document_lists) {
       if (deterministic && layout.sequence_parallel) continue;
       ContextParallelPair<T> pair(layout, deterministic, batch, documents);
       for (const auto& spec : {full_spec(wide_parent()), narrow_spec_of_wide()})
@@ -217,7 +217,7 @@ template <class T>
 void check_choices(bool deterministic, double tol) {
   for (const auto& layout : layouts()) {
     if (deterministic && layout.sequence_parallel) continue;
-    ContextParallelPair<T> pair(layout, deterministic, 1, kDocuments[1]);
+    ContextParallelPair<T> pair(layout, deterministic, 1, document_lists[1]);
     const auto& model = pair.together.problem.model;
     SoftWidths<T> together(wide_parent(), wide_space(), 1e-3, model.shard()),
         alone(wide_parent(), wide_space());
@@ -247,11 +247,11 @@ TEST(ContextParallel, DocumentsDoNotLeakAcrossSpans) {
   const auto world = Communicator::world();
   for (const bool fixed : {false, true})
     for (const index_t first : {6, 10, 15, 19, 20, 29}) {
-      Spanned<double> spanned(world, fixed, {}, 1, {first, kLength - first});
+      Spanned<double> spanned(world, fixed, {}, 1, {first, whole_length - first});
       auto& p = spanned.problem;
       std::vector<token_t> words;
       std::vector<float> weight;
-      for (index_t t = 0; t < kLength; ++t) {
+      for (index_t t = 0; t < whole_length; ++t) {
         words.push_back(static_cast<token_t>(t < first ? t % 20 : 20 + t % 31));
         weight.push_back(t < first ? 0.0f : 1.0f);
       }

@@ -10,16 +10,16 @@
 namespace elastic::test {
 namespace {
 
-const std::vector<double> kLogits = {std::log(0.1), std::log(0.4), std::log(0.1), std::log(0.3),
-                                     std::log(0.1)};
+const std::vector<double> example_logits = {std::log(0.1), std::log(0.4), std::log(0.1),
+                                            std::log(0.3), std::log(0.1)};
 
 token_t sample(const SamplingConfig& config, double uniform,
-               const std::vector<double>& logits = kLogits) {
+               const std::vector<double>& logits = example_logits) {
   return sample_token<double>(logits, config, uniform);
 }
 /// Parts of 4000 draws that gave each token.
 std::vector<double> frequencies(const SamplingConfig& config) {
-  std::vector<double> result(kLogits.size());
+  std::vector<double> result(example_logits.size());
   for (std::uint64_t i = 0; i < 4000; ++i)
     result[sample(config, random_uniform({1, RandomPurpose::test}, i))] += 1.0 / 4000;
   return result;

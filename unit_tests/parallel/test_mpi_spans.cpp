@@ -9,26 +9,26 @@ namespace elastic::test {
 namespace {
 
 using kernels::Direction;
-constexpr index_t kBatch = 2, kSpan = 5, kColumns = 3;
+constexpr index_t batch = 2, span_length = 5, columns = 3;
 
 struct Case {
   explicit Case(bool fixed)
       : group(Communicator::world()),
         spans(group, layout(fixed), 2),
-        length(kSpan * spans.layout().num_spans) {
+        length(span_length * spans.layout().num_spans) {
     group.set_deterministic(fixed);
-    for (index_t i = 0; i < kBatch * length * kColumns; ++i)
+    for (index_t i = 0; i < batch * length * columns; ++i)
       whole.push_back(static_cast<double>(i % 97) + 0.25);
-    mine = to_device(spans.rows_here(whole, kBatch), rows_here(), kColumns);
-    segment.resize(kBatch * length);
-    for (index_t t = 0; t < kBatch * length; ++t) segment[t] = static_cast<token_t>(t / 7);
-    spans.set_segments({}, kBatch, segment);
+    mine = to_device(spans.rows_here(whole, batch), rows_here(), columns);
+    segment.resize(batch * length);
+    for (index_t t = 0; t < batch * length; ++t) segment[t] = static_cast<token_t>(t / 7);
+    spans.set_segments({}, batch, segment);
   }
   SpanLayout layout(bool fixed) const {
     const Shard rank{group.rank(), group.size()};
     return fixed ? SpanLayout::fixed(rank) : SpanLayout::balanced(rank);
   }
-  index_t rows_here() const { return kBatch * kSpan * spans.num_here(); }
+  index_t rows_here() const { return batch * span_length * spans.num_here(); }
 
   Communicator group;
   Spans spans;
@@ -79,7 +79,7 @@ TEST(Spans, WholeSequencesFromSpans) {
   with_both([](Case& c) {
     EXPECT_TRUE(bitwise_equal(c.spans.whole(c.arena, c.mine), c.whole));
     EXPECT_TRUE(bitwise_equal(c.spans.whole_segment(), c.segment));
-    EXPECT_TRUE(bitwise_equal(c.spans.segment(), c.spans.rows_here(c.segment, kBatch)));
+    EXPECT_TRUE(bitwise_equal(c.spans.segment(), c.spans.rows_here(c.segment, batch)));
   });
 }
 
@@ -92,8 +92,8 @@ TEST(Spans, NeighboursAndTheirDocuments) {
       return t < 0 || t >= c.length ? -1 : c.segment[static_cast<std::size_t>(b * c.length + t)];
     };
     for (index_t slot = 0; slot < here; ++slot)
-      for (index_t b = 0; b < kBatch; ++b) {
-        const index_t span = c.spans.layout().span(slot), first = span * kSpan;
+      for (index_t b = 0; b < batch; ++b) {
+        const index_t span = c.spans.layout().span(slot), first = span * span_length;
         const auto number = [&](index_t s) {
           return s < 0 || s >= spans ? 0.0 : static_cast<double>(100 * b + s + 1);
         };
@@ -102,9 +102,9 @@ TEST(Spans, NeighboursAndTheirDocuments) {
         behind.push_back(number(span + 1));
         segment_before.push_back(document(b, first - 1));
         for (const index_t back : {2, 1}) past.push_back(document(b, first - back));
-        for (const index_t on : {0, 1}) future.push_back(document(b, first + kSpan + on));
+        for (const index_t on : {0, 1}) future.push_back(document(b, first + span_length + on));
       }
-    const auto mine = to_device(numbers, here * kBatch, 1);
+    const auto mine = to_device(numbers, here * batch, 1);
     EXPECT_TRUE(bitwise_equal(c.spans.from_before(c.arena, mine), before));
     EXPECT_TRUE(bitwise_equal(c.spans.from_behind(c.arena, mine), behind));
     EXPECT_TRUE(bitwise_equal(c.spans.segment_before(), segment_before));
@@ -121,11 +121,11 @@ TEST(Spans, SumsOverSpans) {
     for (index_t slot = 0; slot < c.spans.num_here(); ++slot) {
       auto part = c.whole;
       for (double& x : part) x *= static_cast<double>(c.spans.layout().span(slot) + 1);
-      parts.push_back(to_device(part, kBatch * c.length, kColumns));
+      parts.push_back(to_device(part, batch * c.length, columns));
     }
-    auto expected = c.spans.rows_here(c.whole, kBatch);
+    auto expected = c.spans.rows_here(c.whole, batch);
     for (double& x : expected) x *= static_cast<double>(spans * (spans + 1) / 2);
-    const View2<double> sum("elastic::test::sum", c.rows_here(), kColumns);
+    const View2<double> sum("elastic::test::sum", c.rows_here(), columns);
     c.spans.sum_parts(c.arena, parts, sum);
     EXPECT_TRUE(bitwise_equal(sum, expected));
   });
@@ -140,8 +140,8 @@ TEST(Spans, StatesAreCarriedFromSpanToSpan) {
       return span % 3 == 2 ? 0.0 : 0.5 + 0.25 * static_cast<double>(b);
     };
     for (const Direction direction : {Direction::forward, Direction::backward}) {
-      std::vector<std::vector<double>> carried(kBatch, std::vector<double>(spans));
-      for (index_t b = 0; b < kBatch; ++b) {
+      std::vector<std::vector<double>> carried(batch, std::vector<double>(spans));
+      for (index_t b = 0; b < batch; ++b) {
         double state = 0;
         for (index_t i = 0; i < spans; ++i) {
           const index_t span = direction == Direction::forward ? i : spans - 1 - i;
@@ -151,20 +151,20 @@ TEST(Spans, StatesAreCarriedFromSpanToSpan) {
       }
       std::vector<double> total, decay, expected;
       for (index_t slot = 0; slot < here; ++slot)
-        for (index_t b = 0; b < kBatch; ++b) {
+        for (index_t b = 0; b < batch; ++b) {
           const index_t span = c.spans.layout().span(slot);
           total.push_back(total_of(span, b));
           decay.push_back(decay_of(span, b));
           expected.push_back(carried[b][span]);
         }
-      const View2<double> in("elastic::test::in", here * kBatch, 1),
-          out("elastic::test::out", here * kBatch, 1);
-      c.spans.carry(c.arena, direction, to_device(total, here * kBatch, 1), to_device(decay), in);
+      const View2<double> in("elastic::test::in", here * batch, 1),
+          out("elastic::test::out", here * batch, 1);
+      c.spans.carry(c.arena, direction, to_device(total, here * batch, 1), to_device(decay), in);
       EXPECT_TRUE(near(in, expected, tolerance<double>(16)));
       if (!c.spans.layout().in_turn) continue;
       Kokkos::deep_copy(in, -1.0);
       c.spans.carry_in_turn(direction, in, out, [&](const TokenBlock& block) {
-        for (index_t i = block.number * kBatch; i < (block.number + 1) * kBatch; ++i) {
+        for (index_t i = block.number * batch; i < (block.number + 1) * batch; ++i) {
           const auto state = to_host(in)[static_cast<std::size_t>(i)];
           Kokkos::deep_copy(rows(out, i, i + 1), decay[i] * state + total[i]);
         }

@@ -7,7 +7,7 @@
 
 namespace elastic::test {
 
-inline const std::string kMachineText = R"(
+inline const std::string example_machine = R"(
 <rank>
 matrix_products  = 100e9
 attention        = 50e9
@@ -26,7 +26,7 @@ overlap   = 0.5
 bandwidth = 2e8
 )";
 
-inline Machine machine_for_tests() { return read_machine(kMachineText, "machine.in"); }
+inline Machine machine_for_tests() { return read_machine(example_machine, "machine.in"); }
 
 /// One rate of operations, everything else takes no time.
 inline Machine machine_of_pure_arithmetic(double rate) {

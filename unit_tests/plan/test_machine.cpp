@@ -13,7 +13,7 @@ namespace {
 using testing::HasSubstr;
 
 TEST(Machine, Values) {
-  const Machine machine = read_machine(kMachineText, "a.in");
+  const Machine machine = read_machine(example_machine, "a.in");
   EXPECT_EQ(machine.file, "a.in");
   EXPECT_EQ(machine.rank.matrix_products, 100e9);
   EXPECT_EQ(machine.rank.attention, 50e9);
@@ -32,7 +32,7 @@ TEST(Machine, Values) {
 }
 
 TEST(Machine, ItsTextReadsBack) {
-  const Machine machine = read_machine(kMachineText, "a.in");
+  const Machine machine = read_machine(example_machine, "a.in");
   const Machine again = read_machine(machine_text(machine), "b.in");
   EXPECT_EQ(machine_text(again), machine_text(machine));
   EXPECT_EQ(again.network.overlap, machine.network.overlap);
@@ -43,7 +43,7 @@ TEST(Machine, ItsTextReadsBack) {
 }
 
 TEST(Machine, LinksOfGroups) {
-  Machine machine = read_machine(kMachineText, "a.in");  // 4 ranks per node
+  Machine machine = read_machine(example_machine, "a.in");  // 4 ranks per node
   EXPECT_EQ(&machine.link(4, 1), &machine.node);
   EXPECT_EQ(&machine.link(2, 2), &machine.node);
   EXPECT_EQ(&machine.link(5, 1), &machine.network);

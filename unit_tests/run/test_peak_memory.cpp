@@ -18,8 +18,8 @@ struct Size {
   const char* pattern;
   int hidden, ffn, vocab;
 };
-constexpr Size kTenMillion = {"M-*-", 256, 4096, 12000};
-constexpr Size kThirtyMillion = {"M-*-", 384, 12288, 16000};
+constexpr Size ten_million = {"M-*-", 256, 4096, 12000};
+constexpr Size thirty_million = {"M-*-", 384, 12288, 16000};
 
 class PeakMemory : public InFolder {
  protected:
@@ -68,16 +68,16 @@ class PeakMemory : public InFolder {
   }
 };
 
-TEST_F(PeakMemory, OfPretraining) { check(deck(kTenMillion, {"job/phases=pretrain"})); }
+TEST_F(PeakMemory, OfPretraining) { check(deck(ten_million, {"job/phases=pretrain"})); }
 
 TEST_F(PeakMemory, WithoutMoments) {
-  check(deck(kTenMillion, {"job/phases=pretrain", "pretrain/learning_rate=0"}));
+  check(deck(ten_million, {"job/phases=pretrain", "pretrain/learning_rate=0"}));
 }
 
 TEST_F(PeakMemory, OfAllPhases) {
   // So large that all that is not an array, libraries included, is less than a twentieth.
   const ResolvedDeck all =
-      deck(kThirtyMillion, {"job/phases=pretrain,rank,elastic,slice,evaluate"});
+      deck(thirty_million, {"job/phases=pretrain,rank,elastic,slice,evaluate"});
   const PlanMemory plan = plan_of(all, 1000);
   ASSERT_GT(plan.total(), 0.7e9);
   ASSERT_LT(plan.total(), 1e9);

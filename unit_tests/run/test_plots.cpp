@@ -37,7 +37,7 @@ TEST_F(Plots, TheScriptGetsTheFolder) {
   use_python("test \"$1\" = -B && test -f \"$2\" && touch \"$3/losses.png\"");
   EXPECT_EQ(draw_plots(run), std::nullopt);
   EXPECT_TRUE(fs::exists(run.root / "losses.png"));
-  EXPECT_EQ(read_file(run.root / "plot.py"), kPlotScript);
+  EXPECT_EQ(read_file(run.root / "plot.py"), plot_script_text);
 }
 
 TEST_F(Plots, GivesTheScriptsLastWordAsTheReason) {
@@ -53,7 +53,7 @@ TEST_F(Plots, AScriptThatHangsIsEnded) {
 }
 
 TEST(PlotScript, IsThatOfTheTree) {
-  EXPECT_EQ(read_file(fs::path(ELASTIC_SOURCE) / "scripts" / "plot_run.py"), kPlotScript);
+  EXPECT_EQ(read_file(fs::path(ELASTIC_SOURCE) / "scripts" / "plot_run.py"), plot_script_text);
 }
 
 TEST(RunProgram, ReturnsStatusAndLastLine) {

@@ -103,12 +103,12 @@ TEST_F(Report, LinksThePicturesThatWereDrawn) {
   const std::string text = written();
   expect_contains(text, {"](losses.png)"});
   EXPECT_EQ(text.find("](router.png)"), std::string::npos);
-  EXPECT_EQ(read_file(folder.root / "plot.py"), kPlotScript);
+  EXPECT_EQ(read_file(folder.root / "plot.py"), plot_script_text);
 }
 
 TEST_F(Report, DrawsWithTheRealScriptIfItCan) {
   std::string output;
-  if (run_program({kPython, "-c", "import matplotlib"}, 60, output) != 0)
+  if (run_program({plot_python, "-c", "import matplotlib"}, 60, output) != 0)
     GTEST_SKIP() << "no matplotlib: " << output;
   expect_contains(written(), {"](accuracy.png)"});
   EXPECT_GT(fs::file_size(folder.root / "accuracy.png"), 1000u);

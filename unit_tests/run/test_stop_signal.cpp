@@ -67,7 +67,7 @@ TEST(StopSignal, HandlersAndStackArePutBack) {
 
 // Fails (usually by a message of the heap) if the handler runs on the stack of the thread.
 TEST(StopSignal, MatrixProductsSurviveSignals) {
-  constexpr int kPeriod = 50, kEnough = 200;  // microseconds, signals
+  constexpr int alarm_period = 50, enough = 200;  // microseconds, signals
   const ExecutionSpace exec;
   const auto a = random_matrix<float>(200, 230, 1), b = random_matrix<float>(230, 190, 2);
   const View2<float> quiet("elastic::quiet", 200, 190), disturbed("elastic::disturbed", 200, 190);
@@ -75,13 +75,13 @@ TEST(StopSignal, MatrixProductsSurviveSignals) {
   kernels::gemm<float>({exec}, Transpose::no, Transpose::no, 1, a, b, 0, quiet);
   g_alarms = 0;
   const StopSignal signal;
-  const Alarms alarms(kPeriod);
-  for (int i = 0; i < 20000 && g_alarms < kEnough; ++i) {
+  const Alarms alarms(alarm_period);
+  for (int i = 0; i < 20000 && g_alarms < enough; ++i) {
     kernels::gemm<float>({exec}, Transpose::no, Transpose::no, 1, a, b, 0, disturbed);
     ASSERT_TRUE(bitwise_equal(disturbed, quiet)) << i;
   }
   EXPECT_TRUE(alarms.flags() & SA_ONSTACK);
-  EXPECT_GE(g_alarms, kEnough);
+  EXPECT_GE(g_alarms, enough);
 }
 
 }  // namespace

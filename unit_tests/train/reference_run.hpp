@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The training algorithm as its equations say, in double: one sequence after another, plain sums,
 // plain AdamW. Noise of the router is left out: compare with runs whose logit scale and temperature
-// are so large that it does not matter (kWithoutNoise).
+// are so large that it does not matter (without_noise).
 #pragma once
 #include "config/curriculum.hpp"
 #include "model/ranked_model.hpp"
@@ -13,7 +13,7 @@
 namespace elastic::test {
 
 /// pi = softmax((s z + noise) / tau) with s / tau from 1 to 2.4, noise / tau below 1e-4.
-inline const std::vector<std::string> kWithoutNoise = {
+inline const std::vector<std::string> without_noise = {
     "router/hard_sample_probability=0", "router/tau_start=1e5",       "router/tau_end=1.25e5",
     "router/logit_scale_start=1e5",     "router/logit_scale_end=3e5", "elastic/choice_epsilon=0"};
 

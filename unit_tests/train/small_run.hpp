@@ -10,7 +10,7 @@
 
 namespace elastic::test {
 
-inline const std::string kSmallDeck = R"(<job>
+inline const std::string small_deck_text = R"(<job>
 name = small
 <model>
 hybrid_layer_pattern = M-*M-
@@ -57,7 +57,7 @@ problems = 8
 )";
 
 inline ResolvedDeck small_deck(const std::vector<std::string>& overrides = {}) {
-  return read_run_config(kSmallDeck, "small.in", overrides);
+  return read_run_config(small_deck_text, "small.in", overrides);
 }
 
 inline void randomize(const View1<float>& view, std::uint32_t seed) {

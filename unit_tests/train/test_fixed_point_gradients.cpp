@@ -10,7 +10,7 @@
 namespace elastic::test {
 namespace {
 
-constexpr double kUnit = 0x1p-40;
+constexpr double unit = 0x1p-40;
 
 View1<float> part(const View1<float>& all, index_t begin, index_t end) {
   return Kokkos::subview(all, Range(begin, end));
@@ -42,7 +42,7 @@ TEST(FixedPointGradients, SumsDoNotDependOnTheOrderOfBlocks) {
     std::rotate(blocks.begin(), blocks.begin() + 2, blocks.end());
   }
   for (index_t i = 0; i < size; ++i)
-    EXPECT_NEAR(first[i], exact[i], 9 * kUnit + std::abs(exact[i]) * tolerance<float>(1));
+    EXPECT_NEAR(first[i], exact[i], 9 * unit + std::abs(exact[i]) * tolerance<float>(1));
 }
 
 TEST(FixedPointGradients, TakesPartsAndLeavesTheRest) {

@@ -18,7 +18,7 @@ using Overrides = std::vector<std::string>;
 using Order = std::vector<index_t>;
 
 /// No training stage reads this stream.
-constexpr std::uint64_t kCalibrationStream = 1000001;
+constexpr std::uint64_t calibration_stream = 1000001;
 
 ResolvedDeck ranked_deck(Overrides overrides = {}) {
   overrides.insert(overrides.end(), {"rank/samples=5", "rank/seq_length=40", "model/init_std=0.3"});
@@ -79,7 +79,7 @@ class Reference {
  private:
   template <class Body>
   void for_each_sequence(const Body& body) {
-    const auto source = make_source(m_config, kCalibrationStream);
+    const auto source = make_source(m_config, calibration_stream);
     for (index_t i = 0; i < m_config.rank.samples; ++i) {
       const Arena::Scope scope(m_arena);
       const Batch row = make_batch(*source, Split::train, i, 1, m_config.rank.seq_length);

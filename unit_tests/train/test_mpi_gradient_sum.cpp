@@ -9,14 +9,14 @@
 namespace elastic::test {
 namespace {
 
-constexpr int kMicroBatches = 4;
+constexpr int micro_batches = 4;
 
 std::vector<float> gradient_of(int micro_batch, index_t count) {
   return random_values<float>(count, 100 + static_cast<std::uint32_t>(micro_batch), -2, 2);
 }
 std::vector<double> sum_of_all(index_t count) {
   std::vector<double> sum(static_cast<std::size_t>(count), 0.0);
-  for (int m = 0; m < kMicroBatches; ++m) {
+  for (int m = 0; m < micro_batches; ++m) {
     const auto gradient = gradient_of(m, count);
     for (index_t i = 0; i < count; ++i) sum[i] += gradient[i];
   }
@@ -30,7 +30,7 @@ std::vector<float> summed(const ProcessGrid& grid, const ParameterStore<float>& 
   const FlatSlices slices = optimizer_slices(store, grid.data_context.size());
   sum.begin();
   auto mine = std::vector<float>(static_cast<std::size_t>(count), 0.0f);
-  for (int m = grid.data.rank(); m < kMicroBatches; m += grid.data.size()) {
+  for (int m = grid.data.rank(); m < micro_batches; m += grid.data.size()) {
     const auto gradient = gradient_of(m, count);
     if (sum.fixed_point()) {
       assign(store.gradients(), gradient);
@@ -65,7 +65,7 @@ void check(bool deterministic) {
       for (index_t i = 0; i < count; ++i) {
         if (std::isnan(owned[i])) continue;
         ++held;
-        EXPECT_NEAR(owned[i], expected[i], tolerance<float>(kMicroBatches) * 8);
+        EXPECT_NEAR(owned[i], expected[i], tolerance<float>(micro_batches) * 8);
       }
       std::vector<index_t> total = {held};
       all_reduce_sum(group, total);

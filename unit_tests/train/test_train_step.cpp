@@ -22,8 +22,8 @@ Overrides joined(Overrides a, const Overrides& b) {
 /// A mixture of both losses at a temperature, clipping, decay, warm-ups, two stages of different
 /// lengths and rates. The large epsilon of AdamW keeps the update of an element smooth in its
 /// gradient.
-const Overrides kMixture = joined(
-    kWithoutNoise,
+const Overrides mixture = joined(
+    without_noise,
     {"distill/distillation_weight=0.7", "distill/cross_entropy_weight=0.3", "distill/temperature=2",
      "elastic/weight=0.5", "optimizer/epsilon=1e-2", "optimizer/weight_decay=0.1",
      "optimizer/clip_grad_norm=0.5", "model/init_std=0.2", "pretrain/steps=4",
@@ -31,7 +31,7 @@ const Overrides kMixture = joined(
      "pretrain/final_fraction=0.25", "stage1/steps=3", "stage1/warmup_steps=2",
      "stage1/learning_rate=0.01", "stage1/router_learning_rate=0.05", "stage1/decay=linear"});
 
-const std::string kSecondStage = R"(<stage2>
+const std::string second_stage = R"(<stage2>
 steps = 3
 seq_length = 40
 global_batch_size = 2
@@ -42,7 +42,7 @@ decay = linear
 )";
 
 ResolvedDeck two_stages(const Overrides& overrides = {}) {
-  return read_run_config(kSmallDeck + kSecondStage, "small.in", joined(kMixture, overrides));
+  return read_run_config(small_deck_text + second_stage, "small.in", joined(mixture, overrides));
 }
 
 /// A run of the steps of a deck, stage after stage, on one rank.
@@ -66,13 +66,13 @@ struct SmallRun {
 };
 
 /// Single precision against double: rounding of a few thousand terms, through some steps.
-constexpr double kTolerance = 2e-4;
+constexpr double tolerance = 2e-4;
 
 void expect_near(double actual, double expected, const std::string& what) {
   if (std::isnan(expected))
     EXPECT_TRUE(std::isnan(actual)) << what << " " << actual;
   else
-    EXPECT_NEAR(actual, expected, kTolerance * std::max(1.0, std::abs(expected))) << what;
+    EXPECT_NEAR(actual, expected, tolerance * std::max(1.0, std::abs(expected))) << what;
 }
 
 void expect_near(const StepMetrics& actual, const StepMetrics& expected, index_t step) {
@@ -137,19 +137,19 @@ void follow_the_reference(const ResolvedDeck& deck) {
   EXPECT_TRUE(near(run.state.elastic->teacher->parameters().values(), parent, 0));  // as it was
 }
 
-const Overrides kAllBudgets = {"stage1/budgets_per_micro_batch=3",
+const Overrides all_budgets = {"stage1/budgets_per_micro_batch=3",
                                "stage2/budgets_per_micro_batch=3"};
 
 TEST(TrainStep, FollowsTheReferenceThroughAllStages) {
-  follow_the_reference(two_stages(kAllBudgets));
+  follow_the_reference(two_stages(all_budgets));
 }
 TEST(TrainStep, FollowsTheReferenceWithSmallMicroBatchesAndRecomputation) {
   follow_the_reference(
-      two_stages(joined(kAllBudgets, {"parallel/micro_batch_size=1", "parallel/recompute=true",
+      two_stages(joined(all_budgets, {"parallel/micro_batch_size=1", "parallel/recompute=true",
                                       "parallel/logit_chunk_tokens=7"})));
 }
 TEST(TrainStep, FollowsTheReferenceInDeterministicMode) {
-  follow_the_reference(two_stages(joined(kAllBudgets, {"job/deterministic=true"})));
+  follow_the_reference(two_stages(joined(all_budgets, {"job/deterministic=true"})));
 }
 
 TEST(TrainStep, TrainsTheBudgetThatIsDrawnAndNoOther) {
@@ -182,7 +182,7 @@ TEST(TrainStep, TrainsTheBudgetThatIsDrawnAndNoOther) {
 /// Steps that cost next to nothing: one short sequence each, rates 0.
 ResolvedDeck many_steps(const Overrides& overrides) {
   return read_run_config(
-      kSmallDeck + kSecondStage, "small.in",
+      small_deck_text + second_stage, "small.in",
       joined({"job/phases=rank,elastic", "job/parent=p.h5", "model/hybrid_layer_pattern=-M",
               "elastic/num_attention_heads=", "elastic/drop_layers=0,1", "stage1/seq_length=48",
               "stage2/seq_length=48", "stage1/global_batch_size=1", "stage2/global_batch_size=1",
@@ -239,7 +239,7 @@ TEST(TrainStep, NoiseOfTheRouterChangesFromStepToStep) {
 }
 
 TEST(TrainStep, AModelWithoutRateStaysWhileTheRouterLearns) {
-  SmallRun run(two_stages(joined(kAllBudgets, {"pretrain/learning_rate=0", "stage1/learning_rate=0",
+  SmallRun run(two_stages(joined(all_budgets, {"pretrain/learning_rate=0", "stage1/learning_rate=0",
                                                "stage2/learning_rate=0"})));
   run.begin_elastic();
   run.state.step = 4;
@@ -252,7 +252,7 @@ TEST(TrainStep, AModelWithoutRateStaysWhileTheRouterLearns) {
 
 TEST(TrainStep, LossesWithoutWeightAreNotComputed) {
   const auto budgets = [](const Overrides& overrides) {
-    SmallRun run(two_stages(joined(kAllBudgets, overrides)));
+    SmallRun run(two_stages(joined(all_budgets, overrides)));
     run.begin_elastic();
     run.state.step = 4;
     return run.step().budgets;

@@ -10,15 +10,14 @@
 namespace elastic::test {
 namespace {
 
-constexpr TrainSums::Column kColumns[] = {TrainSums::tokens, TrainSums::kl,
-                                          TrainSums::cross_entropy, TrainSums::budget_loss,
-                                          TrainSums::relative_cost};
+constexpr TrainSums::Column columns[] = {TrainSums::tokens, TrainSums::kl, TrainSums::cross_entropy,
+                                         TrainSums::budget_loss, TrainSums::relative_cost};
 
 /// All numbers of sums over two budgets.
 std::vector<double> numbers(TrainSums& sums) {
   std::vector<double> all = {sums.weight(), sums.loss()};
   for (std::size_t b = 0; b < 2; ++b)
-    for (const auto column : kColumns) all.push_back(sums.of(b, column));
+    for (const auto column : columns) all.push_back(sums.of(b, column));
   return all;
 }
 TrainSums filled(std::uint32_t seed) {
@@ -28,7 +27,7 @@ TrainSums filled(std::uint32_t seed) {
   sums.weight() = values[next++];
   sums.loss() = values[next++];
   for (std::size_t b = 0; b < 2; ++b)
-    for (const auto column : kColumns) sums.of(b, column) = values[next++];
+    for (const auto column : columns) sums.of(b, column) = values[next++];
   return sums;
 }
 

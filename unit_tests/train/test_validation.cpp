@@ -14,8 +14,8 @@
 namespace elastic::test {
 namespace {
 
-constexpr std::uint64_t kValidationStream = 1000002;  // no training stage reads it
-constexpr index_t kLength = 40;
+constexpr std::uint64_t validation_stream = 1000002;  // no training stage reads it
+constexpr index_t whole_length = 40;
 
 class ValidationTest : public testing::Test {
  protected:
@@ -35,7 +35,7 @@ class ValidationTest : public testing::Test {
   }
   ValidationResult losses(const LanguageModel<float>* teacher) {
     Validation validation(self, deck.config, arena);
-    return validation.losses(*state->model, spec, teacher, kLength);
+    return validation.losses(*state->model, spec, teacher, whole_length);
   }
   /// [T, V] of one held-out row, in double.
   std::vector<double> logits(const LanguageModel<float>& model, const SubmodelSpec& of,
@@ -72,15 +72,15 @@ std::vector<double> log_softmax(const double* z, std::size_t count, double tempe
 }
 
 TEST_F(ValidationTest, MeansOverTheHeldOutRows) {
-  const auto source = make_source(deck.config, kValidationStream);
+  const auto source = make_source(deck.config, validation_stream);
   const LanguageModel<float>& teacher = *state->elastic->teacher;
   double weight = 0, cross_entropy = 0, kl = 0;
   for (index_t i = 0; i < 5; ++i) {
-    const Batch row = make_batch(*source, Split::validation, i, 1, kLength);
+    const Batch row = make_batch(*source, Split::validation, i, 1, whole_length);
     const auto student = logits(*state->model, spec, row),
                wanted = logits(teacher, full_spec(teacher.shape()), row);
-    const std::size_t V = student.size() / kLength;
-    for (std::size_t t = 0; t < kLength; ++t) {
+    const std::size_t V = student.size() / whole_length;
+    for (std::size_t t = 0; t < whole_length; ++t) {
       const auto plain = log_softmax(&student[t * V], V, 1), q = log_softmax(&student[t * V], V, 2),
                  p = log_softmax(&wanted[t * V], V, 2);
       weight += row.weight[t];
@@ -133,7 +133,7 @@ TEST_F(ValidationTest, CountsTheAnswersThatAreRight) {
   prepare({"data/families=subtraction", "evaluate/problems=150"});
   const ReasoningProblems problems(reasoning_config(deck.config),
                                    static_cast<std::uint32_t>(deck.config.job.seed),
-                                   kValidationStream);
+                                   validation_stream);
   std::map<std::string, int> answers;
   for (index_t i = 0; i < 150; ++i) ++answers[problems.problem(Split::validation, i).answer];
   const auto usual = std::max_element(answers.begin(), answers.end(),
@@ -161,22 +161,24 @@ TEST_F(ValidationTest, TheLargestDifferenceOfLogits) {
   Validation validation(self, deck.config, arena);
   const auto& model = *state->model;
   const auto widths = model.widths(spec), full = model.full_widths();
-  EXPECT_EQ(validation.max_logit_difference(model, widths, model, widths, kLength), 0);
+  EXPECT_EQ(validation.max_logit_difference(model, widths, model, widths, whole_length), 0);
   const auto sliced = slice_model(model, spec);
-  EXPECT_LT(validation.max_logit_difference(model, widths, *sliced, sliced->full_widths(), kLength),
-            1e-4);
-  const auto source = make_source(deck.config, kValidationStream);
-  const Batch row = make_batch(*source, Split::validation, 0, 1, kLength);
+  EXPECT_LT(
+      validation.max_logit_difference(model, widths, *sliced, sliced->full_widths(), whole_length),
+      1e-4);
+  const auto source = make_source(deck.config, validation_stream);
+  const Batch row = make_batch(*source, Split::validation, 0, 1, whole_length);
   const auto a = logits(model, spec, row), b = logits(model, full_spec(model.shape()), row);
   double expected = 0;
   for (std::size_t i = 0; i < a.size(); ++i) expected = std::max(expected, std::abs(a[i] - b[i]));
   EXPECT_GT(expected, 1e-2);
-  EXPECT_NEAR(validation.max_logit_difference(model, widths, model, full, kLength), expected,
+  EXPECT_NEAR(validation.max_logit_difference(model, widths, model, full, whole_length), expected,
               1e-5 * expected + 1e-6);
   auto broken = to_host(model.parameters().values());
   broken.back() = std::numeric_limits<float>::quiet_NaN();
   assign(model.parameters().values(), broken);
-  EXPECT_TRUE(std::isnan(validation.max_logit_difference(model, widths, model, full, kLength)));
+  EXPECT_TRUE(
+      std::isnan(validation.max_logit_difference(model, widths, model, full, whole_length)));
 }
 
 }  // namespace

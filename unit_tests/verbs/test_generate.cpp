@@ -13,7 +13,7 @@ namespace elastic::test {
 namespace {
 
 using Sequences = std::vector<std::vector<token_t>>;
-const Sequences kPrompts = {{1, 7, 30}, {5}, {9, 9, 40, 3, 12}};
+const Sequences example_prompts = {{1, 7, 30}, {5}, {9, 9, 40, 3, 12}};
 
 class VerbGenerate : public InFolder {
  protected:
@@ -51,11 +51,12 @@ class VerbGenerate : public InFolder {
   Sequences expected(const ActiveWidths<float>& chosen, SamplingConfig sampling = {}) const {
     Arena arena;
     Sequences result;
-    for (std::size_t i = 0; i < kPrompts.size(); ++i)
-      result.push_back(generate<float>({}, arena, *state->model, chosen, {kPrompts[i]},
-                                       {.max_length = static_cast<index_t>(kPrompts[i].size()) + 20,
-                                        .sampling = sampling,
-                                        .first_sequence = static_cast<index_t>(i)})[0]);
+    for (std::size_t i = 0; i < example_prompts.size(); ++i)
+      result.push_back(
+          generate<float>({}, arena, *state->model, chosen, {example_prompts[i]},
+                          {.max_length = static_cast<index_t>(example_prompts[i].size()) + 20,
+                           .sampling = sampling,
+                           .first_sequence = static_cast<index_t>(i)})[0]);
     return result;
   }
   std::string error(const GenerateOptions& which) const {
@@ -103,8 +104,9 @@ TEST_F(VerbGenerate, BudgetsOnTheWay) {
   auto mixed = options("one.txt");
   mixed.switches = {"small@4", "1@11"};
   Arena arena;
-  EXPECT_EQ(run(mixed), generate<float>({}, arena, *state->model, full_widths(), {kPrompts[0]},
-                                        {.max_length = 23}, {{4, widths(0.5)}, {11, widths(1)}}));
+  EXPECT_EQ(run(mixed),
+            generate<float>({}, arena, *state->model, full_widths(), {example_prompts[0]},
+                            {.max_length = 23}, {{4, widths(0.5)}, {11, widths(1)}}));
   EXPECT_NE(run(mixed), Sequences{expected(full_widths())[0]});
   mixed.budget = "small";
   mixed.switches = {"0.5@3"};  // the same widths: shared caches, the same text

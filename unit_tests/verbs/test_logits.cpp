@@ -13,7 +13,7 @@
 namespace elastic::test {
 namespace {
 
-const std::vector<token_t> kTokens = {1, 7, 30, 63, 0, 2, 2, 9, 11, 40, 5};
+const std::vector<token_t> example_tokens = {1, 7, 30, 63, 0, 2, 2, 9, 11, 40, 5};
 
 class VerbLogits : public InFolder {
  protected:
@@ -39,7 +39,7 @@ class VerbLogits : public InFolder {
     EXPECT_EQ(info.extents, Extents::matrix(11, 64));
     std::vector<index_t> tokens(11);
     file.read_block("tokens", {0, 11}, {0, 1}, tokens.data());
-    EXPECT_EQ(std::vector<token_t>(tokens.begin(), tokens.end()), kTokens);
+    EXPECT_EQ(std::vector<token_t>(tokens.begin(), tokens.end()), example_tokens);
     std::vector<float> logits(11 * 64);
     file.read_block("logits", {0, 11}, {0, 64}, logits.data());
     return logits;
@@ -49,7 +49,7 @@ class VerbLogits : public InFolder {
     const LayerContext context{
         .exec = {}, .arena = &arena, .batch = 1, .seq_length = 11, .segment = {}};
     auto pass = of.make_pass(Keep::nothing);
-    of.forward(context, prefix_widths<float>(of.shape(), spec), to_device(kTokens), pass);
+    of.forward(context, prefix_widths<float>(of.shape(), spec), to_device(example_tokens), pass);
     const auto logits = arena.matrix<float>(11, of.shape().vocab_size);
     of.logits({}, pass.hidden, logits);
     return to_host(logits);
