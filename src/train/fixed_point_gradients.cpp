@@ -24,16 +24,14 @@ bool FixedPointGradients::holds(const View1<Accumulate<Real>>& part) const {
 }
 
 void FixedPointGradients::take(const View1<Accumulate<Real>>& part) {
-  const ExecutionSpace exec;
   const index_t begin = part.data() - m_gradients.data(),
                 end = begin + static_cast<index_t>(part.extent(0));
   kernels::accumulate_fixed_point<Accumulate<Real>>(
-      exec, part, m_limit, Kokkos::subview(m_sums, Range(begin, end)), m_overflow);
-  Kokkos::deep_copy(exec, part, Accumulate<Real>(0));
+      {}, part, m_limit, Kokkos::subview(m_sums, Range(begin, end)), m_overflow);
 }
 
 void FixedPointGradients::finish() {
-  kernels::from_fixed_point<Accumulate<Real>>({}, m_sums, m_gradients);
+  kernels::add_fixed_point<Accumulate<Real>>({}, m_sums, m_gradients);
 }
 
 void BlockGradients::take(const View1<Accumulate<Real>>& gradient) {

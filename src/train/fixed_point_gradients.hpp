@@ -22,11 +22,11 @@ class FixedPointGradients {
     return m_gradients.data() == gradients.data();
   }
   bool holds(const View1<Accumulate<Real>>& part) const;
-  /// Adds a part of the gradients and sets it to zero.
+  /// Moves a part of the gradients into the sums: it becomes zero, or NaN where it does not fit.
   void take(const View1<Accumulate<Real>>& part);
   /// To be summed over ranks.
   const View1<index_t>& sums() const { return m_sums; }
-  /// Writes the sums into the gradients.
+  /// Adds the sums to the gradients, which are zero, or NaN where a term was refused.
   void finish();
 
  private:

@@ -23,22 +23,32 @@ LossConfig elastic_loss(const RunConfig& config) {
           .tokens_per_chunk = config.parallel.logit_chunk_tokens};
 }
 
-/// Name of the first tensor whose gradient is not finite; empty if all are.
+/// Number of the first tensor with a gradient that is not finite on any rank; that of tensors if
+/// all are. Collective.
 template <class T>
-std::string first_bad_gradient(const ParameterStore<T>& parameters) {
-  for (const auto& parameter : parameters) {
+index_t first_bad_gradient(const Communicator& world, const ParameterStore<T>& parameters) {
+  const auto is_bad = [&](index_t k) {
     const auto h_gradient =
-        Kokkos::create_mirror_view_and_copy(HostSpace(), parameter.gradient_vector());
+        Kokkos::create_mirror_view_and_copy(HostSpace(), parameters[k].gradient_vector());
     for (std::size_t i = 0; i < h_gradient.extent(0); ++i)
-      if (!std::isfinite(h_gradient(i))) return parameter.info.name;
-  }
-  return {};
+      if (!std::isfinite(h_gradient(i))) return true;
+    return false;
+  };
+  index_t k = 0;
+  while (k < parameters.size() && !is_bad(k)) ++k;
+  return all_reduce_min(world, k);
 }
 
-std::string first_bad_gradient(const TrainState& state, const Stage& stage) {
-  std::string bad = first_bad_gradient(state.model->parameters());
-  if (bad.empty() && stage.elastic) bad = first_bad_gradient(state.elastic->router->parameters());
-  return bad.empty() ? "none" : bad;
+/// Its name.
+std::string first_bad_gradient(const Communicator& world, const TrainState& state,
+                               const Stage& stage) {
+  const auto name_in = [&](const auto& parameters) -> std::string {
+    const index_t k = first_bad_gradient(world, parameters);
+    return k < parameters.size() ? parameters[k].info.name : "none";
+  };
+  const std::string name = name_in(state.model->parameters());
+  if (name != "none" || !stage.elastic) return name;
+  return name_in(state.elastic->router->parameters());
 }
 
 /// How sequences are cut up; nothing where they stay whole.
@@ -214,9 +224,10 @@ StepMetrics TrainStep::update(TrainState& state, const Stage& stage, TrainSums& 
       clip_gradients<Accumulate<Real>>(m_exec, m_grid.world, counted_gradients(state, stage),
                                        m_config.optimizer.clip_grad_norm, per_token);
   if (!in_range || !clip.finite() || !std::isfinite(sums.loss()))
-    throw NumericsError(fmt::format(
-        "step {} ({}): loss {}, gradient norm {}; first tensor that is not finite: {}", step,
-        stage.config.name, sums.loss() * per_token, clip.norm, first_bad_gradient(state, stage)));
+    throw NumericsError(
+        fmt::format("step {} ({}): loss {}, gradient norm {}; first tensor that is not finite: {}",
+                    step, stage.config.name, sums.loss() * per_token, clip.norm,
+                    first_bad_gradient(m_grid.world, state, stage)));
 
   const int owners = state.owner.size;
   const double rate = stage.learning_rate(local_step);

@@ -53,7 +53,7 @@ class IntegerSums final : public BlockSums {
     for (std::size_t i = 0; i < m_buffers.size(); ++i) {
       for (const float left : to_host(m_buffers[i])) ASSERT_EQ(left, 0.0f);
       all_reduce_sum(group, sums[i]);
-      kernels::from_fixed_point<float>({}, sums[i], m_buffers[i]);
+      kernels::add_fixed_point<float>({}, sums[i], m_buffers[i]);
     }
   }
   std::vector<View1<index_t>> sums;

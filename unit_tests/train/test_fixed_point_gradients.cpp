@@ -52,8 +52,8 @@ TEST(FixedPointGradients, TakesPartsAndLeavesTheRest) {
   EXPECT_EQ(to_host(gradients), (std::vector<float>{1, 0, 0, 4, 5}));
   assign(gradients, std::vector<float>{1, 10, 20, 4, 5});
   sums.take(part(gradients, 2, 5));
-  sums.finish();
-  EXPECT_EQ(to_host(gradients), (std::vector<float>{0, 2, 23, 4, 5}));
+  sums.finish();  // added to what was never taken
+  EXPECT_EQ(to_host(gradients), (std::vector<float>{1, 12, 23, 4, 5}));
   sums.begin();  // the next step starts at zero
   sums.finish();
   EXPECT_EQ(to_host(gradients), (std::vector<float>{0, 0, 0, 0, 0}));
@@ -78,6 +78,9 @@ TEST(FixedPointGradients, TermsOutOfRangeRaiseTheFlag) {
     EXPECT_EQ(to_host(overflow)[0], 0);
     sums.take(part(gradients, 1, 2));
     EXPECT_EQ(to_host(overflow)[0], 1) << bad;
+    sums.finish();
+    EXPECT_EQ(to_host(gradients)[0], 1);
+    EXPECT_TRUE(std::isnan(to_host(gradients)[1])) << "nobody can tell which it was";
   }
 }
 

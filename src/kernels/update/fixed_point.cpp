@@ -19,18 +19,19 @@ KOKKOS_INLINE_FUNCTION index_t rounded(double x) {
 }  // namespace
 
 template <class T>
-void accumulate_fixed_point(const ExecutionSpace& exec, In1<T> x, double limit, InOut1<index_t> sum,
-                            InOut1<index_t> overflow) {
+void accumulate_fixed_point(const ExecutionSpace& exec, InOut1<T> x, double limit,
+                            InOut1<index_t> sum, InOut1<index_t> overflow) {
   const auto n = static_cast<index_t>(x.extent(0));
   require_shape("accumulate_fixed_point", "sum", sum, n);
   require_shape("accumulate_fixed_point", "overflow", overflow, 1);
   ELASTIC_REQUIRE(limit > 0 && limit <= fixed_point_limit(1), "limit is {}", limit);
+  constexpr T nan = std::numeric_limits<T>::quiet_NaN();
   const double largest = limit / unit;  // at most 2^62: two such numbers do not overflow
   const auto largest_sum = static_cast<index_t>(largest);
   for_column_pieces(
       exec, "elastic::accumulate_fixed_point", n,
       KOKKOS_LAMBDA(const index_t begin, const index_t end) {
-        const T* x_ = x.data();
+        T* x_ = x.data();
         index_t* sum_ = sum.data();
         index_t refused = 0;
         ELASTIC_SIMD_SUM(refused)
@@ -40,6 +41,7 @@ void accumulate_fixed_point(const ExecutionSpace& exec, In1<T> x, double limit, 
           const index_t next = sum_[i] + rounded(small ? units : 0.0);
           const bool fits = small && next < largest_sum && next > -largest_sum;
           sum_[i] = fits ? next : sum_[i];
+          x_[i] = fits ? T(0) : nan;
           refused += fits ? 0 : 1;
         }
         if (refused > 0) overflow(0) = 1;  // everybody writes the same
@@ -47,16 +49,16 @@ void accumulate_fixed_point(const ExecutionSpace& exec, In1<T> x, double limit, 
 }
 
 template <class T>
-void from_fixed_point(const ExecutionSpace& exec, In1<index_t> sum, InOut1<T> x) {
+void add_fixed_point(const ExecutionSpace& exec, In1<index_t> sum, InOut1<T> x) {
   const auto n = static_cast<index_t>(sum.extent(0));
-  require_shape("from_fixed_point", "x", x, n);
+  require_shape("add_fixed_point", "x", x, n);
   for_column_pieces(
-      exec, "elastic::from_fixed_point", n, KOKKOS_LAMBDA(const index_t begin, const index_t end) {
+      exec, "elastic::add_fixed_point", n, KOKKOS_LAMBDA(const index_t begin, const index_t end) {
         const index_t* sum_ = sum.data();
         T* x_ = x.data();
         ELASTIC_SIMD
         for (index_t i = begin; i < end; ++i)
-          x_[i] = static_cast<T>(static_cast<double>(sum_[i]) * unit);
+          x_[i] += static_cast<T>(static_cast<double>(sum_[i]) * unit);
       });
 }
 
@@ -79,10 +81,10 @@ double FixedPointSum::value() const {
   return static_cast<double>(units) * 0x1p-30;
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                                    \
-  template void accumulate_fixed_point<T>(const ExecutionSpace&, In1<T>, double, InOut1<index_t>, \
-                                          InOut1<index_t>);                                       \
-  template void from_fixed_point<T>(const ExecutionSpace&, In1<index_t>, InOut1<T>);
+#define ELASTIC_INSTANTIATE(T)                                                      \
+  template void accumulate_fixed_point<T>(const ExecutionSpace&, InOut1<T>, double, \
+                                          InOut1<index_t>, InOut1<index_t>);        \
+  template void add_fixed_point<T>(const ExecutionSpace&, In1<index_t>, InOut1<T>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

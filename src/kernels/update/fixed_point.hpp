@@ -6,7 +6,7 @@
 //   accumulate_fixed_point<T>(exec, gradient, fixed_point_limit(ranks), sum, overflow);
 //   // once per step
 //   all_reduce_sum(comm, sum);
-//   from_fixed_point<T>(exec, sum, gradient);
+//   add_fixed_point<T>(exec, sum, gradient);
 #pragma once
 #include "base/types.hpp"
 
@@ -18,22 +18,21 @@ inline constexpr int fixed_point_bits = 40;
 /// |sum| on one rank must stay below this, so that the sum over `ranks` ranks cannot overflow.
 constexpr double fixed_point_limit(int ranks) { return 0x1p22 / ranks; }
 
-/// sum_i += round(2^40 x_i), halves away from zero.
+/// sum_i += round(2^40 x_i), halves away from zero, and x_i = 0: what was added has moved.
 ///
 /// Where x_i is not finite, or |x_i| or the new |sum_i| 2^-40 is not below `limit`, overflow(0)
-/// becomes 1 and sum_i is left as it is; the caller stops with a NumericsError.
-/// overflow(0) is never set to 0 here.
-/// [in] x [n]
-/// [in, out] sum [n], overflow [1]
+/// becomes 1, sum_i is left as it is and x_i becomes NaN, which tells where it was; the caller stops
+/// with a NumericsError. overflow(0) is never set to 0 here.
+/// [in, out] x [n], sum [n], overflow [1]
 template <class T>
-void accumulate_fixed_point(const ExecutionSpace& exec, In1<T> x, double limit, InOut1<index_t> sum,
-                            InOut1<index_t> overflow);
+void accumulate_fixed_point(const ExecutionSpace& exec, InOut1<T> x, double limit,
+                            InOut1<index_t> sum, InOut1<index_t> overflow);
 
-/// x_i = 2^-40 sum_i
+/// x_i += 2^-40 sum_i, so that what was refused stays NaN.
 /// [in] sum [n]
-/// [out] x [n]
+/// [in, out] x [n]
 template <class T>
-void from_fixed_point(const ExecutionSpace& exec, In1<index_t> sum, InOut1<T> x);
+void add_fixed_point(const ExecutionSpace& exec, In1<index_t> sum, InOut1<T> x);
 
 /// A sum on the host (losses), in multiples of 2^-30.
 /// Both members can be added over up to 32 ranks.
