@@ -90,7 +90,8 @@ void bind_router(Schema& schema, RunConfig& config) {
       .bind("hard_sample_probability", &net.hard_sample_probability,
             {.unit = "1",
              .range = Interval::between(0, 1),
-             .help = "Probability of a straight-through one-hot draw."})
+             .help = "Probability of a straight-through draw: forward one-hot, gradient soft; 1: "
+                     "always (hard mode)."})
       .bind(
           "logit_scale_start", &schedule.logit_scale_start,
           {.unit = "1", .range = Interval::positive(), .help = "Factor on the logits, first step."})

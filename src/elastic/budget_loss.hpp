@@ -5,9 +5,13 @@
 //
 //   b < 1:  | C(E[pi]) / (b C_full) - 1 |,  zero inside `tolerance`
 //   b = 1:  | C(E[pi]) / C_full - 1 | + 10 sum over axes of mean (pi - onehot_full)^2
+//
+// In training, pi is the mixture that the masks describe (SoftWidths::mixture), so that cost and
+// masks are of one model.
 #pragma once
-#include "elastic/active_widths.hpp"
 #include "elastic/cost_model.hpp"
+#include "elastic/elastic_space.hpp"
+#include "elastic/kept_choices.hpp"
 
 namespace elastic {
 

@@ -135,23 +135,24 @@ Probabilities Router<T>::lists(const ExecutionSpace& exec, const View1<T>& flat)
 }
 
 template <class T>
-const Probabilities& Router<T>::forward(const kernels::Products& products, double budget,
-                                        const RouterTemperature& temperature,
-                                        std::uint64_t stream) {
+const RouterDraw& Router<T>::forward(const kernels::Products& products, double budget,
+                                     const RouterTemperature& temperature, std::uint64_t stream) {
   m_temperature = temperature;
   m_stream = stream;
   run(products, budget, m_buffers);
   for (const auto& net : m_nets)
     kernels::gumbel_softmax_forward<T>(products.exec, rows_of(net, m_buffers.logits),
                                        softmax_params(net), rows_of(net, m_buffers.pi));
-  m_pi = lists(products.exec, m_buffers.pi);
-  const bool hard = random_uniform({m_seed, RandomPurpose::hard_sample, stream}, 0) <
-                    m_config.hard_sample_probability;
-  for (auto& list : m_pi) {
-    const auto best = argmax(list);
-    for (std::size_t i = 0; hard && i < list.size(); ++i) list[i] = i == best ? 1.0 : 0.0;
-  }
-  return m_pi;
+  m_draw.soft = m_draw.value = lists(products.exec, m_buffers.pi);
+  const bool straight_through = random_uniform({m_seed, RandomPurpose::hard_sample, stream}, 0) <
+                                m_config.hard_sample_probability;
+  if (straight_through)
+    for (auto& list : m_draw.value) {
+      const auto best = argmax(list);
+      list.assign(list.size(), 0.0);
+      list[best] = 1;
+    }
+  return m_draw;
 }
 
 template <class T>

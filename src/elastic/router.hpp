@@ -13,8 +13,9 @@
 #pragma once
 #include "base/parameter.hpp"
 #include "base/random.hpp"
-#include "elastic/active_widths.hpp"
 #include "elastic/budgets.hpp"
+#include "elastic/elastic_space.hpp"
+#include "elastic/kept_choices.hpp"
 #include "kernels/losses/gumbel_softmax.hpp"
 #include "kernels/products/gemm.hpp"
 
@@ -23,7 +24,9 @@ namespace elastic {
 struct RouterConfig {
   index_t hidden_size = 256;  ///< width of the hidden layer
   double init_std = 0.1;
-  /// Probability of a straight-through one-hot draw, decided once per call for all axes.
+  /// Probability of a straight-through draw, decided once per call for all axes: the forward pass
+  /// takes the one-hot of the largest pi, the gradient goes through the soft pi. 1: every draw, the
+  /// hard mode of the paper.
   double hard_sample_probability = 0.004;
 };
 /// Values of the schedules at a step.
@@ -47,11 +50,10 @@ class Router {
          const RouterConfig& config, std::uint32_t seed);
 
   /// Training: probabilities with Gumbel noise keyed by (seed, stream, axis). Keeps what backward
-  /// needs. A hard draw gives one-hot lists.
-  const Probabilities& forward(const kernels::Products& products, double budget,
-                               const RouterTemperature& temperature, std::uint64_t stream);
-  /// Accumulates the gradients of W1 and W2 from dL/dpi of the last forward;
-  /// after a hard draw they go through the soft pi.
+  /// needs. The value of a straight-through draw is one-hot.
+  const RouterDraw& forward(const kernels::Products& products, double budget,
+                            const RouterTemperature& temperature, std::uint64_t stream);
+  /// Accumulates the gradients of W1 and W2 from dL/dpi of the last forward's soft draw.
   void backward(const kernels::Products& products, const Probabilities& dpi);
   /// Logits z without noise and scale, one list per decision: extraction takes their argmax.
   Probabilities logits(const kernels::Products& products, double budget) const;
@@ -93,7 +95,7 @@ class Router {
   View2<T> m_dhidden;
   RouterTemperature m_temperature;
   std::uint64_t m_stream = 0;
-  Probabilities m_pi;
+  RouterDraw m_draw;
 };
 
 }  // namespace elastic

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Soft masks from the router's probabilities, and band sums of their gradients back
-// to them (active_widths.hpp).
+#include "elastic/soft_widths.hpp"
+
 #include <algorithm>
 #include <cmath>
 
 #include "arch/layer_kind.hpp"
 #include "base/on_grid.hpp"
-#include "elastic/active_widths.hpp"
 
 namespace elastic {
 namespace {
@@ -15,7 +14,8 @@ namespace {
 /// covers, of which `shard` holds some.
 struct Mixture {
   std::vector<index_t> widths;
-  std::vector<double> pi;
+  std::vector<double> pi;    // of the forward pass
+  std::vector<double> kept;  // soft; > 0 where extents reach and gradients go
   index_t full;
   Shard shard = {};
 
@@ -23,14 +23,14 @@ struct Mixture {
     return static_cast<double>(widths[i]) / static_cast<double>(full);
   }
   bool hard() const {
-    return std::count_if(pi.begin(), pi.end(), [](double p) { return p > 0; }) == 1;
+    return std::count_if(kept.begin(), kept.end(), [](double p) { return p > 0; }) == 1;
   }
   index_t local_width(std::size_t i) const { return local_count(widths[i], shard); }
   /// This rank's units of the widest choice left.
   index_t extent() const {
     index_t widest = 0;
-    for (std::size_t i = 0; i < pi.size(); ++i)
-      if (pi[i] > 0) widest = std::max(widest, local_width(i));
+    for (std::size_t i = 0; i < kept.size(); ++i)
+      if (kept[i] > 0) widest = std::max(widest, local_width(i));
     return widest;
   }
   /// m_j of all j < extent().
@@ -57,8 +57,8 @@ struct Mixture {
                     std::vector<double>& dpi) const {
     std::vector<double> sums(dm.size() + 1, 0.0);
     for (std::size_t j = 0; j < dm.size(); ++j) sums[j + 1] = sums[j] + on_grid(dm[j]);
-    for (std::size_t i = 0; i < pi.size(); ++i)
-      if (pi[i] > 0) {
+    for (std::size_t i = 0; i < kept.size(); ++i)
+      if (kept[i] > 0) {
         dpi[i] += sums[local_width(i)];
         for (const double d : dscale) dpi[i] += on_grid(std::sqrt(ratio(i)) * d);
       }
@@ -66,27 +66,10 @@ struct Mixture {
 };
 
 /// The mixture of decision `d`, or the hard full width for d < 0.
-Mixture mixture(const std::vector<Decision>& decisions, const Probabilities& pi, index_t d,
-                index_t full, const Shard& shard = {}) {
-  if (d < 0) return {{full}, {1.0}, full, shard};
-  return {decisions[d].widths, pi[d], full, shard};
-}
-
-/// Zeroes what is below epsilon (never the largest) and renormalises if anything was.
-std::vector<double> drop_small(std::vector<double> pi, double epsilon) {
-  const double largest = *std::max_element(pi.begin(), pi.end());
-  double kept = 0;
-  bool dropped = false;
-  for (double& p : pi) {
-    if (p < epsilon && p < largest) {
-      dropped = dropped || p != 0;
-      p = 0;
-    }
-    kept += p;
-  }
-  const bool one_left = kept == largest;
-  for (double& p : pi) p = one_left ? (p > 0 ? 1.0 : 0.0) : (dropped ? p / kept : p);
-  return pi;
+Mixture mixture_of(const std::vector<Decision>& decisions, const KeptChoices& kept, index_t d,
+                   index_t full, const Shard& shard = {}) {
+  if (d < 0) return {{full}, {1.0}, {1.0}, full, shard};
+  return {decisions[d].widths, kept.value[d], kept.soft[d], full, shard};
 }
 
 /// Mask of every channel of every unit.
@@ -170,7 +153,7 @@ View1<Accumulate<T>> SoftWidths<T>::gradients_at(index_t offset, index_t count) 
 
 template <class T>
 void SoftWidths<T>::set_hidden() {
-  const auto hidden = mixture(m_decisions, m_pi, m_hidden_decision, m_parent.hidden_size);
+  const auto hidden = mixture_of(m_decisions, m_kept, m_hidden_decision, m_parent.hidden_size);
   m_active.hidden = hidden.extent();
   m_active.hidden_mask = {};
   m_active.norm = {{m_parent.norm_epsilon, static_cast<double>(hidden.extent()), 1.0}, {}};
@@ -185,9 +168,10 @@ void SoftWidths<T>::set_masks(index_t l) {
   const auto& shape = m_parent.layers[l];
   const auto& kind = description_of(shape);
   auto& layer = m_active.layers[l];
-  const auto units = mixture(m_decisions, m_pi, m_layers[l].width_decision, shape.width, m_shard);
+  const auto units =
+      mixture_of(m_decisions, m_kept, m_layers[l].width_decision, shape.width, m_shard);
   const auto channels =
-      mixture(m_decisions, m_pi, m_layers[l].channel_decision, shape.head_channels);
+      mixture_of(m_decisions, m_kept, m_layers[l].channel_decision, shape.head_channels);
   layer.width = units.extent();
   layer.head_channels = channels.extent();
   const index_t groups = local_count(shape.num_groups, m_shard);
@@ -212,27 +196,27 @@ void SoftWidths<T>::set_layer(index_t l) {
   layer = {};
   set_masks(l);
   if (m_layers[l].drop_place < 0) return;
-  const auto& drops = m_decisions[m_depth_decision].widths;
-  const auto& pi = m_pi[m_depth_decision];
-  double gamma = 0;
-  for (std::size_t i = 0; i < pi.size(); ++i)
-    if (drops[i] <= m_layers[l].drop_place) gamma += pi[i];
-  const bool soft = std::count(pi.begin(), pi.end(), 0.0) + 1 < static_cast<index_t>(pi.size());
-  layer.active = gamma >= m_epsilon_choice && gamma > 0;
-  layer.gamma = layer.active ? static_cast<Accumulate<T>>(gamma) : 0;
-  if (soft && layer.active) layer.dgamma = gradients_at(m_layers[l].gamma);
+  const auto depth = mixture_of(m_decisions, m_kept, m_depth_decision, 0);
+  double gamma = 0, kept = 0;
+  for (std::size_t i = 0; i < depth.pi.size(); ++i) {
+    if (depth.widths[i] > m_layers[l].drop_place) continue;
+    gamma += depth.pi[i];
+    kept += depth.kept[i];
+  }
+  layer.active = kept > 0;
+  layer.gamma = static_cast<Accumulate<T>>(gamma);
+  if (!depth.hard() && layer.active) layer.dgamma = gradients_at(m_layers[l].gamma);
 }
 
 template <class T>
-const ActiveWidths<T>& SoftWidths<T>::set(const ExecutionSpace& exec, const Probabilities& pi) {
-  ELASTIC_REQUIRE(pi.size() == m_decisions.size(), "{} lists for {} decisions", pi.size(),
-                  m_decisions.size());
-  m_pi.clear();
-  for (std::size_t d = 0; d < pi.size(); ++d) {
-    ELASTIC_REQUIRE(pi[d].size() == m_decisions[d].widths.size(), "{} probabilities for {} choices",
-                    pi[d].size(), m_decisions[d].widths.size());
-    m_pi.push_back(drop_small(pi[d], m_epsilon_choice));
-  }
+const ActiveWidths<T>& SoftWidths<T>::set(const ExecutionSpace& exec, const RouterDraw& draw) {
+  ELASTIC_REQUIRE(draw.value.size() == m_decisions.size(), "{} lists for {} decisions",
+                  draw.value.size(), m_decisions.size());
+  for (std::size_t d = 0; d < m_decisions.size(); ++d)
+    ELASTIC_REQUIRE(draw.value[d].size() == m_decisions[d].widths.size(),
+                    "{} probabilities for {} choices", draw.value[d].size(),
+                    m_decisions[d].widths.size());
+  m_kept = keep_choices(draw, m_epsilon_choice);
   m_active.layers.resize(m_layers.size());
   set_hidden();
   for (index_t l = 0; l < m_parent.num_layers(); ++l) set_layer(l);
@@ -247,7 +231,7 @@ void SoftWidths<T>::add_gate_gradient(index_t l, Probabilities& dpi) const {
   if (m_active.layers[l].dgamma.size() == 0) return;
   const auto& drops = m_decisions[m_depth_decision].widths;
   for (std::size_t i = 0; i < drops.size(); ++i)
-    if (m_pi[m_depth_decision][i] > 0 && drops[i] <= m_layers[l].drop_place)
+    if (m_kept.soft[m_depth_decision][i] > 0 && drops[i] <= m_layers[l].drop_place)
       dpi[m_depth_decision][i] += on_grid(m_host_gradients(m_layers[l].gamma));
 }
 
@@ -259,9 +243,9 @@ void SoftWidths<T>::add_layer_gradient(index_t l, Probabilities& dpi) const {
   if (active.inner.value.size() == 0) return;
   const auto at = [&](index_t offset) { return static_cast<double>(m_host_gradients(offset)); };
   const auto& kind = description_of(shape);
-  const auto units = mixture(m_decisions, m_pi, place.width_decision, shape.width, m_shard);
-  const auto block = mixture(m_decisions, m_pi, place.channel_decision,
-                             kind.channel_axis ? shape.head_channels : 1);
+  const auto units = mixture_of(m_decisions, m_kept, place.width_decision, shape.width, m_shard);
+  const auto block = mixture_of(m_decisions, m_kept, place.channel_decision,
+                                kind.channel_axis ? shape.head_channels : 1);
   const auto unit_mask = units.mask(), block_mask = block.mask();
   std::vector<double> dunits(unit_mask.size(), 0.0), dblock(block_mask.size(), 0.0);
   index_t j = place.inner;
@@ -291,7 +275,7 @@ Probabilities SoftWidths<T>::gradient(const ExecutionSpace& exec) const {
   for (const auto& decision : m_decisions) dpi.emplace_back(decision.widths.size(), 0.0);
   const bool counts_shared = m_shard.rank == 0;
   if (counts_shared && m_active.hidden_mask.value.size() > 0) {
-    const auto hidden = mixture(m_decisions, m_pi, m_hidden_decision, m_parent.hidden_size);
+    const auto hidden = mixture_of(m_decisions, m_kept, m_hidden_decision, m_parent.hidden_size);
     const Accumulate<T>* begin = m_host_gradients.data() + m_hidden_offset;
     hidden.add_gradient(std::vector<double>(begin, begin + m_active.hidden),
                         {m_host_gradients(m_norm_offset)}, dpi[m_hidden_decision]);

@@ -5,6 +5,7 @@
 
 #include "config/run_config.hpp"
 #include "elastic/ranking.hpp"
+#include "elastic/soft_widths.hpp"
 #include "model/language_model.hpp"
 #include "optim/adamw.hpp"
 #include "optim/flat_slices.hpp"

@@ -147,16 +147,16 @@ void TrainStep::train_budget(TrainState& state, const MicroBatch& batch, std::si
                              TrainSums& sums) {
   const Arena::Scope scope(m_arena);
   ElasticState& elastic = *state.elastic;
-  const Probabilities pi = elastic.router->forward({m_exec, m_config.job.deterministic},
+  const RouterDraw& draw = elastic.router->forward({m_exec, m_config.job.deterministic},
                                                    m_config.elastic.budgets[budget],
                                                    temperature(state.step + 1), stream);
-  const auto& widths = elastic.soft_widths->set(m_exec, pi);
+  const auto& widths = elastic.soft_widths->set(m_exec, draw);
   m_gradients.begin_masks();
   const auto losses =
       differentiate(*state.model, widths, batch, elastic_loss(m_config), teacher, last);
   sums.of(budget, TrainSums::kl) += losses.kl;
   sums.of(budget, TrainSums::cross_entropy) += losses.cross_entropy;
-  differentiate_router(state, batch, budget, pi, sums);
+  differentiate_router(state, batch, budget, sums);
 }
 
 LossSums TrainStep::differentiate(const LanguageModel<Real>& model,
@@ -180,10 +180,10 @@ LossSums TrainStep::differentiate(const LanguageModel<Real>& model,
   return losses;
 }
 
-/// Forms dL/dpi from the masks and from the budget loss, which counts as often as the micro-batch
-/// has tokens, and from it the router's gradient.
+/// Forms the gradient of the mixture from the masks and from the budget loss, which counts as often
+/// as the micro-batch has tokens, and from it the router's gradient.
 void TrainStep::differentiate_router(TrainState& state, const MicroBatch& batch, std::size_t budget,
-                                     const Probabilities& pi, TrainSums& sums) {
+                                     TrainSums& sums) {
   const Region region("router");
   ElasticState& elastic = *state.elastic;
   const auto& model = *state.model;
@@ -191,13 +191,15 @@ void TrainStep::differentiate_router(TrainState& state, const MicroBatch& batch,
   Probabilities dpi = elastic.soft_widths->gradient(m_exec);
   for (auto& decision : dpi) all_reduce_sum(m_grid.tensor, decision);
   if (!m_grid.context.is_root()) return;  // what follows is about whole sequences
-  const BudgetLoss cost = budget_loss(model.shape(), elastic.space, elastic.decisions, pi,
-                                      m_config.elastic.budgets[budget], m_config.elastic.loss);
+  const BudgetLoss cost =
+      budget_loss(model.shape(), elastic.space, elastic.decisions, elastic.soft_widths->mixture(),
+                  m_config.elastic.budgets[budget], m_config.elastic.loss);
   const double tokens = batch.weight_sum;
   for (std::size_t d = 0; d < dpi.size(); ++d)
     for (std::size_t i = 0; i < dpi[d].size(); ++i)
       dpi[d][i] += tokens * m_config.elastic.weight * cost.gradient[d][i];
-  elastic.router->backward({m_exec, m_config.job.deterministic}, dpi);
+  elastic.router->backward({m_exec, m_config.job.deterministic},
+                           elastic.soft_widths->through_draw(dpi));
 
   sums.weight() += tokens;
   sums.of(budget, TrainSums::tokens) += tokens;

@@ -7,7 +7,7 @@
 //     for each budget drawn for it:
 //       pi = router(budget) with Gumbel noise; masks of pi    (pretraining: full widths)
 //       forward pass, distillation loss, backward pass
-//       gradient of the masks and of the budget loss -> pi -> router
+//       gradient of the masks and of the budget loss -> kept choices -> pi -> router
 //   sums over ranks; clip model and router together; AdamW at a rate of each
 //
 // Data, budgets and router noise of a micro-batch depend on the step and its number alone
@@ -48,7 +48,7 @@ class TrainStep {
                          const TeacherStates<Real>& teacher, bool last);
   TeacherStates<Real> teacher_states(const LanguageModel<Real>& teacher, const MicroBatch& batch);
   void differentiate_router(TrainState& state, const MicroBatch& batch, std::size_t budget,
-                            const Probabilities& pi, TrainSums& sums);
+                            TrainSums& sums);
 
   bool sum_over_ranks(const Stage& stage, TrainSums& sums);
   StepMetrics update(TrainState& state, const Stage& stage, TrainSums& sums, bool in_range);

@@ -188,7 +188,7 @@ TEST_F(GatedMlpKind, SoftMasksHaveTheGradientOfTheLoss) {
   Draw draw(3);
   auto pi = random_probabilities(draw, soft.decisions());
   problem.differentiate(soft.set({}, pi));
-  const auto gradient = soft.gradient({});
+  const auto gradient = soft.through_draw(soft.gradient({}));
   for (std::size_t d = 0; d < pi.size(); ++d)
     for (std::size_t i = 0; i < pi[d].size(); ++i) {
       const double exact = pi[d][i], step = 1e-4;

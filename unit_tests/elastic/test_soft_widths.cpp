@@ -3,7 +3,7 @@
 // differences of a synthetic loss.
 #include <gmock/gmock.h>
 
-#include "elastic/active_widths.hpp"
+#include "elastic/soft_widths.hpp"
 #include "unit_tests/elastic/shapes_for_tests.hpp"
 #include "unit_tests/support/gradient.hpp"
 #include "unit_tests/support/views.hpp"
@@ -24,6 +24,7 @@ class SyntheticLoss {
     vector(active.hidden_mask.value, active.hidden_mask.gradient);
     scalar(active.norm.params.scale, active.norm.dscale);
     for (const auto& layer : active.layers) {
+      if (!layer.active) continue;
       vector(layer.inner.value, layer.inner.gradient);
       vector(layer.heads.value, layer.heads.gradient);
       scalar(layer.gated_norm.params.scale, layer.gated_norm.dscale);
@@ -187,13 +188,14 @@ TEST(SoftWidths, DepthGatesAreProbabilitiesOfBeingKept) {
   EXPECT_TRUE(dropped.layers[1].active);
 }
 
-void check_gradient(const ModelShape& shape, const ElasticSpace& space, std::uint64_t seed) {
+void check_gradient(const ModelShape& shape, const ElasticSpace& space, std::uint64_t seed,
+                    double epsilon = 1e-3) {
   Draw draw(seed);
-  SoftWidths<double> soft(shape, space, 1e-3);
+  SoftWidths<double> soft(shape, space, epsilon);
   auto pi = random_probabilities(draw, soft.decisions());
   SyntheticLoss loss;
   loss.value(soft.set(exec, pi), true);
-  const auto gradient = soft.gradient(exec);
+  const auto gradient = soft.through_draw(soft.gradient(exec));
   ASSERT_EQ(gradient.size(), pi.size());
   for (std::size_t d = 0; d < pi.size(); ++d)
     for (std::size_t i = 0; i < pi[d].size(); ++i) {
@@ -214,11 +216,105 @@ TEST(SoftWidths, GradientAgainstFiniteDifferences) {
   check_gradient(small_shape(), small_space(true), 2);
 }
 
+/// Probabilities start at 0.05, so that epsilon lies among them.
+TEST(SoftWidths, GradientWithChoicesOnBothSidesOfEpsilon) {
+  for (const double epsilon : {0.1, 0.2, 0.3})
+    for (const bool per_layer : {false, true})
+      check_gradient(small_shape(), small_space(per_layer), 3, epsilon);
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    Draw draw(2000 + seed);
+    const auto shape = random_shape(draw);
+    check_gradient(shape, random_space(draw, shape), seed, 0.15);
+  }
+}
+
 TEST(SoftWidths, GradientOfRandomSpaces) {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     Draw draw(1000 + seed);
     const auto shape = random_shape(draw);
     check_gradient(shape, random_space(draw, shape), seed);
+  }
+}
+
+/// A straight-through draw of `choice` whose soft probabilities are `soft`.
+RouterDraw hard_draw(const std::vector<Decision>& decisions, const std::vector<index_t>& choice,
+                     Probabilities soft) {
+  for (std::size_t d = 0; d < soft.size(); ++d)  // the largest is taken
+    std::iter_swap(soft[d].begin() + choice[d], std::max_element(soft[d].begin(), soft[d].end()));
+  return {one_hot(decisions, choice), std::move(soft)};
+}
+
+TEST(SoftWidths, StraightThroughDrawsHaveTheMasksOfTheSubmodel) {
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    Draw draw(seed);
+    const auto shape = random_shape(draw);
+    const auto space = random_space(draw, shape);
+    SoftWidths<double> soft(shape, space, 0.15);
+    const auto choice = random_choices(draw, soft.decisions());
+    const auto pi =
+        hard_draw(soft.decisions(), choice, random_probabilities(draw, soft.decisions()));
+    const auto extents = soft.set(exec, pi.soft);
+    const auto& active = soft.set(exec, pi);
+    EXPECT_EQ(soft.mixture(), pi.value);
+    const auto spec = spec_of_choices(shape, space, soft.decisions(), choice);
+    const auto masked = masked_widths<double>(shape, spec);
+    const auto expect_masks = [](const SoftMask<double>& mask, const SoftMask<double>& zeros) {
+      const auto m = to_host(mask.value);
+      auto expected = to_host(zeros.value);
+      expected.resize(m.size());
+      EXPECT_EQ(m, expected);
+    };
+    EXPECT_EQ(active.hidden, extents.hidden) << "as far as the soft choices reach";
+    expect_masks(active.hidden_mask, masked.hidden_mask);
+    if (active.hidden_mask.value.size() > 0) {
+      EXPECT_DOUBLE_EQ(active.norm.params.scale, masked.norm.params.scale);
+      EXPECT_DOUBLE_EQ(active.norm.params.epsilon, masked.norm.params.epsilon);
+    }
+    for (std::size_t l = 0; l < active.layers.size(); ++l) {
+      const auto &layer = active.layers[l], &reach = extents.layers[l];
+      EXPECT_EQ(layer.gamma, spec.layers[l].keep ? 1 : 0);
+      EXPECT_EQ(layer.active, reach.active);
+      EXPECT_EQ(layer.dgamma.size(), reach.dgamma.size());
+      EXPECT_EQ(layer.width, reach.width);
+      EXPECT_EQ(layer.head_channels, reach.head_channels);
+      if (layer.head_channels == shape.layers[l].head_channels)
+        expect_masks(layer.inner, masked.layers[l].inner);
+      expect_masks(layer.heads, masked.layers[l].heads);
+      if (layer.gated_norm.dscale.size() > 0) {
+        EXPECT_DOUBLE_EQ(layer.gated_norm.params.scale, masked.layers[l].gated_norm.params.scale);
+      }
+    }
+  }
+}
+
+/// dL/d value at the hard point, relative to the choice that is taken: value is renormalised, so
+/// that a step towards choice i goes away from the one taken.
+TEST(SoftWidths, StraightThroughDrawsHaveTheGradientOfTheHardPoint) {
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    Draw draw(500 + seed);
+    const auto shape = seed < 2 ? small_shape() : random_shape(draw);
+    const auto space = seed < 2 ? small_space(seed == 1) : random_space(draw, shape);
+    SoftWidths<double> soft(shape, space, 1e-12);
+    const auto choice = random_choices(draw, soft.decisions());
+    auto pi = hard_draw(soft.decisions(), choice, random_probabilities(draw, soft.decisions()));
+    SyntheticLoss loss;
+    const double here = loss.value(soft.set(exec, pi), true);
+    const auto gradient = soft.gradient(exec);
+    for (std::size_t d = 0; d < gradient.size(); ++d)
+      for (std::size_t i = 0; i < gradient[d].size(); ++i) {
+        const auto at = [&](double step) {
+          auto moved = pi;
+          moved.value[d][i] += step;
+          return loss.value(soft.set(exec, moved), false);
+        };
+        const double h = 1e-3,
+                     slope = (-25 * here + 48 * at(h) - 36 * at(2 * h) + 16 * at(3 * h) -
+                              3 * at(4 * h)) /
+                             (12 * h),
+                     expected = gradient[d][i] - gradient[d][choice[d]];
+        EXPECT_NEAR(slope, expected, 1e-6 * (1 + std::abs(expected)))
+            << axis_name(soft.decisions()[d].axis) << " choice " << i;
+      }
   }
 }
 
@@ -334,6 +430,10 @@ TEST(SoftWidths, DroppedChoicesGetNoGradient) {
   EXPECT_EQ(gradient[0][2], 0);
   EXPECT_EQ(gradient[0][0], 10) << "all ten neurons";
   EXPECT_EQ(gradient[0][1], 7);
+  const auto by_pi = soft.through_draw(gradient);
+  const double mean = (0.6 * 10 + 0.35 * 7) / 0.95;
+  EXPECT_TRUE(near(by_pi[0], std::vector<double>{(10 - mean) / 0.95, (7 - mean) / 0.95, 0},
+                   10 * tolerance<double>(10)));
   fill_gradients(soft.set(exec, {{0.95, 0.03, 0.02}}));
   EXPECT_THAT(soft.gradient(exec)[0], testing::Each(0.0)) << "one choice left is hard";
 }

@@ -3,6 +3,7 @@
 // gradients are complete.
 #include "model/hybrid_stack.hpp"
 
+#include "elastic/soft_widths.hpp"
 #include "unit_tests/model/model_problem.hpp"
 
 namespace elastic::test {

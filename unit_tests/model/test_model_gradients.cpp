@@ -3,6 +3,7 @@
 // scales, depth gates, and the router's probabilities behind them.
 #include <numeric>
 
+#include "elastic/soft_widths.hpp"
 #include "unit_tests/model/model_problem.hpp"
 
 namespace elastic::test {
@@ -109,7 +110,7 @@ void check_probabilities(ModelShape shape, const ElasticSpace& space, Draw& draw
   auto pi = random_probabilities(draw, soft.decisions());
   const auto& widths = soft.set(problem.context.exec, pi);
   problem.differentiate(widths);
-  const auto gradient = soft.gradient(problem.context.exec);
+  const auto gradient = soft.through_draw(soft.gradient(problem.context.exec));
   const auto loss = [&] { return problem.loss(soft.set(problem.context.exec, pi)); };
   for (std::size_t d = 0; d < pi.size(); ++d) {
     double size = 1e-3;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "comm/collectives.hpp"
+#include "elastic/soft_widths.hpp"
 #include "parallel/process_grid.hpp"
 #include "kernels/update/fixed_point.hpp"
 #include "unit_tests/model/wide_model.hpp"

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "comm/collectives.hpp"
+#include "elastic/soft_widths.hpp"
 #include "unit_tests/model/wide_model.hpp"
 
 namespace elastic::test {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // No step after the first allocates, neither the arena nor Kokkos;
 // a pass keeps only what it is told to.
+#include "elastic/soft_widths.hpp"
 #include "unit_tests/model/model_problem.hpp"
 
 namespace elastic::test {

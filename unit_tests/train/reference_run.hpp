@@ -163,7 +163,7 @@ class ReferenceRun {
     const auto& distill = m_config.distill;
     const double fraction = m_config.elastic.budgets[b], n = sequence.weight_sum,
                  lambda = m_config.elastic.weight;
-    const Probabilities pi = m_router->forward({}, fraction, temperature, 0);
+    const Probabilities pi = m_router->forward({}, fraction, temperature, 0).soft;
     const auto sums = pass(context, sequence, m_soft->set({}, pi), teacher,
                            {.cross_entropy_weight = distill.cross_entropy_weight,
                             .distillation_weight = distill.distillation_weight,
