@@ -108,8 +108,7 @@ void bind_data(Schema& schema, DataConfig& data) {
              .range = Interval::between(0.001, 0.5),
              .help = "Held-out part of text and indexed files."})
       .bind("families", &data.families,
-            {.allowed = {"addition", "subtraction", "comparison", "assignment"},
-             .help = "Families of generated problems."})
+            {.allowed = family_names(), .help = "Families of generated problems."})
       .bind("max_digits", &data.reasoning.max_digits,
             {.unit = "digits",
              .range = Interval::between(1, 9),
@@ -122,6 +121,23 @@ void bind_data(Schema& schema, DataConfig& data) {
             {.unit = "variables",
              .range = Interval::between(2, 9),
              .help = "Most variables of an assignment problem."})
+      .bind("multiplication_digits", &data.reasoning.multiplication_digits,
+            {.unit = "digits",
+             .range = Interval::between(1, 4),
+             .help = "Longest factors of multiplication."})
+      .bind("expression_length", &data.reasoning.expression_length,
+            {.unit = "operators",
+             .range = Interval::between(1, 9),
+             .help = "Most operators of an expression (modulo 10)."})
+      .bind("program_length", &data.reasoning.program_length,
+            {.unit = "lines",
+             .range = Interval::between(2, 20),
+             .help = "Most lines of a program (modulo 10)."})
+      .bind("written_step", &data.reasoning.written_step,
+            {.unit = "steps",
+             .range = Interval::between(1, 20),
+             .help = "In expressions and programs one step in this many is written; more is "
+                     "harder."})
       .bind("held_out_fraction", &data.reasoning.held_out_fraction,
             {.unit = "1",
              .range = Interval::between(0.001, 0.5),

@@ -1,41 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The families of reasoning problems.
+// The families whose every character follows from a few before it.
 #include "data/problem_families.hpp"
 
 #include <algorithm>
 #include <numeric>
 
-#include "base/error.hpp"
+#include "data/problem_text.hpp"
 
 namespace elastic {
 namespace {
-using Digits = std::vector<index_t>;  // least significant first
-
-char digit(index_t value) { return static_cast<char>('0' + value); }
-char label(index_t i) { return static_cast<char>('a' + i); }
-
-Problem make(Family family, std::string prompt, const std::string& steps, std::string answer,
-             std::string content) {
-  std::string completion = steps + "#" + answer;
-  return {family, std::move(prompt), std::move(completion), std::move(answer), std::move(content)};
-}
-
-index_t draw_number(index_t num_digits, Draws& draws) {
-  index_t limit = 1;
-  for (index_t i = 0; i < num_digits; ++i) limit *= 10;
-  return draws.below(limit);
-}
-Digits digits_of(index_t number, index_t num_digits) {
-  Digits result;
-  for (index_t i = 0; i < num_digits; ++i, number /= 10) result.push_back(number % 10);
-  return result;
-}
-std::string written(const Digits& digits) {
-  std::string result;
-  for (const index_t d : digits) result += digit(d);
-  return result;
-}
-
 /// One step per column, least significant first: label, carry in, the two digits, and the result
 /// with the carry out in front.
 ///
@@ -63,8 +36,8 @@ Problem column_arithmetic(Family family, index_t max_digits, Draws& draws) {
   if (adds) answer += digit(carry);
   // a+b and b+a, and the same numbers with more zeros, are one problem.
   const index_t first = adds ? std::min(x, y) : x, second = adds ? std::max(x, y) : y;
-  return make(family, written(a) + sign + written(b) + "=", steps, answer,
-              fmt::format("{}{}{}", first, sign, second));
+  return make_problem(family, written(a) + sign + written(b) + "=", steps, answer,
+                      fmt::format("{}{}{}", first, sign, second));
 }
 
 /// The largest of some labelled two-digit numbers, by a running maximum.
@@ -84,8 +57,8 @@ Problem comparison(index_t max_length, Draws& draws) {
     steps += label(i) + number + ":" + largest;
   }
   std::sort(numbers.begin(), numbers.end());
-  return make(Family::comparison, prompt + "=", steps, largest,
-              fmt::format(">{}", fmt::join(numbers, ",")));
+  return make_problem(Family::comparison, prompt + "=", steps, largest,
+                      fmt::format(">{}", fmt::join(numbers, ",")));
 }
 
 /// The value of a variable that is defined through others. Each step looks one definition up.
@@ -116,8 +89,9 @@ Problem assignment(index_t max_length, Draws& draws) {
   for (index_t i = n - 1; i > 0; --i)
     std::swap(definitions[static_cast<std::size_t>(i)],
               definitions[static_cast<std::size_t>(draws.below(i + 1))]);
-  return make(Family::assignment, fmt::format("{},{}:", fmt::join(definitions, ","), question),
-              steps, std::string(1, value), content);
+  return make_problem(Family::assignment,
+                      fmt::format("{},{}:", fmt::join(definitions, ","), question), steps,
+                      std::string(1, value), content);
 }
 }  // namespace
 
@@ -132,6 +106,12 @@ Problem draw_problem(Family family, const ReasoningConfig& config, Draws& draws)
       return comparison(config.comparison_length, draws);
     case Family::assignment:
       return assignment(config.assignment_length, draws);
+    case Family::multiplication:
+      return multiplication(config.multiplication_digits, draws);
+    case Family::expression:
+      return expression(config.expression_length, config.written_step, draws);
+    case Family::program:
+      return program(config.program_length, config.written_step, draws);
     default:
       return column_arithmetic(family, config.max_digits, draws);
   }
@@ -147,6 +127,12 @@ index_t longest_text(Family family, const ReasoningConfig& config) {
       return (3 * config.comparison_length + 2) + (6 * config.comparison_length - 4) + 3;
     case Family::assignment:
       return (4 * config.assignment_length + 3) + (4 * config.assignment_length - 1) + 2;
+    case Family::multiplication:
+      return longest_multiplication(config.multiplication_digits);
+    case Family::expression:
+      return longest_expression(config.expression_length, config.written_step);
+    case Family::program:
+      return longest_program(config.program_length, config.written_step);
   }
   return 0;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the problems of each family are drawn and written. Every character of the worked steps
-// follows from characters just before it or from one that is found by its label.
+// How the problems of each family are drawn and written. In addition, subtraction, comparison and
+// assignment every character of the worked steps follows from characters just before it or from
+// one that is found by its label. Multiplication, expressions and programs leave steps out: a
+// model has to carry several operations through its layers between two written characters.
 #pragma once
 #include "data/reasoning_problems.hpp"
 
@@ -26,5 +28,13 @@ class Draws {
 Problem draw_problem(Family family, const ReasoningConfig& config, Draws& draws);
 /// Characters of the longest prompt + completion of a family.
 index_t longest_text(Family family, const ReasoningConfig& config);
+
+/// Families with steps left out (working_families.cpp); sizes as in ReasoningConfig.
+Problem multiplication(index_t max_digits, Draws& draws);
+Problem expression(index_t max_length, index_t written_step, Draws& draws);
+Problem program(index_t max_length, index_t written_step, Draws& draws);
+index_t longest_multiplication(index_t max_digits);
+index_t longest_expression(index_t max_length, index_t written_step);
+index_t longest_program(index_t max_length, index_t written_step);
 
 }  // namespace elastic

@@ -15,35 +15,39 @@
 
 namespace elastic {
 namespace {
-constexpr std::array all_families = {Family::addition, Family::subtraction, Family::comparison,
-                                     Family::assignment};
-constexpr std::array<std::string_view, 4> all_names = {"addition", "subtraction", "comparison",
-                                                       "assignment"};
+constexpr std::array<std::string_view, 7> all_names = {"addition",   "subtraction",    "comparison",
+                                                       "assignment", "multiplication", "expression",
+                                                       "program"};
 
-void require_size(const char* what, index_t value, index_t low) {
-  if (value < low || value > 9)
+void require_size(const char* what, index_t value, index_t low, index_t high) {
+  if (value < low || value > high)
     throw InputError(
-        fmt::format("reasoning problems: {} is {}; expected {} to 9", what, value, low));
+        fmt::format("reasoning problems: {} is {}; expected {} to {}", what, value, low, high));
 }
 }  // namespace
 
 std::string_view family_name(Family family) { return all_names[static_cast<std::size_t>(family)]; }
+std::vector<std::string> family_names() { return {all_names.begin(), all_names.end()}; }
 
 Family family_from_name(std::string_view name) {
   const auto found = std::find(all_names.begin(), all_names.end(), name);
   if (found == all_names.end())
     throw InputError(fmt::format("reasoning problems: no family \"{}\"; expected one of {}", name,
                                  fmt::join(all_names, ", ")));
-  return all_families[static_cast<std::size_t>(found - all_names.begin())];
+  return static_cast<Family>(found - all_names.begin());
 }
 
 ReasoningProblems::ReasoningProblems(const ReasoningConfig& config, std::uint32_t seed,
                                      std::uint64_t stream)
     : m_config(config), m_key{seed, RandomPurpose::problem, stream} {
   if (config.families.empty()) throw InputError("reasoning problems: no family; expected some");
-  require_size("max_digits", config.max_digits, 1);
-  require_size("comparison_length", config.comparison_length, 2);
-  require_size("assignment_length", config.assignment_length, 2);
+  require_size("max_digits", config.max_digits, 1, 9);
+  require_size("comparison_length", config.comparison_length, 2, 9);
+  require_size("assignment_length", config.assignment_length, 2, 9);
+  require_size("multiplication_digits", config.multiplication_digits, 1, 4);
+  require_size("expression_length", config.expression_length, 1, 9);
+  require_size("program_length", config.program_length, 2, 20);
+  require_size("written_step", config.written_step, 1, 20);
   if (!(config.held_out_fraction >= 0.001 && config.held_out_fraction <= 0.5))
     throw InputError(
         fmt::format("reasoning problems: held_out_fraction is {}; expected 0.001 to 0.5",

@@ -20,7 +20,17 @@
 
 namespace elastic {
 
-enum class Family { addition, subtraction, comparison, assignment };
+enum class Family {
+  addition,
+  subtraction,
+  comparison,
+  assignment,
+  multiplication,
+  expression,
+  program
+};
+/// The names of all families, in the order of the enumeration.
+std::vector<std::string> family_names();
 std::string_view family_name(Family family);
 /// The family of this name. Throws InputError naming the families there are.
 Family family_from_name(std::string_view name);
@@ -28,9 +38,13 @@ Family family_from_name(std::string_view name);
 struct ReasoningConfig {
   std::vector<Family> families = {Family::addition, Family::subtraction, Family::comparison,
                                   Family::assignment};
-  index_t max_digits = 3;          ///< digits of the operands of addition and subtraction, 1 to 9
-  index_t comparison_length = 4;   ///< most numbers in a comparison chain, 2 to 9
-  index_t assignment_length = 4;   ///< most variables of an assignment problem, 2 to 9
+  index_t max_digits = 3;         ///< digits of the operands of addition and subtraction, 1 to 9
+  index_t comparison_length = 4;  ///< most numbers in a comparison chain, 2 to 9
+  index_t assignment_length = 4;  ///< most variables of an assignment problem, 2 to 9
+  index_t multiplication_digits = 2;  ///< most digits of a factor, 1 to 4
+  index_t expression_length = 4;      ///< most operators of an expression, 1 to 9
+  index_t program_length = 6;         ///< most lines of a program, 2 to 20
+  index_t written_step = 1;  ///< every how many steps of an expression or program one is written
   double held_out_fraction = 0.1;  ///< of all problems, 0.001 to 0.5
   float prompt_weight = 0;         ///< loss weight of the tokens of the prompt; 1 on the completion
 };

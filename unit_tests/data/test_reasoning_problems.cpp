@@ -19,13 +19,61 @@ using testing::HasSubstr;
 ReasoningConfig only(Family family, index_t size = 0) {
   ReasoningConfig config;
   config.families = {family};
-  if (size > 0) config.max_digits = config.comparison_length = config.assignment_length = size;
+  if (size == 0) return config;
+  config.max_digits = config.comparison_length = config.assignment_length = size;
+  config.multiplication_digits = std::min<index_t>(size, 4);
+  config.expression_length = size;
+  config.program_length = std::max<index_t>(size, 2);
   return config;
 }
 
 long number(std::string least_significant_first) {
   std::reverse(least_significant_first.begin(), least_significant_first.end());
   return std::stol(least_significant_first);
+}
+
+constexpr auto all_families = {Family::addition,   Family::subtraction,    Family::comparison,
+                               Family::assignment, Family::multiplication, Family::expression,
+                               Family::program};
+
+long digit_of(long value) { return (value % 10 + 10) % 10; }
+long applied(char o, long x, long y) {
+  return digit_of(o == '+' ? x + y : (o == '-' ? x - y : x * y));
+}
+
+/// Replaces one operation in innermost parentheses after the other; `values` are its results in
+/// this order (that of the text: each time the first pair that holds none).
+std::string reduce(std::string text, std::vector<long>* values = nullptr) {
+  const std::regex innermost("\\((\\d)([+*-])(\\d)\\)"), root("\\[(\\d)([+*-])(\\d)\\]=");
+  std::smatch m;
+  while (std::regex_search(text, m, innermost)) {
+    const long value = applied(m[2].str()[0], std::stol(m[1]), std::stol(m[3]));
+    if (values != nullptr) values->push_back(value);
+    text = m.prefix().str() + std::to_string(value) + m.suffix().str();
+  }
+  EXPECT_TRUE(std::regex_match(text, m, root)) << text;
+  return std::to_string(applied(m[2].str()[0], std::stol(m[1]), std::stol(m[3])));
+}
+
+/// The values of the lines of a program, in order.
+std::vector<std::pair<char, long>> execute(const std::string& prompt) {
+  std::map<char, long> value;
+  std::vector<std::pair<char, long>> lines;
+  const auto operand = [&](char c) {
+    return std::isdigit(static_cast<unsigned char>(c)) ? c - '0' : value.at(c);
+  };
+  std::size_t at = 0;
+  for (; prompt[at] != '?'; at = prompt.find(';', at) + 1) {
+    EXPECT_FALSE(value.count(prompt[at])) << "assigned twice in " << prompt;
+    const bool number = prompt[at + 3] == ';';
+    const long result =
+        number ? operand(prompt[at + 2])
+               : applied(prompt[at + 3], operand(prompt[at + 2]), operand(prompt[at + 4]));
+    value[prompt[at]] = result;
+    lines.emplace_back(prompt[at], result);
+  }
+  EXPECT_EQ(prompt[at + 1], lines.back().first) << prompt;
+  return lines;
 }
 
 /// The answer by other means than the generator's.
@@ -37,6 +85,13 @@ std::string solve(const std::string& prompt) {
     text.insert(0, static_cast<std::size_t>(m[1].length()) + (m[2] == "+") - text.size(), '0');
     return {text.rbegin(), text.rend()};
   }
+  if (std::regex_match(prompt, m, std::regex("(\\d+)\\*(\\d+)="))) {
+    std::string text = std::to_string(number(m[1]) * number(m[2]));
+    text.insert(0, static_cast<std::size_t>(m[1].length() + m[2].length()) - text.size(), '0');
+    return {text.rbegin(), text.rend()};
+  }
+  if (prompt[0] == '[') return reduce(prompt);
+  if (prompt.find(';') != std::string::npos) return std::to_string(execute(prompt).back().second);
   if (prompt[0] == '>') {
     long largest = -1;
     for (std::size_t i = 1; prompt[i] != '='; i += 3)
@@ -55,8 +110,7 @@ std::string solve(const std::string& prompt) {
 
 TEST(ReasoningProblems, AnswersAreRightAndFollowTheSteps) {
   for (const index_t size : {2, 3, 9})
-    for (const Family family :
-         {Family::addition, Family::subtraction, Family::comparison, Family::assignment}) {
+    for (const Family family : all_families) {
       const ReasoningProblems problems(only(family, size), 3);
       for (index_t i = 0; i < 2000; ++i) {
         const Split split = i % 4 == 0 ? Split::validation : Split::train;
@@ -127,11 +181,66 @@ TEST(ReasoningProblems, ChainsRestateWhatTheyUse) {
   }
 }
 
+/// Partial products are written in whole; values of expressions and programs one in so many.
+TEST(ReasoningProblems, StepsAreLeftOutAsAsked) {
+  for (const index_t step : {1, 2, 3}) {
+    for (const Family family : {Family::multiplication, Family::expression, Family::program}) {
+      auto config = only(family, 8);
+      config.written_step = step;
+      const ReasoningProblems problems(config, 5);
+      for (index_t i = 0; i < 300; ++i) {
+        const Problem p = problems.problem(Split::train, i);
+        std::string expected;
+        if (family == Family::multiplication) {
+          const auto sign = p.prompt.find('*');
+          const long x = number(p.prompt.substr(0, sign));
+          for (std::size_t j = sign + 1; p.prompt[j] != '='; ++j) {
+            std::string product = std::to_string(x * (p.prompt[j] - '0'));
+            product.insert(0, sign + 1 - product.size(), '0');
+            expected += static_cast<char>('a' + j - sign - 1);
+            expected.append(product.rbegin(), product.rend());
+          }
+        } else if (family == Family::expression) {
+          std::vector<long> values;
+          reduce(p.prompt, &values);
+          for (std::size_t v = 0; v < values.size(); ++v)
+            if ((static_cast<index_t>(v) + 1) % step == 0) expected += std::to_string(values[v]);
+        } else {
+          const auto lines = execute(p.prompt);
+          for (std::size_t v = 0; v + 1 < lines.size(); ++v)
+            if ((static_cast<index_t>(v) + 1) % step == 0)
+              expected += lines[v].first + std::to_string(lines[v].second);
+        }
+        ASSERT_EQ(p.completion, expected + "#" + p.answer) << p.prompt;
+      }
+    }
+  }
+}
+
+/// Programs that differ in names only are one problem, products in the order of factors likewise.
+TEST(ReasoningProblems, NamesAndOrderOfFactorsDoNotChangeTheContent) {
+  std::map<std::string, std::set<std::string>> prompts;
+  for (const Family family : {Family::program, Family::multiplication}) {
+    const ReasoningProblems problems(only(family, 2), 1);
+    for (index_t i = 0; i < 30000; ++i) {
+      const Problem p = problems.problem(Split::train, i);
+      prompts[p.content].insert(p.prompt);
+    }
+  }
+  index_t renamed = 0, swapped = 0;
+  for (const auto& [content, texts] : prompts)
+    (content[0] == '=' ? renamed : swapped) += texts.size() > 1;
+  EXPECT_GT(renamed, 100);
+  EXPECT_GT(swapped, 100);
+}
+
 /// 100,000 problems each of training (of many seeds, streams and sizes) and of validation.
 TEST(ReasoningProblems, NoValidationProblemIsEverTrainedOn) {
   std::unordered_set<std::string> held_out, held_out_prompts;
   for (std::uint32_t seed = 0; seed < 4; ++seed) {
-    const ReasoningProblems problems({}, seed, seed % 2);
+    ReasoningConfig config;
+    config.families = all_families;
+    const ReasoningProblems problems(config, seed, seed % 2);
     for (index_t i = 0; i < 25000; ++i) {
       const Problem p = problems.problem(Split::validation, i);
       held_out.insert(p.content);
@@ -144,6 +253,10 @@ TEST(ReasoningProblems, NoValidationProblemIsEverTrainedOn) {
     ReasoningConfig config;
     config.max_digits = 1 + seed % 4;
     config.comparison_length = config.assignment_length = 2 + seed % 4;
+    config.multiplication_digits = 1 + seed % 3;
+    config.expression_length = 1 + seed % 5;
+    config.program_length = 2 + seed % 5;
+    config.families = all_families;
     const ReasoningProblems problems(config, seed, seed / 5);
     for (index_t i = 0; i < 10000; ++i, ++trained) {
       const Problem p = problems.problem(Split::train, i);
@@ -190,13 +303,14 @@ TEST(ReasoningProblems, HeldOutFraction) {
     config.max_digits = 4;
     config.comparison_length = config.assignment_length = 4;
     config.held_out_fraction = 0.001;  // so that training problems are nearly all problems
+    config.families = all_families;
     const ReasoningProblems problems(config, 1);
-    for (index_t i = 0; i < 40000; ++i) {
+    for (index_t i = 0; i < 70000; ++i) {
       const Problem p = problems.problem(Split::train, i);
       ++counts[p.family].first;
       counts[p.family].second += split_of(p, fraction) == Split::validation;
     }
-    EXPECT_EQ(counts.size(), 4u);
+    EXPECT_EQ(counts.size(), 7u);
     for (const auto& [family, count] : counts) {
       EXPECT_NEAR(static_cast<double>(count.first), 10000, 500);
       EXPECT_NEAR(static_cast<double>(count.second) / static_cast<double>(count.first), fraction,
@@ -239,8 +353,7 @@ TEST(ReasoningProblems, DocumentsHaveWeightsOfPromptAndCompletion) {
 TEST(ReasoningProblems, LongestDocumentIsExact) {
   EXPECT_LE(ReasoningProblems({}, 1).longest_document(), 48);
   for (const index_t size : {2, 3, 4})
-    for (const Family family :
-         {Family::addition, Family::subtraction, Family::comparison, Family::assignment}) {
+    for (const Family family : all_families) {
       const ReasoningProblems problems(only(family, size), 1);
       std::size_t longest = 0;
       for (index_t i = 0; i < 500; ++i)
@@ -278,8 +391,13 @@ TEST(ReasoningProblems, Errors) {
   EXPECT_THAT(message([](auto& c) { c.prompt_weight = -1; }), HasSubstr("prompt_weight"));
   EXPECT_THAT(input_error([] { family_from_name("adition"); }),
               HasSubstr("expected one of addition, subtraction, comparison, assignment"));
-  for (const Family family : {Family::addition, Family::assignment})
-    EXPECT_EQ(family_from_name(family_name(family)), family);
+  EXPECT_THAT(message([](auto& c) { c.multiplication_digits = 5; }),
+              HasSubstr("multiplication_digits is 5; expected 1 to 4"));
+  EXPECT_THAT(message([](auto& c) { c.expression_length = 0; }), HasSubstr("expression_length"));
+  EXPECT_THAT(message([](auto& c) { c.program_length = 21; }), HasSubstr("program_length"));
+  EXPECT_THAT(message([](auto& c) { c.written_step = 0; }), HasSubstr("written_step"));
+  EXPECT_EQ(family_names().size(), all_families.size());
+  for (const Family family : all_families) EXPECT_EQ(family_from_name(family_name(family)), family);
 }
 
 /// 55 sums of single digits and a fraction of 0.001: nothing to validate on, said at once.

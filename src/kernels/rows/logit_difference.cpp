@@ -40,7 +40,7 @@ void max_abs_difference(const ExecutionSpace& exec, In2<T> a, In2<T> b,
         for (index_t v = 0; v < columns; ++v) {
           const Accumulate<T> d = math::abs(widen(a(t, v)) - widen(b(t, v)));
           // A NaN must not hide behind a comparison that is false: neither a new nor an old one.
-          largest = (d <= largest) | (largest != largest) ? largest : d;
+          largest = ((d <= largest) | (largest != largest)) ? largest : d;
         }
         maximum(t) = largest;
       });
