@@ -61,8 +61,6 @@ function(elastic_test_folder name)
       add_executable(${program} ${files})
       target_link_libraries(${program} PRIVATE elastic_test_support elastic_${name} ${ARGN})
       target_precompile_headers(${program} REUSE_FROM elastic_test_support)
-      target_compile_definitions(${program} PRIVATE ELASTIC_FIXTURES="${PROJECT_SOURCE_DIR}/unit_tests/fixtures"
-        ELASTIC_SOURCE="${PROJECT_SOURCE_DIR}")
       add_test(NAME ${program} COMMAND ${launcher} $<TARGET_FILE:${program}>)
       set_tests_properties(${program} PROPERTIES TIMEOUT 300 LABELS ${name}
         ENVIRONMENT "${ELASTIC_TEST_ENVIRONMENT}")

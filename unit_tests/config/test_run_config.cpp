@@ -9,6 +9,7 @@
 
 #include "deck/parser.hpp"
 #include "plan/run_plan.hpp"
+#include "unit_tests/support/source_folder.hpp"
 
 namespace elastic::test {
 namespace {
@@ -146,7 +147,7 @@ TEST(RunConfig, TheReferenceNamesEveryBlock) {
 
 TEST(RunConfig, EveryDeckInInputIsValidAndCanBePlanned) {
   int decks = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(ELASTIC_SOURCE "/input")) {
+  for (const auto& entry : std::filesystem::directory_iterator(source_folder() / "input")) {
     if (entry.path().extension() != ".in") continue;
     ++decks;
     const std::string file = entry.path().string();

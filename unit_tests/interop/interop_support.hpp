@@ -6,15 +6,14 @@
 #include "model/slicing.hpp"
 #include "unit_tests/io/io_support.hpp"
 #include "unit_tests/model/model_problem.hpp"
+#include "unit_tests/support/source_folder.hpp"
 
 namespace elastic::test {
 
 namespace fs = std::filesystem;
 
 inline const std::vector<std::string> hf_models = {"groups", "gqa", "tied", "bf16", "fp16"};
-inline fs::path hf_fixture(const std::string& name) {
-  return fs::path(ELASTIC_FIXTURES) / "hf" / name;
-}
+inline fs::path hf_fixture(const std::string& name) { return fixtures_folder() / "hf" / name; }
 
 /// All tensors of a folder or file: type, shape and bytes in one string, by name.
 inline std::string spelled(const SafetensorsReader& file, const SafetensorsEntry& entry) {

@@ -9,6 +9,7 @@
 #include "plan/budgets.hpp"
 #include "plan/comparison.hpp"
 #include "unit_tests/train/small_run.hpp"
+#include "unit_tests/support/source_folder.hpp"
 
 namespace elastic::test {
 namespace {
@@ -38,7 +39,7 @@ TEST(RunPlan, FilesThatTheRunWillNeed) {
 
 /// The deck input/NAME.
 ResolvedDeck input_deck(const std::string& name) {
-  const std::string path = ELASTIC_SOURCE "/input/" + name;
+  const std::string path = (source_folder() / "input" / name).string();
   return read_run_config(read_deck_file(path), path, {});
 }
 

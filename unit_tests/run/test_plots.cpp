@@ -8,6 +8,7 @@
 #include "io/durable_file.hpp"
 #include "run/plot_script.hpp"
 #include "unit_tests/io/io_support.hpp"
+#include "unit_tests/support/source_folder.hpp"
 
 namespace elastic::test {
 namespace {
@@ -53,7 +54,7 @@ TEST_F(Plots, AScriptThatHangsIsEnded) {
 }
 
 TEST(PlotScript, IsThatOfTheTree) {
-  EXPECT_EQ(read_file(fs::path(ELASTIC_SOURCE) / "scripts" / "plot_run.py"), plot_script_text);
+  EXPECT_EQ(read_file(source_folder() / "scripts" / "plot_run.py"), plot_script_text);
 }
 
 TEST(RunProgram, ReturnsStatusAndLastLine) {

@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <stdexcept>
 
+#include "unit_tests/support/source_folder.hpp"
+
 namespace elastic::test {
 namespace {
 
@@ -28,7 +30,7 @@ class Handle {
 
 }  // namespace
 
-Fixture::Fixture(const std::string& name) : m_path(std::filesystem::path(ELASTIC_FIXTURES) / name) {
+Fixture::Fixture(const std::string& name) : m_path((fixtures_folder() / name).string()) {
   if (!std::filesystem::exists(m_path)) throw std::runtime_error("fixture: no file " + m_path);
 }
 
