@@ -2,8 +2,11 @@
 #include "interop/hf_import.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <numeric>
 
+#include "arch/layer_kind.hpp"
 #include "interop/rearrange.hpp"
 #include "interop/strict_json.hpp"
 
@@ -26,6 +29,36 @@ void check_tensors(const HfFolder& folder) {
     if (!expected.contains(name) && !(folder.config.tied && name == "lm_head.weight"))
       throw InputError(fmt::format(
           "{}: tensor '{}' is no part of the model that config.json describes", place, name));
+}
+
+bool holds_rates(const ModelShape& shape, const HfTensor& tensor) {
+  const auto& part = tensor.parts.front();
+  if (part.layer < 0) return false;
+  const auto infos = layer_tensors(shape, part.layer);
+  return std::any_of(infos.begin(), infos.end(), [&](const ParameterInfo& info) {
+    return info.name == part.ours && info.initial == InitialLaw::decay_rate;
+  });
+}
+
+/// Throws InputError unless every rate A = -exp(A_log) of the scan is a finite number of Real.
+void check_rates(const HfFolder& folder) {
+  const double largest = std::log(static_cast<double>(std::numeric_limits<Real>::max()));
+  for (const auto& tensor : folder.tensors) {
+    if (!holds_rates(folder.config.shape, tensor)) continue;
+    const auto& source = folder.weights.at(tensor.name);
+    const auto count = static_cast<std::size_t>(tensor.rows());
+    std::vector<char> bytes(count * size_of(source.entry->type));
+    source.file->read(*source.entry, 0, bytes.size(), bytes.data());
+    std::vector<double> values(count);
+    convert_elements(source.entry->type, bytes.data(), count, ElementType::f64, values.data());
+    for (std::size_t h = 0; h < count; ++h)
+      if (!std::isfinite(values[h]) || values[h] > largest)
+        throw InputError(
+            fmt::format("{}: tensor '{}': element {} is {}, expected finite numbers <= {:.2f}: the "
+                        "rate of the scan, their exp, must be a finite {}-bit number",
+                        folder.weights.folder().string(), tensor.name, h, values[h], largest,
+                        8 * sizeof(Real)));
+  }
 }
 
 /// The attribute `axes` as training writes it.
@@ -96,6 +129,7 @@ HfFolder open_hf_folder(const std::filesystem::path& path) {
   if (folder.weights.tensors().contains("model.embeddings.weight")) folder.origin.prefix = "model.";
   folder.tensors = hf_tensors(folder.config.shape, folder.origin.prefix, folder.config.tied);
   check_tensors(folder);
+  check_rates(folder);
   for (const auto& tensor : folder.tensors)
     folder.origin.types[tensor.name] = folder.weights.at(tensor.name).entry->type;
   return folder;

@@ -107,6 +107,35 @@ TEST_F(HfImport, NamesOfTheModules) {
     EXPECT_EQ(reader.info(tensor.name).checksum, tensor.checksum) << tensor.name;
 }
 
+/// Rates that the scan cannot hold are found when the folder is opened.
+TEST_F(HfImport, RatesBeyondRangeNameTheirTensor) {
+  const auto with = [&](float value) {
+    const auto copy = copy_of("groups");
+    const SafetensorsReader old(hf_fixture("groups") / "model.safetensors");
+    std::vector<SafetensorsTensor> plan;
+    for (const auto& entry : old.entries()) plan.push_back({entry.name, entry.type, entry.shape});
+    SafetensorsWriter writer(copy / "model.safetensors", plan);
+    bool first = true;
+    for (const auto& entry : old.entries()) {
+      std::vector<char> data(entry.bytes());
+      old.read(entry, 0, data.size(), data.data());
+      if (entry.name.ends_with("A_log") && std::exchange(first, false))
+        std::memcpy(data.data() + sizeof(float), &value, sizeof(float));
+      writer.write(entry.name, data.data());
+    }
+    writer.commit();
+    return copy;
+  };
+  for (const float value : {89.0f, std::numeric_limits<float>::infinity(),
+                            -std::numeric_limits<float>::infinity(), std::nanf("")}) {
+    const auto error = error_of(with(value));
+    contains(error, "mixer.A_log': element 1 is " + fmt::format("{}", value));
+    contains(error, "expected finite numbers <= 88.72");
+  }
+  EXPECT_NO_THROW(open_hf_folder(with(88.5f)));
+  EXPECT_NO_THROW(open_hf_folder(with(-200.0f)));
+}
+
 TEST_F(HfImport, WeightsMustBeThoseOfTheConfig) {
   contains(error_of(folder), "is not a folder with config.json");
   auto copy = copy_of("groups");
