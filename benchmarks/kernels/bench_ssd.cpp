@@ -22,7 +22,7 @@ struct Scan {
            {},
            {}},
         saved{random_matrix(s.num_tokens(), s.num_heads, 8),
-              random_matrix(s.num_tokens(), s.num_heads, 9),
+              random_matrix(s.num_tokens(), 2 * s.num_heads, 9),
               random_matrix(s.num_states(), s.head_dim * s.state_dim, 10)},
         y(random_matrix(s.num_tokens(), s.num_heads * s.head_dim, 11)),
         gradients{random_matrix(s.num_tokens(), s.num_heads * s.head_dim, 12),

@@ -76,7 +76,7 @@ LayerElements memory(const ModelShape& model, const LayerShape& layer, const Pas
                 gathered = gathers
                                ? t.ranks * (states + t.batch * layer.width) + t.batch * layer.width
                                : 0;
-  const index_t forward = n * (5 * inner + 4 * state + 3 * layer.width + layer.num_groups) +
+  const index_t forward = n * (5 * inner + 4 * state + 4 * layer.width + layer.num_groups) +
                           t.blocks() * chunk_states + edges + 2 * states;
   const index_t after_scan = n * (inner + 2 * state) + edges +
                              workspaces.convolution(n, std::max(inner, state), model.mamba_d_conv);

@@ -61,7 +61,7 @@ void MambaMixer<T>::forward(const LayerContext& context, const LayerActive<T>& a
   const auto shape = scan_shape(context, active);
   const index_t tokens = shape.num_tokens(), channels = channels_of(active).size(),
                 state_size = active.head_channels * m_state_dim;
-  saved.scan = {arena.matrix<T>(tokens, active.width), arena.matrix<T>(tokens, active.width),
+  saved.scan = {arena.matrix<T>(tokens, active.width), arena.matrix<T>(tokens, 2 * active.width),
                 arena.matrix<T>(shape.num_states(), state_size)};
   saved.scanned = arena.matrix<T>(tokens, channels);
   if (context.spans) {

@@ -73,7 +73,7 @@ TEST(MambaKind, KeptActivationsByHand) {
   const auto kept = [&](const PassTokens& t) {
     return mamba().memory(shape, shape.layers[0], t, no_workspaces).forward;
   };
-  const double per_token = 5 * 30 + 4 * 14 + 3 * 6 + 2;
+  const double per_token = 5 * 30 + 4 * 14 + 4 * 6 + 2;
   EXPECT_EQ(kept({.batch = 2, .seq_length = 8}), 16 * per_token + 2 * 2 * 30 * 7) << "2 chunks";
   EXPECT_EQ(kept({.batch = 2, .seq_length = 9}), 18 * per_token + 2 * 3 * 30 * 7) << "3 chunks";
   // 2 spans of each sequence here: edges of both sides and two states of each span.

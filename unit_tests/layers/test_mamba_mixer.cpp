@@ -37,6 +37,46 @@ TEST(MambaMixer, ChunkSizeChangesRoundingOnly) {
   }
 }
 
+/// A = 16 and steps up to 10: sums of a chunk reach a thousand, while steps near 0 stand beside.
+template <class T>
+std::unique_ptr<LayerProblem<T>> strong_decays(index_t chunk) {
+  auto shape = one_layer("M");
+  shape.chunk_size = chunk;
+  auto problem = std::make_unique<LayerProblem<T>>(shape, 7, false);
+  for (const auto& p : problem->store) {
+    auto values = to_host(random_matrix<float>(p.value.extent_int(0), p.value.extent_int(1), 50));
+    for (float& value : values)
+      if (p.info.name.ends_with("A_log"))
+        value = 2.7725887f;
+      else if (p.info.name.ends_with("in_proj.dt"))
+        value *= 8;
+      else if (p.info.name.ends_with("dt_bias"))
+        value += 4;
+    assign(p.value, std::vector<T>(values.begin(), values.end()));
+  }
+  const auto u = random_values<float>(22 * 7, 51), c = random_values<float>(22 * 7, 52);
+  assign(problem->u, std::vector<T>(u.begin(), u.end()));
+  assign(problem->c, std::vector<T>(c.begin(), c.end()));
+  return problem;
+}
+
+TEST(MambaMixer, StrongDecaysKeepTheirDigitsAtAnyChunkSize) {
+  const auto shape = one_layer("M");
+  const auto reference = strong_decays<double>(1);
+  reference->differentiate(prefix_widths<double>(shape, full_spec(shape)).layers[0]);
+  for (const index_t chunk : {1, 4, 11}) {
+    SCOPED_TRACE(chunk);
+    const auto problem = strong_decays<float>(chunk);
+    problem->differentiate(prefix_widths<float>(shape, full_spec(shape)).layers[0]);
+    EXPECT_TRUE(near(problem->y, reference->y, tolerance<float>(16)));
+    EXPECT_TRUE(near(problem->du, reference->du, tolerance<float>(16)));
+    for (index_t i = 0; i < problem->store.size(); ++i)
+      EXPECT_TRUE(
+          near(problem->store[i].gradient, reference->store[i].gradient, tolerance<float>(22)))
+          << problem->store[i].info.name;
+  }
+}
+
 TEST(MambaMixer, ImportanceIsMeasuredOnTheProjectedX) {
   const auto shape = one_layer("M");
   LayerProblem<double> problem(shape, 7, false);

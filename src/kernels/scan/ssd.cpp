@@ -32,7 +32,7 @@ SsdWorkspace<T>::SsdWorkspace(const SsdShape& shape, const View1<Accumulate<T>>&
   const index_t chunks = shape.batch * shape.num_chunks(), heads = shape.num_heads;
   dstates = take(shape.num_states(), shape.head_dim * shape.state_dim);
   ddt = take(shape.num_tokens(), heads);
-  ddA_cumsum = take(shape.num_tokens(), heads);
+  ddA = take(shape.num_tokens(), heads);
   of_skip = take(chunks, heads);
   of_heads = take(3 * chunks, heads);
 }
@@ -130,7 +130,7 @@ void ssd_step(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs
         const index_t first = item * rows, b = first / (H * P), h = first / P % H, g = h % G;
         const A m = in.dt_mask.extent(0) == 0 ? A(1) : in.dt_mask(h);
         const A delta = softplus(m * widen(in.dt_raw(b, h)) + in.dt_bias(h));
-        const A decay = vector_exp(-delta * math::exp(in.A_log(h)));
+        const A decay = decay_of(-delta * math::exp(in.A_log(h)));
         const T *B = &in.ssm_B(b, g * N), *C = &in.ssm_C(b, g * N);
         for (index_t p = first % P; p < first % P + rows; ++p) {
           const A x = widen(in.x(b, h * P + p)), scaled = delta * x;

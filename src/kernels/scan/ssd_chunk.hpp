@@ -50,6 +50,34 @@ struct Chunk {
 template <class T>
 inline constexpr T smallest_exponent = std::is_same_v<T, float> ? T(-60) : T(-600);
 
+/// Delta_t A of one position as it counts in sums of a chunk: at least twice smallest_exponent.
+/// Whatever spans such a position is zero in any case, and the sums stay finite for any rate A.
+template <class T>
+KOKKOS_INLINE_FUNCTION T step_exponent(T delta, T rate) {
+  return math::max(delta * rate, 2 * smallest_exponent<T>);
+}
+/// exp(exponent), or zero below smallest_exponent.
+template <class T>
+KOKKOS_INLINE_FUNCTION T decay_of(T exponent) {
+  return exponent < smallest_exponent<T> ? T(0) : vector_exp(exponent);
+}
+
+/// A sum in two words, high + low, with |low| below an ulp of high: twice the digits of T.
+/// Decays are exponentials of differences of such sums, (high_i - high_j) + (low_i - low_j), which
+/// keep all digits of T however large the sums are.
+template <class T>
+struct TwoWords {
+  T high = 0, low = 0;
+
+  /// Error-free addition (Knuth, The Art of Computer Programming 2, 4.2.2, theorem B).
+  KOKKOS_INLINE_FUNCTION void add(T x) {
+    const T sum = high + x, part = sum - high, error = (high - (sum - part)) + (x - part),
+            rest = low + error;
+    high = sum + rest;
+    low = rest - (high - sum);
+  }
+};
+
 /// begin[i]: first position in the chunk of the run of equal segment ids that position i belongs
 /// to; end[i]: one past its last.
 KOKKOS_INLINE_FUNCTION void find_runs(const Team& team, const Chunk& chunk,
@@ -69,7 +97,7 @@ KOKKOS_INLINE_FUNCTION void find_runs(const Team& team, const Chunk& chunk,
 /// Vectors over the positions of a chunk for one head; zero from n up to the padding.
 template <class T>
 struct HeadDecays {
-  T *delta, *cumsum;
+  T *delta, *cumsum, *cumsum_low;  ///< Delta_i; two words of the sum of Delta A up to i
   /// exp(cumsum_i) where position i sees the state at the beginning of the chunk, else 0.
   T* from_start;
   T* to_end;  ///< exp(cumsum_last - cumsum_i) where position i reaches the end of the chunk, else 0
@@ -77,29 +105,31 @@ struct HeadDecays {
   KOKKOS_INLINE_FUNCTION HeadDecays(ScratchCarver& carver, index_t count)
       : delta(carver.take<T>(padded(count))),
         cumsum(carver.take<T>(padded(count))),
+        cumsum_low(carver.take<T>(padded(count))),
         from_start(carver.take<T>(padded(count))),
         to_end(carver.take<T>(padded(count))) {}
 
   KOKKOS_INLINE_FUNCTION void load(const Team& team, const Chunk& chunk, const int* begin,
                                    const View2<const T>& dt, const View2<const T>& dA_cumsum,
                                    index_t head) const {
-    const index_t n = chunk.tokens;
+    const index_t n = chunk.tokens, heads = static_cast<index_t>(dt.extent(1));
     for_each_row(team, padded(n), [&](const index_t i) {
       cumsum[i] = i < n ? dA_cumsum(chunk.first + i, head) : T(0);
+      cumsum_low[i] = i < n ? dA_cumsum(chunk.first + i, heads + head) : T(0);
       delta[i] = i < n ? dt(chunk.first + i, head) : T(0);
     });
-    const T last = cumsum[n - 1];
+    const T last = cumsum[n - 1], last_low = cumsum_low[n - 1];
     const int count = static_cast<int>(n), starts = chunk.continues ? 0 : -1,
               last_begin = begin[n - 1];
     for_each_block(team, 1, n, [&](index_t, const index_t block) {
       ELASTIC_SIMD
       for (int l = 0; l < static_cast<int>(lanes); ++l) {
         const int i = static_cast<int>(block) + l;
-        const T sum = cumsum[i];
+        const T sum = cumsum[i], left = (last - sum) + (last_low - cumsum_low[i]);
         const bool sees = i < count && begin[i] == starts && sum >= smallest_exponent<T>;
-        const bool reaches = i < count && i >= last_begin && last - sum >= smallest_exponent<T>;
+        const bool reaches = i < count && i >= last_begin && left >= smallest_exponent<T>;
         from_start[i] = sees ? vector_exp(sum) : T(0);
-        to_end[i] = reaches ? vector_exp(last - sum) : T(0);
+        to_end[i] = reaches ? vector_exp(left) : T(0);
       }
     });
   }

@@ -28,17 +28,27 @@ struct Forward {
     const Chunk chunk(shape, in.segment, item / across);
     const index_t head = item % across * heads_of_item,
                   count = math::min(heads_of_item, shape.num_heads - head);
-    A rate[heads_of_item], sum[heads_of_item] = {};
+    A rate[heads_of_item] = {}, delta[heads_of_item] = {}, high[heads_of_item] = {},
+      low[heads_of_item] = {};
     for (index_t h = 0; h < count; ++h) rate[h] = -math::exp(in.A_log(head + h));
     for (index_t t = chunk.first; t < chunk.first + chunk.tokens; ++t) {
       const bool begins =
           in.segment.extent(0) != 0 && t > chunk.first && in.segment(t) != in.segment(t - 1);
       for (index_t h = 0; h < count; ++h) {
         const A m = in.dt_mask.extent(0) == 0 ? A(1) : in.dt_mask(head + h);
-        const A delta = softplus(m * widen(in.dt_raw(t, head + h)) + in.dt_bias(head + h));
-        sum[h] = (begins ? A(0) : sum[h]) + delta * rate[h];
-        saved.dt(t, head + h) = delta;
-        saved.dA_cumsum(t, head + h) = sum[h];
+        delta[h] = softplus(m * widen(in.dt_raw(t, head + h)) + in.dt_bias(head + h));
+      }
+      ELASTIC_SIMD
+      for (index_t h = 0; h < heads_of_item; ++h) {
+        TwoWords<A> sum{begins ? A(0) : high[h], begins ? A(0) : low[h]};
+        sum.add(step_exponent(delta[h], rate[h]));
+        high[h] = sum.high;
+        low[h] = sum.low;
+      }
+      for (index_t h = 0; h < count; ++h) {
+        saved.dt(t, head + h) = delta[h];
+        saved.dA_cumsum(t, head + h) = high[h];
+        saved.dA_cumsum(t, shape.num_heads + head + h) = low[h];
       }
     }
   }
@@ -60,20 +70,16 @@ struct Backward {
     const Chunk chunk(shape, in.segment, item / across);
     const index_t head = item % across * heads_of_item,
                   count = math::min(heads_of_item, shape.num_heads - head);
-    A rate[heads_of_item],
-        sum[heads_of_item] =
-            {};  // sum: gradient by Delta_t A, over the later positions of the document
-    A dA[heads_of_item] = {}, dbias[heads_of_item] = {}, dmask[heads_of_item] = {};
+    A rate[heads_of_item], dA[heads_of_item] = {}, dbias[heads_of_item] = {},
+                           dmask[heads_of_item] = {};
     for (index_t h = 0; h < count; ++h) rate[h] = -math::exp(in.A_log(head + h));
     for (index_t t = chunk.first + chunk.tokens - 1; t >= chunk.first; --t) {
-      const bool ends = in.segment.extent(0) != 0 && t + 1 < chunk.first + chunk.tokens &&
-                        in.segment(t) != in.segment(t + 1);
       for (index_t h = 0; h < count; ++h) {
-        sum[h] = (ends ? A(0) : sum[h]) + work.ddA_cumsum(t, head + h);
-        dA[h] += saved.dt(t, head + h) * sum[h];
+        const A of_exponent = work.ddA(t, head + h);
+        dA[h] += saved.dt(t, head + h) * of_exponent;
         const A m = in.dt_mask.extent(0) == 0 ? A(1) : in.dt_mask(head + h),
                 raw = widen(in.dt_raw(t, head + h));
-        const A before = (work.ddt(t, head + h) + rate[h] * sum[h]) *
+        const A before = (work.ddt(t, head + h) + rate[h] * of_exponent) *
                          vector_sigmoid(m * raw + in.dt_bias(head + h));
         dbias[h] += before;
         dmask[h] += before * raw;
@@ -97,7 +103,7 @@ void require_inputs(const char* name, const SsdShape& shape, const SsdInputs<T>&
   require_shape_or_empty(name, "dt_mask", in.dt_mask, shape.num_heads);
   require_shape_or_empty(name, "segment", in.segment, shape.num_tokens());
   require_shape(name, "dt", saved.dt, shape.num_tokens(), shape.num_heads);
-  require_shape(name, "dA_cumsum", saved.dA_cumsum, shape.num_tokens(), shape.num_heads);
+  require_shape(name, "dA_cumsum", saved.dA_cumsum, shape.num_tokens(), 2 * shape.num_heads);
 }
 }  // namespace
 

@@ -77,13 +77,14 @@ struct Forward {
     for_each_block(team, n, n, [&](const index_t row, const index_t column) {
       if (column + lanes <= row) return;
       const int j = static_cast<int>(row), first = static_cast<int>(column), end = scratch.end[j];
-      const A sum = scratch.head.cumsum[j], delta = scratch.head.delta[j];
+      const A sum = scratch.head.cumsum[j], sum_low = scratch.head.cumsum_low[j],
+              delta = scratch.head.delta[j];
       const A* scores = scratch.scores_t + row * ldq + column;
-      const A* cumsum = scratch.head.cumsum + column;
+      const A *cumsum = scratch.head.cumsum + column, *low = scratch.head.cumsum_low + column;
       A* weights = scratch.weights_t + row * ldq + column;
       ELASTIC_SIMD
       for (int l = 0; l < static_cast<int>(lanes); ++l) {
-        const A exponent = cumsum[l] - sum;
+        const A exponent = (cumsum[l] - sum) + (low[l] - sum_low);
         const bool sees = first + l >= j && first + l < end && exponent >= smallest_exponent<A>;
         weights[l] = sees ? scores[l] * delta * vector_exp(exponent) : A(0);
       }
@@ -120,12 +121,15 @@ struct Backward {
     A* scores;       ///< [Q, Q]: row i, column j
     A* dscores;      ///< sum over the heads
     A* weights;      ///< of one head: the gradient, then the weight itself; last dscores transposed
+    A* pairs;        ///< [Q, Q] of one head: gradient by the exponent cumsum_i - cumsum_j
     A *dy, *dyt;     ///< [Q, P], [P, Q]
     A* xt;           ///< [P, Q], Delta_j x_j
     A* state;        ///< [P, N]
     A* dx;           ///< [Q, P]
     A *dC, *dC_sum;  ///< [Q, N] through the state, of one head and summed over the heads
-    A *of_row, *skip;  ///< [Q]: gradient by cumsum_i as a row; part of dD
+    A* of_exponent;  ///< [Q]: gradient by Delta_t A through the pairs
+    A* of_state;     ///< [Q]: the same through the state at the beginning
+    A* skip;         ///< [Q]: part of dD
     KOKKOS_INLINE_FUNCTION Scratch(ScratchCarver& carver, const SsdShape& s, index_t q)
         : begin(carver.take<int>(padded(q))),
           end(carver.take<int>(padded(q))),
@@ -137,6 +141,7 @@ struct Backward {
           scores(carver.take<A>(padded(q) * padded(q))),
           dscores(carver.take<A>(padded(q) * padded(q))),
           weights(carver.take<A>(padded(q) * padded(q))),
+          pairs(carver.take<A>(padded(q) * padded(q))),
           dy(carver.take<A>(q * padded(s.head_dim))),
           dyt(carver.take<A>(s.head_dim * padded(q))),
           xt(carver.take<A>(s.head_dim * padded(q))),
@@ -144,7 +149,8 @@ struct Backward {
           dx(carver.take<A>(padded(q) * padded(s.head_dim))),
           dC(carver.take<A>(padded(q) * padded(s.state_dim))),
           dC_sum(carver.take<A>(padded(q) * padded(s.state_dim))),
-          of_row(carver.take<A>(q)),
+          of_exponent(carver.take<A>(q)),
+          of_state(carver.take<A>(q)),
           skip(carver.take<A>(q)) {}
   };
   index_t rows = 0, bytes = 0;
@@ -160,6 +166,7 @@ struct Backward {
     for (index_t h = g; h < shape.num_heads; h += G) {
       load_head(team, scratch, chunk, h);
       through_scores(team, scratch, chunk);
+      through_exponents(team, scratch, chunk);
       through_state(team, scratch, chunk, h);
       finish_head(team, scratch, chunk, h);
     }
@@ -204,7 +211,7 @@ struct Backward {
   }
 
   /// y_i = sum_j weights_ij (Delta_j x_j):
-  /// the gradient by the scores, by Delta_j x_j and by cumsum_i.
+  /// the gradient by the scores, by Delta_j x_j and by the exponents.
   KOKKOS_INLINE_FUNCTION void through_scores(const Team& team, const Scratch& scratch,
                                              const Chunk& chunk) const {
     const index_t P = shape.head_dim, n = chunk.tokens, ldq = padded(rows), ldp = padded(P);
@@ -216,29 +223,25 @@ struct Backward {
     });
     for_each_row(team, n, [&](const index_t row) {
       const int i = static_cast<int>(row), begin = scratch.begin[i];
-      const A sum = scratch.head.cumsum[i];
-      A dot[lanes] = {};
+      const A sum = scratch.head.cumsum[i], sum_low = scratch.head.cumsum_low[i];
       for (int first = 0; first <= i; first += static_cast<int>(lanes)) {
-        const A* cumsum = scratch.head.cumsum + first;
+        const A *cumsum = scratch.head.cumsum + first, *low = scratch.head.cumsum_low + first;
         const A* scores = scratch.scores + row * ldq + first;
         A* dscores = scratch.dscores + row * ldq + first;
-        A* weights = scratch.weights + row * ldq + first;
+        A *weights = scratch.weights + row * ldq + first,
+          *pairs = scratch.pairs + row * ldq + first;
         ELASTIC_SIMD
         for (int l = 0; l < static_cast<int>(lanes); ++l) {
-          const A exponent = sum - cumsum[l];
+          const A exponent = (sum - cumsum[l]) + (sum_low - low[l]);
           const bool sees =
               first + l >= begin && first + l <= i && exponent >= smallest_exponent<A>;
           const A decay = vector_exp(exponent);
           const A gradient = sees ? weights[l] * decay : A(0);
           dscores[l] += gradient;
-          dot[l] += sees ? gradient * scores[l] : A(0);
+          pairs[l] = sees ? gradient * scores[l] : A(0);
           weights[l] = sees ? scores[l] * decay : A(0);
         }
       }
-      A sum_of_lanes = 0;
-      ELASTIC_SIMD_SUM(sum_of_lanes)
-      for (index_t l = 0; l < lanes; ++l) sum_of_lanes += dot[l];
-      scratch.of_row[row] = sum_of_lanes;
     });
     for_each_tile(team, n, P, [&](const index_t j, const index_t p) {
       Tile<A> tile;
@@ -248,7 +251,31 @@ struct Backward {
     });
   }
 
-  /// y_i = exp(cumsum_i) S C_i: the gradient by C, by the state and by cumsum_i.
+  /// Delta_t A is part of the exponents of all pairs i >= t > j. Their gradients are added up as
+  /// they are: columns from the last row up, then rows. As differences of sums over rows and
+  /// columns they would cancel, with A times the rounding of what a position gives itself.
+  KOKKOS_INLINE_FUNCTION void through_exponents(const Team& team, const Scratch& scratch,
+                                                const Chunk& chunk) const {
+    const index_t n = chunk.tokens, ldq = padded(rows);
+    for_each_block(team, 1, n, [&](index_t, const index_t j) {
+      A sum[lanes] = {};
+      for (index_t i = n - 1; i > j; --i) {
+        A* pairs = scratch.pairs + i * ldq + j;
+        ELASTIC_SIMD
+        for (index_t l = 0; l < lanes; ++l) pairs[l] = sum[l] += pairs[l];
+      }
+    });
+    for_each_row(team, n, [&](const index_t t) {
+      const A* pairs = scratch.pairs + t * ldq;
+      A sum = 0;
+      ELASTIC_SIMD_SUM(sum)
+      for (index_t j = 0; j < t; ++j) sum += pairs[j];
+      scratch.of_exponent[t] = sum;
+      scratch.of_state[t] = A(0);
+    });
+  }
+
+  /// y_i = exp(cumsum_i) S C_i: the gradient by C, by the state and by Delta_t A for all t <= i.
   KOKKOS_INLINE_FUNCTION void through_state(const Team& team, const Scratch& scratch,
                                             const Chunk& chunk, index_t h) const {
     const index_t P = shape.head_dim, N = shape.state_dim, n = chunk.tokens;
@@ -276,9 +303,12 @@ struct Backward {
         dot += C[m] * dC[m];
         sum[m] += dC[m];
       }
-      scratch.of_row[i] += dot;
+      scratch.of_state[i] = dot;
       ELASTIC_SIMD
       for (index_t p = 0; p < P; ++p) gradient[p] *= from_start[i];
+    });
+    Kokkos::single(Kokkos::PerTeam(team), [&]() {
+      for (index_t i = n - 1; i-- > 0;) scratch.of_state[i] += scratch.of_state[i + 1];
     });
     for_each_tile(team, P, N, [&](const index_t p, const index_t m) {
       Tile<A> tile;
@@ -306,7 +336,7 @@ struct Backward {
       }
       scratch.skip[j] = of_skip;
       work.ddt(chunk.first + j, h) = direct;
-      work.ddA_cumsum(chunk.first + j, h) = scratch.of_row[j] - delta * direct;
+      work.ddA(chunk.first + j, h) = scratch.of_exponent[j] + scratch.of_state[j];
     });
     Kokkos::single(Kokkos::PerTeam(team), [&]() {
       A sum = 0;
@@ -347,7 +377,7 @@ void require_operands(const char* name, const SsdShape& shape, const SsdInputs<T
   require_shape(name, "ssm_B", in.ssm_B, shape.num_tokens(), shape.num_groups * shape.state_dim);
   require_shape(name, "ssm_C", in.ssm_C, shape.num_tokens(), shape.num_groups * shape.state_dim);
   require_shape(name, "dt", saved.dt, shape.num_tokens(), shape.num_heads);
-  require_shape(name, "dA_cumsum", saved.dA_cumsum, shape.num_tokens(), shape.num_heads);
+  require_shape(name, "dA_cumsum", saved.dA_cumsum, shape.num_tokens(), 2 * shape.num_heads);
   require_shape(name, "ssm_D", in.ssm_D, shape.num_heads);
   require_shape_or_empty(name, "segment", in.segment, shape.num_tokens());
 }

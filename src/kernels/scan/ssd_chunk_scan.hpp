@@ -21,7 +21,7 @@ void ssd_chunk_scan_forward(const ExecutionSpace& exec, const SsdShape& shape,
                             const SsdInputs<T>& in, const SsdSaved<T>& saved, InOut2<T> y);
 /// Gradients through this step alone.
 /// [in] dy [T, H*P]
-/// [out] work.dstates, dx, dssm_B, dssm_C, work.ddt, work.ddA_cumsum
+/// [out] work.dstates, dx, dssm_B, dssm_C, work.ddt, work.ddA
 /// [in, out] dssm_D +=
 template <class T>
 void ssd_chunk_scan_backward(const ExecutionSpace& exec, const SsdShape& shape,

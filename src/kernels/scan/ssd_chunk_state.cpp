@@ -76,6 +76,7 @@ struct Backward {
   SsdShape shape;
   SsdInputs<T> in;
   SsdSaved<T> saved;
+  SsdBefore before;
   SsdWorkspace<T> work;
   View2<T> dx, dssm_B;
   bool goes_on;  ///< the state after the last token has a gradient
@@ -88,6 +89,7 @@ struct Backward {
     A *dZ, *dZt;  ///< [P, N], [N, P]
     A* dx;        ///< [Q, P]
     A* of_decay;  ///< [P]
+    A* of_step;   ///< [Q]: gradient by the exponent of to_end; then by Delta_t A
     KOKKOS_INLINE_FUNCTION Scratch(ScratchCarver& carver, const SsdShape& s, index_t q)
         : begin(carver.take<int>(padded(q))),
           end(carver.take<int>(padded(q))),
@@ -97,7 +99,8 @@ struct Backward {
           dZ(carver.take<A>(s.head_dim * padded(s.state_dim))),
           dZt(carver.take<A>(s.state_dim * padded(s.head_dim))),
           dx(carver.take<A>(padded(q) * padded(s.head_dim))),
-          of_decay(carver.take<A>(s.head_dim)) {}
+          of_decay(carver.take<A>(s.head_dim)),
+          of_step(carver.take<A>(q)) {}
   };
   index_t rows = 0, bytes = 0;
   int level = 0;
@@ -106,7 +109,7 @@ struct Backward {
     ScratchCarver carver(team.team_scratch(level).get_shmem_aligned(bytes, 64));
     const Scratch scratch(carver, shape, rows);
     const index_t G = shape.num_groups, N = shape.state_dim, g = team.league_rank() % G;
-    const Chunk chunk(shape, in.segment, team.league_rank() / G);
+    const Chunk chunk(shape, in.segment, team.league_rank() / G, before);
     if (chunk.is_last && !goes_on) return;  // nothing comes after it
     find_runs(team, chunk, in.segment, scratch.begin, scratch.end);
     pack_transposed(team, scratch.Bt, padded(rows), &in.ssm_B(chunk.first, g * N),
@@ -122,9 +125,7 @@ struct Backward {
                   begin = scratch.begin[n - 1];
     const A *delta = scratch.head.delta, *to_end = scratch.head.to_end;
     const A* dZ = &work.dstates(chunk.row * H + h, 0);
-    const A* next_state = chunk.is_last
-                              ? &saved.final_state(chunk.first / shape.seq_length * H + h, 0)
-                              : &saved.states((chunk.row + 1) * H + h, 0);
+    const A* state = &saved.states(chunk.row * H + h, 0);
     scratch.head.load(team, chunk, scratch.begin, saved.dt, saved.dA_cumsum, h);
     pack(team, scratch.dZ, dZ, N, P, N);
     pack_transposed(team, scratch.dZt, ldp, scratch.dZ, ldn, P, N);
@@ -160,21 +161,31 @@ struct Backward {
         dx_row[p] = static_cast<T>(widen(dx_row[p]) + step * gradient[p]);
       }
       work.ddt(chunk.first + j, h) += dot;
-      work.ddA_cumsum(chunk.first + j, h) -= step * dot;
+      scratch.of_step[j] = step * dot;
     });
-    // cumsum_last scales all of S_{k+1}
+    // Delta_t A scales what comes in, d_k S_k, and what the positions before t add.
+    const A decay = scratch.head.from_start[n - 1];
     for_each_row(team, P, [&](const index_t p) {
       A dot = 0;
-      ELASTIC_SIMD_SUM(dot)
-      for (index_t m = 0; m < N; ++m) dot += next_state[p * N + m] * dZ[p * N + m];
+      if (decay != A(0)) {
+        ELASTIC_SIMD_SUM(dot)
+        for (index_t m = 0; m < N; ++m) dot += state[p * N + m] * dZ[p * N + m];
+      }
       scratch.of_decay[p] = dot;
     });
     Kokkos::single(Kokkos::PerTeam(team), [&]() {
       A sum = 0;
       for (index_t p = 0; p < P; ++p) sum += scratch.of_decay[p];
-      work.ddA_cumsum(chunk.first + n - 1, h) += sum;
+      sum *= decay;
+      for (index_t t = 0; t < n; ++t) {
+        const A added = scratch.of_step[t];
+        scratch.of_step[t] = sum;
+        sum += added;
+      }
     });
     team.team_barrier();
+    for_each_row(team, n,
+                 [&](const index_t t) { work.ddA(chunk.first + t, h) += scratch.of_step[t]; });
   }
 };
 
@@ -185,7 +196,7 @@ void require_operands(const char* name, const SsdShape& shape, const SsdInputs<T
   require_shape(name, "x", in.x, shape.num_tokens(), shape.num_heads * shape.head_dim);
   require_shape(name, "ssm_B", in.ssm_B, shape.num_tokens(), shape.num_groups * shape.state_dim);
   require_shape(name, "dt", saved.dt, shape.num_tokens(), shape.num_heads);
-  require_shape(name, "dA_cumsum", saved.dA_cumsum, shape.num_tokens(), shape.num_heads);
+  require_shape(name, "dA_cumsum", saved.dA_cumsum, shape.num_tokens(), 2 * shape.num_heads);
   require_shape_or_empty(name, "segment", in.segment, shape.num_tokens());
   require_shape(name, "states", saved.states, shape.num_states(), shape.head_dim * shape.state_dim);
 }
@@ -206,15 +217,14 @@ void ssd_chunk_state_backward(const ExecutionSpace& exec, const SsdShape& shape,
                               const SsdWorkspace<T>& work, const SsdGradients<T>& gradients) {
   const char* name = "ssd_chunk_state_backward";
   require_operands(name, shape, in, saved);
+  const auto before = checked_before<T>(name, shape, in);
   const bool goes_on = gradients.dfinal_state.extent(0) != 0;
-  if (goes_on)
-    require_shape(name, "final_state", saved.final_state, shape.batch * shape.num_heads,
-                  shape.head_dim * shape.state_dim);
   require_shape(name, "dx", gradients.dx, shape.num_tokens(), shape.num_heads * shape.head_dim);
   require_shape(name, "dssm_B", gradients.dssm_B, shape.num_tokens(),
                 shape.num_groups * shape.state_dim);
-  launch_chunk_groups("elastic::ssd_chunk_state_backward", exec, shape,
-                      Backward<T>{shape, in, saved, work, gradients.dx, gradients.dssm_B, goes_on});
+  launch_chunk_groups(
+      "elastic::ssd_chunk_state_backward", exec, shape,
+      Backward<T>{shape, in, saved, before, work, gradients.dx, gradients.dssm_B, goes_on});
   add_flops(4.0 * shape.num_tokens() * shape.num_heads * shape.head_dim * shape.state_dim);
 }
 

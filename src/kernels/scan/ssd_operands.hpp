@@ -38,8 +38,9 @@ struct SsdInputs {
 /// What is kept from forward to backward.
 template <class T>
 struct SsdSaved {
-  View2<Accumulate<T>> dt;         ///< [T, H] Delta
-  View2<Accumulate<T>> dA_cumsum;  ///< [T, H] sums of Delta A inside each chunk, its own included
+  View2<Accumulate<T>> dt;  ///< [T, H] Delta
+  /// [T, 2H] sums of Delta A inside each chunk, its own included: high words, then low words
+  View2<Accumulate<T>> dA_cumsum;
   View2<Accumulate<T>> states;  ///< [B*K*H, P*N] at the beginning of each chunk; Z before passing
   View2<Accumulate<T>> final_state = {};  ///< [B*H, P*N] after the last token, or empty: not wanted
 };
@@ -59,9 +60,9 @@ struct SsdGradients {
 /// What the steps hand on to each other going backward, carved from one workspace.
 template <class T>
 struct SsdWorkspace {
-  View2<Accumulate<T>> dstates;          ///< [B*K*H, P*N] by the states, then by Z
-  View2<Accumulate<T>> ddt, ddA_cumsum;  ///< [T, H]
-  View2<Accumulate<T>> of_skip;          ///< [B*K, H] each chunk's part of dssm_D
+  View2<Accumulate<T>> dstates;   ///< [B*K*H, P*N] by the states, then by Z
+  View2<Accumulate<T>> ddt, ddA;  ///< [T, H] by Delta_t, and by Delta_t A
+  View2<Accumulate<T>> of_skip;   ///< [B*K, H] each chunk's part of dssm_D
   View2<Accumulate<T>> of_heads;  ///< [3*B*K, H] each chunk's part of dA_log, ddt_bias, ddt_mask
 
   /// memory: ssd_workspace_size(shape) elements.

@@ -14,7 +14,7 @@
 //
 //   x, y            [T, H*P]
 //   B, C            [T, G*N]
-//   dt, dA_cumsum   [T, H]
+//   dt, dA_cumsum   [T, H], [T, 2H]
 //   states          [B*K*H, P*N]: chunk k of sequence b and head h at row (b*K + k)*H + h
 //   segment         [T] or empty: ids of documents, in constant runs
 #pragma once

@@ -18,8 +18,7 @@ KOKKOS_INLINE_FUNCTION A chunk_decay(const SsdShape& shape, const View1<const to
   if (segment.extent(0) != 0)
     for (index_t t = chunk.first + 1; t < chunk.first + chunk.tokens; ++t)
       if (segment(t) != segment(t - 1)) return A(0);
-  const A exponent = dA_cumsum(chunk.first + chunk.tokens - 1, head);
-  return exponent < smallest_exponent<A> ? A(0) : vector_exp(exponent);
+  return decay_of(dA_cumsum(chunk.first + chunk.tokens - 1, head));
 }
 
 constexpr index_t carried_elements = on_host ? 256 : 1;
@@ -99,7 +98,7 @@ template <class T>
 SsdBefore checked(const char* name, const SsdShape& shape, const SsdInputs<T>& in,
                   const SsdSaved<T>& saved, const View2<const Accumulate<T>>& states) {
   require_ssd_shape(name, shape);
-  require_shape(name, "dA_cumsum", saved.dA_cumsum, shape.num_tokens(), shape.num_heads);
+  require_shape(name, "dA_cumsum", saved.dA_cumsum, shape.num_tokens(), 2 * shape.num_heads);
   require_shape_or_empty(name, "segment", in.segment, shape.num_tokens());
   require_shape(name, "states", states, shape.num_states(), shape.head_dim * shape.state_dim);
   return checked_before<T>(name, shape, in);

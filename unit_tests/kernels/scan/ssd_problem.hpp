@@ -18,6 +18,38 @@ inline std::string describe(const kernels::SsdShape& s) {
                      s.num_groups, s.state_dim, s.chunk_size);
 }
 
+/// Both words of given sums [T, H], the low ones zero: [T, 2H].
+template <class T>
+View2<T> two_words(const View2<T>& sums) {
+  const auto heads = static_cast<index_t>(sums.extent(1));
+  const View2<T> both("elastic::test::dA_cumsum", sums.extent(0), 2 * heads);
+  Kokkos::deep_copy(prefix(both, static_cast<index_t>(sums.extent(0)), heads), sums);
+  return both;
+}
+/// The sums whose words are given: [T, H] in double.
+template <class T>
+std::vector<double> sums_of(const View2<T>& words) {
+  const auto both = to_double(words);
+  const std::size_t heads = words.extent(1) / 2;
+  std::vector<double> sums;
+  for (std::size_t row = 0; row < words.extent(0); ++row)
+    for (std::size_t h = 0; h < heads; ++h)
+      sums.push_back(both[2 * row * heads + h] + both[(2 * row + 1) * heads + h]);
+  return sums;
+}
+/// Sums of chunks, [T, 2H], of exponents Delta_t A [T, H] of one's own choice.
+inline View2<double> sums_in_chunks(const kernels::SsdShape& s, const View2<double>& exponents,
+                                    const std::vector<token_t>& segment) {
+  auto sums = to_host(exponents);
+  const index_t H = s.num_heads;
+  for (index_t t = 0; t < s.num_tokens(); ++t) {
+    const bool begins =
+        t % s.seq_length % s.chunk_size == 0 || (!segment.empty() && segment[t] != segment[t - 1]);
+    for (index_t h = 0; h < H && !begins; ++h) sums[t * H + h] += sums[(t - 1) * H + h];
+  }
+  return two_words(to_device(sums, s.num_tokens(), H));
+}
+
 /// Documents of changing lengths: some longer than a chunk, some of one token,
 /// two of one id that are not adjacent.
 inline std::vector<token_t> random_segments(index_t batch, index_t length, std::uint32_t seed) {
@@ -66,7 +98,7 @@ struct SsdProblem {
     const index_t tokens = shape.num_tokens(), H = shape.num_heads;
     y = View2<T>("elastic::test::y", tokens, H * shape.head_dim);
     saved.dt = View2<T>("elastic::test::dt", tokens, H);
-    saved.dA_cumsum = View2<T>("elastic::test::dA_cumsum", tokens, H);
+    saved.dA_cumsum = View2<T>("elastic::test::dA_cumsum", tokens, 2 * H);
     saved.states =
         View2<T>("elastic::test::states", shape.num_states(), shape.head_dim * shape.state_dim);
     clear_gradients();

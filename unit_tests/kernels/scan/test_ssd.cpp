@@ -417,8 +417,9 @@ TEST(Ssd, WrongShapesThrow) {
   EXPECT_THROW(problem.forward(), ContractError);
   problem.incoming.state = {};
   EXPECT_NO_THROW(problem.forward());
-  problem.gradients.dfinal_state = View2<float>("elastic::test::dstate", 4, 6);
-  EXPECT_THROW(problem.backward(), ContractError);  // no final_state was saved
+  problem.gradients.dfinal_state = View2<float>("elastic::test::dstate", 4, 5);
+  EXPECT_THROW(problem.backward(), ContractError);
+  problem.gradients.dfinal_state = {};
   const View1<float> small("elastic::test::workspace", 1);
   EXPECT_THROW(kernels::ssd_backward<float>(ExecutionSpace(), problem.shape, problem.inputs(),
                                             problem.saved, problem.dy, problem.gradients, small),

@@ -81,14 +81,14 @@ TEST(FindRuns, GivesTheDocumentOfEachPosition) {
 /// Rows: delta, cumsum, from_start, to_end of head 1 in chunk `row`, all of the padded length.
 template <class T>
 std::vector<std::vector<T>> decays(const SsdShape& shape, const View1<const token_t>& segment,
-                                   const View2<const T>& dt, const View2<const T>& cumsum,
-                                   index_t row) {
+                                   const View2<const T>& dt, const View2<T>& cumsum, index_t row) {
   const index_t length = padded(shape.chunk_size);
   ScratchCarver counter(nullptr);
   counter.take<int>(length), counter.take<int>(length);
   HeadDecays<T>(counter, shape.chunk_size);
   const index_t bytes = counter.bytes();
   const View2<T> result("elastic::test::decays", 4, length);
+  const View2<const T> words = two_words(cumsum);
   Kokkos::TeamPolicy<ExecutionSpace> policy(1, Kokkos::AUTO);
   policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(bytes + 64)));
   Kokkos::parallel_for(
@@ -98,7 +98,7 @@ std::vector<std::vector<T>> decays(const SsdShape& shape, const View1<const toke
         const HeadDecays<T> head(carver, shape.chunk_size);
         const Chunk chunk(shape, segment, row);
         find_runs(team, chunk, segment, begin, end);
-        head.load(team, chunk, begin, dt, cumsum, 1);
+        head.load(team, chunk, begin, dt, words, 1);
         for_each_row(team, length, [&](const index_t i) {
           result(0, i) = head.delta[i];
           result(1, i) = head.cumsum[i];
@@ -129,6 +129,29 @@ TEST(HeadDecays, SeeTheirDocumentOnly) {
     EXPECT_EQ(rows[2][i], i < 2 ? std::exp(h_sum[at]) : 0) << i;
     EXPECT_EQ(rows[3][i], i == 2 || i == 3 ? std::exp(last - h_sum[at]) : 0) << i;
   }
+}
+
+TEST(TwoWords, KeepTwiceTheDigits) {
+  TwoWords<float> sum;
+  double exact = 0;
+  const auto terms = random_values<float>(1000, 3, -120, 0);
+  for (std::size_t i = 0; i < terms.size(); ++i) {
+    const float term = i % 3 == 0 ? terms[i] * 1e-6f : terms[i];
+    sum.add(term);
+    exact += static_cast<double>(term);
+    EXPECT_NEAR(static_cast<double>(sum.high) + static_cast<double>(sum.low), exact, 1e-8);
+    EXPECT_LE(std::abs(sum.low), std::abs(sum.high) * std::numeric_limits<float>::epsilon());
+  }
+  EXPECT_LT(exact, -30000);
+}
+
+TEST(StepExponent, EndsWhereNothingIsLeft) {
+  EXPECT_EQ(step_exponent(2.0f, -3.0f), -6.0f);
+  EXPECT_EQ(step_exponent(20.0f, -3e38f), 2 * smallest_exponent<float>);
+  EXPECT_EQ(step_exponent(20.0, -1e308), 2 * smallest_exponent<double>);
+  EXPECT_EQ(decay_of(step_exponent(20.0f, -3e38f)), 0.0f);
+  EXPECT_EQ(decay_of(0.0f), 1.0f);
+  EXPECT_TRUE(std::isnan(step_exponent(std::nanf(""), -1.0f)));
 }
 
 TEST(HeadDecays, BelowTheSmallestExponentAreZero) {

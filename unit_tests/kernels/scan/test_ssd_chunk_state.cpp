@@ -57,15 +57,18 @@ TEST(SsdChunkState, GradientsEqualFiniteDifferences) {
       SsdProblem<double> problem(shape, extras);
       problem.forward();
       const index_t size = shape.head_dim * shape.state_dim;
-      const auto weights = random_matrix<double>(shape.num_states(), size, 41);
+      const auto weights = random_matrix<double>(shape.num_states(), size, 41),
+                 exponents = random_matrix<double>(shape.num_tokens(), shape.num_heads, 42, -1, 0);
       const auto loss = [&] {
+        problem.saved.dA_cumsum = sums_in_chunks(shape, exponents, to_host(problem.segment));
         forward(problem);
         return dot(problem.saved.states, weights);
       };
+      loss();
       const auto work = problem.workspace();
       Kokkos::deep_copy(work.dstates, weights);
       Kokkos::deep_copy(work.ddt, 0.0);
-      Kokkos::deep_copy(work.ddA_cumsum, 0.0);
+      Kokkos::deep_copy(work.ddA, 0.0);
       const auto in = problem.inputs();
       kernels::ssd_state_passing_backward<double>(ExecutionSpace(), shape, in, problem.saved, work,
                                                   problem.gradients);
@@ -74,7 +77,7 @@ TEST(SsdChunkState, GradientsEqualFiniteDifferences) {
       EXPECT_LT(directional_error(loss, problem.x, problem.gradients.dx), 1e-6);
       EXPECT_LT(directional_error(loss, problem.ssm_B, problem.gradients.dssm_B), 1e-6);
       EXPECT_LT(directional_error(loss, problem.saved.dt, work.ddt), 1e-6);
-      EXPECT_LT(directional_error(loss, problem.saved.dA_cumsum, work.ddA_cumsum), 1e-6);
+      EXPECT_LT(directional_error(loss, exponents, work.ddA), 1e-6);
     }
 }
 
@@ -83,7 +86,7 @@ template <class T>
 std::vector<double> naive_contributions(const SsdProblem<T>& p) {
   const SsdShape& s = p.shape;
   const auto x = to_double(p.x), B = to_double(p.ssm_B), dt = to_double(p.saved.dt),
-             cumsum = to_double(p.saved.dA_cumsum);
+             cumsum = sums_of(p.saved.dA_cumsum);
   const auto segment = to_host(p.segment);
   std::vector<double> Z;
   for (index_t b = 0; b < s.batch; ++b)
@@ -148,7 +151,7 @@ TEST(SsdChunkState, TheLastChunkCountsOnlyWhereTheSequenceGoesOn) {
     const auto work = p.workspace();
     Kokkos::deep_copy(work.dstates, 1.0);
     Kokkos::deep_copy(work.ddt, 0.0);
-    Kokkos::deep_copy(work.ddA_cumsum, 0.0);
+    Kokkos::deep_copy(work.ddA, 0.0);
     if (goes_on) p.gradients.dfinal_state = random_matrix<double>(2, 12, 3);
     kernels::ssd_chunk_state_backward<double>({}, shape, p.inputs(), p.saved, work, p.gradients);
     const auto ddt = to_host(work.ddt);
@@ -179,7 +182,7 @@ TEST(SsdChunkState, WrongExtentsAreNamed) {
                    "states is [16, 7], expected [16, 15]"));
   EXPECT_TRUE(with([&](auto&, auto&, auto& g) { g.dx = bad; }, "dx is [16, 7]"));
   EXPECT_TRUE(with([&](auto&, auto&, auto& g) { g.dssm_B = bad; }, "dssm_B is [16, 7]"));
-  EXPECT_TRUE(with([&](auto&, auto&, auto& g) { g.dfinal_state = random_matrix<float>(8, 15, 1); },
-                   "final_state is [0, 0], expected [8, 15]"));
+  EXPECT_TRUE(with([&](auto& in, auto&, auto&) { in.incoming.state = bad; },
+                   "incoming state is [16, 7], expected [8, 15]"));
 }
 }  // namespace

@@ -22,12 +22,11 @@ TEST(SsdWorkspace, PartsShareOutTheWholeMemory) {
     };
     expect(work.dstates, shape.num_states(), shape.head_dim * shape.state_dim);
     expect(work.ddt, shape.num_tokens(), heads);
-    expect(work.ddA_cumsum, shape.num_tokens(), heads);
+    expect(work.ddA, shape.num_tokens(), heads);
     expect(work.of_skip, chunks, heads);
     expect(work.of_heads, 3 * chunks, heads);
     double number = 1;
-    for (const auto& part :
-         {work.dstates, work.ddt, work.ddA_cumsum, work.of_skip, work.of_heads}) {
+    for (const auto& part : {work.dstates, work.ddt, work.ddA, work.of_skip, work.of_heads}) {
       Kokkos::deep_copy(part, number);
       number += 1;
     }

@@ -12,8 +12,8 @@ using namespace elastic::test;
 namespace {
 TEST(SsdStatePassing, CarriesDecayedStatesWithinADocument) {
   const kernels::SsdShape shape{1, 8, 1, 1, 1, 1, 2};
-  const auto cumsum = to_device(
-      std::vector<double>{9, std::log(0.5), 9, std::log(0.5), 9, std::log(0.25), 9, 9}, 8, 1);
+  const auto cumsum = two_words(to_device(
+      std::vector<double>{9, std::log(0.5), 9, std::log(0.5), 9, std::log(0.25), 9, 9}, 8, 1));
   for (const bool split : {false, true}) {
     const auto states = to_device(std::vector<double>{1, 2, 3, 4}, 4, 1);
     SsdProblem<double> problem(shape, false);
@@ -32,7 +32,7 @@ TEST(SsdStatePassing, BackwardIsTheTranspose) {
   const kernels::SsdShape shape{2, 30, 3, 7, 1, 45, 4};
   for (const bool extras : {false, true}) {
     SsdProblem<double> problem(shape, extras);
-    problem.saved.dA_cumsum = random_matrix<double>(60, 3, 5, -2, 0);
+    problem.saved.dA_cumsum = two_words(random_matrix<double>(60, 3, 5, -2, 0));
     const auto Z = random_matrix<double>(shape.num_states(), 7 * 45, 6),
                w = random_matrix<double>(shape.num_states(), 7 * 45, 7);
     const auto T = clone(Z), dZ = clone(w);
@@ -53,7 +53,8 @@ TEST(SsdStatePassing, BeginsWithTheIncomingStateAndKeepsTheFinalOne) {
   const kernels::SsdShape shape{1, 4, 1, 1, 1, 1, 2};
   for (const bool same_document : {true, false}) {
     SsdProblem<double> p(shape, false);
-    p.saved.dA_cumsum = to_device(std::vector<double>{9, std::log(0.5), 9, std::log(0.25)}, 4, 1);
+    p.saved.dA_cumsum =
+        two_words(to_device(std::vector<double>{9, std::log(0.5), 9, std::log(0.25)}, 4, 1));
     p.saved.states = to_device(std::vector<double>{3, 5}, 2, 1);
     p.saved.final_state = View2<double>("elastic::test::final", 1, 1);
     p.segment = to_device(std::vector<token_t>{7, 7, 7, 7});
@@ -71,7 +72,7 @@ TEST(SsdStatePassing, TotalAndDecayDescribeTheSpan) {
   const kernels::SsdShape shape{2, 30, 3, 2, 1, 5, 4};
   const index_t n = 6, size = 10;
   SsdProblem<double> p(shape, false);
-  p.saved.dA_cumsum = random_matrix<double>(60, 3, 5, -2, 0);
+  p.saved.dA_cumsum = two_words(random_matrix<double>(60, 3, 5, -2, 0));
   p.saved.states = random_matrix<double>(shape.num_states(), size, 6);
   p.saved.final_state = View2<double>("elastic::test::final", n, size);
   p.incoming.state = random_matrix<double>(n, size, 7);
@@ -111,7 +112,7 @@ TEST(SsdStatePassing, WrongExtentsAreNamed) {
   const auto bad = random_matrix<float>(16, 7, 1);
   EXPECT_TRUE(with([&](auto& p) { p.saved.states = bad; }, "states is [16, 7], expected [16, 15]"));
   EXPECT_TRUE(
-      with([&](auto& p) { p.saved.dA_cumsum = bad; }, "dA_cumsum is [16, 7], expected [16, 4]"));
+      with([&](auto& p) { p.saved.dA_cumsum = bad; }, "dA_cumsum is [16, 7], expected [16, 8]"));
   EXPECT_TRUE(with([&](auto& p) { p.saved.final_state = bad; },
                    "final_state is [16, 7], expected [8, 15]"));
   EXPECT_TRUE(with([&](auto& p) { p.incoming.state = bad; },
