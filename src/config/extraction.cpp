@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "config/extraction.hpp"
 
-#include "elastic/submodel_choice.hpp"
-
 namespace elastic {
 
 ElasticSpace ranked_space(const RunConfig& config, const ModelShape& parent,
@@ -18,19 +16,38 @@ Router<Accumulate<Real>> make_router(const RunConfig& config, const ModelShape& 
           static_cast<std::uint32_t>(config.job.seed)};
 }
 
-SubmodelSpec choose_submodel(const RunConfig& config, const ModelShape& parent,
-                             const ElasticSpace& space, const Probabilities& logits,
-                             double budget) {
-  return choose_submodel(parent, space, logits, config.router.schedule.logit_scale_end, budget,
-                         config.elastic.loss.tolerance, config.elastic.loss.cost);
+ChoiceRules choice_rules(const RunConfig& config) {
+  return {config.router.schedule.logit_scale_end, config.elastic.loss.tolerance,
+          config.elastic.loss.costs};
+}
+
+LogitsOf logits_of(const RunConfig& config, const Router<Accumulate<Real>>& router) {
+  return [&router, deterministic = config.job.deterministic](double budget) {
+    return router.logits({.deterministic = deterministic}, budget);
+  };
+}
+
+std::vector<SubmodelSpec> choose_family(const RunConfig& config, const ModelShape& parent,
+                                        const ElasticSpace& space,
+                                        const Router<Accumulate<Real>>& router,
+                                        bool with_extra_budgets) {
+  auto family =
+      choose_family(parent, space, logits_of(config, router), config.elastic.budgets,
+                    with_extra_budgets ? config.evaluate.extra_budgets : std::vector<double>{},
+                    choice_rules(config));
+  const auto budgets = all_budgets(config);
+  for (std::size_t i = 0; i < family.size(); ++i) family[i].name = budgets[i].name;
+  return family;
 }
 
 SubmodelSpec choose_submodel(const RunConfig& config, const ModelShape& parent,
                              const ElasticSpace& space, const Router<Accumulate<Real>>& router,
                              double budget) {
-  return choose_submodel(config, parent, space,
-                         router.logits({.deterministic = config.job.deterministic}, budget),
-                         budget);
+  const auto family = choose_family(config, parent, space, router, false);
+  for (const auto& spec : family)
+    if (spec.budget == budget) return spec;
+  return choose_member(parent, space, logits_of(config, router)(budget), budget, family,
+                       choice_rules(config));
 }
 
 }  // namespace elastic

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a deck and a ranked parent to what picks submodels: space, router, and the submodel that a
-// router's logits give for a budget.
+// router's logits give for budgets.
 #pragma once
 #include "config/run_config.hpp"
+#include "elastic/family.hpp"
 
 namespace elastic {
 
@@ -14,10 +15,18 @@ ElasticSpace ranked_space(const RunConfig& config, const ModelShape& parent,
 Router<Accumulate<Real>> make_router(const RunConfig& config, const ModelShape& parent,
                                      const ElasticSpace& space);
 
-/// The submodel that costs `budget` (a fraction of the parent's cost) within <elastic>/tolerance;
-/// logits: one list per decision. Throws InputError naming the nearest reachable budgets.
-SubmodelSpec choose_submodel(const RunConfig& config, const ModelShape& parent,
-                             const ElasticSpace& space, const Probabilities& logits, double budget);
+/// What a submodel must meet: <elastic>/tolerance and the costs of <elastic>/budget_kind.
+ChoiceRules choice_rules(const RunConfig& config);
+/// The router's logits for any budget. `router` must outlive it.
+LogitsOf logits_of(const RunConfig& config, const Router<Accumulate<Real>>& router);
+/// The submodels of the trained budgets, or of all (all_budgets), in their order and with their
+/// names, nested where that meets them (elastic/family.hpp). Throws InputError naming the nearest
+/// reachable budgets.
+std::vector<SubmodelSpec> choose_family(const RunConfig& config, const ModelShape& parent,
+                                        const ElasticSpace& space,
+                                        const Router<Accumulate<Real>>& router,
+                                        bool with_extra_budgets);
+/// The submodel of one budget beside those of the trained ones: theirs, or one between them.
 SubmodelSpec choose_submodel(const RunConfig& config, const ModelShape& parent,
                              const ElasticSpace& space, const Router<Accumulate<Real>>& router,
                              double budget);

@@ -111,12 +111,28 @@ void check_elastic(DeckReport& report, const ElasticConfig& elastic) {
   if (!elastic.budget_names.empty() && elastic.budget_names.size() != budgets.size())
     report.add("elastic", "budget_names",
                fmt::format("expected {} names, one per budget", budgets.size()));
+  const std::set<std::string> kinds(elastic.budget_kind.begin(), elastic.budget_kind.end());
+  if (kinds.empty() || kinds.size() != elastic.budget_kind.size())
+    report.add("elastic", "budget_kind", "expected at least one kind, each at most once");
   const auto& names = elastic.budget_names;
   if (!std::all_of(names.begin(), names.end(), is_file_name))
     report.add("elastic", "budget_names",
                "expected letters, digits, '_', '-' and '.' (not as first): they name files");
   if (std::set<std::string>(names.begin(), names.end()).size() != names.size())
     report.add("elastic", "budget_names", "expected different names");
+}
+
+/// One cost for each kind of the deck.
+Costs budget_costs(const ElasticConfig& elastic) {
+  Costs costs;
+  for (const auto kind : {BudgetKind::parameters, BudgetKind::memory, BudgetKind::flops})
+    if (const auto& words = elastic.budget_kind;
+        std::find(words.begin(), words.end(), budget_kind_name(kind)) != words.end()) {
+      costs.push_back(elastic.cost);
+      costs.back().kind = kind;
+      if (kind == BudgetKind::flops) costs.back().seq_length = elastic.flops_seq_length;
+    }
+  return costs;
 }
 
 void check_phases(DeckReport& report, const RunConfig& config) {
@@ -258,6 +274,7 @@ ResolvedDeck read_run_config(const std::string& text, const std::string& file,
   Schema schema;
   bind_run_config(schema, resolved.config, names);
   DeckReport report = resolve(deck, schema);
+  resolved.config.elastic.loss.costs = budget_costs(resolved.config.elastic);
   check_all(report, resolved.config);
   report.throw_if_any();
   resolved.text = resolved_text(schema);

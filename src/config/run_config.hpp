@@ -67,6 +67,9 @@ struct RankConfig {
 struct ElasticConfig {
   std::vector<double> budgets = {1.0, 0.75, 0.5};
   std::vector<std::string> budget_names;  // empty: the budgets as text
+  std::vector<std::string> budget_kind = {"parameters"};
+  CostConfig cost;                  // of each kind; its kind and the length for FLOPs are set in
+  index_t flops_seq_length = 1024;  // loss.costs, one for every word of budget_kind
   BudgetLossConfig loss;
   double weight = 1;  // lambda of the budget loss
   std::vector<index_t> hidden_size, mamba_num_heads, mamba_head_dim, num_attention_heads,

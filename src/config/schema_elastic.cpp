@@ -13,24 +13,33 @@ void bind_budgets(SchemaBlock& block, ElasticConfig& e) {
              .help = "Trained budgets as parts of the parent's cost, largest first."})
       .bind("budget_names", &e.budget_names,
             {.help = "Names of the budgets in reports and files; empty: their values."})
-      .bind("budget_kind", &e.loss.cost.kind,
-            {{"parameters", BudgetKind::parameters}, {"memory", BudgetKind::memory}},
-            {.help = "What a budget counts: parameters, or bytes of inference memory (weights, KV "
-                     "and SSM caches)."})
-      .bind("memory_batch", &e.loss.cost.batch,
+      .bind("budget_kind", &e.budget_kind,
+            {.allowed = {"parameters", "memory", "flops"},
+             .help = "What a budget counts, one or several: parameters, bytes of inference memory "
+                     "(weights, KV and SSM caches), FLOPs of a forward pass per token. Each is to "
+                     "cost the part given."})
+      .bind("memory_batch", &e.cost.batch,
             {.unit = "sequences",
              .range = at_least_one,
              .help = "Sequences of the inference whose memory counts."})
-      .bind("memory_seq_length", &e.loss.cost.seq_length,
+      .bind("memory_seq_length", &e.cost.seq_length,
             {.unit = "tokens", .range = at_least_one, .help = "Their length."})
-      .bind("weight_bytes", &e.loss.cost.weight_bytes,
+      .bind("weight_bytes", &e.cost.weight_bytes,
             {.unit = "bytes",
              .range = Interval::positive(),
              .help = "Bytes of a weight at inference."})
-      .bind("cache_bytes", &e.loss.cost.cache_bytes,
+      .bind("kv_cache_bytes", &e.cost.kv_bytes,
             {.unit = "bytes",
              .range = Interval::positive(),
-             .help = "Bytes of a cache element at inference."});
+             .help = "Bytes of an element of keys and values at inference."})
+      .bind("ssm_cache_bytes", &e.cost.ssm_bytes,
+            {.unit = "bytes",
+             .range = Interval::positive(),
+             .help = "Bytes of an element of SSM and convolution states at inference."})
+      .bind("flops_seq_length", &e.flops_seq_length,
+            {.unit = "tokens",
+             .range = at_least_one,
+             .help = "Length of the sequences whose FLOPs count."});
 }
 
 void bind_widths(SchemaBlock& block, ElasticConfig& e) {

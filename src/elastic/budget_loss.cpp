@@ -7,6 +7,15 @@
 namespace elastic {
 namespace {
 
+/// What the terms of all costs share.
+struct BudgetTerms {
+  const ModelShape& parent;
+  const ElasticSpace& space;
+  const std::vector<Decision>& decisions;
+  ExpectedWidths widths;
+  double budget, tolerance;
+};
+
 double expectation(const Decision& decision, const std::vector<double>& pi) {
   double mean = 0;
   for (std::size_t i = 0; i < pi.size(); ++i)
@@ -41,6 +50,21 @@ Probabilities chain(const ModelShape& parent, const ElasticSpace& space,
       }
   }
   return gradient;
+}
+
+/// | C / (b C_full) - 1 | of one cost, zero inside the tolerance of a sub-budget.
+/// Returns C / C_full.
+double add_cost_term(const BudgetTerms& terms, const CostConfig& cost_config, BudgetLoss& loss) {
+  const auto& [parent, space, decisions, widths, budget, tolerance] = terms;
+  const double full = cost(parent, full_spec(parent), cost_config),
+               relative = cost(parent, widths, cost_config) / full, miss = relative / budget - 1;
+  if (miss == 0 || (budget < 1 && std::abs(miss) < tolerance)) return relative;
+  loss.value += std::abs(miss);
+  const double slope = std::copysign(1 / (budget * full), miss);
+  const auto by_pi = chain(parent, space, decisions, cost_gradient(parent, widths, cost_config));
+  for (std::size_t d = 0; d < by_pi.size(); ++d)
+    for (std::size_t i = 0; i < by_pi[d].size(); ++i) loss.gradient[d][i] += slope * by_pi[d][i];
+  return relative;
 }
 
 /// weight * sum over axes of mean (pi - onehot_0)^2, the mean over all entries of the axis.
@@ -88,17 +112,15 @@ BudgetLoss budget_loss(const ModelShape& parent, const ElasticSpace& space,
                        const std::vector<Decision>& decisions, const Probabilities& pi,
                        double budget, const BudgetLossConfig& config) {
   ELASTIC_REQUIRE(0 < budget && budget <= 1, "budget {}", budget);
-  const double full_cost = cost(parent, expected_widths(full_spec(parent)), config.cost);
-  const auto widths = expected_widths(parent, space, decisions, pi);
+  const BudgetTerms terms{parent,    space,
+                          decisions, expected_widths(parent, space, decisions, pi),
+                          budget,    config.tolerance};
   BudgetLoss loss;
-  loss.relative_cost = cost(parent, widths, config.cost) / full_cost;
-  loss.gradient = chain(parent, space, decisions, cost_gradient(parent, widths, config.cost));
-  const double miss = loss.relative_cost / budget - 1;
-  const bool at_rest = budget < 1 && std::abs(miss) < config.tolerance;
-  loss.value = at_rest ? 0.0 : std::abs(miss);
-  const double slope = at_rest || miss == 0 ? 0.0 : std::copysign(1 / (budget * full_cost), miss);
-  for (auto& list : loss.gradient)
-    for (double& g : list) g *= slope;
+  for (const auto& decision : decisions) loss.gradient.emplace_back(decision.widths.size(), 0.0);
+  for (std::size_t k = 0; k < config.costs.size(); ++k) {
+    const double relative = add_cost_term(terms, config.costs[k], loss);
+    if (k == 0) loss.relative_cost = relative;
+  }
   if (budget == 1) add_identity_term(decisions, pi, config.full_weight, loss);
   return loss;
 }

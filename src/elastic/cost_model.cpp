@@ -1,34 +1,97 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "elastic/cost_model.hpp"
 
+#include <algorithm>
+
 #include "arch/layer_kind.hpp"
 
 namespace elastic {
 namespace {
 
-LayerExtents extents(const ModelShape& parent, const ExpectedWidths& widths, index_t l) {
+LayerExtents extents(const ModelShape& parent, index_t l, double hidden,
+                     const ExpectedLayer& layer) {
   const auto& shape = parent.layers[l];
-  const auto& layer = widths.layers[l];
-  return {widths.hidden, layer.width, layer.width * layer.head_channels,
+  return {hidden, layer.width, layer.width * layer.head_channels,
           description_of(shape).side(parent, static_cast<double>(shape.num_groups),
                                      layer.head_channels)};
 }
 
-double layer_parameters(const ModelShape& parent, const ExpectedWidths& widths, index_t l) {
-  return description_of(parent.layers[l]).parameters(parent, extents(parent, widths, l));
+LayerExtents extents(const ModelShape& parent, const ExpectedWidths& widths, index_t l) {
+  return extents(parent, l, widths.hidden, widths.layers[l]);
+}
+
+/// Bytes of a cache per element that a kind counts for one sequence.
+double bytes_per_element(const LayerDescription& kind, const CostConfig& config) {
+  const double bytes =
+      kind.cache_kind == CacheKind::keys_values ? config.kv_bytes : config.ssm_bytes;
+  return bytes * static_cast<double>(config.batch);
+}
+
+double flops(const LayerWork& work) {
+  return work.products + work.attention + work.scan + work.convolution;
+}
+
+double cost_of_layer(const LayerDescription& kind, const ModelShape& parent, const LayerExtents& e,
+                     const CostConfig& config) {
+  switch (config.kind) {
+    case BudgetKind::parameters:
+      return kind.parameters(parent, e);
+    case BudgetKind::memory:
+      return config.weight_bytes * kind.parameters(parent, e) +
+             bytes_per_element(kind, config) *
+                 kind.cache(parent, e, static_cast<double>(config.seq_length));
+    case BudgetKind::flops:
+      return flops(kind.forward_work(parent, e, {config.seq_length}));
+  }
+  return 0;
+}
+
+/// d cost of a layer / d one extent. Work is affine in each extent (doc/adding_a_layer.md), so the
+/// difference over any step is the derivative.
+double flops_slope(const LayerDescription& kind, const ModelShape& parent, const LayerExtents& e,
+                   const CostConfig& config, double LayerExtents::*extent) {
+  LayerExtents none = e, twice = e;
+  none.*extent = 0;
+  twice.*extent = std::max(1.0, 2 * e.*extent);
+  return (cost_of_layer(kind, parent, twice, config) - cost_of_layer(kind, parent, none, config)) /
+         (twice.*extent);
+}
+
+LayerExtents layer_gradient(const LayerDescription& kind, const ModelShape& parent,
+                            const LayerExtents& e, const CostConfig& config) {
+  const auto slope = [&](double LayerExtents::*extent) {
+    return flops_slope(kind, parent, e, config, extent);
+  };
+  if (config.kind == BudgetKind::flops)
+    return {slope(&LayerExtents::hidden), slope(&LayerExtents::width), slope(&LayerExtents::inner),
+            slope(&LayerExtents::side)};
+  const auto p = kind.parameters_gradient(parent, e);
+  if (config.kind == BudgetKind::parameters) return p;
+  const auto c = kind.cache_gradient(parent, static_cast<double>(config.seq_length));
+  const double w = config.weight_bytes, b = bytes_per_element(kind, config);
+  return {w * p.hidden + b * c.hidden, w * p.width + b * c.width, w * p.inner + b * c.inner,
+          w * p.side + b * c.side};
+}
+
+/// Cost of each hidden channel outside the layers.
+double cost_per_hidden(const ModelShape& parent, const CostConfig& config) {
+  const auto vocab = static_cast<double>(parent.vocab_size);
+  if (config.kind == BudgetKind::flops) return 2 * vocab;
+  return (config.kind == BudgetKind::memory ? config.weight_bytes : 1.0) * (2 * vocab + 1);
 }
 
 /// Cache bytes of the layers that keep a cache of this kind.
 double cache_bytes(const ModelShape& parent, const ExpectedWidths& widths, const CostConfig& config,
                    CacheKind which) {
-  double elements = 0;
+  double bytes = 0;
   for (index_t l = 0; l < parent.num_layers(); ++l) {
     const auto& kind = description_of(parent.layers[l]);
     if (kind.cache_kind == which)
-      elements += widths.layers[l].keep * kind.cache(parent, extents(parent, widths, l),
-                                                     static_cast<double>(config.seq_length));
+      bytes +=
+          widths.layers[l].keep * bytes_per_element(kind, config) *
+          kind.cache(parent, extents(parent, widths, l), static_cast<double>(config.seq_length));
   }
-  return config.cache_bytes * static_cast<double>(config.batch) * elements;
+  return bytes;
 }
 
 /// By the chain rule from the extents back to width and head channels.
@@ -44,6 +107,29 @@ ExpectedLayer chain(const ModelShape& parent, const LayerShape& shape, const Exp
 
 }  // namespace
 
+const char* budget_kind_name(BudgetKind kind) {
+  switch (kind) {
+    case BudgetKind::parameters:
+      return "parameters";
+    case BudgetKind::memory:
+      return "memory";
+    case BudgetKind::flops:
+      return "flops";
+  }
+  return "";
+}
+const char* budget_kind_text(BudgetKind kind) {
+  switch (kind) {
+    case BudgetKind::parameters:
+      return "parameters";
+    case BudgetKind::memory:
+      return "bytes of inference memory";
+    case BudgetKind::flops:
+      return "FLOPs per token";
+  }
+  return "";
+}
+
 ExpectedWidths expected_widths(const SubmodelSpec& spec) {
   ExpectedWidths widths{static_cast<double>(spec.hidden_size), {}};
   for (const auto& layer : spec.layers)
@@ -53,10 +139,7 @@ ExpectedWidths expected_widths(const SubmodelSpec& spec) {
 }
 
 double parameter_count(const ModelShape& parent, const ExpectedWidths& widths) {
-  double count = (2 * static_cast<double>(parent.vocab_size) + 1) * widths.hidden;
-  for (index_t l = 0; l < parent.num_layers(); ++l)
-    count += widths.layers[l].keep * layer_parameters(parent, widths, l);
-  return count;
+  return cost(parent, widths, CostConfig{});
 }
 double parameter_count(const ModelShape& parent, const SubmodelSpec& spec) {
   return parameter_count(parent, expected_widths(spec));
@@ -74,50 +157,46 @@ double ssm_cache_bytes(const ModelShape& parent, const ExpectedWidths& widths,
   return cache_bytes(parent, widths, config, CacheKind::state);
 }
 
+double ends_cost(const ModelShape& parent, double hidden, const CostConfig& config) {
+  return cost_per_hidden(parent, config) * hidden;
+}
+double layer_cost(const ModelShape& parent, index_t layer, double hidden,
+                  const ExpectedLayer& widths, const CostConfig& config) {
+  return cost_of_layer(description_of(parent.layers[layer]), parent,
+                       extents(parent, layer, hidden, widths), config);
+}
 double cost(const ModelShape& parent, const ExpectedWidths& widths, const CostConfig& config) {
-  const double parameters = parameter_count(parent, widths);
-  if (config.kind == BudgetKind::parameters) return parameters;
-  return config.weight_bytes * parameters + kv_cache_bytes(parent, widths, config) +
-         ssm_cache_bytes(parent, widths, config);
+  double sum = ends_cost(parent, widths.hidden, config);
+  for (index_t l = 0; l < parent.num_layers(); ++l)
+    sum += widths.layers[l].keep * layer_cost(parent, l, widths.hidden, widths.layers[l], config);
+  return sum;
+}
+double cost(const ModelShape& parent, const SubmodelSpec& spec, const CostConfig& config) {
+  return cost(parent, expected_widths(spec), config);
+}
+double relative_cost(const ModelShape& parent, const SubmodelSpec& spec, const CostConfig& config) {
+  return cost(parent, spec, config) / cost(parent, full_spec(parent), config);
 }
 
 ExpectedWidths cost_gradient(const ModelShape& parent, const ExpectedWidths& widths,
                              const CostConfig& config) {
-  const bool memory = config.kind == BudgetKind::memory;
-  const double per_parameter = memory ? config.weight_bytes : 1.0;
-  const double per_element = memory ? config.cache_bytes * static_cast<double>(config.batch) : 0.0;
-  const auto seq_length = static_cast<double>(config.seq_length);
-  ExpectedWidths gradient{per_parameter * (2 * static_cast<double>(parent.vocab_size) + 1), {}};
+  ExpectedWidths gradient{cost_per_hidden(parent, config), {}};
   for (index_t l = 0; l < parent.num_layers(); ++l) {
     const auto& shape = parent.layers[l];
     const auto& layer = widths.layers[l];
     const auto e = extents(parent, widths, l);
     const auto& kind = description_of(shape);
-    const auto p = kind.parameters_gradient(parent, e);
-    const auto c = kind.cache_gradient(parent, seq_length);
-    const LayerExtents by{per_parameter * p.hidden + per_element * c.hidden,
-                          per_parameter * p.width + per_element * c.width,
-                          per_parameter * p.inner + per_element * c.inner,
-                          per_parameter * p.side + per_element * c.side};
+    const auto by = layer_gradient(kind, parent, e, config);
     gradient.hidden += layer.keep * by.hidden;
-    const double whole = per_parameter * kind.parameters(parent, e) +
-                         per_element * kind.cache(parent, e, seq_length);
-    gradient.layers.push_back(chain(parent, shape, layer, by, whole));
+    gradient.layers.push_back(
+        chain(parent, shape, layer, by, cost_of_layer(kind, parent, e, config)));
   }
   return gradient;
 }
 
 double forward_flops_per_token(const ModelShape& parent, const SubmodelSpec& spec,
                                index_t seq_length) {
-  const auto widths = expected_widths(spec);
-  double flops = 2 * static_cast<double>(parent.vocab_size) * widths.hidden;
-  for (index_t l = 0; l < parent.num_layers(); ++l) {
-    const LayerWork work = description_of(parent.layers[l])
-                               .forward_work(parent, extents(parent, widths, l), {seq_length});
-    flops +=
-        widths.layers[l].keep * (work.products + work.attention + work.scan + work.convolution);
-  }
-  return flops;
+  return cost(parent, spec, {.kind = BudgetKind::flops, .seq_length = seq_length});
 }
 
 }  // namespace elastic

@@ -7,9 +7,14 @@
 //
 //   2VD + D + sum over layers of keep * parameters of the layer
 //
-// Memory of inference, where the elements of a cache are those of one sequence:
+// Memory of inference, where the elements of a cache are those of one sequence, and b its bytes
+// per element (keys and values, or SSM and convolution states):
 //
-//   weight_bytes * parameters + cache_bytes * batch * sum over layers of keep * cache of the layer
+//   weight_bytes * parameters + batch * sum over layers of keep * b * cache of the layer
+//
+// FLOPs of a forward pass per token, in sequences of the given length:
+//
+//   2VD + sum over layers of keep * forward work of the layer
 //
 // What a layer counts is said by the description of its kind (arch/layer_kind.hpp).
 #pragma once
@@ -28,13 +33,21 @@ struct ExpectedWidths {
 /// The exact widths of a submodel; a dropped layer has keep = 0.
 ExpectedWidths expected_widths(const SubmodelSpec& spec);
 
-enum class BudgetKind { parameters, memory };
-/// What a budget counts: parameters, or bytes of an inference.
+enum class BudgetKind { parameters, memory, flops };
+/// The word of a deck: "parameters", "memory" or "flops".
+const char* budget_kind_name(BudgetKind kind);
+/// What it counts, for people: "parameters", "bytes of inference memory", "FLOPs per token".
+const char* budget_kind_text(BudgetKind kind);
+
+/// What a budget counts.
 struct CostConfig {
   BudgetKind kind = BudgetKind::parameters;
-  index_t batch = 1, seq_length = 1;         ///< of the inference whose memory is meant
-  double weight_bytes = 2, cache_bytes = 2;  ///< bytes per element
+  index_t batch = 1;       ///< sequences of the inference whose memory counts
+  index_t seq_length = 1;  ///< of that inference, or of the pass whose FLOPs count
+  double weight_bytes = 2, kv_bytes = 2, ssm_bytes = 2;  ///< per element
 };
+/// One cost for each constraint that a budget puts.
+using Costs = std::vector<CostConfig>;
 
 /// Parameters of a submodel; formula at the top of this file.
 double parameter_count(const ModelShape& parent, const ExpectedWidths& widths);
@@ -45,8 +58,15 @@ double kv_cache_bytes(const ModelShape& parent, const ExpectedWidths& widths,
                       const CostConfig& config);
 double ssm_cache_bytes(const ModelShape& parent, const ExpectedWidths& widths,
                        const CostConfig& config);
-/// Parameters, or bytes, as config.kind says.
+/// Parameters, bytes or FLOPs per token, as config.kind says.
 double cost(const ModelShape& parent, const ExpectedWidths& widths, const CostConfig& config);
+double cost(const ModelShape& parent, const SubmodelSpec& spec, const CostConfig& config);
+/// Its two parts: what lies outside the layers, with a hidden width D, and one layer if it is kept.
+double ends_cost(const ModelShape& parent, double hidden, const CostConfig& config);
+double layer_cost(const ModelShape& parent, index_t layer, double hidden,
+                  const ExpectedLayer& widths, const CostConfig& config);
+/// Cost of a submodel as a part of its parent's.
+double relative_cost(const ModelShape& parent, const SubmodelSpec& spec, const CostConfig& config);
 /// d cost / d each expected width, in the structure of the widths.
 ExpectedWidths cost_gradient(const ModelShape& parent, const ExpectedWidths& widths,
                              const CostConfig& config);

@@ -14,19 +14,13 @@ constexpr std::size_t most_shown = 4;
 
 struct Candidate {
   std::vector<index_t> choice;
-  double cost = 0;
+  std::vector<double> relative;  // its costs
 };
 
 double num_combinations(const std::vector<Decision>& decisions) {
   double count = 1;
   for (const auto& decision : decisions) count *= static_cast<double>(decision.widths.size());
   return count;
-}
-
-/// The space in which all layers of a kind have one width.
-ElasticSpace homogeneous_space(ElasticSpace space) {
-  for (const Axis axis : all_axes) space.axis(axis).per_layer = false;
-  return space;
 }
 
 class Planner {
@@ -40,16 +34,17 @@ class Planner {
 
   PlanBudgets run() {
     const auto all = list_decisions(m_parent, m_space);
-    PlanBudgets plan{.full_cost = cost_of(full_spec(m_parent)),
+    PlanBudgets plan{.ranges = {},
                      .decisions = all.size(),
                      .combinations = num_combinations(all),
                      .homogeneous_combinations = num_combinations(m_decisions),
                      .budgets = {}};
-    m_full_cost = plan.full_cost;
     std::vector<index_t> smallest;
     for (const auto& decision : m_decisions)
       smallest.push_back(static_cast<index_t>(decision.widths.size()) - 1);
-    plan.least_cost = cost_of(spec_of(smallest));
+    for (const auto& c : m_config.elastic.loss.costs)
+      plan.ranges.push_back(
+          {c.kind, cost(m_parent, full_spec(m_parent), c), cost(m_parent, spec_of(smallest), c)});
     if (plan.homogeneous_combinations <= most_listed) list_candidates();
     for (const Budget& budget : all_budgets(m_config)) plan.budgets.push_back(plan_budget(budget));
     return plan;
@@ -59,14 +54,17 @@ class Planner {
   SubmodelSpec spec_of(const std::vector<index_t>& choice) const {
     return spec_of_choices(m_parent, m_homogeneous, m_decisions, choice);
   }
-  double cost_of(const SubmodelSpec& spec) const {
-    return cost(m_parent, expected_widths(spec), m_config.elastic.loss.cost);
+  std::vector<double> relative_costs(const SubmodelSpec& spec) const {
+    std::vector<double> costs;
+    for (const auto& c : m_config.elastic.loss.costs)
+      costs.push_back(relative_cost(m_parent, spec, c));
+    return costs;
   }
 
   void list_candidates() {
     std::vector<index_t> choice(m_decisions.size(), 0);
     for (;;) {
-      m_candidates.push_back({choice, cost_of(spec_of(choice))});
+      m_candidates.push_back({choice, relative_costs(spec_of(choice))});
       std::size_t d = 0;  // counts up
       for (; d < choice.size(); choice[d++] = 0)
         if (++choice[d] < static_cast<index_t>(m_decisions[d].widths.size())) break;
@@ -76,7 +74,10 @@ class Planner {
 
   PlanBudget plan_budget(const Budget& budget) {
     const auto miss = [&](const Candidate& c) {
-      return std::abs(c.cost / (budget.fraction * m_full_cost) - 1);
+      double largest = 0;
+      for (const double relative : c.relative)
+        largest = std::max(largest, std::abs(relative / budget.fraction - 1));
+      return largest;
     };
     const std::size_t shown = std::min(most_shown, m_candidates.size());
     std::partial_sort(m_candidates.begin(), m_candidates.begin() + shown, m_candidates.end(),
@@ -87,8 +88,9 @@ class Planner {
     for (std::size_t i = 0; i < shown && miss(m_candidates[i]) <= near_enough; ++i)
       plan.homogeneous.push_back(spec_of(m_candidates[i].choice));
     const double tolerance = m_config.elastic.loss.tolerance;
-    plan.spec = shown > 0 && miss(m_candidates[0]) <= tolerance ? spec_of(m_candidates[0].choice)
-                                                                : any_within(budget);
+    plan.spec = budget.fraction == 1                              ? full_spec(m_parent)
+                : shown > 0 && miss(m_candidates[0]) <= tolerance ? spec_of(m_candidates[0].choice)
+                                                                  : any_within(budget);
     plan.spec.name = budget.name;
     plan.spec.budget = budget.fraction;
     return plan;
@@ -100,7 +102,7 @@ class Planner {
     for (const auto& decision : list_decisions(m_parent, m_space))
       logits.emplace_back(decision.widths.size(), 0.0);
     try {
-      return choose_submodel(m_config, m_parent, m_space, logits, budget.fraction);
+      return choose_submodel(m_parent, m_space, logits, budget.fraction, choice_rules(m_config));
     } catch (const InputError& error) {
       throw InputError(
           fmt::format("<elastic>: budget {} cannot be met: {}", budget.name, error.what()));
@@ -113,7 +115,6 @@ class Planner {
   ElasticSpace m_homogeneous;
   std::vector<Decision> m_decisions;  // of the homogeneous space
   std::vector<Candidate> m_candidates;
-  double m_full_cost = 0;
 };
 
 }  // namespace

@@ -14,9 +14,14 @@ struct PlanBudget {
   /// nearest first, at most four.
   std::vector<SubmodelSpec> homogeneous;
 };
+/// One kind of cost: of the parent, and of all smallest widths.
+struct CostRange {
+  BudgetKind kind = BudgetKind::parameters;
+  double full = 0, least = 0;
+};
 /// What an elastic space can meet.
 struct PlanBudgets {
-  double full_cost = 0, least_cost = 0;  ///< cost of the parent and of all smallest widths
+  std::vector<CostRange> ranges;  ///< one for each kind that the budgets count
   std::size_t decisions = 0;
   double combinations = 1;              ///< of all decisions
   double homogeneous_combinations = 1;  ///< of one width per axis; listed up to 200000

@@ -28,14 +28,14 @@ std::string deployment_line(const RunConfig& config, const PlanComparison& compa
                   in_bytes(comparison.nested_bytes), config.elastic.budgets.size(),
                   in_bytes(comparison.separate_bytes), models,
                   100 * (comparison.nested_bytes / comparison.separate_bytes - 1),
-                  config.elastic.loss.cost.weight_bytes));
+                  config.elastic.cost.weight_bytes));
 }
 
 }  // namespace
 
 PlanComparison plan_comparison(const RunConfig& config, double parent_parameters) {
   const ComparisonConfig& input = config.comparison;
-  const double bytes = config.elastic.loss.cost.weight_bytes;
+  const double bytes = config.elastic.cost.weight_bytes;
   PlanComparison result;
   for (const double budget : config.elastic.budgets) result.models += budget < 1 ? 1 : 0;
   for (const auto& stage : make_curriculum(config).stages)

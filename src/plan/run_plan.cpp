@@ -45,29 +45,37 @@ std::string model_lines(const ModelShape& parent) {
                                    grouped(all), grouped(rest), kinds));
 }
 
-std::string cost_text(const RunConfig& config, double cost) {
-  return config.elastic.loss.cost.kind == BudgetKind::memory ? in_bytes(cost) : grouped(cost);
+std::string cost_text(BudgetKind kind, double cost) {
+  return kind == BudgetKind::memory ? in_bytes(cost) : grouped(cost);
+}
+
+/// Costs of the smallest widths and of the parent, a line for each kind of cost.
+std::string range_lines(const PlanBudgets& plan) {
+  std::string text;
+  for (const auto& range : plan.ranges)
+    text += plan_line("", fmt::format("{} from {} ({:.4f}) to {} (1)", budget_kind_text(range.kind),
+                                      cost_text(range.kind, range.least), range.least / range.full,
+                                      cost_text(range.kind, range.full)));
+  return text;
 }
 
 std::string budget_lines(const RunConfig& config, const ModelShape& parent,
                          const PlanBudgets& plan) {
   const auto& elastic = config.elastic;
   std::string text = plan_line(
-      "space",
-      fmt::format("{} decisions, {:.3g} submodels, {:.3g} of them homogeneous; cost "
-                  "({}) from {} ({:.4f}) to {} (1)",
-                  plan.decisions, plan.combinations, plan.homogeneous_combinations,
-                  elastic.loss.cost.kind == BudgetKind::memory ? "inference memory" : "parameters",
-                  cost_text(config, plan.least_cost), plan.least_cost / plan.full_cost,
-                  cost_text(config, plan.full_cost)));
+      "space", fmt::format("{} decisions, {:.3g} submodels, {:.3g} of them homogeneous",
+                           plan.decisions, plan.combinations, plan.homogeneous_combinations));
+  text += range_lines(plan);
   if (elastic.drop_layers.size() > 1)
     text += plan_line(
         "", "layers are dropped here from the last one on; the rank phase finds the order");
   for (const auto& budget : plan.budgets) {
     const auto specs_line = [&](const SubmodelSpec& spec) {
-      const double c = cost(parent, expected_widths(spec), elastic.loss.cost);
-      return fmt::format("{:.4f} {:>14} parameters  {}", c / plan.full_cost,
-                         grouped(parameter_count(parent, spec)), describe(parent, spec));
+      std::string costs;
+      for (const auto& c : elastic.loss.costs)
+        costs += fmt::format("{:.4f} ", relative_cost(parent, spec, c));
+      return fmt::format("{}{:>14} parameters  {}", costs, grouped(parameter_count(parent, spec)),
+                         describe(parent, spec));
     };
     std::string title = fmt::format("budget {:<8}", budget.name);
     if (budget.homogeneous.empty())

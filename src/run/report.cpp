@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/log.hpp"
+#include "elastic/nesting.hpp"
 #include "io/durable_file.hpp"
 #include "plan/units.hpp"
 #include "run/plots.hpp"
@@ -31,6 +32,24 @@ std::string heading(const RunConfig& config, const RunResults& r) {
   return text;
 }
 
+/// "0.506", or with several costs "0.506 / 0.612".
+std::string relative_costs(const BudgetResult& b) {
+  std::string text;
+  for (const auto& c : b.costs)
+    text += fmt::format("{}{:.3f}", text.empty() ? "" : " / ", c.relative);
+  return text;
+}
+
+/// Whether each submodel is part of every larger one, and where not.
+std::string nesting_lines(const RunConfig& config, const RunResults& r) {
+  std::vector<SubmodelSpec> specs;
+  for (const auto& b : r.budgets) specs.push_back(b.spec);
+  const auto gaps = nesting_gaps(parent_shape(config), specs);
+  if (gaps.empty()) return "Nested: every submodel is part of every larger one.\n";
+  return fmt::format("Not nested, as nothing nested meets the budgets: {}.\n",
+                     fmt::join(gaps, "; "));
+}
+
 std::string budget_table(const RunConfig& config, const RunResults& r) {
   std::string text =
       "## Submodels\n\n| budget | parameters | cost | validation loss | KL | accuracy | untrained "
@@ -39,20 +58,21 @@ std::string budget_table(const RunConfig& config, const RunResults& r) {
       fmt::format("| parent | {} | 1 | {:.4f} | - | {} | - | - |\n", grouped(r.parent_parameters),
                   r.parent_valid_loss, percent(r.parent_accuracy));
   for (const auto& b : r.budgets)
-    text += fmt::format("| {}{} | {} | {:.3f} | {:.4f} | {:.2e} | {} | {:.4f} | {} |\n",
-                        b.spec.name, b.trained ? "" : " *", grouped(b.parameters), b.relative_cost,
+    text += fmt::format("| {}{} | {} | {} | {:.4f} | {:.2e} | {} | {:.4f} | {} |\n", b.spec.name,
+                        b.trained ? "" : " *", grouped(b.parameters), relative_costs(b),
                         b.validation.cross_entropy, b.validation.kl, percent(b.accuracy),
                         b.valid_loss_cut_untrained, percent(b.accuracy_cut_untrained));
-  const bool in_bytes = config.elastic.loss.cost.kind == BudgetKind::memory;
+  std::vector<std::string> kinds;
+  for (const auto& c : config.elastic.loss.costs) kinds.emplace_back(budget_kind_text(c.kind));
   text += fmt::format(
       "\nCost: {}, relative to the parent. Losses and KL (from the parent's distribution): nats "
       "per "
       "held-out token.\nUntrained cut: the same widths of the ranked parent before elastic "
       "training.\n",
-      in_bytes ? "bytes of inference memory (weights and caches)" : "parameters");
+      fmt::join(kinds, " / "));
   if (std::any_of(r.budgets.begin(), r.budgets.end(), [](const auto& b) { return !b.trained; }))
     text += "\\* never trained: the router interpolates between trained budgets.\n";
-  return text;
+  return text + nesting_lines(config, r);
 }
 
 std::string agreement_table(const RunResults& r) {

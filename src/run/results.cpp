@@ -13,12 +13,20 @@ using Json = nlohmann::ordered_json;
 
 Json number_or_null(const std::optional<double>& x) { return x ? Json(*x) : Json(nullptr); }
 
+Json costs_json(const BudgetResult& b) {
+  Json json = Json::object();
+  for (const auto& c : b.costs)
+    json[budget_kind_name(c.kind)] = {{"value", c.value}, {"relative", c.relative}};
+  return json;
+}
+
 Json budget_json(const BudgetResult& b) {
   return {{"name", b.spec.name},
           {"budget", b.spec.budget},
           {"trained", b.trained},
           {"parameters", static_cast<index_t>(b.parameters)},
-          {"relative_cost", b.relative_cost},
+          {"relative_cost", b.costs.front().relative},
+          {"costs", costs_json(b)},
           {"forward_flops_per_token", b.forward_flops_per_token},
           {"widths", b.description},
           {"valid_loss", b.validation.cross_entropy},
@@ -74,10 +82,10 @@ std::string describe(const RunResults& results) {
                       results.parent_parameters, "1.000", results.parent_valid_loss, "-",
                       percent(results.parent_accuracy), "-");
   for (const auto& b : results.budgets)
-    text +=
-        fmt::format("{:<8} {:>12.0f} {:>7.3f} {:>11.4f} {:>10.2e} {:>9} {:>14}  {}\n", b.spec.name,
-                    b.parameters, b.relative_cost, b.validation.cross_entropy, b.validation.kl,
-                    percent(b.accuracy), percent(b.accuracy_cut_untrained), b.description);
+    text += fmt::format("{:<8} {:>12.0f} {:>7.3f} {:>11.4f} {:>10.2e} {:>9} {:>14}  {}\n",
+                        b.spec.name, b.parameters, b.costs.front().relative,
+                        b.validation.cross_entropy, b.validation.kl, percent(b.accuracy),
+                        percent(b.accuracy_cut_untrained), b.description);
   text.pop_back();
   return text;
 }

@@ -9,13 +9,19 @@
 
 namespace elastic {
 
+/// One cost of a submodel, in its unit and as a part of the parent's.
+struct CostResult {
+  BudgetKind kind = BudgetKind::parameters;
+  double value = 0, relative = 0;
+};
+
 /// What one submodel achieved.
 struct BudgetResult {
   SubmodelSpec spec;
-  bool trained = true;              ///< false: interpolated between trained budgets
-  std::string description;          ///< widths in words
-  double parameters = 0, cost = 0;  ///< cost in the unit of the budget (parameters or bytes)
-  double relative_cost = 0;         ///< of the parent's
+  bool trained = true;      ///< false: interpolated between trained budgets
+  std::string description;  ///< widths in words
+  double parameters = 0;
+  std::vector<CostResult> costs;  ///< one for each kind that the budgets count
   double forward_flops_per_token = 0;
   ValidationResult validation;
   std::optional<double> accuracy = {}, accuracy_cut_untrained = {};

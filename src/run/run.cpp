@@ -176,8 +176,14 @@ StepValidation Run::validate(const Stage& stage) {
         m_validation->losses(model, full_spec(model.shape()), nullptr, stage.config.seq_length));
     return validation;
   }
-  for (const double budget : m_config.elastic.budgets) {
-    const SubmodelSpec spec = submodel_for(m_config, m_state, budget);
+  std::vector<SubmodelSpec> family;
+  try {
+    family = submodels_for(m_config, m_state, /*with_extra_budgets=*/false);
+  } catch (const InputError& error) {  // training goes on; slicing would be an error
+    if (!m_warned_of_budgets) log::warn("step {}: not validated: {}", m_state.step, error.what());
+    m_warned_of_budgets = true;
+  }
+  for (const SubmodelSpec& spec : family) {
     validation.budgets.push_back(
         m_validation->losses(model, spec, m_state.elastic->teacher.get(), stage.config.seq_length));
     validation.parameters.push_back(parameter_count(model.shape(), spec));

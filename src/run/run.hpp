@@ -70,6 +70,7 @@ class Run {
   StopSignal m_signal;
   WallTime m_wall_time;  // of rank 0; the others have no limit
   std::vector<SubmodelSpec> m_specs;
+  bool m_warned_of_budgets = false;
   RunResults m_results;
 };
 

@@ -3,6 +3,7 @@
 #include "base/log.hpp"
 #include "base/region.hpp"
 #include "base/version.hpp"
+#include "elastic/nesting.hpp"
 #include "io/checkpoint_views.hpp"
 #include "model/slicing.hpp"
 #include "run/region_table.hpp"
@@ -23,12 +24,9 @@ void Run::write_model_file(const std::filesystem::path& path, std::size_t num_sp
 
 void Run::slice_phase() {
   const Region region("slice");
-  m_specs.clear();
-  for (const Budget& budget : all_budgets(m_config)) {
-    m_specs.push_back(submodel_for(m_config, m_state, budget.fraction));
-    m_specs.back().name = budget.name;
-  }
-
+  m_specs = submodels_for(m_config, m_state, /*with_extra_budgets=*/true);
+  for (const auto& gap : nesting_gaps(m_state.model->shape(), m_specs))
+    log::warn("submodels are not nested: {}", gap);
   const auto size_on_root = [&] {
     return m_comm.is_root() ? std::filesystem::file_size(m_folder.model()) : 0;
   };
@@ -50,13 +48,15 @@ BudgetResult Run::evaluate_budget(const SubmodelSpec& spec, bool trained) {
   const auto& teacher = *m_state.elastic->teacher;
   const ModelShape& shape = model.shape();
   const index_t seq_length = last_seq_length(m_curriculum, m_config);
-  const auto expected = expected_widths(spec);
-  BudgetResult result{
-      .spec = spec, .trained = trained, .description = describe(shape, spec), .validation = {}};
-  result.parameters = parameter_count(shape, expected);
-  result.cost = cost(shape, expected, m_config.elastic.loss.cost);
-  result.relative_cost =
-      result.cost / cost(shape, expected_widths(full_spec(shape)), m_config.elastic.loss.cost);
+  BudgetResult result{.spec = spec,
+                      .trained = trained,
+                      .description = describe(shape, spec),
+                      .costs = {},
+                      .validation = {}};
+  result.parameters = parameter_count(shape, spec);
+  for (const auto& config : m_config.elastic.loss.costs)
+    result.costs.push_back(
+        {config.kind, cost(shape, spec, config), relative_cost(shape, spec, config)});
   result.forward_flops_per_token = forward_flops_per_token(shape, spec, seq_length);
   result.validation = m_validation->losses(model, spec, &teacher, seq_length);
   result.valid_loss_cut_untrained =

@@ -41,18 +41,26 @@ double budget_value(const CheckpointReader& reader, const StoredModel& stored,
                                nearest ? fmt::format("; nearest is '{}'", nearest->name) : ""));
 }
 
-/// The choice of the stored router.
+/// The choice of the stored router, nested with the submodels that the file holds, or, where it
+/// holds none, with those of the trained budgets.
 SubmodelSpec choose_with_router(const CheckpointReader& reader, const StoredModel& stored,
-                                double budget) {
+                                const std::vector<SubmodelSpec>& specs, double budget) {
   const RunConfig& config = stored.deck.config;
   const ModelShape& shape = stored.shape;
-  const ElasticSpace space = ranked_space(config, shape, read_ranking(reader, shape).drop_order);
+  const ElasticSpace space = stored_space(reader, stored);
   auto router = make_router(config, shape, space);
   read_router(reader, router);
-  return choose_submodel(config, shape, space, router, budget);
+  if (specs.empty()) return choose_submodel(config, shape, space, router, budget);
+  return choose_member(shape, space, logits_of(config, router)(budget), budget, specs,
+                       choice_rules(config));
 }
 
 }  // namespace
+
+ElasticSpace stored_space(const CheckpointReader& reader, const StoredModel& stored) {
+  return ranked_space(stored.deck.config, stored.shape,
+                      read_ranking(reader, stored.shape).drop_order);
+}
 
 StoredModel read_stored_head(const CheckpointReader& reader,
                              const std::vector<std::string>& overrides) {
@@ -93,15 +101,37 @@ std::vector<SubmodelSpec> stored_submodels(const CheckpointReader& reader,
   return specs;
 }
 
-SubmodelSpec find_submodel(const CheckpointReader& reader, const StoredModel& stored,
-                           const std::string& budget) {
-  const std::string file = reader.path().string();
-  const auto names = stored_names(reader);
+namespace {
+void require_parent(const CheckpointReader& reader, const StoredModel& stored,
+                    const std::string& budget) {
   if (stored.kind == "submodel")
     throw InputError(
         fmt::format("{}: is one submodel ({}) already; cut budget {} out of the "
                     "checkpoint that holds its parent",
-                    file, impl::join(names), budget));
+                    reader.path().string(), impl::join(stored_names(reader)), budget));
+}
+}  // namespace
+
+SubmodelSpec homogeneous_submodel(const CheckpointReader& reader, const StoredModel& stored,
+                                  const std::string& budget) {
+  require_parent(reader, stored, budget);
+  const double value = budget_value(reader, stored, budget, stored_names(reader));
+  try {
+    SubmodelSpec spec = homogeneous_submodel(stored.shape, stored_space(reader, stored), value,
+                                             choice_rules(stored.deck.config));
+    spec.name = budget;
+    return spec;
+  } catch (const InputError& error) {
+    throw InputError(fmt::format("{}: {} (<elastic>/tolerance of its deck)", reader.path().string(),
+                                 error.what()));
+  }
+}
+
+SubmodelSpec find_submodel(const CheckpointReader& reader, const StoredModel& stored,
+                           const std::string& budget) {
+  const std::string file = reader.path().string();
+  const auto names = stored_names(reader);
+  require_parent(reader, stored, budget);
   const auto specs = stored_submodels(reader, stored.shape);
   for (const auto& spec : specs)
     if (spec.name == budget) return spec;
@@ -114,7 +144,7 @@ SubmodelSpec find_submodel(const CheckpointReader& reader, const StoredModel& st
         "before the elastic phase",
         file, budget, stored.kind));
   try {
-    SubmodelSpec spec = choose_with_router(reader, stored, value);
+    SubmodelSpec spec = choose_with_router(reader, stored, specs, value);
     spec.name = budget;
     return spec;
   } catch (const InputError& error) {

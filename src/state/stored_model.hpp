@@ -37,11 +37,18 @@ std::vector<std::string> stored_names(const CheckpointReader& reader);
 std::vector<SubmodelSpec> stored_submodels(const CheckpointReader& reader,
                                            const ModelShape& parent);
 
+/// What the deck of the file lets shrink, in the order of its ranking.
+ElasticSpace stored_space(const CheckpointReader& reader, const StoredModel& stored);
 /// The submodel of a budget: its stored widths if there are some, else the router's choice that
-/// meets the budget within <elastic>/tolerance. `budget`: the name of a stored submodel, the name
+/// meets the budget within <elastic>/tolerance, nested with the stored ones where one is
+/// (elastic/family.hpp). `budget`: the name of a stored submodel, the name
 /// of a budget of the deck, or any number in (0, 1]. Throws InputError naming what there is,
 /// or the nearest reachable budgets.
 SubmodelSpec find_submodel(const CheckpointReader& reader, const StoredModel& stored,
                            const std::string& budget);
+/// Homogeneous widths for a budget, which ask no router: every axis scaled alike.
+/// `budget`: as find_submodel. Throws InputError if there are none.
+SubmodelSpec homogeneous_submodel(const CheckpointReader& reader, const StoredModel& stored,
+                                  const std::string& budget);
 
 }  // namespace elastic

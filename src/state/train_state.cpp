@@ -73,5 +73,11 @@ SubmodelSpec submodel_for(const RunConfig& config, const TrainState& state, doub
   const ElasticState& elastic = *state.elastic;
   return choose_submodel(config, state.model->shape(), elastic.space, *elastic.router, budget);
 }
+std::vector<SubmodelSpec> submodels_for(const RunConfig& config, const TrainState& state,
+                                        bool with_extra_budgets) {
+  const ElasticState& elastic = *state.elastic;
+  return choose_family(config, state.model->shape(), elastic.space, *elastic.router,
+                       with_extra_budgets);
+}
 
 }  // namespace elastic

@@ -44,7 +44,10 @@ void begin_elastic(const RunConfig& config, const Ranking& ranking, TrainState& 
 /// Like begin_elastic for a parent that is ranked already (resume): the teacher's weights are left
 /// at zero for the caller to read.
 void make_elastic(const RunConfig& config, const Ranking& ranking, TrainState& state);
-/// The submodel that the router picks for a budget now.
+/// The submodel that the router picks for a budget now, and those of the trained or of all budgets
+/// (config/extraction.hpp).
 SubmodelSpec submodel_for(const RunConfig& config, const TrainState& state, double budget);
+std::vector<SubmodelSpec> submodels_for(const RunConfig& config, const TrainState& state,
+                                        bool with_extra_budgets);
 
 }  // namespace elastic

@@ -6,6 +6,7 @@
 
 #include "deck/text.hpp"
 #include "elastic/cost_model.hpp"
+#include "elastic/nesting.hpp"
 #include "plan/units.hpp"
 #include "state/state_checkpoint.hpp"
 #include "state/stored_model.hpp"
@@ -52,13 +53,18 @@ std::string shape_lines(const ModelShape& shape) {
 std::string submodel_lines(const CheckpointReader& reader, const ModelShape& shape) {
   const double full = parameter_count(shape);
   std::string text;
-  for (const auto& spec : stored_submodels(reader, shape)) {
+  const auto specs = stored_submodels(reader, shape);
+  for (const auto& spec : specs) {
     const double part = parameter_count(shape, spec);
     text += line(text.empty() ? "submodels" : "",
                  fmt::format("{:<8} budget {:<6} {:>12.0f} parameters ({:5.1f}%)  {}", spec.name,
                              spec.budget, part, 100 * part / full, describe(shape, spec)));
   }
-  return text.empty() ? line("submodels", "no stored widths") : text;
+  if (text.empty()) return line("submodels", "no stored widths");
+  const auto gaps = nesting_gaps(shape, specs);
+  text += line("", gaps.empty() ? "nested: each is part of every larger one" : "not nested:");
+  for (const auto& gap : gaps) text += line("", gap);
+  return text;
 }
 
 /// What a sliced file was cut out as.

@@ -66,7 +66,8 @@ void add_verbs_on_tokens(CLI::App& app, VerbOptions& options) {
 std::string run_on_root(const VerbOptions& options) {
   switch (options.verb) {
     case Verb::slice:
-      return slice_checkpoint(options.checkpoint, options.budget, options.out, options.force);
+      return slice_checkpoint(options.checkpoint, options.budget, options.out, options.force,
+                              options.homogeneous ? SliceBy::homogeneous : SliceBy::router);
     case Verb::inspect:
       return inspect_checkpoint(options.checkpoint,
                                 {.tensors = options.tensors, .verify = options.verify});
@@ -107,6 +108,8 @@ void add_verbs(CLI::App& app, VerbOptions& options) {
       ->required();
   slice->add_option("--out", options.out, "File to write")->required();
   slice->add_flag("--force", options.force, "Replace the file if it exists");
+  slice->add_flag("--homogeneous", options.homogeneous,
+                  "Widths scaled alike on every axis and in every layer, without the router");
 
   auto* inspect = add_verb(app, options, Verb::inspect, "inspect", "Print what a checkpoint holds");
   inspect->add_flag("--tensors", options.tensors, "List every tensor");

@@ -24,6 +24,7 @@ struct VerbOptions {
   std::string budget, out;
   std::string folder, dtype = "original", origin;  ///< of import and export
   bool heterogeneous = false;
+  bool homogeneous = false;  // slice
   bool force = false, tensors = false, verify = false;
   std::vector<std::string> overrides;  ///< of the stored deck: block/key=value
   LogitsOptions logits;                ///< all but the checkpoint

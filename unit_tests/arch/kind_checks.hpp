@@ -90,6 +90,32 @@ inline void check_cost_gradients(const LayerDescription& kind) {
   }
 }
 
+/// Work, parameters and cache are affine in each extent, and in width, inner and side together:
+/// what the gradient of FLOPs and the search for submodels build on.
+inline void check_affine(const LayerDescription& kind) {
+  const auto shape = one_of(kind);
+  const LayerExtents by_hidden{17, 0, 0, 0}, by_width{0, 4, 0, 0}, by_inner{0, 0, 13, 0},
+      by_side{0, 0, 0, 9}, by_all_but_hidden{0, 4, 13, 9};
+  for (const auto& step : {by_hidden, by_width, by_inner, by_side, by_all_but_hidden}) {
+    const auto bend = [&](const auto& f) {
+      LayerExtents none{17, 4, 13, 9}, middle = none, far = none;
+      for (const auto member : {&LayerExtents::hidden, &LayerExtents::width, &LayerExtents::inner,
+                                &LayerExtents::side}) {
+        none.*member -= step.*member;
+        far.*member += step.*member;
+      }
+      return f(none) - 2 * f(middle) + f(far);
+    };
+    const auto work = [&](const LayerExtents& e) {
+      const LayerWork w = kind.forward_work(shape, e, {9});
+      return w.products + w.attention + w.scan + w.convolution;
+    };
+    EXPECT_EQ(bend(work), 0);
+    EXPECT_EQ(bend([&](const LayerExtents& e) { return kind.parameters(shape, e); }), 0);
+    EXPECT_EQ(bend([&](const LayerExtents& e) { return kind.cache(shape, e, 11); }), 0);
+  }
+}
+
 /// Products are those of the tensors that read or write the stream; backward takes twice as many.
 inline void check_work(const LayerDescription& kind) {
   const auto shape = one_of(kind);
@@ -137,6 +163,7 @@ inline void check_kind(const LayerDescription& kind) {
   check_tensors(kind);
   check_parameters(kind);
   check_cost_gradients(kind);
+  check_affine(kind);
   check_work(kind);
   check_memory(kind);
 }

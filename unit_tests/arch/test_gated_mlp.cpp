@@ -148,8 +148,8 @@ TEST_F(GatedMlpKind, CostCountsWhatIsAllocatedAndComputed) {
 
 TEST_F(GatedMlpKind, CostGradientAgainstFiniteDifferences) {
   const auto shape = mixed_parent();
-  for (const auto kind : {BudgetKind::parameters, BudgetKind::memory}) {
-    const CostConfig config{kind, 3, 7, 1.5, 2.5};
+  for (const auto kind : {BudgetKind::parameters, BudgetKind::memory, BudgetKind::flops}) {
+    const CostConfig config{kind, 3, 7, 1.5, 2.5, 3.5};
     ExpectedWidths widths = expected_widths(narrow_mixed_spec());
     for (auto& layer : widths.layers) layer.keep = 0.75;
     const auto gradient = cost_gradient(shape, widths, config);

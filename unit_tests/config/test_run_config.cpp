@@ -94,6 +94,10 @@ TEST(RunConfig, ElasticWidthsMustFitTheModel) {
               HasSubstr("width 3 is not a multiple of the 2 groups"));
   EXPECT_THAT(one_mistake("elastic/drop_layers=0,9"), HasSubstr("cannot drop 9 layers"));
   EXPECT_THAT(one_mistake("elastic/per_layer=ffn"), HasSubstr("ffn_hidden_size"));
+  EXPECT_THAT(one_mistake("elastic/budget_kind=flops,flops"), HasSubstr("each at most once"));
+  EXPECT_THAT(one_mistake("elastic/budget_kind="), HasSubstr("expected at least one kind"));
+  EXPECT_THAT(one_mistake("elastic/budget_kind=flop"), HasSubstr("nearest valid value 'flops'"));
+  EXPECT_THAT(one_mistake("elastic/kv_cache_bytes=0"), HasSubstr("expected a number > 0"));
 }
 
 TEST(RunConfig, OverridesWinAndAreNamed) {

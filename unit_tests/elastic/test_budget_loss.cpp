@@ -98,14 +98,16 @@ TEST(BudgetLoss, FullBudgetHasNoDeadZone) {
 
 TEST(BudgetLoss, GradientAgainstFiniteDifferences) {
   for (const double budget : {1.0, 0.9, 0.2})
-    for (const auto kind : {BudgetKind::parameters, BudgetKind::memory})
+    for (const auto kind : {BudgetKind::parameters, BudgetKind::memory, BudgetKind::flops})
       for (const bool per_layer : {false, true}) {
         const auto shape = small_shape();
         const auto space = small_space(per_layer);
         const auto decisions = list_decisions(shape, space);
         Draw draw(8);
         auto pi = random_probabilities(draw, decisions);
-        const BudgetLossConfig config{{kind, 2, 30, 2, 4}, 0.05, 10};
+        const CostConfig cost{kind, 2, 30, 2, 4, 8};
+        const BudgetLossConfig config{per_layer ? Costs{cost} : Costs{CostConfig{}, cost}, 0.05,
+                                      10};
         const auto loss = budget_loss(shape, space, decisions, pi, budget, config);
         ASSERT_GT(loss.value, 0);
         for (std::size_t d = 0; d < pi.size(); ++d)
@@ -119,6 +121,28 @@ TEST(BudgetLoss, GradientAgainstFiniteDifferences) {
             EXPECT_NEAR((above - below) / (2 * step), loss.gradient[d][i], 1e-8);
           }
       }
+}
+
+TEST(BudgetLoss, CostsAddUpAndEachHasItsDeadZone) {
+  const auto shape = small_shape();
+  const auto space = small_space(false);
+  const auto decisions = list_decisions(shape, space);
+  Draw draw(23);
+  const auto pi = random_probabilities(draw, decisions);
+  const CostConfig parameters, flops{.kind = BudgetKind::flops, .seq_length = 40};
+  const auto at = [&](double budget, const Costs& costs) {
+    return budget_loss(shape, space, decisions, pi, budget, {costs, 0.05, 10});
+  };
+  const double p = at(0.5, {parameters}).relative_cost, f = at(0.5, {flops}).relative_cost;
+  ASSERT_GT(std::abs(p / f - 1), 0.06);
+  const auto one = at(0.3, {parameters}), other = at(0.3, {flops}),
+             both = at(0.3, {parameters, flops});
+  EXPECT_DOUBLE_EQ(both.value, one.value + other.value);
+  EXPECT_EQ(both.relative_cost, p) << "that of the first";
+  for (std::size_t d = 0; d < pi.size(); ++d)
+    for (std::size_t i = 0; i < pi[d].size(); ++i)
+      EXPECT_NEAR(both.gradient[d][i], one.gradient[d][i] + other.gradient[d][i], 1e-12);
+  EXPECT_DOUBLE_EQ(at(p, {parameters, flops}).value, at(p, {flops}).value) << "one is met";
 }
 
 TEST(BudgetLoss, BudgetIsAFraction) {

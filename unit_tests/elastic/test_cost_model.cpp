@@ -43,7 +43,7 @@ TEST(CostModel, SubmodelsCountAsTheirSlices) {
     const auto decisions = list_decisions(shape, space);
     const auto spec = spec_of_choices(shape, space, decisions, random_choices(draw, decisions));
     const auto sliced = sliced_shape(shape, spec);
-    const CostConfig memory{BudgetKind::memory, 2, 100, 2, 4};
+    const CostConfig memory{BudgetKind::memory, 2, 100, 2, 4, 3};
     EXPECT_EQ(parameter_count(shape, expected_widths(spec)), counted(sliced));
     EXPECT_EQ(cost(shape, expected_widths(spec), memory),
               cost(sliced, expected_widths(full_spec(sliced)), memory));
@@ -55,11 +55,49 @@ TEST(CostModel, SubmodelsCountAsTheirSlices) {
 TEST(CostModel, CachesOfThe12B) {
   const auto shape = nemotron_12b();
   const auto widths = expected_widths(full_spec(shape));
-  const CostConfig config{BudgetKind::memory, 3, 131072, 2, 2};
+  const CostConfig config{BudgetKind::memory, 3, 131072, 2, 2, 4};
   EXPECT_EQ(kv_cache_bytes(shape, widths, config), 2.0 * 3 * 6 * 2 * 131072 * 8 * 128);
-  EXPECT_EQ(ssm_cache_bytes(shape, widths, config), 2.0 * 3 * 28 * (128 * 80 * 128 + 12288 * 3));
+  EXPECT_EQ(ssm_cache_bytes(shape, widths, config), 4.0 * 3 * 28 * (128 * 80 * 128 + 12288 * 3));
   EXPECT_EQ(cost(shape, widths, config), 2 * 12310001152.0 + kv_cache_bytes(shape, widths, config) +
                                              ssm_cache_bytes(shape, widths, config));
+}
+
+TEST(CostModel, EveryPartOfTheMemoryHasItsBytes) {
+  const auto shape = small_shape();
+  const auto widths = expected_widths(full_spec(shape));
+  const auto with = [&](double weight, double kv, double ssm) {
+    return cost(shape, widths, {BudgetKind::memory, 3, 20, weight, kv, ssm});
+  };
+  const CostConfig ones{BudgetKind::memory, 3, 20, 1, 1, 1};
+  EXPECT_EQ(with(2, 1, 1) - with(1, 1, 1), parameter_count(shape));
+  EXPECT_EQ(with(1, 2, 1) - with(1, 1, 1), kv_cache_bytes(shape, widths, ones));
+  EXPECT_EQ(with(1, 1, 2) - with(1, 1, 1), ssm_cache_bytes(shape, widths, ones));
+}
+
+TEST(CostModel, IsTheSumOfItsEndsAndLayers) {
+  const auto shape = small_shape();
+  for (const auto kind : {BudgetKind::parameters, BudgetKind::memory, BudgetKind::flops}) {
+    const CostConfig config{kind, 2, 9, 2, 4, 8};
+    auto spec = full_spec(shape);
+    spec.hidden_size = 9;
+    spec.layers[0] = {4, 3, true};
+    spec.layers[4].keep = false;
+    const auto widths = expected_widths(spec);
+    double sum = ends_cost(shape, 9, config);
+    for (index_t l = 0; l < 4; ++l) sum += layer_cost(shape, l, 9, widths.layers[l], config);
+    EXPECT_EQ(cost(shape, spec, config), sum);
+    EXPECT_EQ(relative_cost(shape, full_spec(shape), config), 1);
+    const auto sliced = sliced_shape(shape, spec);
+    EXPECT_EQ(cost(sliced, full_spec(sliced), config), sum);
+  }
+}
+
+TEST(CostModel, FlopsOfTheRouterAreThoseOfTheReport) {
+  const auto shape = small_shape();
+  EXPECT_EQ(cost(shape, full_spec(shape), {.kind = BudgetKind::flops, .seq_length = 33}),
+            forward_flops_per_token(shape, full_spec(shape), 33));
+  EXPECT_STREQ(budget_kind_name(BudgetKind::flops), "flops");
+  EXPECT_STREQ(budget_kind_text(BudgetKind::memory), "bytes of inference memory");
 }
 
 TEST(CostModel, FlopsByHand) {
@@ -78,8 +116,8 @@ TEST(CostModel, FlopsByHand) {
 
 TEST(CostModel, GradientsOfFractionalWidths) {
   const auto shape = small_shape();
-  for (const auto kind : {BudgetKind::parameters, BudgetKind::memory}) {
-    const CostConfig config{kind, 3, 7, 1.5, 2.5};
+  for (const auto kind : {BudgetKind::parameters, BudgetKind::memory, BudgetKind::flops}) {
+    const CostConfig config{kind, 3, 7, 1.5, 2.5, 3.5};
     ExpectedWidths widths{7.3, {}};
     Draw draw(4);
     for (const auto& layer : shape.layers)
@@ -124,7 +162,7 @@ TEST(CostModel, LayersAddUp) {
 
 TEST(CostModel, GradientByTheGateIsTheCostOfTheLayer) {
   const auto shape = small_shape();
-  const CostConfig config{BudgetKind::memory, 2, 9, 2, 4};
+  const CostConfig config{BudgetKind::memory, 2, 9, 2, 4, 8};
   auto widths = expected_widths(full_spec(shape));
   const auto gradient = cost_gradient(shape, widths, config);
   const double all = cost(shape, widths, config);
@@ -138,7 +176,7 @@ TEST(CostModel, GradientByTheGateIsTheCostOfTheLayer) {
 TEST(CostModel, GatedLayersCostTheirPart) {
   const auto shape = small_shape("M*");
   auto widths = expected_widths(full_spec(shape));
-  const CostConfig config{BudgetKind::memory, 2, 9, 2, 4};
+  const CostConfig config{BudgetKind::memory, 2, 9, 2, 4, 8};
   const double keys = kv_cache_bytes(shape, widths, config),
                states = ssm_cache_bytes(shape, widths, config);
   for (auto& layer : widths.layers) layer.keep = 0.25;
@@ -150,7 +188,7 @@ TEST(CostModel, CachesGrowWithSequencesAndPositions) {
   const auto shape = small_shape();
   const auto widths = expected_widths(full_spec(shape));
   const auto with = [](index_t batch, index_t length, double bytes) {
-    return CostConfig{BudgetKind::memory, batch, length, 2, bytes};
+    return CostConfig{BudgetKind::memory, batch, length, 2, bytes, bytes};
   };
   const double keys = kv_cache_bytes(shape, widths, with(1, 10, 2)),
                states = ssm_cache_bytes(shape, widths, with(1, 10, 2));
@@ -168,7 +206,8 @@ TEST(CostModel, EveryWidthCosts) {
   for (std::uint64_t seed = 0; seed < 30; ++seed) {
     Draw draw(seed);
     const auto shape = random_shape(draw);
-    const CostConfig config{seed % 2 ? BudgetKind::memory : BudgetKind::parameters, 2, 9, 2, 4};
+    const BudgetKind kinds[] = {BudgetKind::parameters, BudgetKind::memory, BudgetKind::flops};
+    const CostConfig config{kinds[seed % 3], 2, 9, 2, 4, 8};
     const auto gradient = cost_gradient(shape, expected_widths(full_spec(shape)), config);
     EXPECT_GT(gradient.hidden, 0);
     for (const auto& layer : gradient.layers) {

@@ -103,7 +103,7 @@ template <class T>
 void check_cache_bytes(const LanguageModel<T>& model, const SubmodelSpec& spec, index_t batch,
                        index_t length) {
   const ModelShape& shape = model.shape();
-  const CostConfig config{BudgetKind::memory, batch, length, 1, sizeof(T)};
+  const CostConfig config{BudgetKind::memory, batch, length, 1, sizeof(T), sizeof(T)};
   const auto widths = expected_widths(spec);
   const double formula =
       kv_cache_bytes(shape, widths, config) + ssm_cache_bytes(shape, widths, config);

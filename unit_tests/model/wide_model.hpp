@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A model that several ranks can share.
 #pragma once
+#include "elastic/kept_choices.hpp"
 #include "unit_tests/model/model_problem.hpp"
 
 namespace elastic::test {

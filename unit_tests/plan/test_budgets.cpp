@@ -22,7 +22,9 @@ TEST(Budgets, HomogeneousWidthsNearABudget) {
   EXPECT_EQ(plan.decisions, 7u);  // hidden, heads, channels, query heads, depth, two MLPs
   EXPECT_EQ(plan.homogeneous_combinations, 4 * 2 * 2 * 2 * 4 * 3);
   EXPECT_EQ(plan.combinations, 4 * plan.homogeneous_combinations);
-  EXPECT_EQ(plan.full_cost, parameter_count(shape, expected_widths(full_spec(shape))));
+  ASSERT_EQ(plan.ranges.size(), 1u);
+  const double full_cost = plan.ranges[0].full;
+  EXPECT_EQ(full_cost, parameter_count(shape, expected_widths(full_spec(shape))));
   ASSERT_EQ(plan.budgets.size(), 3u);
   EXPECT_TRUE(plan.budgets[0].homogeneous.at(0).same_widths(full_spec(shape)));
   for (const auto& budget : plan.budgets) {
@@ -31,19 +33,19 @@ TEST(Budgets, HomogeneousWidthsNearABudget) {
     for (const auto& spec : budget.homogeneous) {
       EXPECT_EQ(spec.layers[1].width, spec.layers[4].width);
       const double relative =
-          parameter_count(shape, expected_widths(spec)) / plan.full_cost / budget.budget;
+          parameter_count(shape, expected_widths(spec)) / full_cost / budget.budget;
       EXPECT_LE(std::abs(relative - 1), 0.01);
       EXPECT_GE(std::abs(relative - 1), last);
       last = std::abs(relative - 1);
     }
-    const double met = parameter_count(shape, expected_widths(budget.spec)) / plan.full_cost;
+    const double met = parameter_count(shape, expected_widths(budget.spec)) / full_cost;
     EXPECT_NEAR(met, budget.budget, config.elastic.loss.tolerance * budget.budget);
   }
   // The extremes, against all homogeneous and thus all choices.
   auto least = full_spec(shape);
   least.hidden_size = 12;
   least.layers = {{2, 6, true}, {12, 1, true}, {2, 8, true}, {2, 6, false}, {12, 1, false}};
-  EXPECT_EQ(plan.least_cost, parameter_count(shape, expected_widths(least)));
+  EXPECT_EQ(plan.ranges[0].least, parameter_count(shape, expected_widths(least)));
 }
 
 TEST(Budgets, PerLayerWidthsReachWhatHomogeneousCannot) {
@@ -72,6 +74,28 @@ TEST(Budgets, PerLayerWidthsReachWhatHomogeneousCannot) {
   const auto message = message_of<InputError>([&] { run_plan(without, 1); });
   contains(message, "budget two cannot be met");
   contains(message, "nearest reachable budgets are");
+}
+
+TEST(Budgets, EveryKindOfCostIsMetAndPrinted) {
+  const ResolvedDeck deck = small_deck({"elastic/budget_kind=parameters,memory,flops",
+                                        "elastic/memory_seq_length=64", "elastic/kv_cache_bytes=1",
+                                        "elastic/flops_seq_length=32", "elastic/tolerance=0.1"});
+  const auto shape = parent_shape(deck.config);
+  const auto& costs = deck.config.elastic.loss.costs;
+  ASSERT_EQ(costs.size(), 3u);
+  EXPECT_EQ(costs[1].seq_length, 64);
+  EXPECT_EQ(costs[1].kv_bytes, 1);
+  EXPECT_EQ(costs[2].seq_length, 32);
+  const PlanBudgets plan = plan_budgets(deck.config, shape, elastic_space(deck.config, shape));
+  ASSERT_EQ(plan.ranges.size(), 3u);
+  for (const auto& budget : plan.budgets)
+    for (const auto& c : costs)
+      EXPECT_NEAR(relative_cost(shape, budget.spec, c) / budget.budget, 1, 0.1 + 1e-9)
+          << budget.name << " " << budget_kind_name(c.kind);
+  const auto text = run_plan(deck, 1);
+  for (const char* part : {"parameters from", "bytes of inference memory from",
+                           "FLOPs per token from", "1.0000 1.0000 1.0000"})
+    EXPECT_THAT(text, HasSubstr(part));
 }
 
 TEST(Budgets, UnreachableBudgetsAreRefused) {

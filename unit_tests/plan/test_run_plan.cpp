@@ -48,7 +48,7 @@ TEST(RunPlan, TheTwelveBillionModel) {
   const RunConfig& config = deck.config;
   const ModelShape shape = parent_shape(config);
   const PlanBudgets plan = plan_budgets(config, shape, elastic_space(config, shape));
-  EXPECT_EQ(plan.full_cost, 12310001152.0);
+  EXPECT_EQ(plan.ranges.at(0).full, 12310001152.0);
   EXPECT_EQ(shape.num_layers(), 62);
   const std::vector<double> budgets = {1, 0.75, 0.5};
   ASSERT_EQ(plan.budgets.size(), budgets.size());
@@ -58,7 +58,7 @@ TEST(RunPlan, TheTwelveBillionModel) {
       EXPECT_NEAR(parameter_count(shape, expected_widths(spec)) / (budgets[b] * 12310001152.0), 1,
                   0.01);
   }
-  const PlanComparison c = plan_comparison(config, plan.full_cost);
+  const PlanComparison c = plan_comparison(config, plan.ranges.at(0).full);
   EXPECT_NEAR(c.elastic_tokens, 110e9, 0.1e9);
   EXPECT_EQ(c.pretrain_tokens, 40e12);
   EXPECT_EQ(c.compress_tokens, 750e9);
@@ -81,7 +81,7 @@ TEST(RunPlan, TheNineBillionModelAndItsFourBillionSubmodel) {
   const RunConfig config = input_deck("nano9b_to_4b.in").config;
   const ModelShape shape = parent_shape(config);
   const PlanBudgets plan = plan_budgets(config, shape, elastic_space(config, shape));
-  EXPECT_EQ(plan.full_cost, 8888227328.0);
+  EXPECT_EQ(plan.ranges.at(0).full, 8888227328.0);
   const auto& small = plan.budgets.at(1).homogeneous.at(0);
   EXPECT_EQ(small.hidden_size, 3136);
   EXPECT_EQ(sliced_shape(shape, small).num_layers(), 42);

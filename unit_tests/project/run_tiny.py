@@ -42,6 +42,13 @@ class Tiny(RunTest):
                 self.assertLessEqual(entry["max_abs_diff_sliced_vs_prefix"], DIFFERENCE_LIMIT)
                 self.assertLessEqual(entry["max_abs_diff_masked_vs_prefix"], DIFFERENCE_LIMIT)
 
+    def test_submodels_are_a_family(self):
+        budgets = self.budgets()
+        self.assertEqual(budgets["1"]["parameters"], self.results("run")["parent"]["parameters"])
+        self.assertEqual(budgets["1"]["costs"]["parameters"]["relative"], 1)
+        with open(self.path("run/report.md"), encoding="utf-8") as report:
+            self.assertIn("Nested: every submodel is part of every larger one.", report.read())
+
     def test_training_helped(self):
         history = self.rows("run")
         parent = [float(row["valid_loss_parent"]) for row in history if row["valid_loss_parent"]]

@@ -48,7 +48,7 @@ class Report : public testing::Test {
     r.spec.name = name;
     r.spec.budget = budget;
     r.parameters = 4000 * budget;
-    r.relative_cost = budget;
+    r.costs = {{BudgetKind::parameters, r.parameters, budget}};
     r.validation = {0.5, 1.5e-3};
     r.accuracy = 0.875;
     r.accuracy_cut_untrained = 0.125;
@@ -87,6 +87,22 @@ TEST_F(Report, HoldsTheResultsThePlanAndTheWayOn) {
        "| 1 | 4,000 | 1.000 |", "| 0.5 | 2,000 | 0.500 | 0.5000 | 1.50e-03 | 87.5% |", "12.5%",
        "| 0.75 * | 3,000 |", "3.0e-07", "65,432", "987", "hidden 32", "stage1", "REGION TABLE",
        "elastic.x slice model.h5 --budget 0.5", "elastic.x inspect model.h5"});
+}
+
+TEST_F(Report, SaysWhetherSubmodelsAreNested) {
+  use_python("exit 0");
+  expect_contains(written(), {"Nested: every submodel is part of every larger one."});
+  results.budgets[1].spec.hidden_size = 96;  // of 0.5
+  results.budgets[0].spec.hidden_size = 128;
+  results.budgets[2].spec.hidden_size = 64;
+  expect_contains(written(), {"Not nested", "0.5 is not part of 0.75: hidden 96 of 64"});
+}
+
+TEST_F(Report, ListsEveryCostThatBudgetsCount) {
+  use_python("exit 0");
+  config.elastic.loss.costs = {CostConfig{}, {.kind = BudgetKind::flops}};
+  results.budgets[1].costs.push_back({BudgetKind::flops, 1e6, 0.625});
+  expect_contains(written(), {"| 0.500 / 0.625 |", "Cost: parameters / FLOPs per token, relative"});
 }
 
 TEST_F(Report, LeavesOutWhatARunDoesNotHave) {

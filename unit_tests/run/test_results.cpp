@@ -34,7 +34,7 @@ RunResults some_results() {
   budget.trained = false;
   budget.description = "hidden 32";
   budget.parameters = 2010;
-  budget.relative_cost = 0.5025;
+  budget.costs = {{BudgetKind::parameters, 2010, 0.5025}, {BudgetKind::flops, 5e3, 0.625}};
   budget.forward_flops_per_token = 5e3;
   budget.validation = {.cross_entropy = 0.5, .kl = 1.5e-3};
   budget.accuracy = 0.875;
@@ -72,6 +72,9 @@ TEST_F(Results, EveryNumberUnderItsName) {
   EXPECT_EQ(budget["widths"], "hidden 32");
   EXPECT_EQ(budget["parameters"], 2010);
   EXPECT_EQ(budget["relative_cost"], 0.5025);
+  EXPECT_EQ(budget["costs"]["parameters"]["value"], 2010);
+  EXPECT_EQ(budget["costs"]["parameters"]["relative"], 0.5025);
+  EXPECT_EQ(budget["costs"]["flops"]["relative"], 0.625);
   EXPECT_EQ(budget["forward_flops_per_token"], 5e3);
   EXPECT_EQ(budget["valid_loss"], 0.5);
   EXPECT_EQ(budget["kl_to_parent"], 1.5e-3);

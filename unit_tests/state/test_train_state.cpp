@@ -118,6 +118,20 @@ TEST(TrainState, RoutersOfOtherSeedsDiffer) {
   EXPECT_NE(router("1"), router("2"));
 }
 
+TEST(TrainState, SubmodelsOfARunAreNamedAndNested) {
+  const ResolvedDeck deck = small_deck({"evaluate/extra_budgets=0.6"});
+  const TrainState state = small_state(deck.config);
+  const auto family = submodels_for(deck.config, state, true);
+  ASSERT_EQ(family.size(), 4u);
+  EXPECT_EQ(family[1].name, "middle");
+  EXPECT_EQ(family[3].name, "0.6");
+  EXPECT_TRUE(family[0].same_widths(full_spec(state.model->shape())));
+  for (const std::size_t outer : {1, 3}) EXPECT_TRUE(is_nested(family[2], family[outer])) << outer;
+  EXPECT_TRUE(is_nested(family[3], family[1]));
+  EXPECT_EQ(submodels_for(deck.config, state, false).size(), 3u);
+  EXPECT_TRUE(submodel_for(deck.config, state, 0.5).same_widths(family[2]));
+}
+
 TEST(TrainState, TheRoutersChoiceMeetsTheBudget) {
   const ResolvedDeck deck = small_deck();
   const TrainState state = small_state(deck.config);

@@ -16,6 +16,7 @@ TEST_F(Inspect, ShowsEveryKind) {
   contains(elastic, fmt::format("{:.0f}", parameters(full_spec(state->model->shape()))));
   contains(elastic, "middle");
   contains(elastic, "least important first: 1, 3; no others are\n");  // two may be dropped
+  contains(elastic, "nested: each is part of every larger one");
   contains(elastic, "checksums of all");
   EXPECT_EQ(elastic.find("xxh"), std::string::npos);
   EXPECT_EQ(elastic.find("model/word_embeddings"), std::string::npos);
@@ -24,6 +25,23 @@ TEST_F(Inspect, ShowsEveryKind) {
   contains(training, "optimizer/model/m/word_embeddings");
   contains(inspect_checkpoint(write_parent(), {}), "no stored widths");
   contains(inspect_checkpoint(write_submodel("small", 0.5), {}), "small: budget 0.5");
+}
+
+TEST_F(Inspect, SaysWhereSubmodelsAreNotNested) {
+  const auto path = folder / "unnested.h5";
+  CheckpointWriter writer(path);
+  write_model(writer, *state->model, deck.text, "elastic");
+  write_ranking(writer, state->elastic->ranking);
+  for (const auto& [name, budget, hidden] :
+       {std::tuple{"middle", 0.7, 16}, std::tuple{"small", 0.5, 20}}) {
+    SubmodelSpec spec = full_spec(state->model->shape());
+    spec.name = name;
+    spec.budget = budget;
+    spec.hidden_size = hidden;
+    write_spec(writer, spec);
+  }
+  writer.commit();
+  contains(inspect_checkpoint(path, {}), "small is not part of middle: hidden 20 of 16");
 }
 
 TEST_F(Inspect, FindsDamage) {

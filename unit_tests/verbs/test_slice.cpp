@@ -40,6 +40,32 @@ TEST_F(Slice, ASliceIsTheSubmodel) {
   EXPECT_EQ(sliced[0].accuracy, prefix.at(0).accuracy);
 }
 
+TEST_F(Slice, HomogeneousWidthsNeedNoRouter) {
+  const ModelShape& parent = state->model->shape();
+  const auto out = folder / "alike.h5";
+  contains(slice_checkpoint(write_parent(), "0.6", out, false, SliceBy::homogeneous),
+           "submodel 0.6 of");
+  const ModelShape shape = read_shape(CheckpointReader(out));
+  EXPECT_EQ(shape.num_layers(), parent.num_layers());
+  EXPECT_EQ(shape.layers[1].width, shape.layers[4].width);
+  EXPECT_NEAR(parameter_count(shape) / parameter_count(parent), 0.6, 0.03);
+  contains(message_of<InputError>([&] {
+             slice_checkpoint(model, "0.01", folder / "none.h5", false, SliceBy::homogeneous);
+           }),
+           "no homogeneous widths cost 0.01");
+}
+
+TEST_F(Slice, UntrainedBudgetsLieBetweenTheStoredOnes) {
+  const CheckpointReader reader(model);
+  const StoredModel stored = read_stored_head(reader);
+  for (const char* budget : {"0.6", "0.55", "0.65"}) {
+    const SubmodelSpec spec = find_submodel(reader, stored, budget);
+    for (const auto& other : stored_submodels(reader, stored.shape))
+      EXPECT_TRUE(other.budget > spec.budget ? is_nested(spec, other) : is_nested(other, spec))
+          << budget << " beside " << other.name;
+  }
+}
+
 TEST_F(Slice, NothingIsOverwrittenUnasked) {
   const auto out = folder / "out.h5";
   write_bytes(out, "precious");
