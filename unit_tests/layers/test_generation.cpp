@@ -152,6 +152,30 @@ TEST(Generation, NarrowingTwiceIsNarrowingOnce) {
     }
 }
 
+/// Sequences that change places keep their own states when the cache is narrowed.
+TEST(Generation, NarrowedSequencesDoNotSeeEachOther) {
+  for (const std::string kind : {"M", "*", "-"}) {
+    SCOPED_TRACE(kind);
+    const auto shape = one_layer(kind);
+    const auto full = prefix_widths<double>(shape, full_spec(shape)).layers[0],
+               narrow = prefix_widths<double>(shape, narrow_spec(shape)).layers[0];
+    std::vector<std::vector<double>> results;
+    for (const bool swapped : {false, true}) {
+      LayerProblem<double> problem(shape, 7, false);
+      auto u = to_host(problem.u);
+      if (swapped) std::rotate(u.begin(), u.begin() + 11 * 7, u.end());
+      assign(problem.u, u);
+      const auto cache = problem.generation->make_cache(full, 2, 11, 2);
+      extend_in_blocks(problem, full, *cache, {4, 3});
+      const auto cut = problem.generation->narrow_cache(problem.context, full, narrow, *cache);
+      auto y = to_host(extend_in_blocks(problem, narrow, *cut, {1, 3}, 7));
+      if (swapped) std::rotate(y.begin(), y.begin() + 11 * 7, y.end());
+      results.push_back(y);
+    }
+    EXPECT_TRUE(near(results[0], results[1], tolerance<double>(100)));
+  }
+}
+
 /// A submodel on the parent's prefixes, and cut out as a layer of its own.
 template <class T>
 void check_sliced(const ModelShape& shape, const SubmodelSpec& spec) {

@@ -43,6 +43,7 @@ void check_output_units(UnitRows units, bool deterministic) {
   const index_t ld = other_width + 2, n = units.size();
   const auto all = random_matrix<T>(unit_size * num_units, ld, 1);
   const View2<T> dall("elastic::test::dweight", unit_size * num_units, ld);
+  Kokkos::deep_copy(dall, T(0.5));  // weight gradients accumulate
   const auto x = random_matrix<T>(num_tokens, other_width, 2),
              dy = random_matrix<T>(num_tokens, n, 3);
   const View2<T> y("elastic::test::y", num_tokens, n),
@@ -69,9 +70,9 @@ void check_output_units(UnitRows units, bool deterministic) {
   EXPECT_TRUE(near(dx, expected, tolerance<T>(2 * n)));
   const auto dw = product(
       n, other_width, num_tokens, [&](index_t i, index_t k) { return at_dy(k, i); }, at_x);
-  std::vector<double> dw_all(unit_size * num_units * ld);
+  std::vector<double> dw_all(unit_size * num_units * ld, 0.5);
   for (index_t r = 0; r < n; ++r)
-    for (index_t c = 0; c < other_width; ++c) dw_all[rows[r] * ld + c] = dw[r * other_width + c];
+    for (index_t c = 0; c < other_width; ++c) dw_all[rows[r] * ld + c] += dw[r * other_width + c];
   EXPECT_TRUE(near(dall, dw_all, tolerance<T>(num_tokens)));
 }
 
@@ -80,6 +81,7 @@ void check_input_units(UnitRows units, bool deterministic) {
   const index_t ld = unit_size * num_units, n = units.size();
   const auto all = random_matrix<T>(other_width + 1, ld, 1);
   const View2<T> dall("elastic::test::dweight", other_width + 1, ld);
+  Kokkos::deep_copy(dall, T(0.5));
   const auto x = random_matrix<T>(num_tokens, n, 2),
              dy = random_matrix<T>(num_tokens, other_width, 3);
   const View2<T> y("elastic::test::y", num_tokens, other_width),
@@ -101,9 +103,9 @@ void check_input_units(UnitRows units, bool deterministic) {
       near(dx, product(num_tokens, n, other_width, at_dy, at_w), tolerance<T>(other_width)));
   const auto dw = product(
       other_width, n, num_tokens, [&](index_t i, index_t k) { return at_dy(k, i); }, at_x);
-  std::vector<double> dw_all((other_width + 1) * ld);
+  std::vector<double> dw_all((other_width + 1) * ld, 0.5);
   for (index_t r = 0; r < other_width; ++r)
-    for (index_t c = 0; c < n; ++c) dw_all[r * ld + columns[c]] = dw[r * n + c];
+    for (index_t c = 0; c < n; ++c) dw_all[r * ld + columns[c]] += dw[r * n + c];
   EXPECT_TRUE(near(dall, dw_all, tolerance<T>(num_tokens)));
 }
 

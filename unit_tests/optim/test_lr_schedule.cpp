@@ -38,12 +38,15 @@ TEST(LrSchedule, LinearFallsToTheFinalFraction) {
 }
 
 TEST(LrSchedule, CosineFallsToTheFinalFraction) {
-  const LrSchedule schedule{
-      .kind = LrKind::cosine, .peak = 1e-4, .final_fraction = 0.1, .total_steps = 120};
-  EXPECT_DOUBLE_EQ(schedule.at(40), 1e-4 * (0.1 + 0.9 * 0.75));  // cos(pi/3) = 1/2
-  EXPECT_DOUBLE_EQ(schedule.at(60), 1e-4 * 0.55);
-  EXPECT_DOUBLE_EQ(schedule.at(120), 1e-5);
-  EXPECT_DOUBLE_EQ(schedule.at(121), 1e-5);
+  const LrSchedule schedule{.kind = LrKind::cosine,
+                            .peak = 1e-4,
+                            .warmup_steps = 30,
+                            .final_fraction = 0.1,
+                            .total_steps = 150};
+  EXPECT_DOUBLE_EQ(schedule.at(70), 1e-4 * (0.1 + 0.9 * 0.75));  // cos(pi/3) = 1/2
+  EXPECT_DOUBLE_EQ(schedule.at(90), 1e-4 * 0.55);
+  EXPECT_DOUBLE_EQ(schedule.at(150), 1e-5);
+  EXPECT_DOUBLE_EQ(schedule.at(151), 1e-5);
 }
 
 TEST(LrSchedule, WsdIsFlatThenFallsWithTheSquareRoot) {

@@ -15,6 +15,7 @@ import kernel_arguments
 import kernel_labels
 import kinds
 import layering
+import mutants_apply
 import same_output
 import test_coverage
 import tree
@@ -434,6 +435,25 @@ class ReadmeOutputs(TreeTest):
         for old, new in ((" 50 ", " 51 "), ("M 2", "M 3"), ("budget 0.5", "budget 0.6")):
             other = {"quickstart": self.RUN, "inspect": inspect.replace(old, new)}
             self.assertNotEqual(list(readme_outputs.contradictions(other)), [], new)
+
+
+class MutantsApply(TreeTest):
+    ENTRY = "mutant  a\nfile    src/a.cpp\ntests   base/test_a\nfault   Adds one.\n- x + 1\n+ x\n"
+
+    def check_entry(self, entry, more=""):
+        self.write("src/a.cpp", "int f(int x) { return x + 1; }\n")
+        self.write("unit_tests/base/test_a.cpp", "TEST(A, Adds) {}\n")
+        self.write("unit_tests/mutants/a.mutants", f"# comment\n{entry}\n{more}")
+        return self.problems(mutants_apply)
+
+    def test_good_and_bad_entries(self):
+        self.assertEqual(self.check_entry(self.ENTRY), "")
+        for old, new, message in (("- x + 1", "- x + 2", "occurs 0 times"), ("- x + 1", "- x", "occurs 2 times"),
+                                  ("+ x", "+ x + 1", "changes nothing"), ("src/a", "src/b", "there is no src/b.cpp"),
+                                  ("test_a", "test_b", "there is no unit_tests/base/test_b.cpp"),
+                                  ("fault   Adds one.", "", "no fault"), ("file  ", "files ", "is no line of an entry")):
+            self.assertIn(message, self.check_entry(self.ENTRY.replace(old, new)))
+        self.assertIn("a.mutants:9: mutant a is also in unit_tests/mutants/a.mutants:2", self.check_entry(self.ENTRY, self.ENTRY))
 
 
 class SameOutput(TreeTest):
