@@ -23,7 +23,8 @@ enum class RandomPurpose : std::uint32_t {
   sample_order = 5,
   problem = 6,
   sampling = 7,
-  test = 8
+  test = 8,
+  ranking = 9
 };
 
 /// What a sequence of random numbers belongs to.

@@ -9,6 +9,7 @@
 #include "data/reasoning_problems.hpp"
 #include "data/text_source.hpp"
 #include "elastic/budget_loss.hpp"
+#include "elastic/importance.hpp"
 #include "elastic/router.hpp"
 #include "arch/hybrid_pattern.hpp"
 #include "optim/adamw.hpp"
@@ -62,6 +63,10 @@ struct StageConfig {
 struct RankConfig {
   index_t samples = 64;  // sequences
   index_t seq_length = 256;
+  ImportanceMeasure measure;
+  RankOrder order = RankOrder::importance;
+  DepthMeasure depth_measure = DepthMeasure::logit_nmse;
+  index_t depth_candidates = 8;  // of the depth search that are held at once
 };
 
 struct ElasticConfig {

@@ -210,11 +210,7 @@ void bind_run_config(Schema& schema, RunConfig& config, const std::vector<std::s
   bind_model(schema, config);
   bind_data(schema, config.data);
   bind_stage(schema.block("pretrain", "Training of the parent (phase pretrain)."), config.pretrain);
-  schema.block("rank", "Importance ranking (phase rank).")
-      .bind("samples", &config.rank.samples,
-            {.unit = "sequences", .range = at_least_one, .help = "Calibration sequences."})
-      .bind("seq_length", &config.rank.seq_length,
-            {.unit = "tokens", .range = at_least_one, .help = "Their length."});
+  bind_rank(schema, config.rank);
   bind_elastic(schema, config);
   for (std::size_t i = 0; i < stages.size(); ++i)
     bind_elastic_stage(

@@ -115,17 +115,15 @@ Ranking rank_parent(const ModelShape& shape, const ImportanceScores& scores,
                     index_t kept_channels) {
   ELASTIC_REQUIRE(static_cast<index_t>(scores.hidden.size()) == shape.hidden_size,
                   "{} hidden scores", scores.hidden.size());
-  ELASTIC_REQUIRE(static_cast<index_t>(scores.layers.size()) == shape.num_layers(),
-                  "scores of {} layers", scores.layers.size());
+  ELASTIC_REQUIRE(static_cast<index_t>(scores.squares.size()) == shape.num_layers(),
+                  "scores of {} layers", scores.squares.size());
   Ranking ranking = identity_ranking(shape);
   ranking.hidden = sorted(ranking.hidden, scores.hidden);
   for (index_t l = 0; l < shape.num_layers(); ++l) {
     const auto& layer = shape.layers[l];
-    auto squares = scores.layers[l];
+    const auto& squares = scores.squares[l];
     ELASTIC_REQUIRE(static_cast<index_t>(squares.size()) == layer.inner(),
                     "layer {}: {} scores, expected {}", l, squares.size(), layer.inner());
-    if (!scores.squared)
-      for (double& s : squares) s *= s;
     Order channels = identity(layer.head_channels);
     index_t kept = layer.head_channels;
     if (ranks_channels(layer)) {

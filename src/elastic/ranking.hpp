@@ -2,19 +2,9 @@
 // Importance order of every elastic axis, and the permutation of the parent that makes every
 // submodel a prefix (Nemotron Elastic, arXiv 2511.16664, importance estimation).
 #pragma once
-#include "arch/model_shape.hpp"
+#include "elastic/importance.hpp"
 
 namespace elastic {
-
-/// Activations accumulated over the calibration data.
-struct ImportanceScores {
-  std::vector<double> hidden;  ///< [D] summed over the norms of all layers
-  /// Per layer: Mamba [H*P] of x, attention [A*C] of head outputs, MLP [F].
-  std::vector<std::vector<double>> layers;
-  /// True: `layers` holds squares (kernels::activation_score), which L2 norms add. False: it holds
-  /// plain sums (kernels::activation_sum), which are squared first.
-  bool squared = true;
-};
 
 /// The order of importance: from the ranked parent to the parent as it was.
 struct Ranking {

@@ -9,6 +9,7 @@
 
 #include "base/arena.hpp"
 #include "elastic/active_widths.hpp"
+#include "elastic/importance.hpp"
 #include "kernels/products/gemm.hpp"
 #include "parallel/spans.hpp"
 
@@ -74,9 +75,14 @@ class Layer {
                         View2<const T> dy, View2<const T> u, const Saved& saved,
                         View2<T> du) const = 0;
   /// The activations whose size ranks the units of the layer (Nemotron Elastic, arXiv 2511.16664,
-  /// importance estimation): x of Mamba [T, E], heads' outputs of attention [T, A*C], first
-  /// linear's output of the MLP [T, F].
-  virtual View2<const T> importance_activations(const Saved& saved) const = 0;
+  /// importance estimation; ModelOpt), before any mask:
+  ///
+  ///              projections                   outputs
+  ///   Mamba      x as projected [T, E]         the same
+  ///   attention  queries [T, A*C]              heads' outputs [T, A*C]
+  ///   MLP        first linear's output [T, F]  what the second linear reads [T, F]
+  virtual View2<const T> importance_activations(const Saved& saved,
+                                                UnitActivations which) const = 0;
 
   /// This mixer for generation; refers to the layer, which must outlive it.
   virtual std::unique_ptr<GenerationLayer<T>> for_generation() const = 0;

@@ -143,7 +143,8 @@ void MambaMixer<T>::return_channel_gradients(const LayerContext& context,
 }
 
 template <class T>
-View2<const T> MambaMixer<T>::importance_activations(const Saved& saved) const {
+View2<const T> MambaMixer<T>::importance_activations(const Saved& saved,
+                                                     UnitActivations /*which*/) const {
   return static_cast<const MambaSaved&>(saved).x.projected;
 }
 

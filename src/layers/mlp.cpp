@@ -58,8 +58,9 @@ void Mlp<T>::backward(const LayerContext& context, const LayerActive<T>& active,
 }
 
 template <class T>
-View2<const T> Mlp<T>::importance_activations(const Saved& saved) const {
-  return static_cast<const MlpSaved&>(saved).hidden;
+View2<const T> Mlp<T>::importance_activations(const Saved& saved, UnitActivations which) const {
+  const auto& kept = static_cast<const MlpSaved&>(saved);
+  return which == UnitActivations::outputs ? kept.activated : kept.hidden;
 }
 
 template class Mlp<float>;

@@ -158,8 +158,10 @@ void SelfAttention<T>::backward(const LayerContext& context, const LayerActive<T
 }
 
 template <class T>
-View2<const T> SelfAttention<T>::importance_activations(const Saved& saved) const {
-  return static_cast<const AttentionSaved&>(saved).heads;
+View2<const T> SelfAttention<T>::importance_activations(const Saved& saved,
+                                                        UnitActivations which) const {
+  const auto& kept = static_cast<const AttentionSaved&>(saved);
+  return which == UnitActivations::outputs ? kept.heads : kept.q;
 }
 
 template class SelfAttention<float>;

@@ -68,6 +68,21 @@ void HybridStack<T>::forward(const LayerContext& context, const ActiveWidths<T>&
 }
 
 template <class T>
+void HybridStack<T>::forward_some(const LayerContext& context, const ActiveWidths<T>& widths,
+                                  const std::vector<index_t>& layers, const View2<T>& h) const {
+  for (const index_t number : layers) {
+    const auto l = static_cast<std::size_t>(number);
+    const Arena::Scope scope(*context.arena);
+    StackEntry<T> entry;
+    entry.input = h;
+    entry.saved = m_layers[l]->make_saved();
+    forward_layer(context, widths, l, entry);
+    kernels::residual_add_forward<T>(context.exec, entry.output, widths.hidden_mask.value,
+                                     widths.layers[l].gamma, h);
+  }
+}
+
+template <class T>
 void HybridStack<T>::backward_layer(const LayerContext& context, const ActiveWidths<T>& widths,
                                     std::size_t l, const StackEntry<T>& entry,
                                     const View2<T>& dh) const {

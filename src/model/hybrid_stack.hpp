@@ -49,6 +49,10 @@ class HybridStack {
   void forward(const LayerContext& context, const ActiveWidths<T>& widths, Keep keep,
                const View2<T>& h, std::vector<StackEntry<T>>& entries,
                const StackObserver<T>& observer = {}) const;
+  /// The given layers one after the other, of whose passes nothing is kept; gates and masks act,
+  /// whether a layer is active does not matter. [in, out] h [T', D]
+  void forward_some(const LayerContext& context, const ActiveWidths<T>& widths,
+                    const std::vector<index_t>& layers, const View2<T>& h) const;
   /// [in, out] dh [T', D]. `keep` as in the forward (inputs or everything).
   void backward(const LayerContext& context, const ActiveWidths<T>& widths, Keep keep,
                 const View2<T>& dh, std::vector<StackEntry<T>>& entries,

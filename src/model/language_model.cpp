@@ -45,25 +45,36 @@ ForwardPass<T> LanguageModel<T>::make_pass(Keep keep) const {
 }
 
 template <class T>
+View2<T> LanguageModel<T>::embed(const LayerContext& context, const ActiveWidths<T>& widths,
+                                 View1<const token_t> tokens) const {
+  const auto partial = context.arena->matrix<T>(context.num_tokens(), widths.hidden);
+  kernels::embedding_forward<T>(context.exec, tokens,
+                                prefix(word_embeddings().value, num_my_words(), widths.hidden),
+                                partial, shard());
+  return m_parallel.sum(*context.arena, partial);
+}
+
+template <class T>
+View2<T> LanguageModel<T>::normalize(const LayerContext& context, const ActiveWidths<T>& widths,
+                                     const View2<T>& stream, const View2<T>& normed,
+                                     const View1<Accumulate<T>>& rstd) const {
+  kernels::rmsnorm_forward<T>(
+      context.exec,
+      {stream, prefix(final_norm().value_vector(), widths.hidden), widths.hidden_mask.value},
+      widths.norm.params, normed, rstd);
+  return m_parallel.gather(*context.arena, normed, context.num_tokens());
+}
+
+template <class T>
 void LanguageModel<T>::forward(const LayerContext& context, const ActiveWidths<T>& widths,
                                View1<const token_t> tokens, ForwardPass<T>& pass,
                                const StackObserver<T>& observer) const {
-  Arena& arena = *context.arena;
-  const index_t num_tokens = context.num_tokens(), width = widths.hidden;
-  const auto partial = arena.matrix<T>(num_tokens, width);
-  kernels::embedding_forward<T>(context.exec, tokens,
-                                prefix(word_embeddings().value, num_my_words(), width), partial,
-                                shard());
-  pass.stream = m_parallel.sum(arena, partial);
+  pass.stream = embed(context, widths, tokens);
   const index_t num_mine = pass.stream.extent_int(0);
-  const auto normed = arena.matrix<T>(num_mine, width);
-  pass.rstd = arena.vector<Accumulate<T>>(num_mine);
+  const auto normed = context.arena->matrix<T>(num_mine, widths.hidden);
+  pass.rstd = context.arena->vector<Accumulate<T>>(num_mine);
   m_stack.forward(context, widths, pass.keep, pass.stream, pass.entries, observer);
-  kernels::rmsnorm_forward<T>(
-      context.exec,
-      {pass.stream, prefix(final_norm().value_vector(), width), widths.hidden_mask.value},
-      widths.norm.params, normed, pass.rstd);
-  pass.hidden = m_parallel.gather(arena, normed, num_tokens);
+  pass.hidden = normalize(context, widths, pass.stream, normed, pass.rstd);
 }
 
 template <class T>

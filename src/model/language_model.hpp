@@ -46,7 +46,15 @@ class LanguageModel {
   }
   ActiveWidths<T> full_widths() const { return widths(full_spec(m_shape)); }
 
-  /// [in] tokens [T]; fills `pass`.
+  /// The residual stream before the first layer, [T', D]. [in] tokens [T]
+  View2<T> embed(const LayerContext& context, const ActiveWidths<T>& widths,
+                 View1<const token_t> tokens) const;
+  /// The final norm of a residual stream [T', D]: what the output layer reads, [T, D].
+  /// [out] normed [T', D], rstd [T']
+  View2<T> normalize(const LayerContext& context, const ActiveWidths<T>& widths,
+                     const View2<T>& stream, const View2<T>& normed,
+                     const View1<Accumulate<T>>& rstd) const;
+  /// embed, all layers, normalize. [in] tokens [T]; fills `pass`.
   void forward(const LayerContext& context, const ActiveWidths<T>& widths,
                View1<const token_t> tokens, ForwardPass<T>& pass,
                const StackObserver<T>& observer = {}) const;

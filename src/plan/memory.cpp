@@ -128,6 +128,42 @@ double evaluation_memory(const RunConfig& config, const ModelShape& shape, index
   return value_bytes * (2 * n * (2 * d + 1) + std::max(layer, logits) + 4 * n);
 }
 
+/// Working memory of the rank phase (train/importance_pass, train/depth_search).
+double ranking_memory(const RunConfig& config, const ModelShape& shape) {
+  const RankConfig& rank = config.rank;
+  const auto& parallel = config.parallel;
+  const bool looks = rank.order == RankOrder::importance || rank.order == RankOrder::reversed;
+  if (!config.job.has(Phase::rank) || !looks) return 0;
+  const index_t batch = config.job.deterministic ? 1 : parallel.micro_batch_size;
+  Tokens t{{.batch = std::min(batch, rank.samples), .seq_length = rank.seq_length},
+           parallel.sequence_parallel ? parallel.tensor_parallel_size : 1};
+  if (config.job.deterministic) t.partial_sums = sum_classes / parallel.tensor_parallel_size - 1;
+  const auto n = static_cast<double>(t.count()), d = static_cast<double>(shape.hidden_size),
+             mine = static_cast<double>(t.mine());
+  const double stream = n * d + t.summed(d), pass = stream + mine * (d + 1) + t.gathered(d);
+  double layer = 0;
+  for (const auto& l : shape.layers) layer = std::max(layer, layer_elements(shape, l, t).forward);
+  layer += t.partials(d);
+  double most = pass + layer;
+  const bool searches =
+      !config.elastic.drop_layers.empty() && rank.depth_measure == DepthMeasure::logit_nmse;
+  if (searches) {
+    // Behind the last layer a candidate has none to pass.
+    const auto held = [&](index_t most_held) {
+      return static_cast<double>(std::min(rank.depth_candidates, most_held)) * n * d;
+    };
+    const index_t num_layers = shape.num_layers();
+    const auto ranks = static_cast<double>(parallel.tensor_parallel_size);
+    const auto chunk = static_cast<double>(std::min(parallel.logit_chunk_tokens, t.count()));
+    const double words = static_cast<double>(shape.vocab_size),
+                 gathered_logits = ranks > 1 ? words + ranks * words : 0;
+    most = pass + stream +
+           std::max(held(num_layers - 1) + mine * d + layer,
+                    held(num_layers) + chunk * (2 * ranks * words + 2 + gathered_logits));
+  }
+  return value_bytes * (most + 4 * n);
+}
+
 /// Elements whose moments one of the owners holds, at most.
 double most_owned(index_t elements, int owners) {
   const FlatSlices slices = optimizer_slices(elements, owners);
@@ -193,6 +229,7 @@ PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent, index_
                 (static_cast<double>(router_parameters) + most_owned(router_parameters, owners));
   plan.sums = sums_memory(config, parameters, owners) +
               (router_parameters > 0 ? sums_memory(config, router_parameters, owners) : 0);
+  plan.ranking = ranking_memory(config, local);
   if (!config.job.has(Phase::slice) || router_parameters == 0) return plan;
   plan.copy = values;
   if (config.job.has(Phase::evaluate))

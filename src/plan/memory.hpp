@@ -40,6 +40,10 @@
 // memory of the steps has been given back. Evaluation compares the copy's logits on one
 // sequence with those of the uncut model: two times 2D + 1 per token, and one layer's
 // forward or two chunks of logits.
+//
+// The rank phase holds, per token of a micro-batch of calibration sequences, the parent's stream
+// and final states, 2D + 1, the current stream, D, the final states of the candidates held at once,
+// c D, and on top a candidate's stream, D, with one layer's forward, or two chunks of logits.
 #pragma once
 #include <algorithm>
 
@@ -58,10 +62,11 @@ struct PlanMemory {
   double logits = 0;      ///< of a chunk
   double copy = 0;        ///< the model cut out at full widths, phases slice and evaluate
   double evaluation = 0;  ///< working memory of the evaluate phase
+  double ranking = 0;     ///< working memory of the rank phase
   std::string stage;      ///< the largest one
   double state() const { return weights + gradients + moments + teacher + router + sums; }
   double step() const { return kept + std::max(backward, logits); }
-  double total() const { return state() + std::max(step(), copy + evaluation); }
+  double total() const { return state() + std::max({step(), copy + evaluation, ranking}); }
 };
 
 /// Plans the rank that holds most.

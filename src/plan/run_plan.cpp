@@ -9,6 +9,7 @@
 #include "plan/budgets.hpp"
 #include "plan/comparison.hpp"
 #include "plan/memory.hpp"
+#include "plan/ranking.hpp"
 #include "plan/time.hpp"
 #include "plan/units.hpp"
 #include "plan/work.hpp"
@@ -99,6 +100,10 @@ std::string memory_lines(const PlanMemory& memory) {
                                       in_bytes(memory.router)));
   if (memory.sums > 0)
     text += plan_line("", fmt::format("+ {} sums of gradients over ranks", in_bytes(memory.sums)));
+  if (memory.ranking > std::max(memory.step(), memory.copy + memory.evaluation))
+    return text + plan_line("", fmt::format("+ {} working memory of the rank phase (a step needs "
+                                            "{})",
+                                            in_bytes(memory.ranking), in_bytes(memory.step())));
   if (memory.copy + memory.evaluation > memory.step())
     return text + plan_line("", fmt::format("+ {} the largest submodel cut out + {} to compare it, "
                                             "phases slice and evaluate (a step needs {})",
@@ -250,8 +255,10 @@ std::string run_plan(const ResolvedDeck& deck, int given_ranks, const Machine* m
   const index_t router_size = parameters ? parameters->num_elements() : 0;
   const Curriculum curriculum = make_curriculum(config);
   text += describe(curriculum, config) + "\n";
-  text += memory_lines(plan_memory(config, parent, router_size, ranks));
+  const PlanMemory memory = plan_memory(config, parent, router_size, ranks);
+  text += memory_lines(memory);
   text += work_lines(config, parent, trained);
+  if (config.job.has(Phase::rank)) text += ranking_lines(config, parent, memory.ranking);
   const double parent_size = parameter_count(parent);
   const ModelShape local = local_part(parent, tensor_ranks);
   text += communication_line(parameter_count(local) + static_cast<double>(router_size),

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "plan/memory.hpp"
+#include "plan/ranking.hpp"
 
 namespace elastic {
 namespace {
@@ -255,6 +256,29 @@ double validation_time(const RunConfig& config, const Machine& machine, const Mo
     add_model(parent);  // the teacher
   }
   return static_cast<double>(batches) * (computing + batch.seconds_of(sent));
+}
+
+double ranking_time(const RunConfig& config, const Machine& machine, const ModelShape& parent,
+                    const Layout& layout) {
+  if (!config.job.has(Phase::rank)) return 0;
+  const Layout whole{.tensor = layout.tensor, .replicas = layout.replicas * layout.context};
+  const index_t size = std::min(config.parallel.micro_batch_size, config.rank.samples),
+                count = (config.rank.samples + size - 1) / size,
+                batches = (count + whole.replicas - 1) / whole.replicas;
+  const MicroBatch batch(config, machine, whole, config.rank.seq_length, size, false);
+  const RankingPlan plan = plan_ranking(config, batch.local(parent));
+  TensorTraffic traffic = batch.traffic(parent);
+  traffic.layers = 1;
+  ReplicaTraffic sent;
+  sent.tensor.add(plan.layer_passes, traffic.stack());
+  traffic.layers = 0;
+  sent.tensor.add(plan.models, traffic.forward());
+  const double chunks =
+      std::ceil(traffic.tokens / static_cast<double>(config.parallel.logit_chunk_tokens));
+  sent.tensor.all_gather.add(
+      plan.logits * chunks,
+      value_bytes * traffic.tokens * static_cast<double>(parent.vocab_size) / chunks);
+  return static_cast<double>(batches) * (batch.seconds_of(plan.per_token) + batch.seconds_of(sent));
 }
 
 }  // namespace elastic

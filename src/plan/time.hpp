@@ -15,7 +15,7 @@
 //               micro-batch draws its own
 //
 // Submodels run at the widths of the plan (as at the end of training), or at full widths (where
-// the router starts). Not counted: data, router network, imbalance of machines, ranking, slicing.
+// the router starts). Not counted: data, router network, imbalance of machines, slicing.
 #pragma once
 #include "plan/messages.hpp"
 #include "plan/passes.hpp"
@@ -49,6 +49,11 @@ StepTime step_time(const RunConfig& config, const Machine& machine, const ModelS
 /// Seconds of one validation of the parent or of all budgets.
 double validation_time(const RunConfig& config, const Machine& machine, const ModelShape& parent,
                        const Stage& stage, const ElasticPlan& elastic, const Layout& layout);
+
+/// Seconds of the rank phase; 0 without one. Whole sequences are shared out over all who hold equal
+/// parameters.
+double ranking_time(const RunConfig& config, const Machine& machine, const ModelShape& parent,
+                    const Layout& layout);
 
 /// Mean of the largest of `replicas` sums of `draws` independent draws, minus the mean of a sum. A
 /// draw has `values[i]` with a probability proportional to `weights[i]`.

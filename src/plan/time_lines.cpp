@@ -91,10 +91,12 @@ std::string time_lines(const RunConfig& config, const Machine& machine, const Mo
                          checkpoint_bytes / machine.file_bandwidth;
   }
   return text +
-         plan_line("", fmt::format("in all {} to {} of steps, {} of validation, {} of "
-                                   "checkpoints; ranking, slicing and evaluating come on top",
-                                   duration(run.steps), duration(run.full_steps),
-                                   duration(run.validation), duration(run.checkpoints)));
+         plan_line("",
+                   fmt::format("in all {} to {} of steps, {} of ranking, {} of validation, {} of "
+                               "checkpoints; slicing and evaluating come on top",
+                               duration(run.steps), duration(run.full_steps),
+                               duration(ranking_time(config, machine, parent, layout)),
+                               duration(run.validation), duration(run.checkpoints)));
 }
 
 }  // namespace elastic

@@ -118,8 +118,9 @@ class GatedMlp final : public Layer<T> {
     sum.finish();
   }
 
-  View2<const T> importance_activations(const Saved& saved) const override {
-    return static_cast<const GatedSaved&>(saved).activated;
+  View2<const T> importance_activations(const Saved& saved, UnitActivations which) const override {
+    const auto& kept = static_cast<const GatedSaved&>(saved);
+    return which == UnitActivations::outputs ? kept.activated : kept.up;
   }
 
  private:

@@ -208,13 +208,13 @@ TEST_F(GatedMlpKind, RankingPermutesItsNeuronsAndKeepsTheLogits) {
   Draw draw(5);
   for (index_t i = 0; i < shape.hidden_size; ++i) scores.hidden.push_back(draw.uniform());
   for (const auto& layer : shape.layers) {
-    auto& units = scores.layers.emplace_back();
+    auto& units = scores.squares.emplace_back();
     for (index_t i = 0; i < layer.inner(); ++i) units.push_back(draw.uniform());
   }
   const auto ranking = rank_parent(shape, scores, 4);
   EXPECT_TRUE(ranking.channels[0].empty());
   for (std::size_t i = 1; i < ranking.units[0].size(); ++i)
-    EXPECT_GE(scores.layers[0][ranking.units[0][i - 1]], scores.layers[0][ranking.units[0][i]]);
+    EXPECT_GE(scores.squares[0][ranking.units[0][i - 1]], scores.squares[0][ranking.units[0][i]]);
   ModelProblem<double> problem(shape, 2, {12});
   const auto before = problem.logits(problem.full_widths());
   apply_ranking(shape, ranking, problem.model.parameters());

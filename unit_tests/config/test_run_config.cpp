@@ -77,6 +77,12 @@ TEST(RunConfig, ContradictionsBetweenKeys) {
   EXPECT_THAT(one_mistake("stage1/budgets_per_micro_batch=4"),
               HasSubstr("there are only 3 budgets"));
   EXPECT_THAT(one_mistake("elastic/budget_names=a,b"), HasSubstr("expected 3 names"));
+  EXPECT_THAT(one_mistake("rank/order=best"),
+              HasSubstr("expected one of importance, random, reversed, identity"));
+  EXPECT_THAT(one_mistake("rank/depth_measure=logit_nmsq"), HasSubstr("logit_nmse"));
+  EXPECT_THAT(one_mistake("rank/aggregation=mean"), HasSubstr("mean_l2, sum"));
+  EXPECT_THAT(one_mistake("rank/activations=queries"), HasSubstr("outputs, projections"));
+  EXPECT_THAT(one_mistake("rank/depth_candidates=0"), HasSubstr("an integer >= 1"));
   EXPECT_THAT(one_mistake("data/source=text"), HasSubstr("expected at least one file"));
   EXPECT_THAT(one_mistake("data/weights=1,2"), HasSubstr("expected 0 values, one per file"));
   EXPECT_THAT(one_mistake("data/vocab_size=63"), HasSubstr("at least 64, the vocabulary of this"));

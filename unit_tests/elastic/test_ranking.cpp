@@ -17,7 +17,7 @@ ImportanceScores random_scores(const ModelShape& shape, std::uint32_t seed) {
   ImportanceScores scores;
   scores.hidden = random_values<double>(shape.hidden_size, seed, 0, 1);
   for (const auto& layer : shape.layers)
-    scores.layers.push_back(random_values<double>(layer.inner(), ++seed, 0, 1));
+    scores.squares.push_back(random_values<double>(layer.inner(), ++seed, 0, 1));
   return scores;
 }
 
@@ -79,19 +79,16 @@ TEST(Ranking, MambaHeadsAreScoredOnTheirKeptChannelsInsideGroups) {
   EXPECT_THAT(on_all.units[0], ElementsAre(0, 3, 2, 1));
 }
 
-TEST(Ranking, PlainSumsAreSquaredForNormsOverHeads) {
-  // one strong channel against three middling ones: sums of squares and of plain values disagree
+TEST(Ranking, HeadsAreComparedBySumsOfSquares) {
+  // one strong channel against three middling ones: 5^2 > 3 * 2^2, but 5 < 3 * 2
   const auto shape = make_shape("*", 1, {}, {LayerKind::attention, 2, 3, 1}, {});
-  ImportanceScores scores{{1}, {{2, 2, 2, 5, 0, 0}}};
-  EXPECT_THAT(rank_parent(shape, scores, 1).units[0], ElementsAre(0, 1));
-  scores.squared = false;
-  EXPECT_THAT(rank_parent(shape, scores, 1).units[0], ElementsAre(1, 0));
+  EXPECT_THAT(rank_parent(shape, {{1}, {{4, 4, 4, 25, 0, 0}}}, 1).units[0], ElementsAre(1, 0));
 }
 
 TEST(Ranking, WrongNumberOfScoresIsAContractError) {
   const auto shape = small_shape();
   auto scores = random_scores(shape, 1);
-  scores.layers[2].pop_back();
+  scores.squares[2].pop_back();
   EXPECT_THROW(rank_parent(shape, scores, 4), ContractError);
 }
 
@@ -108,7 +105,7 @@ TEST(Ranking, RandomRankingsPermuteInsideGroupsInFallingOrder) {
                                       identity_ranking(shape).units[l].begin()));
       std::vector<double> norm(layer.width, 0.0);
       for (index_t i = 0; i < layer.inner(); ++i)
-        norm[i / layer.head_channels] += scores.layers[l][i];
+        norm[i / layer.head_channels] += scores.squares[l][i];
       for (index_t u = 0; u < layer.width; ++u) {
         EXPECT_EQ(units[u] % layer.num_groups, u % layer.num_groups) << "a unit left its group";
         const index_t better = std::max<index_t>(u - layer.num_groups, u % layer.num_groups);
@@ -174,7 +171,7 @@ TEST(Ranking, PrefixOfARankedTensorHoldsTheBestUnits) {
   const auto store = make_store(shape);
   const auto& up = *store.find("0.in");
   std::vector<double> marked;  // each row of the up projection carries the score of its neuron
-  for (const double s : scores.layers[0]) marked.insert(marked.end(), 6, s);
+  for (const double s : scores.squares[0]) marked.insert(marked.end(), 6, s);
   assign(up.value, marked);
   apply_ranking(shape, ranking, store);
   const auto kept = to_host(prefix(up.value, 3, 6)), whole = to_host(up.value);
@@ -186,24 +183,21 @@ TEST(Ranking, EqualScoresLeaveEverythingWhereItIs) {
   const auto shape = small_shape();
   ImportanceScores scores;
   scores.hidden.assign(12, 0.5);
-  for (const auto& layer : shape.layers) scores.layers.emplace_back(layer.inner(), 2.0);
-  for (const bool squared : {false, true}) {
-    scores.squared = squared;
-    EXPECT_TRUE(equal(rank_parent(shape, scores, 4), identity_ranking(shape)));
-  }
+  for (const auto& layer : shape.layers) scores.squares.emplace_back(layer.inner(), 2.0);
+  EXPECT_TRUE(equal(rank_parent(shape, scores, 4), identity_ranking(shape)));
 }
 
 TEST(Ranking, TiesKeepTheirOrderBetweenBetterAndWorse) {
   auto shape = small_shape("-");
   auto scores = random_scores(shape, 3);
-  scores.layers[0] = {1, 5, 1, 5, 0, 5, 1, 0, 9, 1};
+  scores.squares[0] = {1, 5, 1, 5, 0, 5, 1, 0, 9, 1};
   EXPECT_THAT(rank_parent(shape, scores, 1).units[0], ElementsAre(8, 1, 3, 5, 0, 2, 6, 9, 4, 7));
 }
 
 TEST(Ranking, OneGroupSortsAllUnitsAndGroupsOfOneMoveNothing) {
   auto shape = small_shape("*");  // 4 heads of 3 channels
   auto scores = random_scores(shape, 3);
-  scores.layers[0] = {1, 0, 0, 2, 0, 0, 3, 0, 0, 4, 0, 0};
+  scores.squares[0] = {1, 0, 0, 2, 0, 0, 3, 0, 0, 4, 0, 0};
   shape.layers[0].num_groups = 1;
   EXPECT_THAT(rank_parent(shape, scores, 3).units[0], ElementsAre(3, 2, 1, 0));
   shape.layers[0].num_groups = 2;
@@ -216,11 +210,11 @@ TEST(Ranking, HeadsAreJudgedByTheChannelsThatAreKept) {
   auto shape = small_shape("M");  // 6 heads of 4 channels in 2 groups
   shape.layers[0].num_groups = 1;
   auto scores = random_scores(shape, 3);
-  scores.layers[0].assign(24, 0.0);
+  scores.squares[0].assign(24, 0.0);
   // Channel 2 is the best of all. Head 1 is strong there; head 4 is strong in channel 0.
-  for (index_t h = 0; h < 6; ++h) scores.layers[0][h * 4 + 2] = 10;
-  scores.layers[0][1 * 4 + 2] = 11;
-  scores.layers[0][4 * 4 + 0] = 5;
+  for (index_t h = 0; h < 6; ++h) scores.squares[0][h * 4 + 2] = 10;
+  scores.squares[0][1 * 4 + 2] = 11;
+  scores.squares[0][4 * 4 + 0] = 5;
   const auto first = [&](index_t kept) { return rank_parent(shape, scores, kept).units[0][0]; };
   EXPECT_EQ(first(1), 1);
   EXPECT_EQ(first(4), 4);
@@ -234,20 +228,10 @@ TEST(Ranking, SizeOfTheScoresDoesNotMatter) {
     auto scores = random_scores(shape, static_cast<std::uint32_t>(seed));
     const auto ranking = rank_parent(shape, scores, 2);
     for (double& s : scores.hidden) s *= 4;
-    for (auto& layer : scores.layers)
+    for (auto& layer : scores.squares)
       for (double& s : layer) s *= 1024;
     EXPECT_TRUE(equal(rank_parent(shape, scores, 2), ranking));
   }
-}
-
-TEST(Ranking, SignsOfPlainSumsDoNotMatter) {
-  const auto shape = small_shape();
-  auto scores = random_scores(shape, 8);
-  scores.squared = false;
-  const auto ranking = rank_parent(shape, scores, 4);
-  for (auto& layer : scores.layers)
-    for (std::size_t i = 0; i < layer.size(); i += 2) layer[i] = -layer[i];
-  EXPECT_TRUE(equal(rank_parent(shape, scores, 4), ranking));
 }
 
 TEST(Ranking, InverseBringsEveryTensorBack) {

@@ -105,7 +105,7 @@ Ranking random_ranking(const ModelShape& shape, std::uint64_t seed) {
   ImportanceScores scores;
   for (index_t i = 0; i < shape.hidden_size; ++i) scores.hidden.push_back(draw.uniform());
   for (const auto& layer : shape.layers) {
-    auto& units = scores.layers.emplace_back();
+    auto& units = scores.squares.emplace_back();
     for (index_t i = 0; i < layer.inner(); ++i) units.push_back(draw.uniform());
   }
   return rank_parent(shape, scores, 2);

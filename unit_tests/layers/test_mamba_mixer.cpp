@@ -90,7 +90,9 @@ TEST(MambaMixer, ImportanceIsMeasuredOnTheProjectedX) {
   for (index_t t = 0; t < 22; ++t)
     for (index_t e = 0; e < 18; ++e)
       for (index_t d = 0; d < 7; ++d) x[t * 18 + e] += u[t * 7 + d] * weight[e * 7 + d];
-  EXPECT_TRUE(near(problem.layer->importance_activations(*saved), x, tolerance<double>(7)));
+  for (const auto which : {UnitActivations::projections, UnitActivations::outputs})
+    EXPECT_TRUE(
+        near(problem.layer->importance_activations(*saved, which), x, tolerance<double>(7)));
 }
 
 TEST(MambaMixer, TensorsAndWeightDecay) {

@@ -37,7 +37,7 @@ TEST(Mlp, ByItsEquation) {
   EXPECT_TRUE(near(problem.y, y, tolerance<double>(63)));
 }
 
-TEST(Mlp, ImportanceIsMeasuredOnTheFirstProduct) {
+TEST(Mlp, ImportanceIsMeasuredBeforeOrAfterTheActivation) {
   const auto shape = one_layer("-");
   LayerProblem<double> problem(shape, 7, false);
   const auto active = prefix_widths<double>(shape, full_spec(shape)).layers[0];
@@ -50,7 +50,11 @@ TEST(Mlp, ImportanceIsMeasuredOnTheFirstProduct) {
   for (index_t t = 0; t < 22; ++t)
     for (index_t f = 0; f < 9; ++f)
       for (index_t d = 0; d < 7; ++d) hidden[t * 9 + f] += up[f * 7 + d] * u[t * 7 + d];
-  EXPECT_TRUE(near(problem.layer->importance_activations(*saved), hidden, tolerance<double>(7)));
+  EXPECT_TRUE(near(problem.layer->importance_activations(*saved, UnitActivations::projections),
+                   hidden, tolerance<double>(7)));
+  for (double& h : hidden) h = h > 0 ? h * h : 0;
+  EXPECT_TRUE(near(problem.layer->importance_activations(*saved, UnitActivations::outputs), hidden,
+                   tolerance<double>(7)));
 }
 
 TEST(Mlp, NegativeHiddenUnitsGiveNothing) {

@@ -46,7 +46,8 @@ TEST(SelfAttention, ImportanceIsMeasuredOnTheOutputsOfHeads) {
   const Arena::Scope scope(problem.arena);
   const auto saved = problem.layer->make_saved();
   problem.layer->forward(problem.context, active, problem.u, problem.y, *saved);
-  const auto heads = to_host(problem.layer->importance_activations(*saved)),
+  const auto heads =
+                 to_host(problem.layer->importance_activations(*saved, UnitActivations::outputs)),
              mask = to_host(active.inner.value),
              o = to_host(problem.store.find("layers.0.mixer.o_proj")->value);
   std::vector<double> y(22 * 7);
@@ -57,6 +58,23 @@ TEST(SelfAttention, ImportanceIsMeasuredOnTheOutputsOfHeads) {
   EXPECT_TRUE(near(problem.y, y, tolerance<double>(20)));
 }
 
+TEST(SelfAttention, OrOnTheQueries) {
+  const auto shape = one_layer("*");
+  LayerProblem<double> problem(shape, 7, false);
+  const auto active = prefix_widths<double>(shape, full_spec(shape)).layers[0];
+  const Arena::Scope scope(problem.arena);
+  const auto saved = problem.layer->make_saved();
+  problem.layer->forward(problem.context, active, problem.u, problem.y, *saved);
+  const auto u = to_host(problem.u),
+             weight = to_host(problem.store.find("layers.0.mixer.q_proj")->value);
+  std::vector<double> q(22 * 12);
+  for (index_t t = 0; t < 22; ++t)
+    for (index_t e = 0; e < 12; ++e)
+      for (index_t d = 0; d < 7; ++d) q[t * 12 + e] += weight[e * 7 + d] * u[t * 7 + d];
+  EXPECT_TRUE(near(problem.layer->importance_activations(*saved, UnitActivations::projections), q,
+                   tolerance<double>(7)));
+}
+
 TEST(SelfAttention, EqualKeysGiveTheMeanOfTheValues) {
   const auto shape = one_layer("*");
   LayerProblem<double> problem(shape, 7, false);
@@ -65,7 +83,9 @@ TEST(SelfAttention, EqualKeysGiveTheMeanOfTheValues) {
   const Arena::Scope scope(problem.arena);
   const auto saved = problem.layer->make_saved();
   problem.layer->forward(problem.context, active, problem.u, problem.y, *saved);
-  const auto heads = to_host(problem.layer->importance_activations(*saved)), u = to_host(problem.u),
+  const auto heads =
+                 to_host(problem.layer->importance_activations(*saved, UnitActivations::outputs)),
+             u = to_host(problem.u),
              v = to_host(problem.store.find("layers.0.mixer.v_proj")->value);
   // Positions of the first sequence; head 1 (KV head 1), channel 2.
   for (const index_t t : {0, 4, 10}) {

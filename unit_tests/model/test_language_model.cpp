@@ -130,12 +130,17 @@ TEST(LanguageModel, ObserverSeesEveryActiveLayer) {
   const Arena::Scope scope(problem.arena);
   auto pass = problem.model.make_pass(Keep::everything);
   std::string seen;
-  problem.model.forward(problem.context, prefix_widths<float>(small_parent(), narrow_small_spec()),
-                        problem.tokens, pass, [&](index_t l, const StackEntry<float>& entry) {
-                          const auto& layer = problem.model.stack().layer(l);
-                          seen += fmt::format("{}:{}x{} ", l, entry.normed.extent(1),
-                                              layer.importance_activations(*entry.saved).extent(1));
-                        });
+  problem.model.forward(
+      problem.context, prefix_widths<float>(small_parent(), narrow_small_spec()), problem.tokens,
+      pass, [&](index_t l, const StackEntry<float>& entry) {
+        const auto& layer = problem.model.stack().layer(l);
+        const auto width = [&](UnitActivations which) {
+          return layer.importance_activations(*entry.saved, which).extent(1);
+        };
+        seen +=
+            fmt::format("{}:{}x{} ", l, entry.normed.extent(1), width(UnitActivations::outputs));
+        EXPECT_EQ(width(UnitActivations::projections), width(UnitActivations::outputs));
+      });
   EXPECT_EQ(seen, "0:9x12 2:9x6 3:9x4 4:9x6 ");
 }
 

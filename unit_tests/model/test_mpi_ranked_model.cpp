@@ -14,7 +14,7 @@ Ranking some_ranking(const ModelShape& shape) {
   scores.hidden = random_values<double>(shape.hidden_size, 11, 0, 1);
   std::uint32_t seed = 12;
   for (const auto& layer : shape.layers)
-    scores.layers.push_back(random_values<double>(layer.inner(), seed++, 0, 1));
+    scores.squares.push_back(random_values<double>(layer.inner(), seed++, 0, 1));
   return rank_parent(shape, scores, 1);
 }
 

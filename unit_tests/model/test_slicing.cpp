@@ -153,7 +153,7 @@ void check_ranking(std::uint64_t seed) {
   ImportanceScores scores;
   for (index_t j = 0; j < shape.hidden_size; ++j) scores.hidden.push_back(draw.uniform());
   for (const auto& layer : shape.layers) {
-    auto& list = scores.layers.emplace_back();
+    auto& list = scores.squares.emplace_back();
     for (index_t i = 0; i < layer.inner(); ++i) list.push_back(draw.uniform());
   }
   auto problem = make_problem<T>(shape);
@@ -173,6 +173,26 @@ TEST(Slicing, RankingLeavesTheLogits) {
   for (std::uint64_t seed = 0; seed < 10; ++seed) {
     check_ranking<float>(800 + seed);
     check_ranking<double>(800 + seed);
+  }
+}
+
+TEST(Slicing, OrdersAcrossGroupsAreAnotherModel) {
+  // A head that leaves its group reads other keys and values, or other B and C: what ranking must
+  // never do, since the ranked parent is the teacher.
+  for (const std::size_t l : {std::size_t{0}, std::size_t{2}}) {
+    auto problem = make_problem<double>(small_parent());
+    const auto before = problem.logits(problem.full_widths());
+    Ranking inside = identity_ranking(small_parent()), across = inside;
+    const auto groups = static_cast<std::size_t>(small_parent().layers[l].num_groups);
+    ASSERT_GT(groups, 1u);
+    ASSERT_GT(inside.units[l].size(), groups);
+    std::swap(inside.units[l][0], inside.units[l][groups]);
+    apply_ranking(small_parent(), inside, problem.model.parameters());
+    EXPECT_TRUE(near(problem.logits(problem.full_widths()), before, tolerance<double>(300)));
+    apply_ranking(small_parent(), inverse(inside), problem.model.parameters());
+    std::swap(across.units[l][0], across.units[l][1]);
+    apply_ranking(small_parent(), across, problem.model.parameters());
+    EXPECT_FALSE(near(problem.logits(problem.full_widths()), before, 1e-4)) << "layer " << l;
   }
 }
 

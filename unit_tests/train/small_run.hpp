@@ -71,7 +71,7 @@ inline Ranking random_ranking(const ModelShape& shape) {
   ImportanceScores scores;
   for (index_t i = 0; i < shape.hidden_size; ++i) scores.hidden.push_back(draw.uniform());
   for (const auto& layer : shape.layers) {
-    auto& units = scores.layers.emplace_back();
+    auto& units = scores.squares.emplace_back();
     for (index_t i = 0; i < layer.inner(); ++i) units.push_back(draw.uniform());
   }
   Ranking ranking = rank_parent(shape, scores, 6);

@@ -1,146 +1,94 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ranking of a parent against scores in double from their definition, against planted orders,
-// and against a greedy search for the layers that matter least.
+// The ranking of a parent's widths against scores in double from their definition, and against
+// planted orders.
 #include "train/importance_pass.hpp"
 
 #include <gmock/gmock.h>
 
-#include <numeric>
-
-#include "elastic/cost_model.hpp"
-#include "train/token_sources.hpp"
-#include "unit_tests/train/small_run.hpp"
+#include "unit_tests/train/importance_reference.hpp"
 
 namespace elastic::test {
 namespace {
 
-using Overrides = std::vector<std::string>;
-using Order = std::vector<index_t>;
+using testing::ElementsAre;
 
-/// No training stage reads this stream.
-constexpr std::uint64_t calibration_stream = 1000001;
+const std::vector<Overrides> measures = {
+    {"rank/aggregation=mean_l2", "rank/activations=outputs"},
+    {"rank/aggregation=mean_l2", "rank/activations=projections"},
+    {"rank/aggregation=sum", "rank/activations=outputs"},
+    {"rank/aggregation=sum", "rank/activations=projections"}};
+/// Many heads of several channels, so that norms of another kind give another order.
+const Overrides many_heads = {"mamba/num_heads=12",
+                              "mamba/head_dim=4",
+                              "elastic/mamba_num_heads=12,6",
+                              "elastic/mamba_head_dim=4,3",
+                              "attention/num_heads=12",
+                              "attention/kv_channels=4",
+                              "elastic/num_attention_heads=12,6"};
 
-ResolvedDeck ranked_deck(Overrides overrides = {}) {
-  overrides.insert(overrides.end(), {"rank/samples=5", "rank/seq_length=40", "model/init_std=0.3"});
-  return small_deck(overrides);
-}
-
-Ranking rank(const RunConfig& config, const LanguageModel<float>& parent) {
+ImportanceScores scores_of(const RunConfig& config, const LanguageModel<float>& parent) {
   const ProcessGrid grid(Communicator::self(), {});
   Arena arena;
-  return ImportancePass(grid, config, arena).ranking(parent);
+  return ImportancePass(grid, config, arena).width_scores(parent);
+}
+/// The largest relative difference of two lists.
+double difference(const std::vector<double>& a, const std::vector<double>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    largest = std::max(largest, std::abs(a[i] - b[i]) / std::max(std::abs(b[i]), 1e-30));
+  return largest;
 }
 
-/// Scores and logits of the calibration data in double, one sequence after another.
-class Reference {
- public:
-  Reference(const RunConfig& config, const LanguageModel<float>& parent)
-      : m_config(config), m_model(parent.shape(), true) {
-    assign(m_model.parameters().values(), to_double(parent.parameters().values()));
-  }
-
-  /// sqrt( sum_sequences (mean_t |a|)^2 ): hidden channels by the normed inputs of all layers,
-  /// Mamba's channels by x as projected, neurons before their activation, attention by the heads'
-  /// outputs.
-  ImportanceScores scores() {
-    ImportanceScores scores;
-    scores.hidden.assign(static_cast<std::size_t>(m_model.shape().hidden_size), 0);
-    for (const auto& layer : m_model.shape().layers)
-      scores.layers.emplace_back(static_cast<std::size_t>(layer.inner()), 0.0);
-    for_each_sequence([&](const LayerContext& context, const View1<token_t>& tokens) {
-      auto pass = m_model.make_pass(Keep::nothing);
-      m_model.forward(context, m_model.full_widths(), tokens, pass,
-                      [&](index_t l, const StackEntry<double>& entry) {
-                        const auto normed = to_host(entry.mixed);
-                        add(scores.hidden, normed);
-                        add(scores.layers[static_cast<std::size_t>(l)],
-                            activations(l, entry, normed));
-                      });
-    });
-    for (double& s : scores.hidden) s = std::sqrt(s);
-    for (auto& layer : scores.layers)
-      for (double& s : layer) s = std::sqrt(s);
-    return scores;
-  }
-  /// sum (logits - logits_of(spec))^2 / sum logits^2
-  double logit_error(const SubmodelSpec& spec) {
-    double difference = 0, norm = 0;
-    for_each_sequence([&](const LayerContext& context, const View1<token_t>& tokens) {
-      const auto full = logits(context, tokens, full_spec(m_model.shape())),
-                 cut = logits(context, tokens, spec);
-      for (std::size_t i = 0; i < full.size(); ++i) {
-        difference += std::pow(full[i] - cut[i], 2);
-        norm += std::pow(full[i], 2);
-      }
-    });
-    return difference / norm;
-  }
-
- private:
-  template <class Body>
-  void for_each_sequence(const Body& body) {
-    const auto source = make_source(m_config, calibration_stream);
-    for (index_t i = 0; i < m_config.rank.samples; ++i) {
-      const Arena::Scope scope(m_arena);
-      const Batch row = make_batch(*source, Split::train, i, 1, m_config.rank.seq_length);
-      body({.exec = {},
-            .arena = &m_arena,
-            .batch = 1,
-            .seq_length = m_config.rank.seq_length,
-            .segment = to_device(row.segment)},
-           to_device(row.tokens));
+TEST(ImportancePass, ScoresOfEveryAxisAreThoseOfPlainLoops) {
+  // A square has twice the error of a sum over tokens of products over hidden channels.
+  const double allowed = 2 * tolerance<float>(40 * 24);
+  for (const auto& measure : measures)
+    for (const Overrides& batches : {Overrides{"parallel/micro_batch_size=2"},
+                                     {"parallel/micro_batch_size=4"},
+                                     {"job/deterministic=true"}}) {
+      const ResolvedDeck deck = ranked_deck(with(measure, batches));
+      const TrainState state = make_parent(deck.config);
+      const ImportanceScores scores = scores_of(deck.config, *state.model),
+                             expected = ImportanceReference(deck.config, *state.model).scores();
+      EXPECT_LT(difference(scores.hidden, expected.hidden), allowed);
+      ASSERT_EQ(scores.squares.size(), 5u);
+      for (std::size_t l = 0; l < 5; ++l)
+        EXPECT_LT(difference(scores.squares[l], expected.squares[l]), allowed)
+            << "layer " << l << " " << testing::PrintToString(measure);
     }
-  }
-  /// [T, inner] of one layer.
-  std::vector<double> activations(index_t l, const StackEntry<double>& entry,
-                                  const std::vector<double>& normed) const {
-    const LayerShape& layer = m_model.shape().layers[static_cast<std::size_t>(l)];
-    if (layer.kind == LayerKind::attention)
-      return to_host(m_model.stack().layer(l).importance_activations(*entry.saved));
-    const std::string part = layer.kind == LayerKind::mamba ? "in_proj.x" : "up_proj";
-    const auto weight =
-        to_host(m_model.parameters().find(fmt::format("layers.{}.mixer.{}", l, part))->value);
-    const index_t D = m_model.shape().hidden_size, T = static_cast<index_t>(normed.size()) / D;
-    std::vector<double> result;
-    for (index_t t = 0; t < T; ++t)
-      for (index_t i = 0; i < layer.inner(); ++i)
-        result.push_back(
-            std::inner_product(&normed[t * D], &normed[t * D] + D, &weight[i * D], 0.0));
-    return result;
-  }
-  /// Adds (mean_t |a|)^2 of a sequence [T, C].
-  static void add(std::vector<double>& squares, const std::vector<double>& a) {
-    const std::size_t columns = squares.size(), tokens = a.size() / columns;
-    for (std::size_t c = 0; c < columns; ++c) {
-      double mean = 0;
-      for (std::size_t t = 0; t < tokens; ++t)
-        mean += std::abs(a[t * columns + c]) / static_cast<double>(tokens);
-      squares[c] += mean * mean;
-    }
-  }
-  std::vector<double> logits(const LayerContext& context, const View1<token_t>& tokens,
-                             const SubmodelSpec& spec) {
-    const Arena::Scope scope(m_arena);
-    auto pass = m_model.make_pass(Keep::nothing);
-    m_model.forward(context, m_model.widths(spec), tokens, pass);
-    const auto out = m_arena.matrix<double>(context.num_tokens(), m_model.shape().vocab_size);
-    m_model.all_logits(context.products(), m_arena, pass.hidden, out);
-    return to_host(out);
-  }
+}
 
-  const RunConfig& m_config;
-  LanguageModel<double> m_model;
-  Arena m_arena;
-};
+TEST(ImportancePass, ReadsTheCalibrationSequencesAndNoOthers) {
+  const ResolvedDeck deck = ranked_deck(), more = ranked_deck({"rank/samples=6"}),
+                     longer = ranked_deck({"rank/seq_length=48"});
+  const TrainState state = make_parent(deck.config);
+  const auto hidden = scores_of(deck.config, *state.model).hidden;
+  const double allowed = tolerance<float>(40 * 24);
+  EXPECT_LT(difference(hidden, ImportanceReference(deck.config, *state.model).scores().hidden),
+            allowed);
+  const auto differs = [&](ImportanceReference&& other) {
+    return difference(hidden, other.scores().hidden) > 10 * allowed;
+  };
+  EXPECT_TRUE(differs({deck.config, *state.model, 1000001, Split::validation}));
+  EXPECT_TRUE(differs({deck.config, *state.model, 0}));
+  EXPECT_TRUE(differs({more.config, *state.model}));
+  EXPECT_TRUE(differs({longer.config, *state.model}));
+}
 
 /// `order` is a permutation by falling score; neighbours may differ by rounding.
 void expect_falling(const Order& order, const std::vector<double>& score) {
-  ASSERT_TRUE(std::is_permutation(
-      order.begin(), order.end(),
-      identity_ranking({.hidden_size = static_cast<index_t>(score.size()), .layers = {}})
-          .hidden.begin()));
+  Order sorted = order;
+  std::sort(sorted.begin(), sorted.end());
+  for (std::size_t i = 0; i < sorted.size(); ++i) ASSERT_EQ(sorted[i], static_cast<index_t>(i));
   for (std::size_t i = 1; i < order.size(); ++i)
-    EXPECT_GE(score[order[i - 1]], score[order[i]] * (1 - 1e-5)) << "place " << i;
+    EXPECT_GE(score[order[i - 1]], score[order[i]] * (1 - tolerance<float>(40 * 24)))
+        << "place " << i;
+}
+bool falls(const Order& order, const std::vector<double>& score) {
+  for (std::size_t i = 1; i < order.size(); ++i)
+    if (score[order[i - 1]] < score[order[i]] * (1 - 1e-3)) return false;
+  return true;
 }
 /// The units of each group u % groups, in the order in which they come.
 std::vector<Order> by_group(const Order& order, index_t groups) {
@@ -155,74 +103,104 @@ void expect_falling_in_groups(const Order& order, const std::vector<double>& sco
                               index_t groups) {
   for (const auto& members : by_group(order, groups))
     for (std::size_t i = 1; i < members.size(); ++i)
-      EXPECT_GE(score[members[i - 1]], score[members[i]] * (1 - 1e-5));
+      EXPECT_GE(score[members[i - 1]], score[members[i]] * (1 - tolerance<float>(40 * 24)));
+}
+bool falls_in_groups(const Order& order, const std::vector<double>& score, index_t groups) {
+  for (const auto& members : by_group(order, groups))
+    if (!falls(members, score)) return false;
+  return true;
 }
 
-TEST(ImportancePass, HiddenChannelsNeuronsAndHeadsFollowTheirScores) {
-  // With one channel per head, every norm over channels gives the same order of heads.
-  for (const Overrides& batches : {Overrides{"parallel/micro_batch_size=2"},
-                                   {"parallel/micro_batch_size=4"},
-                                   {"job/deterministic=true"}}) {
-    Overrides overrides = {"mamba/num_heads=8",
-                           "mamba/head_dim=1",
-                           "elastic/mamba_num_heads=8,4",
-                           "elastic/mamba_head_dim=",
-                           "attention/num_heads=8",
-                           "attention/kv_channels=1",
-                           "elastic/num_attention_heads=8,4"};
-    overrides.insert(overrides.end(), batches.begin(), batches.end());
-    const ResolvedDeck deck = ranked_deck(overrides);
+/// Sums over heads per channel, or over the given channels per head, of squares to a power.
+std::vector<double> channel_norms(const std::vector<double>& squares, index_t channels,
+                                  double power) {
+  std::vector<double> norms(static_cast<std::size_t>(channels), 0.0);
+  for (std::size_t i = 0; i < squares.size(); ++i)
+    norms[i % norms.size()] += std::pow(squares[i], power);
+  return norms;
+}
+std::vector<double> head_norms(const std::vector<double>& squares, index_t channels,
+                               const Order& kept, double power) {
+  std::vector<double> norms(squares.size() / static_cast<std::size_t>(channels), 0.0);
+  for (std::size_t h = 0; h < norms.size(); ++h)
+    for (const index_t c : kept)
+      norms[h] += std::pow(
+          squares[h * static_cast<std::size_t>(channels) + static_cast<std::size_t>(c)], power);
+  return norms;
+}
+
+TEST(ImportancePass, EveryAxisFollowsItsScores) {
+  int other_heads = 0, other_attention = 0;  // orders by L1 instead of L2
+  for (const auto& measure : measures) {
+    const ResolvedDeck deck = ranked_deck(with(many_heads, measure));
     const TrainState state = make_parent(deck.config);
     const Ranking ranking = rank(deck.config, *state.model);
-    const ImportanceScores scores = Reference(deck.config, *state.model).scores();
+    const ImportanceScores scores = ImportanceReference(deck.config, *state.model).scores();
     expect_falling(ranking.hidden, scores.hidden);
-    for (const index_t l : {0, 2, 3})
-      expect_falling_in_groups(ranking.units[l], scores.layers[l], 2);
-    for (const index_t l : {1, 4}) expect_falling(ranking.units[l], scores.layers[l]);
+    for (const index_t l : {1, 4}) expect_falling(ranking.units[l], scores.squares[l]);
+    for (const index_t l : {0, 3}) {
+      const auto& squares = scores.squares[l];
+      const Order& channels = ranking.channels[l];
+      const Order kept(channels.begin(), channels.begin() + 3);  // in the narrowest submodel
+      expect_falling(channels, channel_norms(squares, 4, 1));
+      expect_falling_in_groups(ranking.units[l], head_norms(squares, 4, kept, 1), 2);
+      other_heads += !falls_in_groups(ranking.units[l], head_norms(squares, 4, kept, 0.5), 2);
+    }
+    const Order all = {0, 1, 2, 3};
+    expect_falling_in_groups(ranking.units[2], head_norms(scores.squares[2], 4, all, 1), 2);
+    other_attention +=
+        !falls_in_groups(ranking.units[2], head_norms(scores.squares[2], 4, all, 0.5), 2);
   }
+  EXPECT_GT(other_heads, 0);
+  EXPECT_GT(other_attention, 0);
 }
 
-TEST(ImportancePass, ChannelsOfASingleHeadFollowTheirScores) {
-  const ResolvedDeck deck =
-      ranked_deck({"mamba/num_heads=1", "mamba/num_groups=1", "mamba/head_dim=12",
-                   "elastic/mamba_num_heads=", "elastic/mamba_head_dim=12,5"});
-  const TrainState state = make_parent(deck.config);
-  const Ranking ranking = rank(deck.config, *state.model);
-  const ImportanceScores scores = Reference(deck.config, *state.model).scores();
-  for (const index_t l : {0, 3}) expect_falling(ranking.channels[l], scores.layers[l]);
-}
-
-/// Rows of a projection that are multiples of one vector: activations are in the ratio of `scale`.
-void plant(const LanguageModel<float>& model, const std::string& name,
-           const std::vector<double>& scale) {
-  const View2<float> value = model.parameters().find(name)->value;
-  const auto direction = random_values<float>(static_cast<index_t>(value.extent(1)), 5);
-  std::vector<float> rows;
-  for (const double s : scale)
-    for (const float x : direction) rows.push_back(static_cast<float>(s) * x);
-  assign(value, rows);
+TEST(ImportancePass, MeasuresDiffer) {
+  std::vector<Ranking> rankings;
+  const TrainState state = make_parent(ranked_deck().config);
+  for (const auto& measure : measures)
+    rankings.push_back(rank(ranked_deck(measure).config, *state.model));
+  EXPECT_NE(rankings[0].hidden, rankings[2].hidden) << "aggregation";
+  EXPECT_NE(rankings[0].units[1], rankings[1].units[1]) << "neurons";
+  EXPECT_EQ(rankings[0].units[0], rankings[1].units[0]) << "Mamba is measured on x in any case";
 }
 
 TEST(ImportancePass, PlantedHeadsAndChannelsOfMamba) {
-  const ResolvedDeck deck = ranked_deck();
-  const TrainState state = make_parent(deck.config);
-  // Four heads in two groups, eight channels each: the order is the same in every norm.
-  const std::vector<double> head = {1, 4, 16, 64}, channel = {3, 1, 27, 9, 81, 729, 2187, 243};
-  std::vector<double> scale;
-  for (const double h : head)
-    for (const double c : channel) scale.push_back(1e-3 * h * c);
-  plant(*state.model, "layers.0.mixer.in_proj.x", scale);
-  const Ranking ranking = rank(deck.config, *state.model);
-  EXPECT_THAT(ranking.units[0], testing::ElementsAre(2, 3, 0, 1));  // 2 before 0, 3 before 1
-  EXPECT_THAT(ranking.channels[0], testing::ElementsAre(6, 5, 7, 4, 2, 3, 0, 1));
+  for (const auto& measure : measures) {
+    const ResolvedDeck deck = ranked_deck(measure);
+    const TrainState state = make_parent(deck.config);
+    // Four heads in two groups, eight channels each: the order is the same in every norm.
+    const std::vector<double> head = {1, 4, 16, 64}, channel = {3, 1, 27, 9, 81, 729, 2187, 243};
+    std::vector<double> scales;
+    for (const double h : head)
+      for (const double c : channel) scales.push_back(1e-3 * h * c);
+    plant(*state.model, "layers.0.mixer.in_proj.x", scales);
+    const Ranking ranking = rank(deck.config, *state.model);
+    EXPECT_THAT(ranking.units[0], ElementsAre(2, 3, 0, 1));  // 2 before 0, 3 before 1
+    EXPECT_THAT(ranking.channels[0], ElementsAre(6, 5, 7, 4, 2, 3, 0, 1));
+  }
+}
+
+TEST(ImportancePass, NormsOverChannelsAreThoseOfSquares) {
+  // One strong channel beside a weak one outweighs two of middling strength in the L2 norm (channel
+  // 0 before 1, head 0 before 2), not in a sum of absolute values.
+  for (const auto& measure : measures) {
+    const ResolvedDeck deck = ranked_deck(
+        with(measure, {"mamba/num_groups=1", "mamba/head_dim=2", "elastic/mamba_head_dim="}));
+    const TrainState state = make_parent(deck.config);
+    plant(*state.model, "layers.0.mixer.in_proj.x", {5, 0.1, 0.1, 3, 3, 3, 0.1, 2.5});
+    const Ranking ranking = rank(deck.config, *state.model);
+    EXPECT_THAT(ranking.units[0], ElementsAre(0, 2, 1, 3));
+    EXPECT_THAT(ranking.channels[0], ElementsAre(0, 1));
+  }
 }
 
 TEST(ImportancePass, HeadsAreComparedByTheChannelsThatStay) {
   // The narrowest submodel keeps 6 of 8 channels. Head 1 is ahead only with its two worst channels.
   const std::vector<double> first = {1.05, 1.04, 1.03, 1.02, 1.01, 1.00, 0.01, 0.02},
                             second = {0.85, 0.84, 0.83, 0.82, 0.81, 0.80, 1.21, 1.2};
-  std::vector<double> scale = first;
-  scale.insert(scale.end(), second.begin(), second.end());
+  std::vector<double> scales = first;
+  scales.insert(scales.end(), second.begin(), second.end());
   const Overrides heads = {"mamba/num_heads=2", "mamba/num_groups=1",
                            "elastic/mamba_num_heads=2,1"};
   for (const bool elastic : {true, false}) {
@@ -230,59 +208,51 @@ TEST(ImportancePass, HeadsAreComparedByTheChannelsThatStay) {
     if (!elastic) overrides.emplace_back("elastic/mamba_head_dim=");
     const ResolvedDeck deck = ranked_deck(overrides);
     const TrainState state = make_parent(deck.config);
-    plant(*state.model, "layers.3.mixer.in_proj.x", scale);
+    plant(*state.model, "layers.3.mixer.in_proj.x", scales);
     const Ranking ranking = rank(deck.config, *state.model);
     EXPECT_EQ(ranking.units[3][0], elastic ? 0 : 1);
     EXPECT_THAT(Order(ranking.channels[3].begin(), ranking.channels[3].begin() + 6),
-                testing::ElementsAre(0, 1, 2, 3, 4, 5));
+                ElementsAre(0, 1, 2, 3, 4, 5));
   }
 }
 
-TEST(ImportancePass, LayersAreDroppedGreedilyTheLeastFirst) {
-  const ResolvedDeck deck = ranked_deck({"parallel/logit_chunk_tokens=7"});
-  const TrainState state = make_parent(deck.config);
-  Reference reference(deck.config, *state.model);
-  const Order order = rank(deck.config, *state.model).drop_order;
-  ASSERT_EQ(order.size(), 5u);
-  SubmodelSpec spec = full_spec(state.model->shape());
-  for (int dropped = 0; dropped < 2; ++dropped) {  // as many as the deck may drop
-    const auto error_without = [&](index_t l) {
-      SubmodelSpec cut = spec;
-      cut.layers[static_cast<std::size_t>(l)].keep = false;
-      return reference.logit_error(cut);
-    };
-    const double error = error_without(order[dropped]);
-    for (index_t l = 0; l < 5; ++l)
-      if (spec.layers[static_cast<std::size_t>(l)].keep && l != order[dropped]) {
-        EXPECT_LT(error, error_without(l)) << "layer " << l << " instead of " << order[dropped];
-      }
-    spec.layers[static_cast<std::size_t>(order[dropped])].keep = false;
-  }
-  EXPECT_TRUE(std::is_sorted(order.begin() + 2, order.end()));  // the others follow as they stand
-}
-
-TEST(ImportancePass, LayersThatDoNothingGoFirst) {
-  const ResolvedDeck deck = ranked_deck();
-  for (const index_t useless : {1, 3}) {
-    const TrainState state = make_parent(deck.config);
-    const std::string part = useless == 1 ? "down_proj" : "out_proj";
-    Kokkos::deep_copy(
-        state.model->parameters().find(fmt::format("layers.{}.mixer.{}", useless, part))->value,
-        0.0f);
-    EXPECT_EQ(rank(deck.config, *state.model).drop_order[0], useless);
-  }
-}
-
-TEST(ImportancePass, LooksAtTheSamplesOfTheDeck) {
-  // More calibration data, or other data, moves the scores: the order of 48 neurons does not
-  // survive.
-  const auto units = [](const Overrides& overrides) {
-    const ResolvedDeck deck = ranked_deck(overrides), same = ranked_deck();
-    return rank(deck.config, *make_parent(same.config).model).units[1];
+TEST(ImportancePass, OrdersForComparisons) {
+  const TrainState state = make_parent(ranked_deck().config);
+  const auto ranked = [&](const char* order, int seed = 5) {
+    return rank(ranked_deck({fmt::format("rank/order={}", order), fmt::format("job/seed={}", seed),
+                             "elastic/mamba_head_dim="})
+                    .config,
+                *state.model);
   };
-  const Order order = units({});
-  EXPECT_EQ(units({}), order);
-  EXPECT_NE(units({"job/seed=4321"}), order);
+  const Ranking best = ranked("importance"), worst = ranked("reversed"), random = ranked("random"),
+                none = ranked("identity");
+  const auto backwards = [](Order order) { return Order(order.rbegin(), order.rend()); };
+  EXPECT_EQ(worst.hidden, backwards(best.hidden));
+  EXPECT_EQ(worst.units[1], backwards(best.units[1]));
+  EXPECT_EQ(worst.channels[0], backwards(best.channels[0]));
+  EXPECT_THAT(worst.units[0],
+              ElementsAre(best.units[0][2], best.units[0][3], best.units[0][0], best.units[0][1]))
+      << "two groups of two heads";
+  EXPECT_EQ(none.hidden, identity_ranking(state.model->shape()).hidden);
+  EXPECT_EQ(none.units, identity_ranking(state.model->shape()).units);
+  EXPECT_THAT(none.drop_order, ElementsAre(4, 3, 0, 1, 2));
+  EXPECT_EQ(random.hidden, ranked("random").hidden);
+  EXPECT_NE(random.hidden, ranked("random", 6).hidden);
+  EXPECT_NE(random.hidden, best.hidden);
+  EXPECT_NE(random.units[1], best.units[1]);
+  EXPECT_NE(worst.drop_order[0], best.drop_order[0]);
+}
+
+TEST(ImportancePass, ActivationsThatAreNotFiniteAreAnError) {
+  const ResolvedDeck deck = ranked_deck();
+  const TrainState state = make_parent(deck.config);
+  scale(*state.model, "layers.3.mixer.in_proj.x", std::numeric_limits<float>::infinity());
+  try {
+    rank(deck.config, *state.model);
+    ADD_FAILURE() << "ranked";
+  } catch (const NumericsError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("layer 3"));
+  }
 }
 
 }  // namespace

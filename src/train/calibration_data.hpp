@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// The sequences on which the parent is ranked: <rank>/samples of them, which no stage trains on,
+// shared out among the ranks as whole sequences.
+#pragma once
+#include "comm/all_ranks_agree.hpp"
+#include "parallel/process_grid.hpp"
+#include "train/micro_batches.hpp"
+#include "train/token_sources.hpp"
+
+namespace elastic {
+
+/// No training stage reads the samples of this stream.
+inline constexpr std::uint64_t calibration_stream = 1000001;
+
+class CalibrationData {
+ public:
+  CalibrationData(const ProcessGrid& grid, const RunConfig& config, Arena& arena)
+      : m_grid(grid),
+        m_config(config),
+        m_source(make_source(config, calibration_stream)),
+        m_batches(grid.data_context, config, arena) {}
+
+  /// Calls body(batch) for this rank's micro-batches. Collective: what one rank throws, all throw.
+  template <class Body>
+  void for_each_batch(const Body& body) {
+    all_ranks_agree(m_grid.world, [&] {
+      m_batches.for_each(*m_source,
+                         {.count = m_config.rank.samples, .seq_length = m_config.rank.seq_length},
+                         body);
+    });
+  }
+
+ private:
+  const ProcessGrid& m_grid;
+  const RunConfig& m_config;
+  std::unique_ptr<TokenSource> m_source;
+  MicroBatches m_batches;
+};
+
+}  // namespace elastic

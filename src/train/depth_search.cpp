@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/depth_search.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/on_grid.hpp"
+#include "comm/collectives.hpp"
+#include "elastic/importance.hpp"
+#include "kernels/rows/cosine_similarity.hpp"
+#include "kernels/rows/logit_difference.hpp"
+#include "kernels/update/global_norm.hpp"
+
+namespace elastic {
+namespace {
+
+std::vector<index_t> layers_from(index_t first, index_t end) {
+  std::vector<index_t> layers(static_cast<std::size_t>(end - first));
+  std::iota(layers.begin(), layers.end(), first);
+  return layers;
+}
+
+/// Final states of a residual stream, [T, D], in memory that the caller holds.
+void final_states(const LayerContext& context, const LanguageModel<Real>& model,
+                  const ActiveWidths<Real>& widths, const View2<Real>& stream,
+                  const View2<Real>& to) {
+  Arena& arena = *context.arena;
+  const Arena::Scope scope(arena);
+  const index_t mine = stream.extent_int(0);
+  const bool all_here = mine == to.extent_int(0);
+  const auto normed = all_here ? to : arena.matrix<Real>(mine, stream.extent_int(1));
+  const auto states =
+      model.normalize(context, widths, stream, normed, arena.vector<Accumulate<Real>>(mine));
+  if (!all_here) Kokkos::deep_copy(context.exec, to, states);
+}
+
+}  // namespace
+
+void DepthSearch::compare(const LayerContext& context, const LanguageModel<Real>& parent,
+                          const View2<Real>& full, const std::vector<View2<Real>>& candidates,
+                          double* differences, double& norm) {
+  const index_t step = m_config.parallel.logit_chunk_tokens, tokens = context.num_tokens();
+  for (index_t begin = 0; begin < tokens; begin += step) {
+    const Arena::Scope chunk(m_arena);
+    const index_t end = std::min(tokens, begin + step), count = end - begin;
+    const auto a = m_arena.matrix<Real>(count, parent.shape().vocab_size),
+               b = m_arena.matrix<Real>(count, parent.shape().vocab_size);
+    const auto difference = m_arena.vector<Accumulate<Real>>(count),
+               square = m_arena.vector<Accumulate<Real>>(count);
+    const auto sum = [&](const View1<Accumulate<Real>>& of_rows) {
+      return on_grid(kernels::sum<Accumulate<Real>>(context.exec, of_rows), 16);
+    };
+    parent.all_logits(context.products(), m_arena, rows(full, begin, end), a);
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      parent.all_logits(context.products(), m_arena, rows(candidates[i], begin, end), b);
+      kernels::squared_difference<Real>(context.exec, a, b, difference, square);
+      differences[i] += sum(difference);
+    }
+    norm += sum(square);
+  }
+}
+
+std::vector<double> DepthSearch::logit_errors(const LanguageModel<Real>& parent,
+                                              const std::vector<index_t>& kept) {
+  const auto widths = parent.full_widths();
+  const auto& stack = parent.stack();
+  const std::size_t group = static_cast<std::size_t>(m_config.rank.depth_candidates);
+  std::vector<double> sums(kept.size() + 1, 0.0);  // of each candidate, and of the parent's logits
+  m_data.for_each_batch([&](const MicroBatch& batch) {
+    const auto& context = batch.context;
+    const index_t width = widths.hidden;
+    auto full = parent.make_pass(Keep::nothing);
+    parent.forward(context, widths, batch.tokens, full);
+    const auto stream = parent.embed(context, widths, batch.tokens);
+    for (std::size_t first = 0; first < kept.size(); first += group) {
+      const Arena::Scope scope(m_arena);
+      std::vector<View2<Real>> candidates;
+      for (std::size_t i = first; i < std::min(kept.size(), first + group); ++i) {
+        candidates.push_back(m_arena.matrix<Real>(context.num_tokens(), width));
+        {
+          const Arena::Scope candidate(m_arena);
+          const auto without = m_arena.matrix<Real>(stream.extent_int(0), width);
+          Kokkos::deep_copy(context.exec, without, stream);
+          stack.forward_some(context, widths,
+                             {kept.begin() + static_cast<std::ptrdiff_t>(i) + 1, kept.end()},
+                             without);
+          final_states(context, parent, widths, without, candidates.back());
+        }
+        if (i + 1 < kept.size()) stack.forward_some(context, widths, {kept[i]}, stream);
+      }
+      double norm = 0;
+      compare(context, parent, full.hidden, candidates, &sums[first], norm);
+      if (first == 0) sums.back() += norm;
+    }
+  });
+  all_reduce_sum(m_grid.data_context, sums);
+  std::vector<double> errors;
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    errors.push_back(sums[i] / sums.back());
+    if (!std::isfinite(errors.back()))
+      throw NumericsError(
+          fmt::format("ranking: the logits without layer {} are not finite", kept[i]));
+  }
+  return errors;
+}
+
+std::vector<double> DepthSearch::stream_turns(const LanguageModel<Real>& parent) {
+  const auto widths = parent.full_widths();
+  const index_t num_layers = parent.shape().num_layers();
+  std::vector<double> sums(static_cast<std::size_t>(num_layers) + 1, 0.0);  // and of tokens
+  m_data.for_each_batch([&](const MicroBatch& batch) {
+    const auto& context = batch.context;
+    const auto stream = parent.embed(context, widths, batch.tokens);
+    const index_t mine = stream.extent_int(0);
+    const auto before = m_arena.matrix<Real>(mine, widths.hidden);
+    const auto cosine = m_arena.vector<Accumulate<Real>>(mine);
+    for (index_t l = 0; l < num_layers; ++l) {
+      Kokkos::deep_copy(context.exec, before, stream);
+      parent.stack().forward_some(context, widths, {l}, stream);
+      kernels::cosine_similarity<Real>(context.exec, before, stream, cosine);
+      fence(context.exec, "elastic::stream_turns");
+      const auto h_cosine = Kokkos::create_mirror_view_and_copy(HostSpace(), cosine);
+      for (index_t t = 0; t < mine; ++t)
+        sums[static_cast<std::size_t>(l)] += on_grid(1 - static_cast<double>(h_cosine(t)), 26);
+    }
+    sums.back() += static_cast<double>(mine);
+  });
+  // With sequence parallelism every rank of a tensor group has the streams of its own tokens.
+  if (parent.parallel().sequence_parallel()) all_reduce_sum(m_grid.tensor, sums);
+  all_reduce_sum(m_grid.data_context, sums);
+  std::vector<double> turns;
+  for (index_t l = 0; l < num_layers; ++l) {
+    turns.push_back(sums[static_cast<std::size_t>(l)] / sums.back());
+    if (!std::isfinite(turns.back()))
+      throw NumericsError(fmt::format("ranking: the stream after layer {} is not finite", l));
+  }
+  return turns;
+}
+
+std::vector<index_t> DepthSearch::greedy_order(const LanguageModel<Real>& parent, index_t count) {
+  std::vector<index_t> kept = layers_from(0, parent.shape().num_layers()), order;
+  while (static_cast<index_t>(order.size()) < count) {
+    const auto errors = layers_in_order(m_config.rank.order, logit_errors(parent, kept), 0);
+    const auto least = std::min_element(errors.begin(), errors.end()) - errors.begin();
+    order.push_back(kept[static_cast<std::size_t>(least)]);
+    kept.erase(kept.begin() + least);
+  }
+  order.insert(order.end(), kept.begin(), kept.end());
+  return order;
+}
+
+std::vector<index_t> DepthSearch::drop_order(const LanguageModel<Real>& parent, index_t count) {
+  const RankConfig& rank = m_config.rank;
+  const index_t num_layers = parent.shape().num_layers();
+  const bool measures = rank.order == RankOrder::importance || rank.order == RankOrder::reversed;
+  if (measures && rank.depth_measure == DepthMeasure::logit_nmse)
+    return greedy_order(parent, count);
+  std::vector<double> importance;
+  for (index_t l = 0; l < num_layers; ++l) importance.push_back(-static_cast<double>(l));
+  if (measures && count > 0 && rank.depth_measure == DepthMeasure::cosine)
+    importance = stream_turns(parent);
+  return least_important(
+      layers_in_order(rank.order, importance, static_cast<std::uint32_t>(m_config.job.seed)),
+      count);
+}
+
+}  // namespace elastic
