@@ -54,7 +54,7 @@ class Passes {
   RankingPlan m_plan;
 };
 
-std::string depth_text(const RunConfig& config, index_t num_layers) {
+std::string depth_text(const RunConfig& config) {
   const index_t drops = most_dropped(config);
   if (drops == 0) return "no layer is dropped";
   const char* how = "by the logits' error without them";
@@ -64,7 +64,7 @@ std::string depth_text(const RunConfig& config, index_t num_layers) {
     how = "by how far they turn the stream";
   else if (config.rank.depth_measure == DepthMeasure::last_layers)
     how = "from the last on";
-  return fmt::format("up to {} of {} layers {}", drops, num_layers, how);
+  return fmt::format("up to {} layer{} {}", drops, drops == 1 ? "" : "s", how);
 }
 
 }  // namespace
@@ -81,17 +81,18 @@ RankingPlan plan_ranking(const RunConfig& config, const ModelShape& local) {
   return passes.finish(rank.seq_length);
 }
 
+std::string ranking_text(const RunConfig& config) {
+  const RankConfig& rank = config.rank;
+  std::string widths = rank.order == RankOrder::random ? "at random" : "as they stand";
+  if (looks_at_data(rank)) widths = "by " + describe(rank.measure);
+  if (rank.order == RankOrder::reversed) widths += ", the most important last";
+  return fmt::format("widths {}; {}", widths, depth_text(config));
+}
+
 std::string ranking_lines(const RunConfig& config, const ModelShape& parent, double bytes) {
   const RankConfig& rank = config.rank;
   const RankingPlan plan = plan_ranking(config, parent);
-  const char* order = "";
-  if (rank.order == RankOrder::reversed) order = ", the most important last";
-  const std::string widths =
-      looks_at_data(rank) ? fmt::format("widths by {}{}", describe(rank.measure), order)
-      : rank.order == RankOrder::random ? std::string("widths at random")
-                                        : std::string("widths as they stand");
-  std::string text =
-      plan_line("ranking", fmt::format("{}; {}", widths, depth_text(config, parent.num_layers())));
+  std::string text = plan_line("ranking", ranking_text(config));
   if (plan.layer_passes == 0) return text;
   const double tokens = static_cast<double>(rank.samples * rank.seq_length);
   std::string passes = fmt::format("{} layer passes", grouped(plan.layer_passes));

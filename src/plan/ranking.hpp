@@ -24,6 +24,8 @@ struct RankingPlan {
 };
 RankingPlan plan_ranking(const RunConfig& config, const ModelShape& local);
 
+/// How the parent is ranked, as text.
+std::string ranking_text(const RunConfig& config);
 /// The ranking as lines of the plan. `bytes`: its working memory on a rank.
 std::string ranking_lines(const RunConfig& config, const ModelShape& parent, double bytes);
 

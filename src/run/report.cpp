@@ -8,6 +8,7 @@
 #include "base/log.hpp"
 #include "elastic/nesting.hpp"
 #include "io/durable_file.hpp"
+#include "plan/ranking.hpp"
 #include "plan/units.hpp"
 #include "run/plots.hpp"
 #include "run/progress.hpp"
@@ -29,6 +30,7 @@ std::string heading(const RunConfig& config, const RunResults& r) {
       grouped(static_cast<double>(r.tokens)), clock_text(r.seconds), grouped(r.tokens_per_second),
       r.deck_hash);
   if (!config.job.parent.empty()) text += fmt::format("Parent: `{}`.\n", config.job.parent);
+  if (config.job.has(Phase::rank)) text += fmt::format("Ranking: {}.\n", ranking_text(config));
   return text;
 }
 

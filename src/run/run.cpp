@@ -9,6 +9,7 @@
 #include "io/durable_file.hpp"
 #include "plan/budgets.hpp"
 #include "plan/memory.hpp"
+#include "plan/ranking.hpp"
 #include "run/peak_memory.hpp"
 #include "state/state_checkpoint.hpp"
 #include "train/importance_pass.hpp"
@@ -149,8 +150,12 @@ void Run::enter_stage(const Stage& stage) {
 void Run::begin_elastic_training() {
   Ranking ranking = identity_ranking(m_state.model->shape());
   if (m_config.job.has(Phase::rank)) {
-    log::info("ranking the parent on {} sequences of {} tokens", m_config.rank.samples,
-              m_config.rank.seq_length);
+    const RankOrder order = m_config.rank.order;
+    if (order == RankOrder::random || order == RankOrder::identity)
+      log::info("the parent is not ranked: {}", ranking_text(m_config));
+    else
+      log::info("ranking the parent on {} sequences of {} tokens", m_config.rank.samples,
+                m_config.rank.seq_length);
     ranking = ImportancePass(m_grid, m_config, m_arena).ranking(*m_state.model);
   } else if (!m_given_ranking.drop_order.empty()) {
     ranking.drop_order = m_given_ranking.drop_order;

@@ -103,16 +103,16 @@ TEST(PlanRanking, TimeIsOperationsOverTheRateSharedOutOverReplicas) {
 TEST(PlanRanking, LinesSayHowTheParentIsRankedAndWhatItTakes) {
   const auto lines = [](const Overrides& overrides) { return run_plan(ranked_deck(overrides), 1); };
   const std::string usual = lines({"elastic/drop_layers=0,1"});
-  EXPECT_THAT(usual, HasSubstr("widths by mean/L2 of outputs; up to 1 of 5 layers by the logits' "
+  EXPECT_THAT(usual, HasSubstr("widths by mean/L2 of outputs; up to 1 layer by the logits' "
                                "error without them"));
   EXPECT_THAT(usual, HasSubstr("24 layer passes (50 without shared prefixes) and 6 times logits on "
                                "5 sequences of 40 tokens"));
   EXPECT_THAT(usual, HasSubstr("of working memory per rank"));
-  EXPECT_THAT(lines({"rank/order=random"}), HasSubstr("widths at random; up to 2 of 5 layers at "
+  EXPECT_THAT(lines({"rank/order=random"}), HasSubstr("widths at random; up to 2 layers at "
                                                       "random"));
   EXPECT_THAT(lines({"rank/aggregation=sum", "rank/activations=projections",
                      "rank/depth_measure=cosine", "rank/order=reversed"}),
-              HasSubstr("widths by sums of projections, the most important last; up to 2 of 5 "
+              HasSubstr("widths by sums of projections, the most important last; up to 2 "
                         "layers by how far they turn the stream"));
   EXPECT_THAT(lines({"rank/order=identity", "elastic/drop_layers="}),
               HasSubstr("widths as they stand; no layer is dropped"));

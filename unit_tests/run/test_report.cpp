@@ -89,6 +89,18 @@ TEST_F(Report, HoldsTheResultsThePlanAndTheWayOn) {
        "elastic.x slice model.h5 --budget 0.5", "elastic.x inspect model.h5"});
 }
 
+TEST_F(Report, SaysHowTheParentWasRanked) {
+  use_python("exit 0");
+  config.elastic.drop_layers = {0, 2};
+  expect_contains(written(),
+                  {"Ranking: widths by mean/L2 of outputs; up to 2 layers by the logits' "
+                   "error without them."});
+  config.rank.order = RankOrder::random;
+  expect_contains(written(), {"Ranking: widths at random; up to 2 layers at random."});
+  config.job.phases = {"pretrain", "elastic", "report"};
+  EXPECT_EQ(written().find("Ranking:"), std::string::npos);
+}
+
 TEST_F(Report, SaysWhetherSubmodelsAreNested) {
   use_python("exit 0");
   expect_contains(written(), {"Nested: every submodel is part of every larger one."});
