@@ -2,7 +2,6 @@
 #include "config/curriculum.hpp"
 
 #include <algorithm>
-#include <numeric>
 
 namespace elastic {
 
@@ -58,6 +57,29 @@ bool changes_model(const Curriculum& curriculum) {
                      [](const Stage& stage) { return stage.config.learning_rate > 0; });
 }
 
+BudgetDealConfig budget_deal_of(const RunConfig& config, const Stage& stage) {
+  return {.seed = static_cast<std::uint32_t>(config.job.seed),
+          .stage = stage.stream,
+          .probabilities = stage.config.budget_probability,
+          .samples = stage.config.global_batch_size,
+          .budgets_per_sample = stage.config.budgets_per_sample,
+          .samples_per_draw = config.router.samples_per_draw};
+}
+
+TrainingPasses training_passes(const RunConfig& config, const Stage& stage) {
+  TrainingPasses passes{
+      .distills = false, .cross_entropy = true, .recompute = config.parallel.recompute};
+  if (!stage.elastic) return passes;
+  passes.distills = config.distill.distillation_weight != 0;
+  passes.cross_entropy = config.distill.cross_entropy_weight != 0;
+  return passes;
+}
+
+index_t micro_batch_samples(const RunConfig& config, const Stage& stage) {
+  const index_t most = std::min(config.parallel.micro_batch_size, stage.config.global_batch_size);
+  return stage.elastic ? std::min(most, config.router.samples_per_draw) : most;
+}
+
 index_t last_seq_length(const Curriculum& curriculum, const RunConfig& config) {
   return curriculum.stages.empty() ? config.rank.seq_length
                                    : curriculum.stages.back().config.seq_length;
@@ -69,12 +91,12 @@ std::string describe(const Curriculum& curriculum, const RunConfig& config) {
   for (const auto& stage : curriculum.stages) {
     std::string budgets = "parent";
     if (stage.elastic) {
-      const auto& p = stage.config.budget_probability;
-      const double sum = std::accumulate(p.begin(), p.end(), 0.0);
+      const auto shares =
+          budget_shares(stage.config.budget_probability, stage.config.budgets_per_sample);
       budgets.clear();
-      for (std::size_t i = 0; i < p.size(); ++i)
+      for (std::size_t i = 0; i < shares.size(); ++i)
         budgets +=
-            fmt::format("{}{} x {:.2f}", i ? ", " : "", config.elastic.budget_name(i), p[i] / sum);
+            fmt::format("{}{} x {:.2f}", i ? ", " : "", config.elastic.budget_name(i), shares[i]);
     }
     text += fmt::format("         {:<10} {:>6} {:>11} {:>11} {:>6} {:>15}  {}\n", stage.config.name,
                         stage.steps, stage.steps * stage.tokens_per_step(), stage.config.seq_length,

@@ -2,6 +2,8 @@
 // The plan of a run: pretraining of the parent, then the elastic stages, on one count of steps.
 #pragma once
 #include "config/run_config.hpp"
+#include "elastic/budget_deal.hpp"
+#include "elastic/training_flops.hpp"
 
 namespace elastic {
 
@@ -45,10 +47,18 @@ struct Curriculum {
 Curriculum make_curriculum(const RunConfig& config);
 /// False if the learning rate of the model is 0 in every stage: its moments are then not needed.
 bool changes_model(const Curriculum& curriculum);
+/// How the samples of an elastic stage are dealt to budgets.
+BudgetDealConfig budget_deal_of(const RunConfig& config, const Stage& stage);
+/// What a stage computes for each of its models.
+TrainingPasses training_passes(const RunConfig& config, const Stage& stage);
+/// Samples of a full micro-batch of a stage in fast mode; in elastic stages they share the router's
+/// draws.
+index_t micro_batch_samples(const RunConfig& config, const Stage& stage);
 /// Length of the sequences on which a run is evaluated at its end: those of the last stage, or of
 /// the ranking.
 index_t last_seq_length(const Curriculum& curriculum, const RunConfig& config);
-/// The plan as lines for people: stages, steps, tokens, lengths, budget probabilities, rates.
+/// The plan as lines for people: stages, steps, tokens, lengths, the part of the
+/// samples that trains each budget, rates.
 std::string describe(const Curriculum& curriculum, const RunConfig& config);
 
 }  // namespace elastic

@@ -30,7 +30,7 @@ void check_stage(DeckReport& report, const std::string& block, const StageConfig
                  const RunConfig& config, bool elastic) {
   if ((stage.steps > 0) == (stage.tokens > 0))
     report.add(block, "steps", "give either steps or tokens, greater than 0");
-  if (stage.global_batch_size % config.parallel.micro_batch_size != 0)
+  if (!elastic && stage.global_batch_size % config.parallel.micro_batch_size != 0)
     report.add(block, "global_batch_size",
                fmt::format("must be a multiple of <parallel>/micro_batch_size = {}",
                            config.parallel.micro_batch_size));
@@ -43,8 +43,13 @@ void check_stage(DeckReport& report, const std::string& block, const StageConfig
                          [](double p) { return p == 0; }))
       report.add(block, "budget_probability", "expected at least one value greater than 0");
   }
-  if (elastic && stage.budgets_per_micro_batch > static_cast<index_t>(budgets))
-    report.add(block, "budgets_per_micro_batch", fmt::format("there are only {} budgets", budgets));
+  const auto& p = stage.budget_probability;
+  const index_t trained = p.empty()
+                              ? static_cast<index_t>(budgets)
+                              : std::count_if(p.begin(), p.end(), [](double x) { return x > 0; });
+  if (elastic && trained > 0 && stage.budgets_per_sample > trained)
+    report.add(block, "budgets_per_sample",
+               fmt::format("there are only {} budgets with a probability", trained));
 }
 
 /// Sequences are cut into equal spans, in which a convolution sees no further than the neighbour.

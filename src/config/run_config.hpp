@@ -44,6 +44,10 @@ struct DataConfig {
   index_t vocab_size = 0;  // 0: that of the source
 };
 
+/// Whose logits elastic training distils from: the ranked parent as it was, or the full widths of
+/// the weights in training.
+enum class TeacherKind { frozen, trainable };
+
 /// One part of the training plan: the pretraining of the parent, or an elastic stage.
 struct StageConfig {
   std::string name;
@@ -56,7 +60,9 @@ struct StageConfig {
   LrKind decay = LrKind::cosine;
   double final_fraction = 0.1, decay_fraction = 0.2;
   std::vector<double> budget_probability;  // empty: uniform
-  index_t budgets_per_micro_batch = 1;
+  index_t budgets_per_sample = 1;
+  TeacherKind teacher = TeacherKind::frozen;
+  double teacher_cross_entropy_weight = 0;  // alpha
   index_t num_steps() const;
 };
 
@@ -87,6 +93,7 @@ struct ElasticConfig {
 
 struct RouterRunConfig {
   RouterConfig net;
+  index_t samples_per_draw = 8;  // that share a draw of noise
   RouterSchedule schedule;
 };
 

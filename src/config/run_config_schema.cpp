@@ -189,16 +189,16 @@ void bind_elastic_stage(SchemaBlock& block, StageConfig& stage) {
             {.unit = "1",
              .range = not_negative,
              .help = "Peak learning rate of the router, same schedule."})
-      .bind(
-          "budget_probability", &stage.budget_probability,
-          {.unit = "1",
-           .range = not_negative,
-           .help = "How often each budget is trained, in their order; normalised; empty: uniform."})
-      .bind("budgets_per_micro_batch", &stage.budgets_per_micro_batch,
+      .bind("budget_probability", &stage.budget_probability,
+            {.unit = "1",
+             .range = not_negative,
+             .help = "Proportions in which the samples of every step are dealt to the budgets, in "
+                     "their order; normalised; empty: uniform."})
+      .bind("budgets_per_sample", &stage.budgets_per_sample,
             {.unit = "budgets",
              .range = at_least_one,
-             .help = "Budgets trained on each micro-batch with one teacher pass; as many as there "
-                     "are: all of them."});
+             .help = "Budgets that each sample trains, all with one teacher pass; no budget more "
+                     "than once."});
 }
 
 }  // namespace

@@ -88,7 +88,8 @@ void bind_budget_loss(SchemaBlock& block, ElasticConfig& e) {
 }
 
 void bind_router(Schema& schema, RunConfig& config) {
-  auto& [net, schedule] = config.router;
+  auto& net = config.router.net;
+  auto& schedule = config.router.schedule;
   schema.block("router", "The network that picks a submodel for a budget.")
       .bind("hidden_size", &net.hidden_size,
             {.unit = "1", .range = at_least_one, .help = "Width of its hidden layer."})
@@ -101,6 +102,11 @@ void bind_router(Schema& schema, RunConfig& config) {
              .range = Interval::between(0, 1),
              .help = "Probability of a straight-through draw: forward one-hot, gradient soft; 1: "
                      "always (hard mode)."})
+      .bind("samples_per_draw", &config.router.samples_per_draw,
+            {.unit = "sequences",
+             .range = at_least_one,
+             .help = "Most sequences of a step that share a budget's draw of noise, hence its "
+                     "masks; a micro-batch of elastic training has no more."})
       .bind(
           "logit_scale_start", &schedule.logit_scale_start,
           {.unit = "1", .range = Interval::positive(), .help = "Factor on the logits, first step."})

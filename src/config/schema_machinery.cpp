@@ -48,10 +48,13 @@ void bind_parallel(Schema& schema, RunConfig& config) {
           "sequence_parallel", &config.parallel.sequence_parallel,
           {.help = "Of a tensor-parallel group, each rank keeps the norms and the residual stream "
                    "of some of the tokens only: less memory, the same traffic."})
-      .bind("micro_batch_size", &config.parallel.micro_batch_size,
-            {.unit = "sequences",
-             .range = at_least_one,
-             .help = "Sequences per forward pass; divides every global_batch_size."})
+      .bind(
+          "micro_batch_size", &config.parallel.micro_batch_size,
+          {.unit = "sequences",
+           .range = at_least_one,
+           .help =
+               "Sequences per forward pass; divides the global_batch_size of pretraining. Changes "
+               "speed, memory and rounding only."})
       .bind("recompute", &config.parallel.recompute,
             {.help = "Keep only layer inputs and recompute each layer in the backward pass: less "
                      "memory, more work."})

@@ -11,7 +11,6 @@
 #include "kernels/rows/gated_rmsnorm.hpp"
 #include "kernels/scan/ssd.hpp"
 #include "optim/gradient_buckets.hpp"
-#include "config/curriculum.hpp"
 #include "state/train_state.hpp"
 
 namespace elastic {
@@ -68,7 +67,7 @@ LayerElements layer_elements(const ModelShape& shape, const LayerShape& layer, c
 /// What one of the ranks trains on at a time.
 Tokens tokens_of(const RunConfig& config, const Stage& stage) {
   const auto& parallel = config.parallel;
-  Tokens t{{.batch = parallel.micro_batch_size, .seq_length = stage.config.seq_length},
+  Tokens t{{.batch = largest_micro_batch(config, stage), .seq_length = stage.config.seq_length},
            parallel.sequence_parallel ? parallel.tensor_parallel_size : 1};
   t.masked_heads = stage.elastic && config.elastic.num_attention_heads.size() > 1;
   t.ranks = parallel.context_parallel_size;
@@ -203,6 +202,17 @@ ModelShape local_part(ModelShape shape, index_t tensor_ranks) {
     layer.num_groups = local_count(layer.num_groups, first);
   }
   return shape;
+}
+
+index_t largest_micro_batch(const RunConfig& config, const Stage& stage) {
+  const index_t most = micro_batch_samples(config, stage);
+  if (!stage.elastic) return most;
+  BudgetDeal deal(budget_deal_of(config, stage));
+  std::size_t largest = 1;
+  for (index_t step = 1; step <= std::min<index_t>(stage.steps, 4); ++step)
+    for (const auto& batch : cut_groups(deal.groups(step), most))
+      largest = std::max(largest, batch.samples.size());
+  return static_cast<index_t>(largest);
 }
 
 int owners_of(const RunConfig& config, int ranks) {

@@ -47,7 +47,7 @@
 #pragma once
 #include <algorithm>
 
-#include "config/run_config.hpp"
+#include "config/curriculum.hpp"
 
 namespace elastic {
 
@@ -80,6 +80,9 @@ ModelShape local_part(ModelShape shape, index_t tensor_ranks);
 /// How many of the ranks of a run hold the same parameters: the owners of optimizer state.
 int owners_of(const RunConfig& config, int ranks);
 
+/// Samples of the largest micro-batch of a stage in fast mode, in its first steps: few samples of a
+/// budget may not fill one.
+index_t largest_micro_batch(const RunConfig& config, const Stage& stage);
 /// Number of tensors of a model of this shape.
 index_t num_tensors(const ModelShape& shape);
 /// Bytes of a file of write_model (state/state_checkpoint.hpp) for a model of this shape and a deck

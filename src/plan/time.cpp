@@ -2,9 +2,8 @@
 #include "plan/time.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 
+#include "parallel/share_out.hpp"
 #include "plan/memory.hpp"
 #include "plan/ranking.hpp"
 
@@ -118,34 +117,75 @@ void add(StepTime& sum, double factor, const StepTime& time) {
   sum.sent.add(factor, time.sent);
 }
 
-/// Adds the mean time of the budgets drawn on a replica's micro-batches, and how much
-/// longer the slowest replica takes.
-void add_budgets(const RunConfig& config, const MicroBatch& batch, const ModelShape& parent,
-                 const Stage& stage, const ElasticPlan& elastic,
-                 const std::vector<SubmodelSpec>& specs, const Layout& layout, index_t batches,
-                 StepTime& step) {
-  const bool distills = config.distill.distillation_weight != 0;
-  if (distills) {
-    StepTime shared;
-    shared.teacher = batch.inference(parent, shared.sent);
-    shared.messages = batch.seconds_of(shared.sent);
-    add(step, static_cast<double>(batches), shared);
+/// Steps over which the plan takes means: what is rounded off in one is made up for in others.
+constexpr index_t planned_steps = 12;
+
+/// Passes over the micro-batches of an elastic step, by their number of samples.
+class ElasticPasses {
+ public:
+  ElasticPasses(const RunConfig& config, const Machine& machine, const ModelShape& parent,
+                const Stage& stage, const ElasticPlan& elastic,
+                const std::vector<SubmodelSpec>& specs, const Layout& layout) {
+    const bool distills = training_passes(config, stage).distills;
+    for (index_t size = 1; size <= micro_batch_samples(config, stage); ++size) {
+      const MicroBatch batch(config, machine, layout, stage.config.seq_length, size, true);
+      const ReplicaTraffic router =
+          router_traffic(batch.local(parent), elastic.choices, config.parallel.sequence_parallel);
+      Times times;
+      if (distills) {
+        times.teacher.teacher = batch.inference(parent, times.teacher.sent);
+        times.teacher.messages = batch.seconds_of(times.teacher.sent);
+      }
+      for (const auto& spec : specs) {
+        StepTime own = batch.training(sliced_shape(parent, spec), distills ? &parent : nullptr);
+        own.messages += batch.seconds_of(router);
+        own.sent.add(1, router);
+        times.budgets.push_back(own);
+      }
+      m_times.push_back(times);
+    }
   }
-  const auto& weights = stage.config.budget_probability;
-  const index_t drawn = stage.config.budgets_per_micro_batch;
-  const auto draws = expected_draws(weights, drawn);
-  const ReplicaTraffic router =
-      router_traffic(batch.local(parent), elastic.choices, config.parallel.sequence_parallel);
-  std::vector<double> each;
-  for (std::size_t b = 0; b < specs.size(); ++b) {
-    StepTime own = batch.training(sliced_shape(parent, specs[b]), distills ? &parent : nullptr);
-    own.messages += batch.seconds_of(router);
-    own.sent.add(1, router);
-    add(step, static_cast<double>(batches) * draws[b], own);
-    each.push_back(own.total());
+  StepTime of(const DrawGroup& batch) const {
+    const Times& times = m_times[batch.samples.size() - 1];
+    StepTime sum = times.teacher;
+    for (const std::size_t b : batch.budgets) add(sum, 1, times.budgets[b]);
+    return sum;
   }
-  if (drawn < static_cast<index_t>(specs.size()))
-    step.waiting = expected_lead(each, weights, batches * drawn, layout.replicas);
+
+ private:
+  struct Times {
+    StepTime teacher;
+    std::vector<StepTime> budgets;
+  };
+  std::vector<Times> m_times;  // of 1, 2, ... samples
+};
+
+/// Adds the mean time of a replica's micro-batches, and how much longer the slowest replica takes
+/// when they are shared out as train/step_deal does it. Returns the passes of a replica.
+double add_elastic(const RunConfig& config, const Stage& stage, const ElasticPasses& passes,
+                   const Layout& layout, StepTime& step) {
+  BudgetDeal deal(budget_deal_of(config, stage));
+  const index_t steps = std::min(planned_steps, stage.steps);
+  double waiting = 0, count = 0;
+  for (index_t s = 1; s <= steps; ++s) {
+    StepTime all;
+    std::vector<double> each;
+    for (const auto& batch : cut_groups(deal.groups(s), micro_batch_samples(config, stage))) {
+      const StepTime time = passes.of(batch);
+      add(all, 1, time);
+      each.push_back(time.total());
+      count += static_cast<double>(batch.budgets.size());
+    }
+    std::vector<double> busy(static_cast<std::size_t>(layout.replicas), 0.0);
+    const auto replica_of = share_out(each, layout.replicas);
+    for (std::size_t i = 0; i < each.size(); ++i)
+      busy[static_cast<std::size_t>(replica_of[i])] += each[i];
+    const double mean = all.total() / static_cast<double>(layout.replicas);
+    waiting += *std::max_element(busy.begin(), busy.end()) - mean;
+    add(step, 1 / static_cast<double>(steps * layout.replicas), all);
+  }
+  step.waiting = layout.replicas > 1 ? waiting / static_cast<double>(steps) : 0;
+  return count / static_cast<double>(steps * layout.replicas);
 }
 
 /// Adds what follows the last micro-batch. `last_backward`: seconds of one backward pass.
@@ -169,6 +209,9 @@ void add_update(const RunConfig& config, const Machine& machine, const ModelShap
 
   const Link& world = machine.link(layout.ranks(), 1);
   step.update += 3 * small_all_reduce(layout.ranks(), world);  // sums, agreement, norm
+  if (stage.elastic && layout.replicas > 1)
+    step.update +=
+        2 * small_all_reduce(layout.ranks(), world);  // who computes what: two broadcasts
   const Link& group = machine.link(layout.tensor, 1);
   if (config.parallel.sequence_parallel)
     step.gradients += seconds(shared_gradient_traffic(parent), layout.tensor, group);
@@ -190,50 +233,22 @@ void add_update(const RunConfig& config, const Machine& machine, const ModelShap
 
 }  // namespace
 
-double expected_lead(const std::vector<double>& values, const std::vector<double>& weights,
-                     index_t draws, index_t replicas) {
-  if (draws == 0 || replicas == 1 || values.empty()) return 0;
-  const double largest = *std::max_element(values.begin(), values.end()),
-               all = std::accumulate(weights.begin(), weights.end(), 0.0);
-  // Sums lie on a grid: probability[k] is that of k units.
-  const auto levels = std::max<std::size_t>(16, 8192 / static_cast<std::size_t>(draws));
-  const double unit = largest / static_cast<double>(levels);
-  if (unit <= 0) return 0;
-  std::vector<double> probability = {1};
-  for (index_t d = 0; d < draws; ++d) {
-    std::vector<double> next(probability.size() + levels, 0.0);
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      const auto shift = static_cast<std::size_t>(std::lround(values[i] / unit));
-      for (std::size_t k = 0; k < probability.size(); ++k)
-        next[k + shift] += weights[i] / all * probability[k];
-    }
-    probability = std::move(next);
-  }
-  double mean = 0, mean_largest = 0, below = 0;
-  for (std::size_t k = 0; k < probability.size(); ++k) {
-    const double before = std::min(1.0, below);
-    below += probability[k];
-    const auto n = static_cast<double>(replicas), units = static_cast<double>(k);
-    mean += units * probability[k];
-    mean_largest += units * (std::pow(std::min(1.0, below), n) - std::pow(before, n));
-  }
-  return unit * std::max(0.0, mean_largest - mean);
-}
-
 StepTime step_time(const RunConfig& config, const Machine& machine, const ModelShape& parent,
                    const Stage& stage, const ElasticPlan& elastic,
                    const std::vector<SubmodelSpec>& specs, const Layout& layout) {
-  const index_t size = config.parallel.micro_batch_size,
-                count = stage.config.global_batch_size / size,
-                batches = (count + layout.replicas - 1) / layout.replicas;
-  const MicroBatch batch(config, machine, layout, stage.config.seq_length, size, stage.elastic);
   StepTime step;
-  if (stage.elastic)
-    add_budgets(config, batch, parent, stage, elastic, specs, layout, batches, step);
-  else
-    add(step, static_cast<double>(batches), batch.training(parent, nullptr));
-  double passes = static_cast<double>(batches);
-  if (stage.elastic) passes *= static_cast<double>(stage.config.budgets_per_micro_batch);
+  double passes = 0;
+  if (stage.elastic) {
+    const ElasticPasses elastic_passes(config, machine, parent, stage, elastic, specs, layout);
+    passes = add_elastic(config, stage, elastic_passes, layout, step);
+  } else {
+    const index_t size = micro_batch_samples(config, stage),
+                  count = (stage.config.global_batch_size + size - 1) / size,
+                  batches = (count + layout.replicas - 1) / layout.replicas;
+    const MicroBatch batch(config, machine, layout, stage.config.seq_length, size, false);
+    passes = static_cast<double>(batches);
+    add(step, passes, batch.training(parent, nullptr));
+  }
   add_update(config, machine, parent, stage, elastic, layout, step.backward / passes, step);
   return step;
 }

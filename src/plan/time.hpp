@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Predicted time of a step and of a run on a machine (machine.hpp), in fast mode.
 //
-// A replica computes its m = ceil(micro-batches / replicas) micro-batches of a step one after
-// the other. The work is that of plan/passes.hpp, the messages those of plan/messages.hpp:
+// A replica computes its micro-batches of a step one after the other: in pretraining
+// ceil(micro-batches / replicas) of them; in elastic stages those that it gets when they are shared
+// out by their work (parallel/share_out.hpp), of which the plan takes the mean. The work is that of
+// plan/passes.hpp, the messages those of plan/messages.hpp:
 //
 //   pass        products / rate + attention / rate + scan / rate + bytes / kernel bandwidth
 //   messages    sums and gathers inside the replica, which nothing hides
@@ -11,8 +13,7 @@
 //               nothing overlaps with sequence parallelism
 //   update      (4P zeroed + 4P/R for the norm + 28 P/R for AdamW) / memory bandwidth
 //   values      all-gather of 4P bytes
-//   waiting     expected time of the slowest replica's budgets minus the mean, since every
-//               micro-batch draws its own
+//   waiting     time of the busiest replica minus the mean
 //
 // Submodels run at the widths of the plan (as at the end of training), or at full widths (where
 // the router starts). Not counted: data, router network, imbalance of machines, slicing.
@@ -27,7 +28,7 @@ namespace elastic {
 struct StepTime {
   double teacher = 0, forward = 0, loss = 0, backward = 0;  ///< computing
   double messages = 0;                                      ///< inside a replica
-  double waiting = 0;                                       ///< for the slowest replica
+  double waiting = 0;                                       ///< for the busiest replica
   double gradients = 0, update = 0, values = 0;
   ReplicaTraffic sent;  ///< what `messages` is the time of
   double computing() const { return teacher + forward + loss + backward; }
@@ -54,11 +55,6 @@ double validation_time(const RunConfig& config, const Machine& machine, const Mo
 /// parameters.
 double ranking_time(const RunConfig& config, const Machine& machine, const ModelShape& parent,
                     const Layout& layout);
-
-/// Mean of the largest of `replicas` sums of `draws` independent draws, minus the mean of a sum. A
-/// draw has `values[i]` with a probability proportional to `weights[i]`.
-double expected_lead(const std::vector<double>& values, const std::vector<double>& weights,
-                     index_t draws, index_t replicas);
 
 /// The predicted times as lines of the plan.
 /// Throws InputError if the machine lacks what the layout needs.

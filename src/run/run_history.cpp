@@ -14,8 +14,8 @@ std::vector<std::string> history_columns(const RunConfig& config) {
                                       "learning_rate", "loss",        "gradient_norm",
                                       "tau",           "logit_scale", "valid_loss_parent"};
   for (std::size_t b = 0; b < config.elastic.budgets.size(); ++b)
-    for (const char* what : {"kl", "cross_entropy", "budget_loss", "relative_cost", "valid_loss",
-                             "valid_kl", "parameters"})
+    for (const char* what : {"kl", "cross_entropy", "budget_loss", "relative_cost", "share",
+                             "valid_loss", "valid_kl", "parameters"})
       columns.push_back(fmt::format("{}_{}", what, config.elastic.budget_name(b)));
   return columns;
 }
@@ -57,11 +57,12 @@ void RunHistory::append(index_t step, const Stage& stage, index_t tokens,
       stage.elastic ? metrics.logit_scale : not_measured,
       validated && !stage.elastic ? validation.budgets[0].cross_entropy : not_measured};
   for (std::size_t b = 0; b < m_config.elastic.budgets.size(); ++b) {
-    const auto trained =
-        stage.elastic ? metrics.budgets[b]
-                      : StepMetrics::Budget{not_measured, not_measured, not_measured, not_measured};
-    for (const double x :
-         {trained.kl, trained.cross_entropy, trained.budget_loss, trained.relative_cost})
+    const auto trained = stage.elastic
+                             ? metrics.budgets[b]
+                             : StepMetrics::Budget{not_measured, not_measured, not_measured,
+                                                   not_measured, not_measured};
+    for (const double x : {trained.kl, trained.cross_entropy, trained.budget_loss,
+                           trained.relative_cost, trained.share})
       row.emplace_back(x);
     const bool here = validated && stage.elastic;
     row.emplace_back(here ? validation.budgets[b].cross_entropy : not_measured);

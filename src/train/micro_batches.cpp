@@ -37,8 +37,17 @@ SequenceRange MicroBatches::part(const SequenceRange& range, index_t m) const {
 }
 
 MicroBatch MicroBatches::load(const TokenSource& source, const SequenceRange& range) {
+  std::vector<index_t> samples(static_cast<std::size_t>(range.count));
+  std::iota(samples.begin(), samples.end(), range.first);
+  return load(source, range.split, samples, range.seq_length);
+}
+
+MicroBatch MicroBatches::load(const TokenSource& source, Split split,
+                              const std::vector<index_t>& samples, index_t seq_length) {
   const Region region("data");
-  const Batch whole = make_batch(source, range.split, range.first, range.count, range.seq_length);
+  Batch whole(static_cast<index_t>(samples.size()), seq_length);
+  for (std::size_t b = 0; b < samples.size(); ++b)
+    source.fill(split, samples[b], whole.row(static_cast<index_t>(b)));
   upload_batch(whole);
   MicroBatch batch{.context = {.exec = m_exec,
                                .deterministic = m_deterministic,

@@ -31,8 +31,8 @@ struct MicroBatch {
   View1<const token_t> tokens;  ///< [T]
   LossTargets<Real> targets;
   double weight_sum = 0;  ///< tokens of whole sequences that count
-  index_t number = 0;     ///< m
-  index_t count = 1;      ///< micro-batches of all ranks together
+  index_t number = 0;     ///< m of a range
+  index_t count = 1;      ///< micro-batches of a range for all ranks together
   bool last = true;       ///< of this rank
 };
 
@@ -58,6 +58,9 @@ class MicroBatches {
   }
   /// All of a range as one micro-batch.
   MicroBatch load(const TokenSource& source, const SequenceRange& range);
+  /// These samples of a split, `seq_length` tokens of each, as one micro-batch.
+  MicroBatch load(const TokenSource& source, Split split, const std::vector<index_t>& samples,
+                  index_t seq_length);
 
  private:
   SequenceRange part(const SequenceRange& range, index_t m) const;

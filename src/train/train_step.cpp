@@ -6,7 +6,6 @@
 #include "base/region.hpp"
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
-#include "elastic/budget_sampler.hpp"
 #include "train/token_sources.hpp"
 
 namespace elastic {
@@ -68,16 +67,24 @@ TrainStep::TrainStep(const ProcessGrid& grid, const RunConfig& config, const Cur
       m_curriculum(curriculum),
       m_arena(arena),
       m_batches(grid.data, config, arena, spans_of(grid, config)),
+      m_deal(grid, config),
       m_gradients(grid, config.job.deterministic) {}
 
 StepMetrics TrainStep::run(TrainState& state) {
   const Region region("step");
   const Stage& stage = m_curriculum.stage_of(state.step + 1);
+  std::vector<DrawGroup> dealt;
+  if (stage.elastic)
+    dealt = m_deal.micro_batches(state, stage, state.step + 1 - stage.first_step,
+                                 temperature(state.step + 1));
   m_gradients.begin(state, stage.elastic);
   TrainSums sums(m_config.elastic.budgets.size());
   std::exception_ptr failure;  // of this rank, e.g. bad data
   try {
-    train_micro_batches(state, stage, sums);
+    if (stage.elastic)
+      train_elastic(state, stage, dealt, sums);
+    else
+      train_parent(state, stage, sums);
   } catch (...) {
     failure = std::current_exception();
   }
@@ -91,22 +98,25 @@ StepMetrics TrainStep::run(TrainState& state) {
   return metrics;
 }
 
-/// Trains this replica's share of the step. Deterministic sums are over single sequences.
-void TrainStep::train_micro_batches(TrainState& state, const Stage& stage, TrainSums& sums) {
+/// Deterministic sums are over single sequences.
+template <class Body>
+void TrainStep::count(MicroBatch& batch, TrainSums& sums, const Body& body) {
+  batch.context.sums = m_gradients.block_sums();
+  TrainSums own(m_config.elastic.budgets.size());
+  body(own);
+  m_gradients.end_micro_batch();
+  if (m_config.job.deterministic) own.round();
+  sums.add(own);
+}
+
+/// Trains this replica's share of a step of the parent.
+void TrainStep::train_parent(TrainState& state, const Stage& stage, TrainSums& sums) {
   const StageConfig& config = stage.config;
   const SequenceRange range{.first = (state.step - stage.first_step) * config.global_batch_size,
                             .count = config.global_batch_size,
                             .seq_length = config.seq_length};
   m_batches.for_each(source_of(stage), range, [&](MicroBatch& batch) {
-    batch.context.sums = m_gradients.block_sums();
-    TrainSums own(m_config.elastic.budgets.size());
-    if (stage.elastic)
-      train_elastic(state, stage, batch, own);
-    else
-      train_parent(state, batch, own);
-    m_gradients.end_micro_batch();
-    if (m_config.job.deterministic) own.round();
-    sums.add(own);
+    count(batch, sums, [&](TrainSums& own) { train_parent(state, batch, own); });
   });
 }
 
@@ -118,19 +128,29 @@ void TrainStep::train_parent(TrainState& state, const MicroBatch& batch, TrainSu
   if (m_grid.context.is_root()) sums.weight() += batch.weight_sum;
 }
 
+/// Trains the micro-batches that were dealt to this replica.
+void TrainStep::train_elastic(TrainState& state, const Stage& stage,
+                              const std::vector<DrawGroup>& dealt, TrainSums& sums) {
+  const index_t first = (state.step - stage.first_step) * stage.config.global_batch_size;
+  const TokenSource& source = source_of(stage);
+  for (const DrawGroup& part : dealt) {
+    const Arena::Scope scope(m_arena);
+    std::vector<index_t> samples = part.samples;
+    for (index_t& sample : samples) sample += first;
+    MicroBatch batch = m_batches.load(source, Split::train, samples, stage.config.seq_length);
+    batch.last = &part == &dealt.back();
+    count(batch, sums, [&](TrainSums& own) { train_elastic(state, stage, part, batch, own); });
+  }
+}
+
 /// The teacher's states serve all budgets of the micro-batch.
-void TrainStep::train_elastic(TrainState& state, const Stage& stage, const MicroBatch& batch,
-                              TrainSums& sums) {
-  const index_t step = state.step + 1;
+void TrainStep::train_elastic(TrainState& state, const Stage& stage, const DrawGroup& dealt,
+                              const MicroBatch& batch, TrainSums& sums) {
   const auto teacher = teacher_states(*state.elastic->teacher, batch);
-  const auto budgets =
-      draw_budgets(static_cast<std::uint32_t>(m_config.job.seed), step, batch.number,
-                   stage.config.budget_probability, stage.config.budgets_per_micro_batch);
-  const index_t first_stream =
-      (step * batch.count + batch.number) * static_cast<index_t>(m_config.elastic.budgets.size());
-  for (const std::size_t budget : budgets)
-    train_budget(state, batch, budget, static_cast<std::uint64_t>(first_stream) + budget, teacher,
-                 batch.last && budget == budgets.back(), sums);
+  for (const std::size_t budget : dealt.budgets)
+    train_budget(state, batch, budget,
+                 m_deal.stream(state.step + 1 - stage.first_step, dealt, budget), teacher,
+                 batch.last && budget == dealt.budgets.back(), sums);
 }
 
 TeacherStates<Real> TrainStep::teacher_states(const LanguageModel<Real>& teacher,

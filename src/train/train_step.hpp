@@ -4,22 +4,24 @@
 //   gradients = 0
 //   for each micro-batch of this replica:
 //     states of the frozen teacher                            (pretraining: none)
-//     for each budget drawn for it:
+//     for each budget dealt to it:
 //       pi = router(budget) with Gumbel noise; masks of pi    (pretraining: full widths)
 //       forward pass, distillation loss, backward pass
 //       gradient of the masks and of the budget loss -> kept choices -> pi -> router
 //   sums over ranks; clip model and router together; AdamW at a rate of each
 //
-// Data, budgets and router noise of a micro-batch depend on the step and its number alone
-// (train/micro_batches.hpp), so that the loss does not depend on the number of ranks. In
-// deterministic mode a sequence is cut into the same spans (parallel/spans.hpp) on any number of
-// ranks. The ranks of a context-parallel group hold spans of the same sequences.
+// Data, budgets and router noise of a sample depend on stage, step and its number alone
+// (elastic/budget_deal.hpp), so that the loss depends neither on the number of ranks nor on the
+// size of micro-batches. In deterministic mode a sequence is cut into the same spans
+// (parallel/spans.hpp) on any number of ranks. The ranks of a context-parallel group hold spans of
+// the same sequences.
 #pragma once
 #include "config/curriculum.hpp"
 #include "optim/grad_clip.hpp"
 #include "parallel/process_grid.hpp"
 #include "state/train_state.hpp"
 #include "train/micro_batches.hpp"
+#include "train/step_deal.hpp"
 #include "train/step_gradients.hpp"
 #include "train/train_sums.hpp"
 
@@ -34,10 +36,15 @@ class TrainStep {
   StepMetrics run(TrainState& state);
 
  private:
-  void train_micro_batches(TrainState& state, const Stage& stage, TrainSums& sums);
+  void train_parent(TrainState& state, const Stage& stage, TrainSums& sums);
   void train_parent(TrainState& state, const MicroBatch& batch, TrainSums& sums);
-  void train_elastic(TrainState& state, const Stage& stage, const MicroBatch& batch,
+  void train_elastic(TrainState& state, const Stage& stage, const std::vector<DrawGroup>& dealt,
                      TrainSums& sums);
+  void train_elastic(TrainState& state, const Stage& stage, const DrawGroup& dealt,
+                     const MicroBatch& batch, TrainSums& sums);
+  /// Runs body(own sums) for a micro-batch and adds what it has counted.
+  template <class Body>
+  void count(MicroBatch& batch, TrainSums& sums, const Body& body);
   /// `stream`: of the router's noise. `last`: the last pass of this rank in this step.
   void train_budget(TrainState& state, const MicroBatch& batch, std::size_t budget,
                     std::uint64_t stream, const TeacherStates<Real>& teacher, bool last,
@@ -67,6 +74,7 @@ class TrainStep {
   ExecutionSpace m_exec;
   Arena& m_arena;
   MicroBatches m_batches;
+  StepDeal m_deal;
   StepGradients m_gradients;
   std::unique_ptr<TokenSource> m_source;
   std::uint64_t m_source_stream = 0;

@@ -36,7 +36,8 @@ std::vector<StepMetrics::Budget> TrainSums::budget_means(const DistillConfig& co
     means.push_back({.kl = mean(kl, config.distillation_weight > 0),
                      .cross_entropy = mean(cross_entropy, config.cross_entropy_weight > 0),
                      .budget_loss = mean(budget_loss),
-                     .relative_cost = mean(relative_cost)});
+                     .relative_cost = mean(relative_cost),
+                     .share = sums[tokens] * per_token()});
   }
   return means;
 }

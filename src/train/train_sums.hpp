@@ -15,9 +15,10 @@ struct StepMetrics {
   double gradient_norm = 0;  ///< before clipping
   double learning_rate = 0;
   double tau = 0, logit_scale = 0;  ///< elastic stages only
-  /// Numbers of one budget; NaN where it was not drawn in this step, or the loss has no weight.
+  /// Numbers of one budget; NaN where it was not trained in this step, or the loss has no weight.
   struct Budget {
     double kl = 0, cross_entropy = 0, budget_loss = 0, relative_cost = 0;
+    double share = 0;  ///< of all tokens, each counted once per budget trained on it
   };
   std::vector<Budget> budgets;
 };

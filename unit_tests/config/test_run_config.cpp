@@ -74,8 +74,11 @@ TEST(RunConfig, ContradictionsBetweenKeys) {
               HasSubstr("expected 3 values, one per budget"));
   EXPECT_THAT(one_mistake("stage1/budget_probability=0,0,0"),
               HasSubstr("at least one value greater than 0"));
-  EXPECT_THAT(one_mistake("stage1/budgets_per_micro_batch=4"),
-              HasSubstr("there are only 3 budgets"));
+  EXPECT_THAT(one_mistake("stage1/budgets_per_sample=4"),
+              HasSubstr("there are only 3 budgets with a probability"));
+  EXPECT_THAT(mistakes(stage, {"stage1/budgets_per_sample=3", "stage1/budget_probability=1,0,2"}),
+              HasSubstr("there are only 2 budgets with a probability"));
+  EXPECT_EQ(read(stage, {"stage1/global_batch_size=13"}).config.stages[0].global_batch_size, 13);
   EXPECT_THAT(one_mistake("elastic/budget_names=a,b"), HasSubstr("expected 3 names"));
   EXPECT_THAT(one_mistake("rank/order=best"),
               HasSubstr("expected one of importance, random, reversed, identity"));

@@ -35,9 +35,9 @@ void check_step_memory(const std::vector<std::string>& overrides, bool elastic, 
   TrainStep step(grid, config, curriculum, arena);
   const auto used = static_cast<double>(high_water(arena, [&] { step.run(state); }));
   const PlanMemory plan = plan_memory(config, state.model->shape(), 1);
-  const StageConfig& stage = curriculum.stages[0].config;
+  const Stage& stage = curriculum.stages[0];
   const double batch =  // not in the arena
-      16.0 * static_cast<double>(config.parallel.micro_batch_size * stage.seq_length);
+      16.0 * static_cast<double>(largest_micro_batch(config, stage) * stage.config.seq_length);
   EXPECT_NEAR(used / (plan.step() - batch), 1, tolerance) << testing::PrintToString(overrides);
 }
 

@@ -85,7 +85,7 @@ RunConfig config_of(bool elastic, const ParallelSizes& sizes, std::vector<std::s
   overrides.push_back(fmt::format("parallel/tensor_parallel_size={}", sizes.tensor));
   overrides.push_back(fmt::format("parallel/context_parallel_size={}", sizes.context));
   overrides.push_back("elastic/choice_epsilon=0");
-  overrides.push_back("stage1/budgets_per_micro_batch=3");
+  overrides.push_back("stage1/budgets_per_sample=3");
   overrides.push_back("stage1/global_batch_size=8");
   overrides.push_back(elastic ? "job/phases=rank,elastic" : "job/phases=pretrain");
   if (elastic) overrides.push_back("job/parent=p.h5");

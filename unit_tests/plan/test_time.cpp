@@ -71,40 +71,56 @@ TEST(PlanTime, OnlyArithmeticIsForwardOperationsOverTheRate) {
 
 TEST(PlanTime, ElasticStages) {
   const Machine machine = machine_of_pure_arithmetic(1e9);
-  const Problem all({"stage1/budgets_per_micro_batch=3"}), single;
+  const Problem all({"stage1/budgets_per_sample=3"}), single;
   const StepTime three = all.time(machine, 1, {}), drawn = single.time(machine, 1, {});
   EXPECT_GT(three.teacher, 0);
   EXPECT_NEAR(three.teacher, drawn.teacher, 1e-15);
   EXPECT_NEAR(three.forward, 3 * drawn.forward, 1e-12 * three.forward);
   EXPECT_EQ(three.waiting, 0);
-  EXPECT_EQ(drawn.waiting, 0);  // budgets are alike
-  const Problem recompute({"stage1/budgets_per_micro_batch=3", "parallel/recompute=true"});
+  EXPECT_EQ(drawn.waiting, 0);  // one replica
+  const Problem recompute({"stage1/budgets_per_sample=3", "parallel/recompute=true"});
   const StepTime again = recompute.time(machine, 1, {});
   EXPECT_EQ(again.forward, three.forward);
   EXPECT_NEAR(again.backward, three.backward + three.forward, 1e-12 * three.backward);
-  const Problem both({"stage1/budgets_per_micro_batch=3", "distill/cross_entropy_weight=1"});
+  const Problem both({"stage1/budgets_per_sample=3", "distill/cross_entropy_weight=1"});
   EXPECT_NEAR(both.time(machine, 1, {}).loss, three.loss * 7 / 4, 1e-12 * three.loss);
-  const Problem plain({"stage1/budgets_per_micro_batch=3", "distill/cross_entropy_weight=1",
+  const Problem plain({"stage1/budgets_per_sample=3", "distill/cross_entropy_weight=1",
                        "distill/distillation_weight=0"});
   EXPECT_EQ(plain.time(machine, 1, {}).teacher, 0);
   EXPECT_NEAR(plain.time(machine, 1, {}).loss, three.loss * 3 / 4, 1e-12 * three.loss);
 }
 
-TEST(PlanTime, ReplicasWaitForTheOneWithTheWidestBudgets) {
-  EXPECT_NEAR(expected_lead({1, 2}, {1, 1}, 1, 2), 0.25, 1e-3);  // 1.75 instead of 1.5
-  EXPECT_NEAR(expected_lead({1, 2}, {3, 1}, 1, 3), 1 + 37.0 / 64 - 1.25, 1e-3);
-  // Two draws on two replicas: sums 2, 3, 4 with 1/4, 1/2, 1/4.
-  EXPECT_NEAR(expected_lead({1, 2}, {1, 1}, 2, 2), (2.0 + 3 * 8 + 4 * 7) / 16 - 3, 2e-3);
-  EXPECT_EQ(expected_lead({1, 2}, {1, 1}, 5, 1), 0);
-  EXPECT_NEAR(expected_lead({3, 3, 3}, {1, 2, 3}, 7, 100), 0, 1e-9);
-  EXPECT_NEAR(expected_lead({1, 2}, {1, 1}, 1, 1 << 20), 0.5, 1e-3);
-  // More draws even out: relative to the sum the lead falls.
-  EXPECT_LT(expected_lead({1, 2}, {1, 1}, 400, 64) / 400, expected_lead({1, 2}, {1, 1}, 4, 64) / 4);
-  Problem problem;
-  problem.elastic.specs[2].hidden_size = 12;
+TEST(PlanTime, ReplicasWaitOnlyForWhatCannotBeSharedOutEvenly) {
   const Machine machine = machine_of_pure_arithmetic(1e9);
-  EXPECT_EQ(problem.time(machine, 1, {}).waiting, 0);
-  EXPECT_GT(problem.time(machine, 1, {.replicas = 2}).waiting, 0);
+  const auto waits = [&](std::vector<std::string> overrides, index_t replicas) {
+    overrides.push_back("pretrain/global_batch_size=8");
+    Problem problem(overrides);
+    problem.elastic.specs[1].hidden_size = 20;
+    problem.elastic.specs[2].hidden_size = 12;
+    const StepTime time = problem.time(machine, 1, {.replicas = replicas});
+    return time.waiting / time.total();
+  };
+  EXPECT_EQ(waits({}, 1), 0);
+  // Three pieces for two: the wide one alone waits for the two others, or they for it.
+  EXPECT_GT(waits({"stage1/global_batch_size=3", "parallel/micro_batch_size=1"}, 2), 0.1);
+  // 24 samples of each budget: nobody waits.
+  EXPECT_LT(waits({"stage1/global_batch_size=72", "parallel/micro_batch_size=1"}, 8), 0.03);
+  EXPECT_GT(waits({"stage1/global_batch_size=72", "parallel/micro_batch_size=8"}, 8), 0.03);
+}
+
+TEST(PlanTime, AMicroBatchHasNoMoreThanTheSamplesOfADraw) {
+  const Machine machine = machine_of_pure_arithmetic(1e9);
+  const auto forward = [&](const char* draws) {
+    const Problem problem({"stage1/global_batch_size=16", "parallel/micro_batch_size=4",
+                           "pretrain/global_batch_size=16", "stage1/budgets_per_sample=3", draws});
+    return problem.time(machine, 1, {.replicas = 4}).forward;
+  };
+  EXPECT_NEAR(forward("router/samples_per_draw=4"), forward("router/samples_per_draw=2"),
+              1e-12);  // pure arithmetic: the size does not matter, the sum of samples does
+  const RunConfig config = small_deck({"router/samples_per_draw=1"}).config;
+  const auto stages = make_curriculum(config).stages;
+  EXPECT_EQ(micro_batch_samples(config, stages[0]), 2);
+  EXPECT_EQ(micro_batch_samples(config, stages[1]), 1);
 }
 
 TEST(PlanTime, UpdateAndGradientsByHand) {

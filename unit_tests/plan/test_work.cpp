@@ -52,7 +52,7 @@ StepFlops step_flops(const std::vector<std::string>& overrides) {
 
 TEST(Work, OperationsOfATrainingStep) {
   const std::vector<std::string> elastic = {"job/phases=rank,elastic", "job/parent=p.h5",
-                                            "stage1/budgets_per_micro_batch=3",
+                                            "stage1/budgets_per_sample=3",
                                             "elastic/choice_epsilon=0"};
   const auto with = [](std::vector<std::string> a, const std::vector<std::string>& b) {
     a.insert(a.end(), b.begin(), b.end());
@@ -79,7 +79,7 @@ TEST(Work, OperationsOfStepsOfRandomModels) {
     Draw draw(100 + seed);
     const bool elastic = seed % 2 == 1;
     auto overrides = random_deck(draw, elastic);
-    if (elastic) overrides.emplace_back("stage1/budgets_per_micro_batch=3");
+    if (elastic) overrides.emplace_back("stage1/budgets_per_sample=3");
     const StepFlops flops = step_flops(overrides);
     // Backward passes are planned as twice the forward pass; attention, scan and convolution take
     // somewhat more, which small models on long sequences show.
@@ -87,19 +87,32 @@ TEST(Work, OperationsOfStepsOfRandomModels) {
   }
 }
 
-TEST(Work, ExpectedDraws) {
-  const auto near_list = [](const std::vector<double>& a, const std::vector<double>& b) {
-    ASSERT_EQ(a.size(), b.size());
-    for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-12);
+TEST(Work, BudgetsCountAsOftenAsTheyAreTrained) {
+  const auto work = [](const std::vector<std::string>& overrides) {
+    auto all = std::vector<std::string>{"job/phases=rank,elastic", "job/parent=p.h5"};
+    all.insert(all.end(), overrides.begin(), overrides.end());
+    const RunConfig config = small_deck(all).config;
+    const ModelShape shape = parent_shape(config);
+    std::vector<SubmodelSpec> specs(3, full_spec(shape));
+    specs[1].hidden_size = 20;
+    specs[2].hidden_size = 12;
+    return stage_work(config, shape, make_curriculum(config).stages[0], specs).flops_per_step;
   };
-  near_list(expected_draws({1, 1, 1}, 1), {1.0 / 3, 1.0 / 3, 1.0 / 3});
-  near_list(expected_draws({5, 3, 2}, 1), {0.5, 0.3, 0.2});
-  // without replacement: first or second draw
-  near_list(expected_draws({5, 3, 2}, 2),
-            {0.5 + 0.3 * 5 / 7 + 0.2 * 5 / 8, 0.3 + 0.5 * 3 / 5 + 0.2 * 3 / 8,
-             0.2 + 0.5 * 2 / 5 + 0.3 * 2 / 7});
-  near_list(expected_draws({5, 0, 2}, 3), {1, 1, 1});  // all of them, as the training step does
-  near_list(expected_draws({1, 0, 0}, 2), {1, 0, 0});
+  const auto only = [&](const char* which) {
+    return work({fmt::format("stage1/budget_probability={}", which)});
+  };
+  const double teacher = work({"stage1/budget_probability=1,0,0"}) -
+                         work({"stage1/budget_probability=1,0,0", "distill/distillation_weight=0",
+                               "distill/cross_entropy_weight=1"});
+  EXPECT_GT(teacher, 0);
+  const double a = only("1,0,0"), b = only("0,1,0"), c = only("0,0,1");
+  EXPECT_GT(a, b);
+  EXPECT_GT(b, c);
+  EXPECT_NEAR(only("5,3,2"), 0.5 * a + 0.3 * b + 0.2 * c, 1e-9 * a);
+  // Two budgets per sample: the first on all of them, the others share; one teacher pass.
+  const double both = work({"stage1/budget_probability=5,3,2", "stage1/budgets_per_sample=2"});
+  EXPECT_LT(both, a + 0.6 * b + 0.4 * c);
+  EXPECT_GT(both, a + 0.6 * b + 0.4 * c - teacher);
 }
 
 TEST(Work, BytesOfARing) {

@@ -27,8 +27,8 @@ class RunHistoryTest : public InFolder {
                         .logit_scale = base + 4,
                         .budgets = {}};
     for (double b = 0; b < 3; ++b)
-      metrics.budgets.push_back(
-          {base + 10 * b + 5, base + 10 * b + 6, base + 10 * b + 7, base + 10 * b + 8});
+      metrics.budgets.push_back({base + 10 * b + 5, base + 10 * b + 6, base + 10 * b + 7,
+                                 base + 10 * b + 8, base + 10 * b + 9});
     return metrics;
   }
   static double number(const History& history, const std::string& column, std::size_t row = 0) {

@@ -42,6 +42,17 @@ struct ReferenceAdam {
   }
 };
 
+/// The budgets that each sample of a step trains.
+inline std::vector<std::vector<std::size_t>> budgets_of_samples(const RunConfig& config,
+                                                                const Stage& stage, index_t s) {
+  std::vector<std::vector<std::size_t>> budgets(
+      static_cast<std::size_t>(stage.config.global_batch_size));
+  BudgetDeal deal(budget_deal_of(config, stage));
+  for (const auto& group : deal.groups(s))
+    for (const index_t i : group.samples) budgets[static_cast<std::size_t>(i)] = group.budgets;
+  return budgets;
+}
+
 /// Linear warm-up, then linear decay, at step s = 1, 2, ... of a stage of n steps.
 inline double reference_rate(const StageConfig& stage, double peak, index_t s) {
   const auto n = static_cast<double>(stage.steps), w = static_cast<double>(stage.warmup_steps),
@@ -85,9 +96,9 @@ class ReferenceRun {
     return finish(stage, s, false);
   }
 
-  /// `progress`: of the router's schedules. `budgets`: those that every sequence trains.
+  /// `progress`: of the router's schedules. `budgets`: those that each sequence of the step trains.
   StepMetrics elastic_step(const Stage& stage, index_t s, double progress,
-                           const std::vector<std::size_t>& budgets) {
+                           const std::vector<std::vector<std::size_t>>& budgets) {
     begin_step();
     const auto& schedule = m_config.router.schedule;
     const RouterTemperature temperature = {
@@ -96,10 +107,11 @@ class ReferenceRun {
                  std::log(schedule.tau_end) * progress)};
     m_budgets.assign(m_config.elastic.budgets.size(), {});
     std::vector<double> tokens(m_budgets.size(), 0.0);
+    std::size_t i = 0;
     for_each_sequence(stage, s, [&](const LayerContext& context, const Sequence& sequence) {
       auto teacher_pass = m_teacher->make_pass(Keep::nothing);
       m_teacher->forward(context, m_teacher->full_widths(), sequence.tokens, teacher_pass);
-      for (const std::size_t b : budgets) {
+      for (const std::size_t b : budgets.at(i++)) {
         train_budget(context, sequence, b, temperature, {&*m_teacher, teacher_pass.hidden});
         tokens[b] += sequence.weight_sum;
       }
@@ -107,6 +119,7 @@ class ReferenceRun {
     auto metrics = finish(stage, s, true);
     metrics.tau = temperature.tau;
     metrics.logit_scale = temperature.logit_scale;
+    for (std::size_t b = 0; b < m_budgets.size(); ++b) m_budgets[b].share = tokens[b] / m_weight;
     for (std::size_t b = 0; b < m_budgets.size(); ++b)
       for (double StepMetrics::Budget::*part :
            {&StepMetrics::Budget::kl, &StepMetrics::Budget::cross_entropy,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whole training runs against the algorithm in double (reference_run.hpp): losses, norms and rates
-// of every step, and the values at the end; which budgets are drawn how often; what happens to
-// numbers that are not finite.
+// of every step, and the values at the end; which budgets are trained how often; what the size of
+// micro-batches may change; what happens to numbers that are not finite.
 #include "train/train_step.hpp"
 
 #include <gmock/gmock.h>
@@ -91,6 +91,7 @@ void expect_near(const StepMetrics& actual, const StepMetrics& expected, index_t
     expect_near(mine.cross_entropy, theirs.cross_entropy, name("cross-entropy"));
     expect_near(mine.budget_loss, theirs.budget_loss, name("budget loss"));
     expect_near(mine.relative_cost, theirs.relative_cost, name("cost"));
+    expect_near(mine.share, theirs.share, name("share"));
   }
 }
 
@@ -126,7 +127,9 @@ void follow_the_reference(const ResolvedDeck& deck) {
   for (index_t s = 1; s <= 6; ++s) {
     const Stage& stage = s <= 3 ? first : second;
     const double progress = static_cast<double>(s - 1) / 5;
-    const auto expected = reference.elastic_step(stage, s <= 3 ? s : s - 3, progress, {0, 1, 2});
+    const index_t local = s <= 3 ? s : s - 3;
+    const auto expected =
+        reference.elastic_step(stage, local, progress, budgets_of_samples(config, stage, local));
     expect_near(run.step(), expected, run.state.step);
     EXPECT_GT(expected.gradient_norm, config.optimizer.clip_grad_norm) << "clipping is not tested";
   }
@@ -137,11 +140,15 @@ void follow_the_reference(const ResolvedDeck& deck) {
   EXPECT_TRUE(near(run.state.elastic->teacher->parameters().values(), parent, 0));  // as it was
 }
 
-const Overrides all_budgets = {"stage1/budgets_per_micro_batch=3",
-                               "stage2/budgets_per_micro_batch=3"};
+const Overrides all_budgets = {"stage1/budgets_per_sample=3", "stage2/budgets_per_sample=3"};
 
 TEST(TrainStep, FollowsTheReferenceThroughAllStages) {
   follow_the_reference(two_stages(all_budgets));
+}
+TEST(TrainStep, FollowsTheReferenceWithUnevenProbabilities) {
+  follow_the_reference(
+      two_stages({"stage1/budget_probability=0.5,0.3,0.2", "stage2/budget_probability=1,2,5",
+                  "stage2/global_batch_size=3", "stage2/budgets_per_sample=2"}));
 }
 TEST(TrainStep, FollowsTheReferenceWithSmallMicroBatchesAndRecomputation) {
   follow_the_reference(
@@ -150,33 +157,6 @@ TEST(TrainStep, FollowsTheReferenceWithSmallMicroBatchesAndRecomputation) {
 }
 TEST(TrainStep, FollowsTheReferenceInDeterministicMode) {
   follow_the_reference(two_stages(joined(all_budgets, {"job/deterministic=true"})));
-}
-
-TEST(TrainStep, TrainsTheBudgetThatIsDrawnAndNoOther) {
-  // One micro-batch per step, so that the metrics tell which budget it drew.
-  SmallRun run(
-      two_stages({"job/phases=rank,elastic", "job/parent=p.h5", "stage1/global_batch_size=2",
-                  "stage1/budget_probability=0.2,0.4,0.4", "stage1/steps=6"}));
-  ReferenceRun reference(run.deck.config, run.state);
-  run.begin_elastic();
-  reference.begin_elastic(*run.state.elastic);
-  const auto router = to_double(run.state.elastic->router->parameters().values());
-  std::vector<std::size_t> seen;
-  for (index_t s = 1; s <= 6; ++s) {
-    const auto metrics = run.step();
-    std::vector<std::size_t> drawn;
-    for (std::size_t b = 0; b < 3; ++b)
-      if (!std::isnan(metrics.budgets[b].kl)) drawn.push_back(b);
-    ASSERT_EQ(drawn.size(), 1u);
-    seen.push_back(drawn[0]);
-    expect_near(
-        metrics,
-        reference.elastic_step(run.curriculum.stages[0], s, static_cast<double>(s - 1) / 8, drawn),
-        s);
-  }
-  EXPECT_THAT(seen, testing::Contains(testing::Ne(seen[0])));
-  expect_same_way(run.state.elastic->router->parameters().values(), reference.router().values(),
-                  router);
 }
 
 /// Steps that cost next to nothing: one short sequence each, rates 0.
@@ -191,46 +171,100 @@ ResolvedDeck many_steps(const Overrides& overrides) {
              overrides));
 }
 
-/// How often each budget was trained in steps of a stage.
-std::vector<double> shares(SmallRun& run, index_t steps) {
+/// How often each budget was trained in steps of one sample, and each prefix of them.
+std::vector<double> counts(SmallRun& run, index_t steps, const std::vector<double>& probability) {
   std::vector<double> count(3, 0.0);
-  for (index_t s = 0; s < steps; ++s) {
+  for (index_t s = 1; s <= steps; ++s) {
     const auto metrics = run.step();
-    for (std::size_t b = 0; b < 3; ++b)
-      if (!std::isnan(metrics.budgets[b].kl)) count[b] += 1.0 / static_cast<double>(steps);
+    for (std::size_t b = 0; b < 3; ++b) {
+      EXPECT_EQ(std::isnan(metrics.budgets[b].kl), metrics.budgets[b].share == 0);
+      count[b] += metrics.budgets[b].share;
+      EXPECT_LT(std::abs(count[b] - static_cast<double>(s) * probability[b]), 1.5) << "step " << s;
+    }
   }
   return count;
 }
 
-TEST(TrainStep, EveryStageDrawsBudgetsByItsOwnProbabilities) {
-  SmallRun run(many_steps({"stage1/budget_probability=0.6,0,0.4", "stage1/steps=200",
-                           "stage2/budget_probability=1,2,7", "stage2/steps=200"}));
+TEST(TrainStep, EveryStageTrainsBudgetsInItsOwnProportions) {
+  SmallRun run(many_steps({"stage1/budget_probability=0.6,0,0.4", "stage1/steps=50",
+                           "stage2/budget_probability=1,2,7", "stage2/steps=50"}));
   run.begin_elastic();
-  // Four standard deviations of 200 draws are at most 0.14.
-  const auto first = shares(run, 200), second = shares(run, 200);
-  EXPECT_EQ(first[1], 0);
-  EXPECT_NEAR(first[0], 0.6, 0.14);
-  EXPECT_NEAR(first[2], 0.4, 0.14);
-  EXPECT_NEAR(second[0], 0.1, 0.14);
-  EXPECT_NEAR(second[1], 0.2, 0.14);
-  EXPECT_NEAR(second[2], 0.7, 0.14);
+  EXPECT_EQ(counts(run, 50, {0.6, 0, 0.4}), (std::vector<double>{30, 0, 20}));
+  EXPECT_EQ(counts(run, 50, {0.1, 0.2, 0.7}), (std::vector<double>{5, 10, 35}));
 }
 
-TEST(TrainStep, SeveralBudgetsOfAMicroBatchDiffer) {
-  SmallRun run(many_steps({"stage1/budgets_per_micro_batch=2", "stage1/steps=60",
-                           "stage1/budget_probability=0.5,0.4,0.1"}));
+TEST(TrainStep, SeveralBudgetsOfASampleDiffer) {
+  SmallRun run(many_steps(
+      {"stage1/budgets_per_sample=2", "stage1/steps=20", "stage1/budget_probability=0.5,0.4,0.1"}));
   run.begin_elastic();
-  for (index_t s = 0; s < 60; ++s) {
+  for (index_t s = 0; s < 20; ++s) {
     const auto metrics = run.step();
     const auto trained = std::count_if(metrics.budgets.begin(), metrics.budgets.end(),
-                                       [](const auto& b) { return !std::isnan(b.kl); });
+                                       [](const auto& b) { return b.share == 0.5; });
     ASSERT_EQ(trained, 2) << "step " << s;
+    EXPECT_EQ(metrics.budgets[0].share, 0.5) << "two of these three are on every sample";
   }
+}
+
+/// All that two stages with noise give when micro-batches have this size.
+std::vector<StepMetrics> metrics_of(index_t micro_batch_size, bool deterministic) {
+  SmallRun run(read_run_config(
+      small_deck_text + second_stage, "small.in",
+      {"job/phases=rank,elastic", "job/parent=p.h5", "model/init_std=0.2",
+       "model/hybrid_layer_pattern=M-*", "elastic/drop_layers=0,1", "elastic/choice_epsilon=0.02",
+       "optimizer/epsilon=1e-2", "stage1/seq_length=40", "stage1/global_batch_size=12",
+       "stage2/global_batch_size=6", "stage1/steps=3", "stage2/steps=3",
+       "stage2/budget_probability=0.5,0.3,0.2", "router/hard_sample_probability=0.2",
+       "router/samples_per_draw=4", fmt::format("job/deterministic={}", deterministic),
+       fmt::format("parallel/micro_batch_size={}", micro_batch_size)}));
+  run.begin_elastic();
+  std::vector<StepMetrics> metrics;
+  for (index_t s = 0; s < 6; ++s) metrics.push_back(run.step());
+  return metrics;
+}
+
+TEST(TrainStep, SizesOfMicroBatchesChangeRoundingOnly) {
+  const auto expected = metrics_of(1, false);
+  for (const index_t size : {2, 3, 4, 8}) {
+    const auto actual = metrics_of(size, false);
+    for (std::size_t s = 0; s < 6; ++s) {
+      SCOPED_TRACE(fmt::format("micro-batches of {}", size));
+      expect_near(actual[s], expected[s], static_cast<index_t>(s) + 1);
+    }
+  }
+}
+
+TEST(TrainStep, SizesOfMicroBatchesChangeNothingInDeterministicMode) {
+  const auto expected = metrics_of(1, true), actual = metrics_of(4, true);
+  for (std::size_t s = 0; s < 6; ++s) {
+    EXPECT_EQ(actual[s].loss, expected[s].loss);
+    EXPECT_EQ(actual[s].gradient_norm, expected[s].gradient_norm);
+    for (std::size_t b = 0; b < 3; ++b)
+      EXPECT_EQ(actual[s].budgets[b].share, expected[s].budgets[b].share);
+  }
+}
+
+TEST(TrainStep, StagesAndSeedsHaveNoiseOfTheirOwn) {
+  // In both stages the same steps, whatever the number of micro-batches: no draw comes back.
+  std::vector<double> costs;
+  for (const int seed : {1, 2}) {
+    SmallRun run(many_steps({"stage1/budgets_per_sample=3", "stage2/budgets_per_sample=3",
+                             "stage1/steps=4", "stage2/steps=4", "stage2/global_batch_size=2",
+                             "router/hard_sample_probability=0", "elastic/choice_epsilon=0",
+                             "router/tau_end=1", "router/logit_scale_end=1",
+                             fmt::format("job/seed={}", seed)}));
+    run.begin_elastic();
+    Kokkos::deep_copy(run.state.elastic->router->parameters().values(), 0.0f);
+    for (index_t s = 0; s < 8; ++s)
+      for (const auto& budget : run.step().budgets) costs.push_back(budget.relative_cost);
+  }
+  std::sort(costs.begin(), costs.end());
+  EXPECT_EQ(std::adjacent_find(costs.begin(), costs.end()), costs.end());
 }
 
 TEST(TrainStep, NoiseOfTheRouterChangesFromStepToStep) {
   SmallRun run(many_steps(
-      {"stage1/budgets_per_micro_batch=3", "stage1/steps=4", "router/hard_sample_probability=0"}));
+      {"stage1/budgets_per_sample=3", "stage1/steps=4", "router/hard_sample_probability=0"}));
   run.begin_elastic();
   std::vector<double> costs;
   for (index_t s = 0; s < 4; ++s) costs.push_back(run.step().budgets[1].relative_cost);
@@ -240,7 +274,7 @@ TEST(TrainStep, NoiseOfTheRouterChangesFromStepToStep) {
 
 TEST(TrainStep, NoiseOfTheRouterIsAnotherForEachBudget) {
   SmallRun run(many_steps(
-      {"stage1/budgets_per_micro_batch=3", "stage1/steps=1", "router/hard_sample_probability=0"}));
+      {"stage1/budgets_per_sample=3", "stage1/steps=1", "router/hard_sample_probability=0"}));
   run.begin_elastic();
   Kokkos::deep_copy(run.state.elastic->router->parameters().values(), 0.0f);  // noise alone decides
   const auto budgets = run.step().budgets;
@@ -290,7 +324,7 @@ class StepGradient : public testing::Test {
     return std::abs(numeric - per_token * dot(gradient, direction)) /
            std::max(per_token * std::sqrt(dot(gradient, gradient)), 1e-2);
   }
-  /// Of each tensor along its gradient, of all along any direction.
+  /// Each tensor along its gradient, all of them along any direction.
   void check(const ParameterStore<float>& store) {
     loss();
     const auto gradient = to_double(store.gradients());
@@ -313,7 +347,7 @@ class StepGradient : public testing::Test {
        "distill/distillation_weight=0.7", "distill/cross_entropy_weight=0.3",
        "distill/temperature=2", "elastic/weight=0.5", "elastic/choice_epsilon=0",
        "router/hard_sample_probability=0", "stage1/seq_length=40", "stage1/learning_rate=0",
-       "stage1/router_learning_rate=0", "stage1/budgets_per_micro_batch=3"})};
+       "stage1/router_learning_rate=0", "stage1/budgets_per_sample=3"})};
   StepMetrics metrics;
   double per_token = 0;
 };

@@ -21,8 +21,8 @@ constexpr double fixed_point_limit(int ranks) { return 0x1p22 / ranks; }
 /// sum_i += round(2^40 x_i), halves away from zero, and x_i = 0: what was added has moved.
 ///
 /// Where x_i is not finite, or |x_i| or the new |sum_i| 2^-40 is not below `limit`, overflow(0)
-/// becomes 1, sum_i is left as it is and x_i becomes NaN, which tells where it was; the caller stops
-/// with a NumericsError. overflow(0) is never set to 0 here.
+/// becomes 1, sum_i is left as it is and x_i becomes NaN, which tells where it was; the caller
+/// stops with a NumericsError. overflow(0) is never set to 0 here.
 /// [in, out] x [n], sum [n], overflow [1]
 template <class T>
 void accumulate_fixed_point(const ExecutionSpace& exec, InOut1<T> x, double limit,

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "elastic/training_flops.hpp"
+
+#include "elastic/cost_model.hpp"
+
+namespace elastic {
+namespace {
+double logits_flops(const ModelShape& parent, index_t hidden_size) {
+  return 2 * static_cast<double>(parent.vocab_size) * static_cast<double>(hidden_size);
+}
+}  // namespace
+
+double states_flops_per_token(const ModelShape& parent, const SubmodelSpec& spec,
+                              index_t seq_length) {
+  return forward_flops_per_token(parent, spec, seq_length) - logits_flops(parent, spec.hidden_size);
+}
+
+double training_flops_per_token(const ModelShape& parent, const SubmodelSpec& spec,
+                                index_t seq_length, const TrainingPasses& passes) {
+  const double states = states_flops_per_token(parent, spec, seq_length),
+               logits = logits_flops(parent, spec.hidden_size);
+  const int losses = (passes.distills ? 1 : 0) + (passes.cross_entropy ? 1 : 0);
+  return 3 * (states + losses * logits) + (passes.recompute ? states : 0) +
+         (passes.distills ? logits_flops(parent, parent.hidden_size) : 0);
+}
+
+}  // namespace elastic

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operations of training on a token: what the plan states, and what the micro-batches of a step are
+// shared out by.
+//
+// With F_b the forward operations of budget b (elastic/cost_model.hpp), of which 2 V D_b are
+// logits, and F those of the parent; a backward pass counts as two forward passes:
+//
+//   teacher       F - 2 V D     its final states, once for all budgets of a sample
+//   budget        3 F_b         one loss
+//   distillation  + 2 V D       the logits of the teacher
+//   both losses   + 6 V D_b
+//   recompute     + F_b - 2 V D_b
+#pragma once
+#include "elastic/submodel_spec.hpp"
+
+namespace elastic {
+
+/// What training computes for each budget.
+struct TrainingPasses {
+  bool distills = false, cross_entropy = true;  ///< losses
+  bool recompute = false;                       ///< a second forward pass of the layers
+};
+
+/// Operations per token of the passes of the submodel `spec` in sequences of this length.
+double training_flops_per_token(const ModelShape& parent, const SubmodelSpec& spec,
+                                index_t seq_length, const TrainingPasses& passes);
+/// Operations per token of the final states of the submodel, without logits.
+double states_flops_per_token(const ModelShape& parent, const SubmodelSpec& spec,
+                              index_t seq_length);
+
+}  // namespace elastic

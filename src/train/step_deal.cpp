@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/step_deal.hpp"
+
+#include "base/region.hpp"
+#include "comm/collectives.hpp"
+#include "elastic/training_flops.hpp"
+#include "parallel/share_out.hpp"
+
+namespace elastic {
+namespace {
+
+/// The extents that a pass computes. `sharers`: ranks that hold as many units each.
+SubmodelSpec computed_spec(const ActiveWidths<Real>& widths, int sharers) {
+  SubmodelSpec spec{.name = {}, .budget = 1, .hidden_size = widths.hidden, .layers = {}};
+  for (const auto& layer : widths.layers)
+    spec.layers.push_back({layer.width * sharers, layer.head_channels, layer.active});
+  return spec;
+}
+
+}  // namespace
+
+/// Operations of each micro-batch.
+std::vector<double> StepDeal::work(TrainState& state, const Stage& stage, index_t local_step,
+                                   const RouterTemperature& temperature,
+                                   const std::vector<DrawGroup>& batches) const {
+  ElasticState& elastic = *state.elastic;
+  const ModelShape& shape = state.model->shape();
+  const index_t length = stage.config.seq_length;
+  const TrainingPasses passes = training_passes(m_config, stage);
+  const ExecutionSpace exec;
+  std::vector<double> work;
+  double per_sample = 0;
+  for (std::size_t i = 0; i < batches.size(); ++i) {
+    const DrawGroup& batch = batches[i];
+    if (i == 0 || batch.number != batches[i - 1].number) {
+      per_sample = passes.distills ? states_flops_per_token(shape, full_spec(shape), length) : 0.0;
+      for (const std::size_t budget : batch.budgets) {
+        const RouterDraw& draw = elastic.router->forward(
+            {exec, m_config.job.deterministic}, m_config.elastic.budgets[budget], temperature,
+            stream(local_step, batch, budget));
+        const auto& widths = elastic.soft_widths->set(exec, draw);
+        per_sample += training_flops_per_token(shape, computed_spec(widths, m_grid.tensor.size()),
+                                               length, passes);
+      }
+    }
+    work.push_back(per_sample * static_cast<double>(batch.samples.size()));
+  }
+  return work;
+}
+
+std::vector<DrawGroup> StepDeal::micro_batches(TrainState& state, const Stage& stage,
+                                               index_t local_step,
+                                               const RouterTemperature& temperature) {
+  const Region region("deal");
+  if (!m_deal || m_stage != stage.stream) {
+    m_deal.emplace(budget_deal_of(m_config, stage));
+    m_stage = stage.stream;
+  }
+  const index_t size = m_config.job.deterministic ? 1 : micro_batch_samples(m_config, stage);
+  const auto all = cut_groups(m_deal->groups(local_step), size);
+  const index_t replicas = m_grid.num_replicas();
+  if (replicas == 1) return all;
+  // Ranks need not round alike: one of them decides.
+  std::vector<index_t> replica_of;
+  if (m_grid.world.is_root())
+    replica_of = share_out(work(state, stage, local_step, temperature, all), replicas);
+  broadcast(m_grid.world, replica_of);
+  std::vector<DrawGroup> mine;
+  for (std::size_t i = 0; i < all.size(); ++i)
+    if (replica_of[i] == m_grid.data.rank()) mine.push_back(all[i]);
+  return mine;
+}
+
+}  // namespace elastic
