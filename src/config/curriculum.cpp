@@ -72,12 +72,22 @@ TrainingPasses training_passes(const RunConfig& config, const Stage& stage) {
   if (!stage.elastic) return passes;
   passes.distills = config.distill.distillation_weight != 0;
   passes.cross_entropy = config.distill.cross_entropy_weight != 0;
+  passes.trains_teacher = stage.config.teacher == TeacherKind::trainable;
   return passes;
 }
 
 index_t micro_batch_samples(const RunConfig& config, const Stage& stage) {
   const index_t most = std::min(config.parallel.micro_batch_size, stage.config.global_batch_size);
   return stage.elastic ? std::min(most, config.router.samples_per_draw) : most;
+}
+
+bool keeps_frozen_teacher(const Curriculum& curriculum) {
+  const auto is = [](TeacherKind kind) {
+    return [kind](const Stage& stage) { return stage.elastic && stage.config.teacher == kind; };
+  };
+  const auto& stages = curriculum.stages;
+  return std::any_of(stages.begin(), stages.end(), is(TeacherKind::frozen)) ||
+         std::none_of(stages.begin(), stages.end(), is(TeacherKind::trainable));
 }
 
 index_t last_seq_length(const Curriculum& curriculum, const RunConfig& config) {
@@ -97,6 +107,7 @@ std::string describe(const Curriculum& curriculum, const RunConfig& config) {
       for (std::size_t i = 0; i < shares.size(); ++i)
         budgets +=
             fmt::format("{}{} x {:.2f}", i ? ", " : "", config.elastic.budget_name(i), shares[i]);
+      if (stage.config.teacher == TeacherKind::trainable) budgets += "; trainable teacher";
     }
     text += fmt::format("         {:<10} {:>6} {:>11} {:>11} {:>6} {:>15}  {}\n", stage.config.name,
                         stage.steps, stage.steps * stage.tokens_per_step(), stage.config.seq_length,

@@ -54,6 +54,8 @@ TrainingPasses training_passes(const RunConfig& config, const Stage& stage);
 /// Samples of a full micro-batch of a stage in fast mode; in elastic stages they share the router's
 /// draws.
 index_t micro_batch_samples(const RunConfig& config, const Stage& stage);
+/// True if a stage distils from the ranked parent as it was, or nothing does: a copy of it is kept.
+bool keeps_frozen_teacher(const Curriculum& curriculum);
 /// Length of the sequences on which a run is evaluated at its end: those of the last stage, or of
 /// the ranking.
 index_t last_seq_length(const Curriculum& curriculum, const RunConfig& config);

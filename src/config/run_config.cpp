@@ -43,6 +43,14 @@ void check_stage(DeckReport& report, const std::string& block, const StageConfig
                          [](double p) { return p == 0; }))
       report.add(block, "budget_probability", "expected at least one value greater than 0");
   }
+  const bool trainable = stage.teacher == TeacherKind::trainable;
+  if (trainable != (stage.teacher_cross_entropy_weight > 0))
+    report.add(block, "teacher_cross_entropy_weight",
+               trainable ? "expected a value greater than 0, since the teacher is trainable"
+                         : "expected 0, since the teacher is frozen");
+  if (trainable && config.distill.distillation_weight == 0)
+    report.add(block, "teacher",
+               "a trainable teacher needs a <distill>/distillation_weight greater than 0");
   const auto& p = stage.budget_probability;
   const index_t trained = p.empty()
                               ? static_cast<index_t>(budgets)

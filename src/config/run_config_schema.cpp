@@ -198,7 +198,16 @@ void bind_elastic_stage(SchemaBlock& block, StageConfig& stage) {
             {.unit = "budgets",
              .range = at_least_one,
              .help = "Budgets that each sample trains, all with one teacher pass; no budget more "
-                     "than once."});
+                     "than once."})
+      .bind("teacher", &stage.teacher,
+            {{"frozen", TeacherKind::frozen}, {"trainable", TeacherKind::trainable}},
+            {.help = "Whose logits submodels are distilled from: those of the ranked parent as it "
+                     "was, or of the full widths of the weights in training, which need no copy."})
+      .bind("teacher_cross_entropy_weight", &stage.teacher_cross_entropy_weight,
+            {.unit = "1",
+             .range = not_negative,
+             .help = "Weight of the cross-entropy that a trainable teacher is trained with; 0 for "
+                     "a frozen one."});
 }
 
 }  // namespace

@@ -125,7 +125,7 @@ void bind_router(Schema& schema, RunConfig& config) {
 }
 
 void bind_distill(Schema& schema, RunConfig& config) {
-  schema.block("distill", "Distillation from the frozen parent.")
+  schema.block("distill", "Distillation.")
       .bind("temperature", &config.distill.temperature,
             {.unit = "1", .range = Interval::positive(), .help = "Temperature of both softmaxes."})
       .bind("distillation_weight", &config.distill.distillation_weight,

@@ -8,20 +8,28 @@ namespace {
 double logits_flops(const ModelShape& parent, index_t hidden_size) {
   return 2 * static_cast<double>(parent.vocab_size) * static_cast<double>(hidden_size);
 }
-}  // namespace
-
-double states_flops_per_token(const ModelShape& parent, const SubmodelSpec& spec,
-                              index_t seq_length) {
+/// What the final states take, without logits.
+double states_flops(const ModelShape& parent, const SubmodelSpec& spec, index_t seq_length) {
   return forward_flops_per_token(parent, spec, seq_length) - logits_flops(parent, spec.hidden_size);
 }
+}  // namespace
 
 double training_flops_per_token(const ModelShape& parent, const SubmodelSpec& spec,
                                 index_t seq_length, const TrainingPasses& passes) {
-  const double states = states_flops_per_token(parent, spec, seq_length),
+  const double states = states_flops(parent, spec, seq_length),
                logits = logits_flops(parent, spec.hidden_size);
   const int losses = (passes.distills ? 1 : 0) + (passes.cross_entropy ? 1 : 0);
   return 3 * (states + losses * logits) + (passes.recompute ? states : 0) +
          (passes.distills ? logits_flops(parent, parent.hidden_size) : 0);
+}
+
+double teacher_flops_per_token(const ModelShape& parent, index_t seq_length,
+                               const TrainingPasses& passes) {
+  const SubmodelSpec full = full_spec(parent);
+  if (!passes.distills) return 0;
+  if (!passes.trains_teacher) return states_flops(parent, full, seq_length);
+  const TrainingPasses own{.distills = false, .cross_entropy = true, .recompute = passes.recompute};
+  return training_flops_per_token(parent, full, seq_length, own);
 }
 
 }  // namespace elastic

@@ -6,6 +6,7 @@
 // logits, and F those of the parent; a backward pass counts as two forward passes:
 //
 //   teacher       F - 2 V D     its final states, once for all budgets of a sample
+//   or            3 F           if it is trained itself
 //   budget        3 F_b         one loss
 //   distillation  + 2 V D       the logits of the teacher
 //   both losses   + 6 V D_b
@@ -19,13 +20,15 @@ namespace elastic {
 struct TrainingPasses {
   bool distills = false, cross_entropy = true;  ///< losses
   bool recompute = false;                       ///< a second forward pass of the layers
+  bool trains_teacher = false;                  ///< with a cross-entropy of its own
 };
 
 /// Operations per token of the passes of the submodel `spec` in sequences of this length.
 double training_flops_per_token(const ModelShape& parent, const SubmodelSpec& spec,
                                 index_t seq_length, const TrainingPasses& passes);
-/// Operations per token of the final states of the submodel, without logits.
-double states_flops_per_token(const ModelShape& parent, const SubmodelSpec& spec,
-                              index_t seq_length);
+/// Operations per token of the teacher, which has full widths; its logits count with each budget.
+/// 0 if nothing is distilled.
+double teacher_flops_per_token(const ModelShape& parent, index_t seq_length,
+                               const TrainingPasses& passes);
 
 }  // namespace elastic

@@ -96,7 +96,8 @@ PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const S
   const double states = n * d + mine * (d + 1) + t.summed(d) + t.gathered(d);
   double kept = states + (n + mine) * d + t.summed(d) +
                 static_cast<double>(kernels::rmsnorm_workspace_size(t.mine(), shape.hidden_size));
-  if (teacher) kept += states;
+  // A frozen teacher's pass is still there; of a trainable one, a copy of its final states.
+  if (teacher) kept += stage.config.teacher == TeacherKind::frozen ? states : n * d;
   double backward = 0;
   for (const auto& layer : shape.layers) {
     const LayerElements e = layer_elements(shape, layer, t);
@@ -234,7 +235,8 @@ PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent, index_
   plan.gradients = sum_bytes * parameter_count(local);
   const auto parameters = static_cast<index_t>(parameter_count(local));
   if (changes_model(curriculum)) plan.moments = 2 * sum_bytes * most_owned(parameters, owners);
-  if (router_parameters > 0) plan.teacher = values;
+  const bool keeps_teacher = router_parameters > 0 && keeps_frozen_teacher(curriculum);
+  if (keeps_teacher) plan.teacher = values;
   plan.router = 2 * sum_bytes *
                 (static_cast<double>(router_parameters) + most_owned(router_parameters, owners));
   plan.sums = sums_memory(config, parameters, owners) +
@@ -242,6 +244,8 @@ PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent, index_
   plan.ranking = ranking_memory(config, local);
   if (!config.job.has(Phase::slice) || router_parameters == 0) return plan;
   plan.copy = values;
+  if (config.job.has(Phase::evaluate) && !keeps_teacher)
+    plan.copy += values;  // the parent, read again
   if (config.job.has(Phase::evaluate))
     plan.evaluation = evaluation_memory(config, local, curriculum.stages.back().config.seq_length);
   return plan;

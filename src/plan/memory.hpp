@@ -7,7 +7,7 @@
 //   weights       4P
 //   gradients     4P
 //   moments       8P/R            none if no stage changes the model
-//   teacher       4P
+//   teacher       4P            none if all stages train their teacher
 //   router        8 P_r + 8 P_r/R
 //   sums          buckets of gradients that travel (R > 1), 8P in fixed point (deterministic)
 //

@@ -98,6 +98,10 @@ std::string memory_lines(const PlanMemory& memory) {
   if (memory.teacher > 0)
     text += plan_line("", fmt::format("+ {} teacher + {} router", in_bytes(memory.teacher),
                                       in_bytes(memory.router)));
+  else if (memory.router > 0)
+    text +=
+        plan_line("", fmt::format("+ {} router; no copy of the parent: the teacher is trainable",
+                                  in_bytes(memory.router)));
   if (memory.sums > 0)
     text += plan_line("", fmt::format("+ {} sums of gradients over ranks", in_bytes(memory.sums)));
   if (memory.ranking > std::max(memory.step(), memory.copy + memory.evaluation))

@@ -126,13 +126,20 @@ class ElasticPasses {
   ElasticPasses(const RunConfig& config, const Machine& machine, const ModelShape& parent,
                 const Stage& stage, const ElasticPlan& elastic,
                 const std::vector<SubmodelSpec>& specs, const Layout& layout) {
-    const bool distills = training_passes(config, stage).distills;
+    const TrainingPasses passes = training_passes(config, stage);
+    const bool distills = passes.distills;
     for (index_t size = 1; size <= micro_batch_samples(config, stage); ++size) {
       const MicroBatch batch(config, machine, layout, stage.config.seq_length, size, true);
       const ReplicaTraffic router =
           router_traffic(batch.local(parent), elastic.choices, config.parallel.sequence_parallel);
       Times times;
-      if (distills) {
+      if (distills && passes.trains_teacher) {
+        const MicroBatch full(config, machine, layout, stage.config.seq_length, size, false);
+        const StepTime own = full.training(parent, nullptr);
+        times.teacher.teacher = own.computing();
+        times.teacher.messages = own.messages;
+        times.teacher.sent = own.sent;
+      } else if (distills) {
         times.teacher.teacher = batch.inference(parent, times.teacher.sent);
         times.teacher.messages = batch.seconds_of(times.teacher.sent);
       }
@@ -180,11 +187,12 @@ double add_elastic(const RunConfig& config, const Stage& stage, const ElasticPas
     const auto replica_of = share_out(each, layout.replicas);
     for (std::size_t i = 0; i < each.size(); ++i)
       busy[static_cast<std::size_t>(replica_of[i])] += each[i];
-    const double mean = all.total() / static_cast<double>(layout.replicas);
-    waiting += *std::max_element(busy.begin(), busy.end()) - mean;
+    const double mean = all.total() / static_cast<double>(layout.replicas),
+                 lead = *std::max_element(busy.begin(), busy.end()) - mean;
+    if (lead > 1e-9 * mean) waiting += lead;  // the rest is rounding
     add(step, 1 / static_cast<double>(steps * layout.replicas), all);
   }
-  step.waiting = layout.replicas > 1 ? waiting / static_cast<double>(steps) : 0;
+  step.waiting = waiting / static_cast<double>(steps);
   return count / static_cast<double>(steps * layout.replicas);
 }
 

@@ -15,8 +15,7 @@ StageWork stage_work(const RunConfig& config, const ModelShape& parent, const St
     return training_flops_per_token(parent, spec, length, passes);
   };
   if (!stage.elastic) return {tokens * flops(full), tokens * flops(full)};
-  const double teacher =
-      passes.distills ? tokens * states_flops_per_token(parent, full, length) : 0;
+  const double teacher = tokens * teacher_flops_per_token(parent, length, passes);
   StageWork work{teacher, teacher};
   const auto shares =
       budget_shares(stage.config.budget_probability, stage.config.budgets_per_sample);

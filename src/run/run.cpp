@@ -86,7 +86,8 @@ void Run::restore() {
     if (m_state.step > m_curriculum.total_steps)
       throw InputError(fmt::format("{}: step {} lies beyond the {} steps of this deck", path,
                                    m_state.step, m_curriculum.total_steps));
-    if (m_state.elastic) read_model(CheckpointReader(m_folder.parent()), *m_state.elastic->teacher);
+    if (m_state.elastic && m_state.elastic->teacher)
+      read_model(CheckpointReader(m_folder.parent()), *m_state.elastic->teacher);
   });
   log::info("resumed from {} at step {} of {}", path, m_state.step, m_curriculum.total_steps);
 }
@@ -168,7 +169,7 @@ void Run::begin_elastic_training() {
   }
   require_reachable_budgets(elastic.space);  // now in the order of the ranking
   write_file(m_folder.parent(), [&](const StateWriter& writer) {
-    write_model(writer, *elastic.teacher, m_deck.text, "parent");
+    write_model(writer, *m_state.model, m_deck.text, "parent");
     write_ranking(writer, elastic.ranking);
   });
 }
@@ -181,6 +182,8 @@ StepValidation Run::validate(const Stage& stage) {
         m_validation->losses(model, full_spec(model.shape()), nullptr, stage.config.seq_length));
     return validation;
   }
+  const bool trainable = stage.config.teacher == TeacherKind::trainable;
+  const auto& teacher = trainable ? model : *m_state.elastic->teacher;
   std::vector<SubmodelSpec> family;
   try {
     family = submodels_for(m_config, m_state, /*with_extra_budgets=*/false);
@@ -190,7 +193,7 @@ StepValidation Run::validate(const Stage& stage) {
   }
   for (const SubmodelSpec& spec : family) {
     validation.budgets.push_back(
-        m_validation->losses(model, spec, m_state.elastic->teacher.get(), stage.config.seq_length));
+        m_validation->losses(model, spec, &teacher, stage.config.seq_length));
     validation.parameters.push_back(parameter_count(model.shape(), spec));
   }
   return validation;

@@ -42,6 +42,8 @@ class Run {
   void save_checkpoint();
   void slice_phase();
   bool evaluate_phase();  // false: stopped before the end
+  /// Collective. The ranked parent as it was before elastic training.
+  const LanguageModel<Real>& parent();
   BudgetResult evaluate_budget(const SubmodelSpec& spec, bool trained);
   void write_model_file(const std::filesystem::path& path, std::size_t num_specs);
   void write_file(const std::filesystem::path& path, const FillFile& fill);

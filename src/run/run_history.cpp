@@ -10,9 +10,9 @@ namespace {
 constexpr double not_measured = std::numeric_limits<double>::quiet_NaN();
 
 std::vector<std::string> history_columns(const RunConfig& config) {
-  std::vector<std::string> columns = {"step",          "stage",       "tokens",
-                                      "learning_rate", "loss",        "gradient_norm",
-                                      "tau",           "logit_scale", "valid_loss_parent"};
+  std::vector<std::string> columns = {
+      "step",          "stage", "tokens",      "learning_rate",         "loss",
+      "gradient_norm", "tau",   "logit_scale", "teacher_cross_entropy", "valid_loss_parent"};
   for (std::size_t b = 0; b < config.elastic.budgets.size(); ++b)
     for (const char* what : {"kl", "cross_entropy", "budget_loss", "relative_cost", "share",
                              "valid_loss", "valid_kl", "parameters"})
@@ -55,6 +55,7 @@ void RunHistory::append(index_t step, const Stage& stage, index_t tokens,
       metrics.gradient_norm,
       stage.elastic ? metrics.tau : not_measured,
       stage.elastic ? metrics.logit_scale : not_measured,
+      metrics.teacher_cross_entropy,
       validated && !stage.elastic ? validation.budgets[0].cross_entropy : not_measured};
   for (std::size_t b = 0; b < m_config.elastic.budgets.size(); ++b) {
     const auto trained = stage.elastic

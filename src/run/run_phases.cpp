@@ -43,9 +43,19 @@ void Run::slice_phase() {
             m_specs.size(), m_results.extra_bytes_per_submodel);
 }
 
+const LanguageModel<Real>& Run::parent() {
+  if (!m_state.elastic) return *m_state.model;
+  auto& teacher = m_state.elastic->teacher;
+  if (!teacher) {  // all stages train their teacher
+    teacher = make_teacher(*m_state.model);
+    all_ranks_agree(m_comm, [&] { read_model(CheckpointReader(m_folder.parent()), *teacher); });
+  }
+  return *teacher;
+}
+
 BudgetResult Run::evaluate_budget(const SubmodelSpec& spec, bool trained) {
   const auto& model = *m_state.model;
-  const auto& teacher = *m_state.elastic->teacher;
+  const auto& teacher = parent();
   const ModelShape& shape = model.shape();
   const index_t seq_length = last_seq_length(m_curriculum, m_config);
   BudgetResult result{.spec = spec,
@@ -82,14 +92,14 @@ BudgetResult Run::evaluate_budget(const SubmodelSpec& spec, bool trained) {
 
 bool Run::evaluate_phase() {
   const Region region("evaluate");
-  const auto& parent = m_state.elastic ? *m_state.elastic->teacher : *m_state.model;
-  const SubmodelSpec full = full_spec(parent.shape());
-  m_results.parent_parameters = parameter_count(parent.shape(), full);
+  const auto& before = parent();
+  const SubmodelSpec full = full_spec(before.shape());
+  m_results.parent_parameters = parameter_count(before.shape(), full);
   m_results.parent_valid_loss =
-      m_validation->losses(parent, full, nullptr, last_seq_length(m_curriculum, m_config))
+      m_validation->losses(before, full, nullptr, last_seq_length(m_curriculum, m_config))
           .cross_entropy;
   if (m_validation->has_problems())
-    m_results.parent_accuracy = m_validation->accuracy(parent, full);
+    m_results.parent_accuracy = m_validation->accuracy(before, full);
   // If this job has run no step, a new one would have no more time than this one had.
   const bool trained = m_results.seconds > 0;
   for (std::size_t i = 0; i < m_specs.size(); ++i) {

@@ -45,14 +45,17 @@ TrainState make_parent(const RunConfig& config, const ProcessGrid& grid, Weights
                         {grid.data_context.rank(), grid.data_context.size()}, weights);
 }
 
+std::unique_ptr<LanguageModel<Real>> make_teacher(const LanguageModel<Real>& model) {
+  return std::make_unique<LanguageModel<Real>>(model.shape(), /*frozen=*/true, model.parallel());
+}
+
 void make_elastic(const RunConfig& config, const Ranking& ranking, TrainState& state) {
   const ModelShape& shape = state.model->shape();
   ElasticState elastic;
   elastic.space = ranked_space(config, shape, ranking.drop_order);
   elastic.decisions = list_decisions(shape, elastic.space);
   elastic.ranking = ranking;
-  elastic.teacher =
-      std::make_unique<LanguageModel<Real>>(shape, /*frozen=*/true, state.model->parallel());
+  if (keeps_frozen_teacher(make_curriculum(config))) elastic.teacher = make_teacher(*state.model);
   elastic.soft_widths = std::make_unique<SoftWidths<Real>>(
       shape, elastic.space, config.elastic.choice_epsilon, state.model->shard());
   elastic.router =
@@ -65,8 +68,8 @@ void make_elastic(const RunConfig& config, const Ranking& ranking, TrainState& s
 void begin_elastic(const RunConfig& config, const Ranking& ranking, TrainState& state) {
   apply_ranking_to_model(ranking, *state.model);
   make_elastic(config, ranking, state);
-  Kokkos::deep_copy(state.elastic->teacher->parameters().values(),
-                    state.model->parameters().values());
+  if (const auto& teacher = state.elastic->teacher)
+    Kokkos::deep_copy(teacher->parameters().values(), state.model->parameters().values());
 }
 
 SubmodelSpec submodel_for(const RunConfig& config, const TrainState& state, double budget) {

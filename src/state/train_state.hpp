@@ -18,7 +18,8 @@ struct ElasticState {
   ElasticSpace space;  ///< drop order of the ranking included
   std::vector<Decision> decisions;
   Ranking ranking;
-  std::unique_ptr<LanguageModel<Real>> teacher;  ///< frozen ranked parent
+  /// Frozen ranked parent; none if all stages train their teacher.
+  std::unique_ptr<LanguageModel<Real>> teacher;
   std::unique_ptr<SoftWidths<Real>> soft_widths;
   std::unique_ptr<Router<Accumulate<Real>>> router;
   std::unique_ptr<AdamW<Accumulate<Real>>> router_optimizer;
@@ -39,11 +40,13 @@ TrainState make_parent(const RunConfig& config, Weights weights = Weights::initi
 /// Makes this rank's part of the parent and of its optimizer state.
 TrainState make_parent(const RunConfig& config, const ProcessGrid& grid, Weights weights);
 /// Collective over the tensor group. Applies `ranking` to the parent, freezes a copy as the
-/// teacher, and starts a router and fresh optimizers.
+/// teacher where a stage needs it, and starts a router and fresh optimizers.
 void begin_elastic(const RunConfig& config, const Ranking& ranking, TrainState& state);
 /// Like begin_elastic for a parent that is ranked already (resume): the teacher's weights are left
 /// at zero for the caller to read.
 void make_elastic(const RunConfig& config, const Ranking& ranking, TrainState& state);
+/// A model like the state's for the ranked parent as it was, weights at zero.
+std::unique_ptr<LanguageModel<Real>> make_teacher(const LanguageModel<Real>& model);
 /// The submodel that the router picks for a budget now, and those of the trained or of all budgets
 /// (config/extraction.hpp).
 SubmodelSpec submodel_for(const RunConfig& config, const TrainState& state, double budget);

@@ -33,7 +33,7 @@ std::vector<double> StepDeal::work(TrainState& state, const Stage& stage, index_
   for (std::size_t i = 0; i < batches.size(); ++i) {
     const DrawGroup& batch = batches[i];
     if (i == 0 || batch.number != batches[i - 1].number) {
-      per_sample = passes.distills ? states_flops_per_token(shape, full_spec(shape), length) : 0.0;
+      per_sample = teacher_flops_per_token(shape, length, passes);
       for (const std::size_t budget : batch.budgets) {
         const RouterDraw& draw = elastic.router->forward(
             {exec, m_config.job.deterministic}, m_config.elastic.budgets[budget], temperature,

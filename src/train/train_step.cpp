@@ -146,7 +146,9 @@ void TrainStep::train_elastic(TrainState& state, const Stage& stage,
 /// The teacher's states serve all budgets of the micro-batch.
 void TrainStep::train_elastic(TrainState& state, const Stage& stage, const DrawGroup& dealt,
                               const MicroBatch& batch, TrainSums& sums) {
-  const auto teacher = teacher_states(*state.elastic->teacher, batch);
+  const bool trainable = stage.config.teacher == TeacherKind::trainable;
+  const auto teacher = trainable ? train_teacher(state, stage, dealt, batch, sums)
+                                 : teacher_states(*state.elastic->teacher, batch);
   for (const std::size_t budget : dealt.budgets)
     train_budget(state, batch, budget,
                  m_deal.stream(state.step + 1 - stage.first_step, dealt, budget), teacher,
@@ -160,6 +162,22 @@ TeacherStates<Real> TrainStep::teacher_states(const LanguageModel<Real>& teacher
   auto pass = teacher.make_pass(Keep::nothing);
   teacher.forward(batch.context, teacher.full_widths(), batch.tokens, pass);
   return {.model = &teacher, .hidden = pass.hidden};
+}
+
+/// Trains the full widths with cross-entropy, as often as the samples train budgets, and returns a
+/// copy of their final states.
+TeacherStates<Real> TrainStep::train_teacher(TrainState& state, const Stage& stage,
+                                             const DrawGroup& dealt, const MicroBatch& batch,
+                                             TrainSums& sums) {
+  const auto& model = *state.model;
+  const auto times = static_cast<double>(dealt.budgets.size());
+  const auto states = m_arena.matrix<Real>(batch.context.num_tokens(), model.shape().hidden_size);
+  LossConfig loss = parent_loss(m_config);
+  loss.cross_entropy_weight = times * stage.config.teacher_cross_entropy_weight;
+  const Arena::Scope scope(m_arena);
+  const auto losses = differentiate(model, model.full_widths(), batch, loss, {}, false, states);
+  sums.teacher() += times * losses.cross_entropy;
+  return {.model = &model, .hidden = states};
 }
 
 void TrainStep::train_budget(TrainState& state, const MicroBatch& batch, std::size_t budget,
@@ -182,11 +200,12 @@ void TrainStep::train_budget(TrainState& state, const MicroBatch& batch, std::si
 LossSums TrainStep::differentiate(const LanguageModel<Real>& model,
                                   const ActiveWidths<Real>& widths, const MicroBatch& batch,
                                   const LossConfig& loss, const TeacherStates<Real>& teacher,
-                                  bool last) {
+                                  bool last, const View2<Real>& states) {
   auto pass = model.make_pass(m_config.parallel.recompute ? Keep::inputs : Keep::everything);
   {
     const Region region("forward");
     model.forward(batch.context, widths, batch.tokens, pass);
+    if (states.size() > 0) Kokkos::deep_copy(m_exec, states, pass.hidden);
   }
   const auto dhidden = m_arena.matrix<Real>(batch.context.num_tokens(), widths.hidden);
   LossSums losses;
@@ -232,7 +251,7 @@ void TrainStep::differentiate_router(TrainState& state, const MicroBatch& batch,
 bool TrainStep::sum_over_ranks(const Stage& stage, TrainSums& sums) {
   const Region region("all_reduce");
   sums.reduce(m_grid.data_context);
-  if (stage.elastic) sums.add_budgets_to_loss(m_config);
+  if (stage.elastic) sums.add_budgets_to_loss(m_config, stage.config.teacher_cross_entropy_weight);
   return m_gradients.finish();
 }
 
@@ -266,6 +285,8 @@ StepMetrics TrainStep::update(TrainState& state, const Stage& stage, TrainSums& 
   const RouterTemperature router = temperature(step);
   metrics.tau = router.tau;
   metrics.logit_scale = router.logit_scale;
+  if (stage.config.teacher == TeacherKind::trainable)
+    metrics.teacher_cross_entropy = sums.teacher() * per_token;
   metrics.budgets = sums.budget_means(m_config.distill);
   return metrics;
 }

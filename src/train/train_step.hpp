@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// One optimizer step (Nemotron Elastic, arXiv 2511.16664, section 4; loss: equations 14 and 17):
+// One optimizer step (Nemotron Elastic, arXiv 2511.16664, section 4; loss: equations 14 to 17):
 //
 //   gradients = 0
 //   for each micro-batch of this replica:
-//     states of the frozen teacher                            (pretraining: none)
+//     states of the teacher                                   (pretraining: none)
 //     for each budget dealt to it:
 //       pi = router(budget) with Gumbel noise; masks of pi    (pretraining: full widths)
 //       forward pass, distillation loss, backward pass
 //       gradient of the masks and of the budget loss -> kept choices -> pi -> router
 //   sums over ranks; clip model and router together; AdamW at a rate of each
+//
+// The teacher is the frozen ranked parent, or the full widths of the weights in training: these are
+// then trained with alpha times their cross-entropy, and no gradient comes to them from the budgets
+// that they teach.
 //
 // Data, budgets and router noise of a sample depend on stage, step and its number alone
 // (elastic/budget_deal.hpp), so that the loss depends neither on the number of ranks nor on the
@@ -49,10 +53,14 @@ class TrainStep {
   void train_budget(TrainState& state, const MicroBatch& batch, std::size_t budget,
                     std::uint64_t stream, const TeacherStates<Real>& teacher, bool last,
                     TrainSums& sums);
-  /// Forward pass, losses and backward pass: gradients of parameters and masks.
+  /// Forward pass, losses and backward pass: gradients of parameters and masks. `states`: where the
+  /// final states go, if anywhere.
   LossSums differentiate(const LanguageModel<Real>& model, const ActiveWidths<Real>& widths,
                          const MicroBatch& batch, const LossConfig& loss,
-                         const TeacherStates<Real>& teacher, bool last);
+                         const TeacherStates<Real>& teacher, bool last,
+                         const View2<Real>& states = {});
+  TeacherStates<Real> train_teacher(TrainState& state, const Stage& stage, const DrawGroup& dealt,
+                                    const MicroBatch& batch, TrainSums& sums);
   TeacherStates<Real> teacher_states(const LanguageModel<Real>& teacher, const MicroBatch& batch);
   void differentiate_router(TrainState& state, const MicroBatch& batch, std::size_t budget,
                             TrainSums& sums);

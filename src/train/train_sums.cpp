@@ -18,7 +18,8 @@ void TrainSums::round() {
 
 void TrainSums::reduce(const Communicator& comm) { all_reduce_sum(comm, m_numbers); }
 
-void TrainSums::add_budgets_to_loss(const RunConfig& config) {
+void TrainSums::add_budgets_to_loss(const RunConfig& config, double teacher_cross_entropy_weight) {
+  loss() += teacher_cross_entropy_weight * teacher();
   for (std::size_t b = 0; b < num_budgets(); ++b)
     loss() += config.distill.distillation_weight * of(b, kl) +
               config.distill.cross_entropy_weight * of(b, cross_entropy) +
@@ -29,7 +30,7 @@ std::vector<StepMetrics::Budget> TrainSums::budget_means(const DistillConfig& co
   constexpr double none = std::numeric_limits<double>::quiet_NaN();
   std::vector<StepMetrics::Budget> means;
   for (std::size_t b = 0; b < num_budgets(); ++b) {
-    const double* sums = &m_numbers[2 + 5 * b];
+    const double* sums = &m_numbers[first_budget + 5 * b];
     const auto mean = [&](Column column, bool computed = true) {
       return computed && sums[tokens] > 0 ? sums[column] / sums[tokens] : none;
     };

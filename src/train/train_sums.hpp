@@ -2,6 +2,7 @@
 // The numbers of a step that are sums over micro-batches and ranks: losses and what they are
 // divided by; and the means that a step reports.
 #pragma once
+#include <limits>
 #include <vector>
 
 #include "comm/communicator.hpp"
@@ -15,6 +16,8 @@ struct StepMetrics {
   double gradient_norm = 0;  ///< before clipping
   double learning_rate = 0;
   double tau = 0, logit_scale = 0;  ///< elastic stages only
+  /// A trainable teacher's, without its weight; otherwise NaN.
+  double teacher_cross_entropy = std::numeric_limits<double>::quiet_NaN();
   /// Numbers of one budget; NaN where it was not trained in this step, or the loss has no weight.
   struct Budget {
     double kl = 0, cross_entropy = 0, budget_loss = 0, relative_cost = 0;
@@ -23,15 +26,18 @@ struct StepMetrics {
   std::vector<Budget> budgets;
 };
 
-/// Two sums of the step, then five of each budget (Column).
+/// Three sums of the step, then five of each budget (Column).
 class TrainSums {
  public:
   enum Column { tokens, kl, cross_entropy, budget_loss, relative_cost };
-  explicit TrainSums(std::size_t budgets) : m_numbers(2 + 5 * budgets, 0.0) {}
+  explicit TrainSums(std::size_t budgets) : m_numbers(first_budget + 5 * budgets, 0.0) {}
 
   double& weight() { return m_numbers[0]; }  ///< tokens that count, once per budget trained on them
   double& loss() { return m_numbers[1]; }    ///< total; of elastic training, a sum over the budgets
-  double& of(std::size_t budget, Column column) { return m_numbers[2 + 5 * budget + column]; }
+  double& teacher() { return m_numbers[2]; }  ///< cross-entropy, once per budget that it teaches
+  double& of(std::size_t budget, Column column) {
+    return m_numbers[first_budget + 5 * budget + column];
+  }
 
   /// Adds what `other` counted.
   void add(const TrainSums& other);
@@ -40,14 +46,15 @@ class TrainSums {
   void round();
   /// Sums over the ranks of `comm`; all of them get the sums.
   void reduce(const Communicator& comm);
-  /// Adds the losses of all budgets with their weights to the total.
-  void add_budgets_to_loss(const RunConfig& config);
+  /// Adds the losses of all budgets, and of a teacher in training, with their weights to the total.
+  void add_budgets_to_loss(const RunConfig& config, double teacher_cross_entropy_weight);
 
   double per_token() const { return m_numbers[0] > 0 ? 1 / m_numbers[0] : 0; }
   std::vector<StepMetrics::Budget> budget_means(const DistillConfig& config) const;
 
  private:
-  std::size_t num_budgets() const { return (m_numbers.size() - 2) / 5; }
+  static constexpr std::size_t first_budget = 3;
+  std::size_t num_budgets() const { return (m_numbers.size() - first_budget) / 5; }
 
   std::vector<double> m_numbers;
 };

@@ -79,6 +79,13 @@ TEST(RunConfig, ContradictionsBetweenKeys) {
   EXPECT_THAT(mistakes(stage, {"stage1/budgets_per_sample=3", "stage1/budget_probability=1,0,2"}),
               HasSubstr("there are only 2 budgets with a probability"));
   EXPECT_EQ(read(stage, {"stage1/global_batch_size=13"}).config.stages[0].global_batch_size, 13);
+  EXPECT_THAT(one_mistake("stage1/teacher=trainable"),
+              HasSubstr("expected a value greater than 0, since the teacher is trainable"));
+  EXPECT_THAT(one_mistake("stage1/teacher_cross_entropy_weight=1"),
+              HasSubstr("expected 0, since the teacher is frozen"));
+  EXPECT_THAT(mistakes(stage, {"stage1/teacher=trainable", "stage1/teacher_cross_entropy_weight=1",
+                               "distill/distillation_weight=0", "distill/cross_entropy_weight=1"}),
+              HasSubstr("a trainable teacher needs a <distill>/distillation_weight"));
   EXPECT_THAT(one_mistake("elastic/budget_names=a,b"), HasSubstr("expected 3 names"));
   EXPECT_THAT(one_mistake("rank/order=best"),
               HasSubstr("expected one of importance, random, reversed, identity"));

@@ -101,6 +101,23 @@ TEST(Memory, StateMemory) {
   EXPECT_EQ(plan.stage, "stage1");
 }
 
+TEST(Memory, ATrainableTeacherNeedsNoCopyOfTheParent) {
+  const std::vector<std::string> trainable = {"stage1/teacher=trainable",
+                                              "stage1/teacher_cross_entropy_weight=1"};
+  const ResolvedDeck deck = small_deck(trainable);
+  const TrainState state = small_state(deck.config);
+  EXPECT_EQ(state.elastic->teacher, nullptr);
+  const ModelShape& shape = state.model->shape();
+  const PlanMemory frozen = plan_memory(small_deck().config, shape, 5),
+                   plan = plan_memory(deck.config, shape, 5);
+  EXPECT_EQ(plan.teacher, 0);
+  EXPECT_EQ(plan.copy, frozen.copy + frozen.weights);  // read again to compare with
+  for (const bool recompute : {false, true})
+    check_step_memory({"job/phases=rank,elastic", "job/parent=p.h5", "elastic/choice_epsilon=0",
+                       fmt::format("parallel/recompute={}", recompute), trainable[0], trainable[1]},
+                      true, 0.02);
+}
+
 TEST(Memory, NoMomentsIfNoStageChangesTheModel) {
   const ResolvedDeck deck = small_deck({"pretrain/learning_rate=0", "stage1/learning_rate=0"});
   const TrainState state = small_state(deck.config);

@@ -115,6 +115,14 @@ TEST(Work, BudgetsCountAsOftenAsTheyAreTrained) {
   EXPECT_GT(both, a + 0.6 * b + 0.4 * c - teacher);
 }
 
+TEST(Work, OperationsWithATrainableTeacher) {
+  const StepFlops flops =
+      step_flops({"job/phases=rank,elastic", "job/parent=p.h5", "stage1/budgets_per_sample=3",
+                  "elastic/choice_epsilon=0", "stage1/teacher=trainable",
+                  "stage1/teacher_cross_entropy_weight=1"});
+  EXPECT_NEAR(flops.counted / flops.planned_full, 1, 0.05);
+}
+
 TEST(Work, BytesOfARing) {
   EXPECT_EQ(all_reduce_bytes(1000, 1), 0);
   EXPECT_EQ(all_reduce_bytes(1000, 4), 6000);

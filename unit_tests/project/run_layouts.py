@@ -8,6 +8,7 @@ from run_support import STOPPED, RunTest, main, tensors
 WIDE = ["mamba/num_groups=4", "mamba/num_heads=8", "attention/num_heads=8", "attention/num_query_groups=4",
         "elastic/mamba_num_heads=8,4", "elastic/num_attention_heads=8,4"]
 SHORT = [*WIDE, "job/phases=pretrain,rank,elastic,slice", "pretrain/steps=6", "stage1/steps=5", "stage2/steps=3",
+         "stage2/teacher=trainable", "stage2/teacher_cross_entropy_weight=0.5",
          "evaluate/every_steps=4", "output/every_steps=1", "checkpoint/every_steps=4"]
 EXACT = [*SHORT, "job/deterministic=true"]
 FAST_TOLERANCE = 1e-3  # relative, after 14 steps: rounding of sums, amplified by training

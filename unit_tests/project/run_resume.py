@@ -7,7 +7,8 @@ import signal
 from run_support import STOPPED, RunTest, main, rank_ids, tensors, wait_for
 
 TRAINING = ["job/phases=pretrain,rank,elastic,slice", "evaluate/every_steps=8", "output/every_steps=2"]
-SHORT = [*TRAINING, "pretrain/steps=12", "stage1/steps=12", "stage2/steps=8", "checkpoint/every_steps=5"]
+SHORT = [*TRAINING, "pretrain/steps=12", "stage1/steps=12", "stage2/steps=8", "checkpoint/every_steps=5",
+         "stage2/teacher=trainable", "stage2/teacher_cross_entropy_weight=0.5"]
 LONG = [*TRAINING, "pretrain/steps=60", "checkpoint/every_steps=20"]  # time for a signal to arrive in the middle
 
 

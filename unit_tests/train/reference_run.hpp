@@ -107,17 +107,29 @@ class ReferenceRun {
                  std::log(schedule.tau_end) * progress)};
     m_budgets.assign(m_config.elastic.budgets.size(), {});
     std::vector<double> tokens(m_budgets.size(), 0.0);
+    const bool trainable = stage.config.teacher == TeacherKind::trainable;
+    const double alpha = stage.config.teacher_cross_entropy_weight;
+    double teacher_loss = 0;
     std::size_t i = 0;
     for_each_sequence(stage, s, [&](const LayerContext& context, const Sequence& sequence) {
+      // The values of a trainable teacher are those of the model: its gradient stops here.
+      if (trainable)
+        assign(m_teacher->parameters().values(), to_host(m_model.parameters().values()));
       auto teacher_pass = m_teacher->make_pass(Keep::nothing);
       m_teacher->forward(context, m_teacher->full_widths(), sequence.tokens, teacher_pass);
       for (const std::size_t b : budgets.at(i++)) {
         train_budget(context, sequence, b, temperature, {&*m_teacher, teacher_pass.hidden});
         tokens[b] += sequence.weight_sum;
+        if (!trainable) continue;
+        const auto sums =
+            pass(context, sequence, m_model.full_widths(), {}, {.cross_entropy_weight = alpha});
+        teacher_loss += sums.cross_entropy;
+        m_loss += alpha * sums.cross_entropy;
       }
     });
     auto metrics = finish(stage, s, true);
     metrics.tau = temperature.tau;
+    if (trainable) metrics.teacher_cross_entropy = teacher_loss / m_weight;
     metrics.logit_scale = temperature.logit_scale;
     for (std::size_t b = 0; b < m_budgets.size(); ++b) m_budgets[b].share = tokens[b] / m_weight;
     for (std::size_t b = 0; b < m_budgets.size(); ++b)

@@ -18,6 +18,8 @@ seq_length = 40
 global_batch_size = 5
 budget_probability = 0.5, 0.3, 0.2
 budgets_per_sample = 2
+teacher = trainable
+teacher_cross_entropy_weight = 0.5
 )";
 
 ResolvedDeck elastic_deck(std::vector<std::string> overrides) {
@@ -78,6 +80,7 @@ TEST(StepDealOnRanks, SharesOutEverySampleOnceAndEvenly) {
   begin_elastic(config, random_ranking(state.model->shape()), state);
   randomize(state.elastic->router->parameters().values(), 61);
   StepDeal deal(grid, config);
+  const TrainingPasses passes = training_passes(config, stage);
   ElasticState& elastic = *state.elastic;
   const ModelShape& shape = state.model->shape();
   for (index_t s = 1; s <= 3; ++s) {
@@ -94,10 +97,8 @@ TEST(StepDealOnRanks, SharesOutEverySampleOnceAndEvenly) {
           spec.layers.push_back({layer.width, layer.head_channels, layer.active});
         for (const index_t sample : batch.samples) {
           samples[static_cast<std::size_t>(sample)] += 1;
-          work +=
-              training_flops_per_token(
-                  shape, spec, 40, {.distills = true, .cross_entropy = false, .recompute = false}) +
-              states_flops_per_token(shape, full_spec(shape), 40);
+          work += training_flops_per_token(shape, spec, 40, passes) +
+                  teacher_flops_per_token(shape, 40, passes);
         }
       }
     all_reduce_sum(world, samples);

@@ -84,6 +84,7 @@ void expect_near(const StepMetrics& actual, const StepMetrics& expected, index_t
   EXPECT_NEAR(actual.learning_rate, expected.learning_rate, 1e-12) << name("rate");
   EXPECT_NEAR(actual.tau, expected.tau, 1e-9 * expected.tau) << name("tau");
   EXPECT_NEAR(actual.logit_scale, expected.logit_scale, 1e-9 * expected.logit_scale);
+  expect_near(actual.teacher_cross_entropy, expected.teacher_cross_entropy, name("teacher"));
   ASSERT_EQ(actual.budgets.size(), expected.budgets.size());
   for (std::size_t b = 0; b < expected.budgets.size(); ++b) {
     const auto &mine = actual.budgets[b], &theirs = expected.budgets[b];
@@ -137,7 +138,9 @@ void follow_the_reference(const ResolvedDeck& deck) {
   expect_same_way(run.state.model->parameters().values(), reference.model().values(), parent);
   expect_same_way(run.state.elastic->router->parameters().values(), reference.router().values(),
                   router);
-  EXPECT_TRUE(near(run.state.elastic->teacher->parameters().values(), parent, 0));  // as it was
+  if (const auto& teacher = run.state.elastic->teacher) {
+    EXPECT_TRUE(near(teacher->parameters().values(), parent, 0));  // as it was
+  }
 }
 
 const Overrides all_budgets = {"stage1/budgets_per_sample=3", "stage2/budgets_per_sample=3"};
@@ -149,6 +152,24 @@ TEST(TrainStep, FollowsTheReferenceWithUnevenProbabilities) {
   follow_the_reference(
       two_stages({"stage1/budget_probability=0.5,0.3,0.2", "stage2/budget_probability=1,2,5",
                   "stage2/global_batch_size=3", "stage2/budgets_per_sample=2"}));
+}
+const Overrides trainable_teacher = {
+    "stage1/teacher=trainable", "stage1/teacher_cross_entropy_weight=0.4",
+    "stage2/teacher=trainable", "stage2/teacher_cross_entropy_weight=1.5"};
+
+TEST(TrainStep, FollowsTheReferenceWithATrainableTeacher) {
+  const auto deck = two_stages(joined(trainable_teacher, {"stage2/budgets_per_sample=2"}));
+  follow_the_reference(deck);
+  SmallRun run(deck);
+  run.begin_elastic();
+  EXPECT_EQ(run.state.elastic->teacher, nullptr) << "a copy of the parent for nothing";
+}
+TEST(TrainStep, FollowsTheReferenceFromAFrozenToATrainableTeacher) {
+  follow_the_reference(two_stages({trainable_teacher[2], trainable_teacher[3],
+                                   "parallel/recompute=true", "parallel/micro_batch_size=1"}));
+}
+TEST(TrainStep, FollowsTheReferenceWithATrainableTeacherInDeterministicMode) {
+  follow_the_reference(two_stages(joined(trainable_teacher, {"job/deterministic=true"})));
 }
 TEST(TrainStep, FollowsTheReferenceWithSmallMicroBatchesAndRecomputation) {
   follow_the_reference(
@@ -351,6 +372,66 @@ class StepGradient : public testing::Test {
   StepMetrics metrics;
   double per_token = 0;
 };
+
+/// What a trainable teacher teaches counts as constant: the slope is that of the loss with a frozen
+/// teacher of the same weights, plus alpha times that of its cross-entropy.
+TEST(TrainableTeacher, GradientIsTheSlopeWithoutWhatItTeaches) {
+  const Overrides common = {"job/phases=rank,elastic",
+                            "job/parent=p.h5",
+                            "model/init_std=0.2",
+                            "model/hybrid_layer_pattern=M-*",
+                            "elastic/drop_layers=0,1",
+                            "elastic/choice_epsilon=0",
+                            "router/hard_sample_probability=0",
+                            "stage1/seq_length=40",
+                            "stage1/learning_rate=0",
+                            "stage1/router_learning_rate=0",
+                            "stage1/global_batch_size=2",
+                            "stage1/budgets_per_sample=2"};
+  constexpr double alpha = 0.6;
+  SmallRun frozen(read_run_config(small_deck_text, "small.in", common));
+  SmallRun trained(read_run_config(
+      small_deck_text, "small.in",
+      joined(common, {"stage1/teacher=trainable",
+                      fmt::format("stage1/teacher_cross_entropy_weight={}", alpha)})));
+  frozen.begin_elastic();
+  trained.begin_elastic();
+  const auto& values = trained.state.model->parameters().values();
+  auto start = to_host(values);
+  const auto noise = random_values<float>(static_cast<index_t>(start.size()), 3, -0.1, 0.1);
+  for (std::size_t i = 0; i < start.size(); ++i) start[i] += noise[i];
+  assign(frozen.state.elastic->teacher->parameters().values(), start);
+  const auto at = [&](const std::vector<float>& where) {
+    assign(values, where);
+    assign(frozen.state.model->parameters().values(), where);
+    frozen.state.step = trained.state.step = 0;
+    const auto metrics = trained.step();
+    return std::pair{metrics, frozen.step().loss + alpha * metrics.teacher_cross_entropy};
+  };
+  const auto [metrics, loss] = at(start);
+  EXPECT_NEAR(metrics.loss, loss, 1e-5 * loss);
+  const auto &model = trained.state.model->parameters(),
+             &router = trained.state.elastic->router->parameters();
+  const auto gradient = to_double(model.gradients());
+  const double squares = dot(gradient, gradient),
+               per_token = metrics.gradient_norm /
+                           std::sqrt(squares + dot(router.gradients(), router.gradients()));
+  for (const std::uint32_t seed : {0, 1, 2}) {  // along the gradient, and anywhere
+    auto direction =
+        seed == 0 ? gradient : random_values<double>(static_cast<index_t>(gradient.size()), seed);
+    const double length = std::sqrt(dot(direction, direction));
+    const auto loss_at = [&](double h) {
+      auto moved = start;
+      for (std::size_t i = 0; i < moved.size(); ++i)
+        moved[i] += static_cast<float>(h / length * direction[i]);
+      return at(moved).second;
+    };
+    constexpr double h = 0.01;
+    EXPECT_NEAR((loss_at(h) - loss_at(-h)) / (2 * h), per_token * dot(gradient, direction) / length,
+                0.03 * per_token * std::sqrt(squares))
+        << seed;
+  }
+}
 
 TEST_F(StepGradient, OfTheModelIsTheSlopeOfTheLoss) { check(run.state.model->parameters()); }
 TEST_F(StepGradient, OfTheRouterIsTheSlopeOfTheLoss) {

@@ -15,17 +15,18 @@ constexpr TrainSums::Column columns[] = {TrainSums::tokens, TrainSums::kl, Train
 
 /// All numbers of sums over two budgets.
 std::vector<double> numbers(TrainSums& sums) {
-  std::vector<double> all = {sums.weight(), sums.loss()};
+  std::vector<double> all = {sums.weight(), sums.loss(), sums.teacher()};
   for (std::size_t b = 0; b < 2; ++b)
     for (const auto column : columns) all.push_back(sums.of(b, column));
   return all;
 }
 TrainSums filled(std::uint32_t seed) {
   TrainSums sums(2);
-  const auto values = random_values<double>(12, seed, -100, 100);
+  const auto values = random_values<double>(13, seed, -100, 100);
   std::size_t next = 0;
   sums.weight() = values[next++];
   sums.loss() = values[next++];
+  sums.teacher() = values[next++];
   for (std::size_t b = 0; b < 2; ++b)
     for (const auto column : columns) sums.of(b, column) = values[next++];
   return sums;
@@ -33,16 +34,16 @@ TrainSums filled(std::uint32_t seed) {
 
 TEST(TrainSums, EveryNumberHasAPlaceOfItsOwn) {
   TrainSums sums(2), zero(2);
-  EXPECT_EQ(numbers(zero), std::vector<double>(12, 0.0));
+  EXPECT_EQ(numbers(zero), std::vector<double>(13, 0.0));
   sums = filled(1);
-  EXPECT_EQ(numbers(sums), random_values<double>(12, 1, -100, 100));
+  EXPECT_EQ(numbers(sums), random_values<double>(13, 1, -100, 100));
 }
 
 TEST(TrainSums, AddsNumberByNumber) {
   TrainSums a = filled(1), b = filled(2);
   const auto first = numbers(a), second = numbers(b);
   a.add(b);
-  for (std::size_t i = 0; i < 12; ++i) EXPECT_EQ(numbers(a)[i], first[i] + second[i]);
+  for (std::size_t i = 0; i < 13; ++i) EXPECT_EQ(numbers(a)[i], first[i] + second[i]);
   EXPECT_EQ(numbers(b), second);
 }
 
@@ -56,7 +57,7 @@ TEST(TrainSums, RoundedNumbersAddUpInAnyGrouping) {
         if (rounded) {
           const auto before = numbers(one);
           one.round();
-          for (std::size_t n = 0; n < 12; ++n) EXPECT_NEAR(numbers(one)[n], before[n], 0x1p-31);
+          for (std::size_t n = 0; n < 13; ++n) EXPECT_NEAR(numbers(one)[n], before[n], 0x1p-31);
         }
         (i < 2 ? all : half).add(one);
       }
@@ -80,14 +81,15 @@ TEST(TrainSums, BudgetsAddTheirWeightedLosses) {
   config.elastic.weight = 0.5;
   TrainSums sums(2);
   sums.loss() = 1000;
+  sums.teacher() = 7;
   for (std::size_t b = 0; b < 2; ++b) {
     const double scale = b == 0 ? 1 : 10;
     sums.of(b, TrainSums::kl) = scale * 1;
     sums.of(b, TrainSums::cross_entropy) = scale * 2;
     sums.of(b, TrainSums::budget_loss) = scale * 4;
   }
-  sums.add_budgets_to_loss(config);
-  EXPECT_DOUBLE_EQ(sums.loss(), 1000 + 11 * (0.7 * 1 + 0.3 * 2 + 0.5 * 4));
+  sums.add_budgets_to_loss(config, 0.4);
+  EXPECT_DOUBLE_EQ(sums.loss(), 1000 + 0.4 * 7 + 11 * (0.7 * 1 + 0.3 * 2 + 0.5 * 4));
 }
 
 TEST(TrainSums, MeansOverTheTokensOfEachBudget) {
