@@ -10,6 +10,7 @@
 #
 # Entries are separated by empty lines; lines that begin with # are comments.
 import dataclasses
+import hashlib
 import pathlib
 import re
 
@@ -26,6 +27,10 @@ class Mutant:
     fault: str = ""
     old: str = ""
     new: str = ""
+
+    def digest(self):
+        """Names this text of the fault: a result of another text is none."""
+        return hashlib.sha256("\0".join((self.file, self.old, self.new)).encode()).hexdigest()[:8]
 
     def apply(self, text):
         """The text of its file with the fault; None unless the old text occurs exactly once."""

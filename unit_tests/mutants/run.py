@@ -125,20 +125,21 @@ def table(found, results):
              f"{sum(text.startswith('survived') for text in results.values())} survived, "
              f"{len(found) - len(results)} not run.", "", "| mutant | file | fault | result |", "|---|---|---|---|"]
     for m in found:
-        lines.append(f"| `{m.name}` | `{m.file.removeprefix('src/')}` | {m.fault} | {results.get(m.name, 'not run')} |")
+        result = f"{results[m.name]} <!-- {m.digest()} -->" if m.name in results else "not run"
+        lines.append(f"| `{m.name}` | `{m.file.removeprefix('src/')}` | {m.fault} | {result} |")
     return "\n".join(lines + [END])
 
 
 def write(found, results):
-    """Puts the results into the document; those of mutants that were not run stay."""
+    """Puts the results into the document; those of mutants that were not run stay while their text does."""
     text = EVIDENCE.read_text() if EVIDENCE.exists() else "# Evidence\n"
     if BEGIN not in text:
         text = text.rstrip("\n") + f"\n\n## Mutants\n\n{BEGIN}\n{END}\n"
     head, rest = text.split(BEGIN)
     before, tail = rest.split(END)
-    known = dict(re.findall(r"^\| `(\w+)` \|.*\| ((?:killed|survived|does not build)[^|]*?) \|$", before, re.M))
-    names = {m.name for m in found}
-    merged = {name: text for name, text in {**known, **results}.items() if name in names}
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([^|]*?) <!-- (\w+) --> \|$", before, re.M)
+    known = {name: result for name, result, digest in rows if (name, digest) in {(m.name, m.digest()) for m in found}}
+    merged = {**known, **results}
     EVIDENCE.write_text(head + table(found, merged) + tail)
 
 
