@@ -339,7 +339,7 @@ class StepGradient : public testing::Test {
       assign(values, moved);
       return loss().loss;
     };
-    constexpr double h = 0.02;
+    constexpr double h = 0.01;
     const double numeric = (loss_at(h) - loss_at(-h)) / (2 * h);
     assign(values, before);
     return std::abs(numeric - per_token * dot(gradient, direction)) /
