@@ -41,11 +41,11 @@ class Report : public testing::Test {
     fs::remove_all(folder.root);
   }
 
-  static BudgetResult result(const char* name, double budget, bool trained) {
+  static BudgetResult result(std::string name, double budget, bool trained) {
     BudgetResult r;
     r.trained = trained;
     r.description = "hidden 32";
-    r.spec.name = name;
+    r.spec.name = std::move(name);
     r.spec.budget = budget;
     r.parameters = 4000 * budget;
     r.costs = {{BudgetKind::parameters, r.parameters, budget}};
