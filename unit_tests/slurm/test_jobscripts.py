@@ -69,7 +69,7 @@ class Jobscripts(unittest.TestCase):
     def check_work(self, header, plan):
         stated = [float(x) for x in re.search(r"counted(?:, scan and attention included:)? ([\de.+]+)(?: to ([\de.+]+))?",
                                               header).groups() if x]
-        total = [line for line in plan.splitlines() if "FLOP" in line and "in all" in line][-1]
+        total = [line for line in plan.splitlines() if re.match(" +in all +[^:]*FLOP", line)][-1]
         planned = [float(x) * UNITS[unit] for x, unit in re.findall(r"([\d.]+) ([TPEZ]FLOP)(?! per step)", total.partition(":")[0])]
         for got in stated:
             self.assertTrue(0.97 * planned[0] <= got <= 1.03 * planned[-1], f"{stated}, planned {planned}")
