@@ -97,7 +97,9 @@ TEST(WidthSums, MergedSumsAreExactAndNearTheOnesLeftOut) {
   std::array<index_t, 3> full{};
   for (const auto& [sum, log_pi] : all)
     for (std::size_t c = 0; c < 3; ++c) full[c] = std::max(full[c], sum[c]);
-  for (const auto& [sum, log_pi] : all) {
+  for (const auto& found : all) {
+    const auto& sum = found.first;
+    const double log_pi = found.second;
     const auto near = [&](const WidthSum& other) {
       for (std::size_t c = 0; c < 3; ++c)
         if (std::abs(static_cast<double>(other.sum[c] - sum[c])) >
