@@ -58,8 +58,8 @@ OUTPUTS = {
     "quickstart": Output("scripts/quickstart.sh", begin="== run:",
                          keep=rf"$|== |{PLAN}|step \d+: |ranking |.* holds \d+ submodels|budget  |(parent|[\d.]+)  +\d|report: |"
                               r"peak memory"),
-    "tests": Output("scripts/test.sh", begin="== tests",
-                    keep=rf"$|== |.*Test +#\d+: ({SHOWN_TESTS}) |.*tests passed"),
+    "tests": Output("scripts/test.sh | sed '/^Internal ctest/d; /^Test project/d; /^Label Time/,/^$/d'", begin="== tests",
+                    keep=rf"$|== |.*Test +#\d+: ({SHOWN_TESTS}) |.*tests passed|Total Test"),
     "generate": verb(f'generate {MODEL} --budget 0.5 --text "743+509="'),
     "inspect": verb(f"inspect {MODEL}"),
     "broken": Output('program=$(realpath "$BUILD/elastic.x"); cd doc/readme; on_ranks 2 "$program" broken.in 2>&1 | '
