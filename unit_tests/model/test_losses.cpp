@@ -73,6 +73,23 @@ TEST(Losses, FactorScalesTheGradientOnly) {
   EXPECT_TRUE(near(problem.model.parameters().gradients(), expected, tolerance<double>(1)));
 }
 
+TEST(Losses, EachGradientHasTheWeightOfItsLoss) {
+  ModelProblem<double> problem;
+  problem.add_teacher();
+  const auto gradients = [&](double cross_entropy, double distillation) {
+    problem.config.cross_entropy_weight = cross_entropy;
+    problem.config.distillation_weight = distillation;
+    problem.differentiate(problem.full_widths());
+    return to_host(problem.model.parameters().gradients());
+  };
+  const auto of_targets = gradients(1, 0), of_teacher = gradients(0, 1);
+  auto expected = of_targets;
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    expected[i] = 0.3 * of_targets[i] + 0.7 * of_teacher[i];
+  gradients(0.3, 0.7);
+  EXPECT_TRUE(near(problem.model.parameters().gradients(), expected, tolerance<double>(1000)));
+}
+
 TEST(Losses, TokensWithoutWeightDoNotCount) {
   ModelProblem<double> problem;
   problem.add_teacher();
