@@ -70,7 +70,7 @@ class Results:
         return [(name, seed) for seed in seeds for name in names if str(seed) not in self.of.get(name, {})]
 
     def add(self, name, seed, run):
-        found = {"deck_hash": run["deck_hash"], "tokens": run["tokens"], "parent": run.get("parent"),
+        found = {"deck_hash": run["deck_hash"], "tokens": run["tokens"], "parent": run["parent"] if run.get("budgets") else None,
                  "budgets": [{key: entry[key] for key in KEPT} for entry in run.get("budgets", [])]}
         self.of.setdefault(name, {})[str(seed)] = found
         self.path.parent.mkdir(exist_ok=True)
@@ -80,15 +80,16 @@ class Results:
 def run_one(program, ranks, task, name, seed):
     """Runs one variant and returns its results.json."""
     where = folder(task, name, seed)
-    where.mkdir(parents=True, exist_ok=True)
+    where.parent.mkdir(parents=True, exist_ok=True)
+    printed = where.parent / f"{where.name}.txt"
     resume = ["--resume"] if any(where.glob("checkpoints/*")) else []
     command = ["mpirun", *(["--allow-run-as-root"] if os.geteuid() == 0 else []), "-n", str(ranks), str(program),
                str((HERE / f"{task}.in").relative_to(ROOT)), *overrides(task, name, seed), *resume]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    with open(where / "output.txt", "w") as output:
+    with open(printed, "w") as output:
         code = subprocess.run(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT).returncode
     if code != 0:
-        sys.exit(f"claims.py: {task}/{name}, seed {seed}: exit code {code}; see {where / 'output.txt'}")
+        sys.exit(f"claims.py: {task}/{name}, seed {seed}: exit code {code}; see {printed}")
     return json.loads((where / "results.json").read_text())
 
 
