@@ -74,7 +74,15 @@ class Results:
                  "budgets": [{key: entry[key] for key in KEPT} for entry in run.get("budgets", [])]}
         self.of.setdefault(name, {})[str(seed)] = found
         self.path.parent.mkdir(exist_ok=True)
-        self.path.write_text(json.dumps(self.of, indent=1, sort_keys=True) + "\n")
+        self.path.write_text(self.as_text())
+
+    def as_text(self):
+        """JSON with one line per run."""
+        variants = []
+        for name in sorted(self.of):
+            runs = [f'  "{seed}": {json.dumps(self.of[name][seed], sort_keys=True)}' for seed in sorted(self.of[name])]
+            variants.append(f' "{name}": {{\n' + ",\n".join(runs) + "\n }")
+        return "{\n" + ",\n".join(variants) + "\n}\n"
 
 
 def run_one(program, ranks, task, name, seed):

@@ -116,7 +116,7 @@ def section(tasks):
         if task.parent():
             seeds = len(task.parent())
             lines.append(f"* {task.name}: the parent reaches {written(*mean_and_interval(list(task.parent().values())), task.digits)} "
-                         f"{task.unit} over {seeds} seeds.")
+                         f"{task.unit}; seeds run: {seeds}.")
     lines.append("")
     for claim in CLAIMS:
         lines += claim_text(claim, tasks)
