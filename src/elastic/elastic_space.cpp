@@ -152,6 +152,12 @@ std::vector<Decision> list_decisions(const ModelShape& parent, const ElasticSpac
   return decisions;
 }
 
+bool next_choice(const std::vector<Decision>& decisions, std::vector<index_t>& choice) {
+  for (std::size_t d = 0; d < choice.size(); choice[d++] = 0)
+    if (++choice[d] < static_cast<index_t>(decisions[d].widths.size())) return true;
+  return false;
+}
+
 SubmodelSpec spec_of_choices(const ModelShape& parent, const ElasticSpace& space,
                              const std::vector<Decision>& decisions,
                              const std::vector<index_t>& choice) {

@@ -47,6 +47,8 @@ std::vector<index_t> decision_layers(const ModelShape& parent, const Decision& d
 /// Whether the axis chooses the channels of each unit of a layer rather than the number of units;
 /// false for hidden and depth.
 bool chooses_channels(Axis axis);
+/// Counts through all choices, the first decision fastest, from all zeros on. False after the last.
+bool next_choice(const std::vector<Decision>& decisions, std::vector<index_t>& choice);
 /// The submodel of one choice index per decision.
 SubmodelSpec spec_of_choices(const ModelShape& parent, const ElasticSpace& space,
                              const std::vector<Decision>& decisions,

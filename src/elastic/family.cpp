@@ -81,23 +81,17 @@ SubmodelSpec homogeneous_submodel(const ModelShape& parent, const ElasticSpace& 
   std::optional<SubmodelSpec> best;
   std::tuple<index_t, double, double> least;  // dropped layers, unevenness, miss
   std::vector<index_t> choice(decisions.size(), 0);
-  for (std::size_t d = 0; d <= decisions.size();) {
+  do {
     SubmodelSpec spec = spec_of_choices(parent, alike, decisions, choice);
-    if (meets_budget(parent, spec, budget, rules)) {
-      const auto dropped = std::count_if(spec.layers.begin(), spec.layers.end(),
-                                         [](const auto& layer) { return !layer.keep; });
-      const double miss = std::abs(relative_cost(parent, spec, rules.costs.front()) / budget - 1);
-      const std::tuple candidate(static_cast<index_t>(dropped), unevenness(decisions, choice),
-                                 miss);
-      if (!best || candidate < least) {
-        least = candidate;
-        best = std::move(spec);
-      }
-    }
-    for (d = 0; d < choice.size(); choice[d++] = 0)  // counts up
-      if (++choice[d] < static_cast<index_t>(decisions[d].widths.size())) break;
-    if (d == choice.size()) break;
-  }
+    if (!meets_budget(parent, spec, budget, rules)) continue;
+    const auto dropped = std::count_if(spec.layers.begin(), spec.layers.end(),
+                                       [](const auto& layer) { return !layer.keep; });
+    const double miss = std::abs(relative_cost(parent, spec, rules.costs.front()) / budget - 1);
+    const std::tuple candidate(static_cast<index_t>(dropped), unevenness(decisions, choice), miss);
+    if (best && !(candidate < least)) continue;
+    least = candidate;
+    best = std::move(spec);
+  } while (next_choice(decisions, choice));
   if (!best)
     throw InputError(fmt::format("no homogeneous widths cost {} of the parent within {}%", budget,
                                  100 * rules.tolerance));

@@ -63,13 +63,9 @@ class Planner {
 
   void list_candidates() {
     std::vector<index_t> choice(m_decisions.size(), 0);
-    for (;;) {
+    do {
       m_candidates.push_back({choice, relative_costs(spec_of(choice))});
-      std::size_t d = 0;  // counts up
-      for (; d < choice.size(); choice[d++] = 0)
-        if (++choice[d] < static_cast<index_t>(m_decisions[d].widths.size())) break;
-      if (d == choice.size()) return;
-    }
+    } while (next_choice(m_decisions, choice));
   }
 
   PlanBudget plan_budget(const Budget& budget) {

@@ -2,6 +2,8 @@
 // Allowed widths, their rules, and the decisions that follow.
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "unit_tests/elastic/shapes_for_tests.hpp"
 
 namespace elastic::test {
@@ -209,6 +211,23 @@ TEST(ElasticSpace, AxesWithoutLayersAreRefusedOnlyWhereTheyChoose) {
   EXPECT_EQ(error_of(shape, space), "valid");
   space.ffn.widths = {10, 5};
   EXPECT_THAT(error_of(shape, space), testing::HasSubstr("no layer of this kind"));
+}
+
+TEST(ElasticSpace, NextChoiceVisitsEveryChoiceOnce) {
+  const auto shape = small_shape();
+  const auto decisions = list_decisions(shape, small_space(false));
+  std::size_t count = 1;
+  for (const auto& decision : decisions) count *= decision.widths.size();
+  std::vector<index_t> choice(decisions.size(), 0);
+  std::set<std::vector<index_t>> seen;
+  do {
+    for (std::size_t d = 0; d < choice.size(); ++d)
+      ASSERT_LT(choice[d], static_cast<index_t>(decisions[d].widths.size()));
+    EXPECT_TRUE(seen.insert(choice).second);
+  } while (next_choice(decisions, choice));
+  EXPECT_EQ(seen.size(), count);
+  std::vector<index_t> none;
+  EXPECT_FALSE(next_choice({}, none));
 }
 
 }  // namespace

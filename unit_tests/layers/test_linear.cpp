@@ -3,6 +3,7 @@
 #include "layers/linear.hpp"
 #include "layers/unit_sum.hpp"
 
+#include "unit_tests/layers/unit_sum_context.hpp"
 #include "unit_tests/support/views.hpp"
 
 namespace elastic::test {
@@ -28,16 +29,6 @@ std::vector<double> product(index_t m, index_t n, index_t k, const A& a, const B
   return c;
 }
 
-/// What a UnitSum needs of a context.
-LayerContext context_of(Arena& arena, bool deterministic) {
-  return {.exec = {},
-          .deterministic = deterministic,
-          .arena = &arena,
-          .batch = 1,
-          .seq_length = num_tokens,
-          .segment = {}};
-}
-
 template <class T>
 void check_output_units(UnitRows units, bool deterministic) {
   const index_t ld = other_width + 2, n = units.size();
@@ -52,7 +43,7 @@ void check_output_units(UnitRows units, bool deterministic) {
   linear_forward<T>({.deterministic = deterministic}, x, all, units, y);
   linear_weight_gradient<T>({.deterministic = deterministic}, dy, x, dall, units);
   Arena arena;
-  const auto context = context_of(arena, deterministic);
+  const auto context = context_of(arena, num_tokens, deterministic);
   UnitSum<T> sum(context, {}, dx);
   for (int twice = 0; twice < 2; ++twice) sum.add_rows(dy, all, units);
   sum.finish();
@@ -87,7 +78,7 @@ void check_input_units(UnitRows units, bool deterministic) {
   const View2<T> y("elastic::test::y", num_tokens, other_width),
       dx("elastic::test::dx", num_tokens, n);
   Arena arena;
-  linear_of_units<T>(context_of(arena, deterministic), {}, x, all, units, y);
+  linear_of_units<T>(context_of(arena, num_tokens, deterministic), {}, x, all, units, y);
   linear_units_input_backward<T>({.deterministic = deterministic}, dy, x, all, dall, units, dx);
 
   const auto h_w = to_double(all), h_x = to_double(x), h_dy = to_double(dy);

@@ -4,22 +4,13 @@
 
 #include <array>
 
+#include "unit_tests/layers/unit_sum_context.hpp"
 #include "unit_tests/support/views.hpp"
 
 namespace elastic::test {
 namespace {
 
 constexpr index_t num_tokens = 5, other_width = 4;
-
-/// What a UnitSum needs of a context.
-LayerContext context_of(Arena& arena, bool deterministic) {
-  return {.exec = {},
-          .deterministic = deterministic,
-          .arena = &arena,
-          .batch = 1,
-          .seq_length = num_tokens,
-          .segment = {}};
-}
 
 /// Columns (rows) of the units of one rank, below each other.
 template <class T>
@@ -65,7 +56,7 @@ void check_sums_of_ranks(index_t units, index_t unit, index_t active) {
     std::vector<std::vector<T>> parts;
     for (int r = 0; r < ranks; ++r) {
       Arena arena;
-      const auto context = context_of(arena, true);
+      const auto context = context_of(arena, num_tokens, true);
       const Shard shard{r, ranks};
       const View2<T> y("elastic::test::y", num_tokens, other_width);
       const UnitRows mine{local_count(units, shard), unit, active};
@@ -107,7 +98,7 @@ TEST(UnitSum, AddsTermsAndOverwritesWhatWasThere) {
   const index_t units = 11;
   for (const bool deterministic : {false, true}) {
     Arena arena;
-    const auto context = context_of(arena, deterministic);
+    const auto context = context_of(arena, num_tokens, deterministic);
     const auto x = random_matrix<double>(num_tokens, units, 1),
                w = random_matrix<double>(other_width, units, 2),
                g = random_matrix<double>(num_tokens, units, 3),
@@ -124,7 +115,7 @@ TEST(UnitSum, AddsTermsAndOverwritesWhatWasThere) {
 
 TEST(UnitSum, WithoutTermsIsADefect) {
   Arena arena;
-  const auto context = context_of(arena, false);
+  const auto context = context_of(arena, num_tokens, false);
   const View2<float> y("elastic::test::y", num_tokens, other_width);
   UnitSum<float> sum(context, {}, y);
   EXPECT_THROW(sum.finish(), ContractError);
@@ -132,7 +123,7 @@ TEST(UnitSum, WithoutTermsIsADefect) {
 
 TEST(UnitSum, DeterministicSumsNeedADivisorOfTheClasses) {
   Arena arena;
-  const auto context = context_of(arena, true);
+  const auto context = context_of(arena, num_tokens, true);
   const View2<float> y("elastic::test::y", num_tokens, other_width);
   EXPECT_THROW(UnitSum<float>(context, Shard{0, 3}, y), ContractError);
   EXPECT_NO_THROW(UnitSum<float>(context, Shard{0, 4}, y));

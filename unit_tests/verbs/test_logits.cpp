@@ -5,24 +5,19 @@
 #include <CLI/CLI.hpp>
 
 #include "io/hdf5_file.hpp"
-#include "state/stored_model.hpp"
 #include "verbs/slice.hpp"
 #include "verbs/verbs.hpp"
-#include "unit_tests/train/small_run.hpp"
+#include "unit_tests/state/stored_run.hpp"
 
 namespace elastic::test {
 namespace {
 
 const std::vector<token_t> example_tokens = {1, 7, 30, 63, 0, 2, 2, 9, 11, 40, 5};
 
-class VerbLogits : public InFolder {
+class VerbLogits : public StoredRun {
  protected:
   void SetUp() override {
-    InFolder::SetUp();
-    deck = small_deck();
-    state.emplace(small_state(deck.config));
-    model = folder / "model.h5";
-    write_elastic_model(model, deck, *state, 3);
+    StoredRun::SetUp();
     write_bytes(folder / "ids.txt", "1 7 30 63\n0 2 2\n\n9 11 40 5\n");
   }
   LogitsOptions options(const std::filesystem::path& checkpoint, const std::string& budget = "") {
@@ -54,10 +49,6 @@ class VerbLogits : public InFolder {
     of.logits({}, pass.hidden, logits);
     return to_host(logits);
   }
-
-  ResolvedDeck deck;
-  std::optional<TrainState> state;
-  std::filesystem::path model;
 };
 
 TEST_F(VerbLogits, AreThoseOfTheForwardPass) {
@@ -69,16 +60,11 @@ TEST_F(VerbLogits, AreThoseOfTheForwardPass) {
   slice_checkpoint(model, "small", folder / "small.h5", false);
   EXPECT_TRUE(near(written(options(folder / "small.h5")), small, tolerance<float>(500)));
 
-  CheckpointWriter training(folder / "training.h5");
-  write_state(training, *state, deck.text);
-  training.commit();
-  EXPECT_EQ(written(options(folder / "training.h5")), full);
-  EXPECT_EQ(written(options(folder / "training.h5", "small")), small);
+  const auto training = write_training();
+  EXPECT_EQ(written(options(training)), full);
+  EXPECT_EQ(written(options(training, "small")), small);
 
-  CheckpointWriter parent(folder / "parent.h5");
-  write_model(parent, *state->elastic->teacher, deck.text, "parent");
-  parent.commit();
-  EXPECT_EQ(written(options(folder / "parent.h5")),
+  EXPECT_EQ(written(options(write_parent())),
             forward(*state->elastic->teacher, full_spec(state->model->shape())));
 }
 
