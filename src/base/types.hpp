@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "base/bfloat16.hpp"
 #include "base/kokkos_compat.hpp"
 
 namespace elastic {
@@ -31,6 +32,10 @@ using HostView1 = Kokkos::View<T*, Kokkos::LayoutRight, HostSpace>;
 /// statistics, masks, softmax, losses, optimizer state. Values and activations are T.
 template <class T>
 struct AccumulateType;
+template <>
+struct AccumulateType<bfloat16> {
+  using type = float;
+};
 template <>
 struct AccumulateType<float> {
   using type = float;

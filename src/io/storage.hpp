@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What files hold: element types, extents and attributes. No HDF5 in this header.
 #pragma once
-#include <bit>
-#include <cmath>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -21,25 +19,15 @@ enum class StorageType { float32, float64, bfloat16, int64 };
 const char* name_of(StorageType type);
 std::size_t size_of(StorageType type);
 
-/// The type that stores T without change. T = float, double, index_t, or std::uint16_t
-/// for the bits of a bfloat16.
+/// The type that stores T without change. T = float, double, index_t, bfloat16, or std::uint16_t
+/// for the bits of one.
 template <class T>
 constexpr StorageType storage_type_of() {
   if constexpr (std::is_same_v<T, float>) return StorageType::float32;
   if constexpr (std::is_same_v<T, double>) return StorageType::float64;
   if constexpr (std::is_same_v<T, index_t>) return StorageType::int64;
-  if constexpr (std::is_same_v<T, std::uint16_t>) return StorageType::bfloat16;
-}
-
-/// Nearest bfloat16, ties to even; a NaN stays a NaN.
-inline std::uint16_t bfloat16_bits(float x) {
-  const auto bits = std::bit_cast<std::uint32_t>(x);
-  if (std::isnan(x)) return static_cast<std::uint16_t>((bits >> 16) | 0x40u);
-  return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
-/// The value of a bfloat16, exact.
-inline float float_from_bfloat16(std::uint16_t bits) {
-  return std::bit_cast<float>(std::uint32_t(bits) << 16);
+  if constexpr (std::is_same_v<T, std::uint16_t> || std::is_same_v<T, bfloat16>)
+    return StorageType::bfloat16;
 }
 
 /// Extents of a dataset of rank 1 ([rows], columns = 1) or rank 2 ([rows, columns], row-major).
