@@ -18,6 +18,33 @@ TEST(Tolerance, GrowsWithTheLengthAboveSixteen) {
   EXPECT_DOUBLE_EQ(tolerance<double>(1600), 10 * tolerance<double>(16));
 }
 
+TEST(Tolerance, OfAStoredTypeIsThatOfItsSums) {
+  EXPECT_EQ(tolerance<bfloat16>(100), tolerance<float>(100));
+  EXPECT_EQ(storage_rounding<float>(), 0);
+  EXPECT_EQ(storage_rounding<bfloat16>(), 0x1p-8);
+  EXPECT_EQ(stored_tolerance<bfloat16>(100, 3), tolerance<float>(100) + 3 * 0x1p-8);
+  EXPECT_EQ(stored_tolerance<double>(100, 3), tolerance<double>(100));
+}
+
+TEST(Views, NearAllowsOneRoundingOfEachStoredElement) {
+  const std::vector<double> expected = {100, 1.00390625, -0.0012345};
+  auto values = random_values<bfloat16>(3, 1);
+  for (std::size_t i = 0; i < 3; ++i) values[i] = bfloat16(expected[i]);
+  const double arithmetic = 1e-7;
+  EXPECT_TRUE(near(values, expected, arithmetic));
+  values[1] = bfloat16(1 - 0x1p-8);  // two roundings below, and far below one of the largest
+  EXPECT_FALSE(near(values, expected, arithmetic));
+  EXPECT_FALSE(near(std::vector<float>{100, 1, 0}, expected, arithmetic));
+}
+
+TEST(Views, StoredAsRoundsAndWidens) {
+  const auto x = random_matrix<float>(3, 4, 5);
+  const auto rounded = stored_as<bfloat16>(x);
+  EXPECT_TRUE(bitwise_equal(rounded, random_matrix<bfloat16>(3, 4, 5)));
+  EXPECT_TRUE(bitwise_equal(stored_as<bfloat16>(stored_as<double>(rounded)), rounded));
+  EXPECT_TRUE(near(rounded, x, 0));
+}
+
 TEST(Views, RoundTripThroughStridedMatrix) {
   const auto strided = strided_random_matrix<float>(3, 4, 7, 5);
   EXPECT_EQ(leading_dimension(strided), 7);

@@ -17,16 +17,17 @@ std::string place(std::size_t i, index_t columns) {
 
 testing::AssertionResult near_values(const std::vector<double>& actual,
                                      const std::vector<double>& expected, index_t columns,
-                                     double tolerance) {
+                                     double tolerance, double rounding) {
   if (actual.size() != expected.size())
     return testing::AssertionFailure()
            << fmt::format("{} elements, expected {}", actual.size(), expected.size());
   double magnitude = 1;
   for (const double e : expected) magnitude = std::max(magnitude, std::abs(e));
-  std::vector<double> error(actual.size());
+  std::vector<double> error(actual.size());  // beyond what storing the element may cost
   for (std::size_t i = 0; i < actual.size(); ++i) {
-    error[i] = std::abs(actual[i] - expected[i]);
-    if (!std::isfinite(error[i])) error[i] = std::numeric_limits<double>::infinity();
+    const double stored = rounding * (std::abs(expected[i]) + tolerance * magnitude);
+    error[i] = std::max(0.0, std::abs(actual[i] - expected[i]) - stored);
+    if (!std::isfinite(actual[i] - expected[i])) error[i] = std::numeric_limits<double>::infinity();
   }
   std::vector<std::size_t> order(actual.size());
   std::iota(order.begin(), order.end(), 0);

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "base/random.hpp"
@@ -71,10 +72,26 @@ std::vector<T> to_host(const std::vector<T>& values) {
 template <class V>
 std::vector<double> to_double(const V& view) {
   const auto values = to_host(view);
-  return std::vector<double>(values.begin(), values.end());
+  std::vector<double> result;
+  result.reserve(values.size());
+  for (const auto& value : values) result.push_back(static_cast<double>(value));
+  return result;
+}
+/// The same numbers, stored as T: exact where T is the wider type.
+template <class T, class U>
+View1<T> stored_as(const View1<U>& view) {
+  std::vector<T> values;
+  for (const auto& value : to_host(view)) values.push_back(static_cast<T>(value));
+  return to_device(values);
+}
+template <class T, class U>
+View2<T> stored_as(const View2<U>& view) {
+  std::vector<T> values;
+  for (const auto& value : to_host(view)) values.push_back(static_cast<T>(value));
+  return to_device(values, view.extent(0), view.extent(1));
 }
 
-/// Uniform numbers in (low, high), a function of seed and index only.
+/// Uniform numbers in (low, high), a function of seed and index only, rounded to T.
 template <class T>
 std::vector<T> random_values(index_t n, std::uint32_t seed, double low = -1, double high = 1) {
   std::vector<T> values(static_cast<std::size_t>(n));
@@ -98,7 +115,7 @@ template <class T>
 View2<T> strided_random_matrix(index_t rows, index_t columns, index_t leading_dimension,
                                std::uint32_t seed) {
   const View2<T> parent("elastic::test::parent", rows, leading_dimension);
-  Kokkos::deep_copy(parent, std::numeric_limits<T>::quiet_NaN());
+  Kokkos::deep_copy(parent, static_cast<T>(std::numeric_limits<float>::quiet_NaN()));
   const auto result = prefix(parent, rows, columns);
   assign(result, random_values<T>(rows * columns, seed));
   return result;
@@ -125,18 +142,24 @@ index_t row_length(const V&) {
 
 testing::AssertionResult near_values(const std::vector<double>& actual,
                                      const std::vector<double>& expected, index_t columns,
-                                     double tolerance);
+                                     double tolerance, double rounding = 0);
 testing::AssertionResult same_bits(const void* a, const void* b,
                                    const std::vector<double>& a_values,
                                    const std::vector<double>& b_values, std::size_t element_bytes,
                                    index_t columns);
 
+/// The type of the elements of a View or std::vector.
+template <class V>
+using ElementOf = typename decltype(to_host(std::declval<V>()))::value_type;
+
 /// Succeeds if |actual - expected| <= tolerance * max(1, max |expected|) everywhere;
-/// prints the three worst elements otherwise.
+/// prints the three worst elements otherwise. Where elements are stored in fewer bits than their
+/// sums have, each may be off by that one rounding, relative to itself.
 template <class A, class B>
 testing::AssertionResult near(const A& actual, const B& expected, double tolerance) {
   return near_values(to_double(actual), to_double(expected),
-                     std::max(row_length(actual), row_length(expected)), tolerance);
+                     std::max(row_length(actual), row_length(expected)), tolerance,
+                     storage_rounding<ElementOf<A>>() + storage_rounding<ElementOf<B>>());
 }
 /// Succeeds if all bits are equal; prints the first difference otherwise.
 template <class A, class B>
