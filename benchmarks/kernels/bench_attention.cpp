@@ -17,7 +17,7 @@ void bench_attention(benchmark::State& state, const AttentionShape& s, bool back
   const auto out = random_matrix(tokens, inner, 4), lse = random_matrix(tokens, s.num_heads, 5);
   const auto dq = random_matrix(tokens, inner, 6), dk = random_matrix(tokens, kv, 7),
              dv = random_matrix(tokens, kv, 8);
-  const View1<float> workspace("elastic::bench", attention_workspace_size(s));
+  const View1<float> workspace("elastic::bench", attention_workspace_size<float>(s));
   attention_forward<float>(exec, s, {q, k, v}, {out, lse});
   time_launches(state, 0, [&] {
     if (backward)

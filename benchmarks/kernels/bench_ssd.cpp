@@ -33,7 +33,7 @@ struct Scan {
                   random_vector(s.num_heads, 17),
                   random_vector(s.num_heads, 18),
                   {}},
-        workspace("elastic::bench", ssd_workspace_size(s)) {}
+        workspace("elastic::bench", ssd_workspace_size<float>(s)) {}
   SsdInputs<float> in;
   SsdSaved<float> saved;
   View2<float> y;

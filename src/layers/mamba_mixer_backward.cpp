@@ -54,7 +54,8 @@ void MambaMixer<T>::backward_scan(const LayerContext& context, const LayerActive
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
   const auto shape = scan_shape(context, active, {0, context.num_blocks()});
-  const auto workspace = arena.vector<T>(context.num_blocks() * kernels::ssd_workspace_size(shape));
+  const auto workspace =
+      arena.vector<T>(context.num_blocks() * kernels::ssd_workspace_size<T>(shape));
   auto all = gradients;
   for_each_block(context, [&](const TokenBlock& block) {
     kernels::ssd_backward_outputs<T>(context.exec, shape,

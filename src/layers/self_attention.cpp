@@ -64,7 +64,7 @@ void SelfAttention<T>::attend_backward(const LayerContext& context, const LayerA
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
   const auto workspace =
-      arena.vector<T>(kernels::attention_workspace_size(shape_of(context, active)));
+      arena.vector<T>(kernels::attention_workspace_size<T>(shape_of(context, active)));
   if (!context.spans)
     return kernels::attention_backward<T>(
         context.exec, shape_of(context, active), {saved.q, saved.k, saved.v, context.segment},

@@ -33,21 +33,21 @@ struct Tokens : PassTokens {
 };
 
 index_t scan_workspace(const KernelWorkspaces::Scan& s) {
-  return kernels::ssd_workspace_size({.batch = s.batch,
-                                      .seq_length = s.seq_length,
-                                      .num_heads = s.num_heads,
-                                      .head_dim = s.head_dim,
-                                      .num_groups = s.num_groups,
-                                      .state_dim = s.state_dim,
-                                      .chunk_size = s.chunk_size});
+  return kernels::ssd_workspace_size<Real>({.batch = s.batch,
+                                            .seq_length = s.seq_length,
+                                            .num_heads = s.num_heads,
+                                            .head_dim = s.head_dim,
+                                            .num_groups = s.num_groups,
+                                            .state_dim = s.state_dim,
+                                            .chunk_size = s.chunk_size});
 }
 index_t attention_workspace(const KernelWorkspaces::Attention& a) {
-  return kernels::attention_workspace_size({.batch = a.batch,
-                                            .seq_length = a.seq_length,
-                                            .num_heads = a.num_heads,
-                                            .num_groups = a.num_groups,
-                                            .head_dim = a.head_dim,
-                                            .kv_length = a.kv_length});
+  return kernels::attention_workspace_size<Real>({.batch = a.batch,
+                                                  .seq_length = a.seq_length,
+                                                  .num_heads = a.num_heads,
+                                                  .num_groups = a.num_groups,
+                                                  .head_dim = a.head_dim,
+                                                  .kv_length = a.kv_length});
 }
 constexpr KernelWorkspaces workspaces = {scan_workspace, attention_workspace,
                                          kernels::causal_conv1d_workspace_size,

@@ -18,8 +18,8 @@ double tolerance(index_t reduction_length) {
   return 8 * static_cast<double>(std::numeric_limits<Accumulate<T>>::epsilon()) * std::sqrt(terms);
 }
 
-/// Relative error of storing a sum as T: half an ulp where T is narrower than its sums, else nothing
-/// (tolerance() covers it).
+/// Relative error of storing a sum as T: half an ulp where T is narrower than its sums, else
+/// nothing (tolerance() covers it).
 template <class T>
 double storage_rounding() {
   return std::is_same_v<T, Accumulate<T>>

@@ -77,7 +77,7 @@ std::vector<double> to_double(const V& view) {
   for (const auto& value : values) result.push_back(static_cast<double>(value));
   return result;
 }
-/// The same numbers, stored as T: exact where T is the wider type.
+/// Numbers of another type, stored as T: exact where T is the wider one.
 template <class T, class U>
 View1<T> stored_as(const View1<U>& view) {
   std::vector<T> values;

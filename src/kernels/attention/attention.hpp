@@ -42,9 +42,11 @@ struct AttentionSaved {
   View2<T> out;              ///< [B*L, A*C]
   View2<Accumulate<T>> lse;  ///< [B*L, A]
 };
-template <class T>
+/// K is T, or Accumulate<T> where dk and dv are parts of sums that the caller goes on with.
+template <class T, class K = T>
 struct AttentionGradients {
-  View2<T> dq, dk, dv;  ///< shapes of the inputs; overwritten
+  View2<T> dq;      ///< shapes of the inputs; overwritten
+  View2<K> dk, dv;  ///< the same
 };
 
 /// [out] saved
@@ -52,12 +54,18 @@ template <class T>
 void attention_forward(const ExecutionSpace& exec, const AttentionShape& shape,
                        const AttentionInputs<T>& in, const AttentionSaved<T>& saved);
 /// Recomputes the probabilities from lse.
-/// [in] dout [B*L, A*C]; workspace of attention_workspace_size(shape) elements
-template <class T>
+/// [in] dout [B*L, A*C]; workspace of attention_workspace_size<T>(shape) elements
+template <class T, class K = T>
 void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape,
                         const AttentionInputs<T>& in, const AttentionSaved<T>& saved, In2<T> dout,
-                        const AttentionGradients<T>& gradients, InOut1<Accumulate<T>> workspace);
-index_t attention_workspace_size(const AttentionShape& shape);
+                        const AttentionGradients<T, K>& gradients, InOut1<Accumulate<T>> workspace);
+/// dk and dv of every head and delta; and dq, where T is too narrow to add it up in place.
+template <class T>
+constexpr index_t attention_workspace_size(const AttentionShape& shape) {
+  const index_t dq = std::is_same_v<T, Accumulate<T>> ? 0 : shape.seq_length * shape.head_dim;
+  return shape.batch * shape.num_heads *
+         (2 * shape.num_keys() * shape.head_dim + shape.seq_length + dq);
+}
 /// One new position of each of B sequences against a cache, of which the first `length` rows
 /// of each sequence count; the new position is the last of them. shape.seq_length = max_length.
 /// [in] q [B, A*C], k_cache, v_cache [B*max_length, R*C]

@@ -59,6 +59,7 @@ struct BackwardTeam {
   AttentionSaved<T> saved;
   View2<const T> dout;
   View2<T> dq;
+  View2<A> dq_sum;              ///< [B*L, A*C], dq itself where T can hold sums
   View2<A> dk_heads, dv_heads;  ///< [B*L', A*C]
   View2<A> deltas;              ///< [A, B*L]
   TeamScratch memory;
@@ -106,6 +107,7 @@ struct BackwardTeam {
         }
       });
     }
+    if constexpr (!std::is_same_v<T, A>) round_query_gradients(team, head);
   }
 
   /// delta_i = dout_i . out_i and dq = 0 for all positions.
@@ -115,12 +117,12 @@ struct BackwardTeam {
     for_each_row(team, shape.seq_length, [&](index_t i) {
       const index_t row = head.first_query + i;
       const T *const d = &dout(row, head.q_column), *const o = &saved.out(row, head.q_column);
-      T* const dq_row = &dq(row, head.q_column);
+      A* const dq_row = &dq_sum(row, head.q_column);
       A sum = 0;
       ELASTIC_SIMD_SUM(sum)
       for (index_t c = 0; c < C; ++c) sum += widen(d[c]) * widen(o[c]);
       ELASTIC_SIMD
-      for (index_t c = 0; c < C; ++c) dq_row[c] = T(0);
+      for (index_t c = 0; c < C; ++c) dq_row[c] = A(0);
       deltas(head_index, row) = sum;
     });
   }
@@ -193,15 +195,27 @@ struct BackwardTeam {
       const index_t end = math::min(pair.keys, i + tile_rows + pair.offset);
       Tile<A> tile;
       multiply_rows(tile, scratch.ds + i * attention_tile, attention_tile, scratch.k + c, ld, end);
-      tile.add_to(&dq(head.first_query + pair.query + i, head.q_column + c), leading_dimension(dq),
-                  pair.queries - i, C - c);
+      tile.add_to(&dq_sum(head.first_query + pair.query + i, head.q_column + c),
+                  leading_dimension(dq_sum), pair.queries - i, C - c);
+    });
+  }
+  /// dq = dq_sum, rounded once.
+  KOKKOS_INLINE_FUNCTION void round_query_gradients(const Team& team,
+                                                    const AttentionHead& head) const {
+    for_each_row(team, shape.seq_length, [&](index_t i) {
+      const index_t row = head.first_query + i;
+      const A* const sum = &dq_sum(row, head.q_column);
+      T* const dq_row = &dq(row, head.q_column);
+      ELASTIC_SIMD
+      for (index_t c = 0; c < shape.head_dim; ++c) dq_row[c] = static_cast<T>(sum[c]);
     });
   }
 };
 
 /// target [T, R*C] = sum over the A/R blocks of R*C columns of heads [T, A*C], in order.
 template <class T>
-void sum_heads(const ExecutionSpace& exec, View2<const Accumulate<T>> heads, View2<T> target) {
+void sum_heads(const ExecutionSpace& exec, View2<const Accumulate<T>> heads,
+               const View2<T>& target) {
   const auto columns = static_cast<index_t>(target.extent(1));
   const auto blocks = static_cast<index_t>(heads.extent(1)) / columns;
   Kokkos::parallel_for(
@@ -222,14 +236,11 @@ void sum_heads(const ExecutionSpace& exec, View2<const Accumulate<T>> heads, Vie
 
 }  // namespace
 
-index_t attention_workspace_size(const AttentionShape& shape) {
-  return shape.batch * shape.num_heads * (2 * shape.num_keys() * shape.head_dim + shape.seq_length);
-}
-
-template <class T>
+template <class T, class K>
 void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape,
                         const AttentionInputs<T>& in, const AttentionSaved<T>& saved, In2<T> dout,
-                        const AttentionGradients<T>& gradients, InOut1<Accumulate<T>> workspace) {
+                        const AttentionGradients<T, K>& gradients,
+                        InOut1<Accumulate<T>> workspace) {
   constexpr auto name = "attention_backward";
   const index_t tokens = shape.batch * shape.seq_length, A = shape.num_heads, C = shape.head_dim;
   const index_t keys = shape.batch * shape.num_keys();
@@ -240,31 +251,38 @@ void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape,
   require_shape(name, "dq", dq, tokens, A * C);
   require_shape(name, "dk", dk, keys, shape.num_groups * C);
   require_shape(name, "dv", dv, keys, shape.num_groups * C);
-  ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= attention_workspace_size(shape),
+  ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= attention_workspace_size<T>(shape),
                   "{}: workspace has {} of {} elements", name, workspace.extent(0),
-                  attention_workspace_size(shape));
+                  attention_workspace_size<T>(shape));
   if (tokens == 0 || A == 0) return;
   Accumulate<T>* const base = workspace.data();
   const View2<Accumulate<T>> dk_heads(base, keys, A * C),
       dv_heads(base + keys * A * C, keys, A * C);
   const View2<Accumulate<T>> deltas(base + 2 * keys * A * C, A, tokens);
+  View2<Accumulate<T>> dq_sum;
+  if constexpr (std::is_same_v<T, Accumulate<T>>)
+    dq_sum = dq;
+  else
+    dq_sum = View2<Accumulate<T>>(deltas.data() + A * tokens, tokens, A * C);
   ScratchCarver counter(nullptr);
   [[maybe_unused]] const BackwardScratch<Accumulate<T>> layout(counter, C);
-  const BackwardTeam<T> body{
-      shape, in, saved, dout, dq, dk_heads, dv_heads, deltas, TeamScratch(counter.bytes())};
+  const BackwardTeam<T> body{shape,  in,       saved,    dout,   dq,
+                             dq_sum, dk_heads, dv_heads, deltas, TeamScratch(counter.bytes())};
   Kokkos::parallel_for("elastic::attention_backward", body.memory.policy(exec, shape.batch * A),
                        body);
-  sum_heads<T>(exec, dk_heads, dk);
-  sum_heads<T>(exec, dv_heads, dv);
+  sum_heads<K>(exec, dk_heads, dk);
+  sum_heads<K>(exec, dv_heads, dv);
   add_flops(10 * attention_pairs(shape));
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                                     \
-  template void attention_backward<T>(const ExecutionSpace&, const AttentionShape&,                \
-                                      const AttentionInputs<T>&, const AttentionSaved<T>&, In2<T>, \
-                                      const AttentionGradients<T>&, InOut1<Accumulate<T>>);
-ELASTIC_INSTANTIATE(float)
-ELASTIC_INSTANTIATE(double)
+#define ELASTIC_INSTANTIATE(T, K)                                              \
+  template void attention_backward<T, K>(                                      \
+      const ExecutionSpace&, const AttentionShape&, const AttentionInputs<T>&, \
+      const AttentionSaved<T>&, In2<T>, const AttentionGradients<T, K>&, InOut1<Accumulate<T>>);
+ELASTIC_INSTANTIATE(bfloat16, bfloat16)
+ELASTIC_INSTANTIATE(bfloat16, float)
+ELASTIC_INSTANTIATE(float, float)
+ELASTIC_INSTANTIATE(double, double)
 #undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

@@ -188,6 +188,7 @@ void attention_forward(const ExecutionSpace& exec, const AttentionShape& shape,
 #define ELASTIC_INSTANTIATE(T)                                                     \
   template void attention_forward<T>(const ExecutionSpace&, const AttentionShape&, \
                                      const AttentionInputs<T>&, const AttentionSaved<T>&);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

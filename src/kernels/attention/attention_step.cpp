@@ -91,7 +91,9 @@ void attention_step(const ExecutionSpace& exec, const AttentionShape& shape, ind
 #define ELASTIC_INSTANTIATE(T)                                                                   \
   template void attention_step<T>(const ExecutionSpace&, const AttentionShape&, index_t, In2<T>, \
                                   In2<T>, In2<T>, InOut2<T>);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

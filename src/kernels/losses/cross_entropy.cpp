@@ -66,9 +66,14 @@ struct Finish {
     transform_columns(
         team, static_cast<index_t>(logits.extent(1)),
         [=](T z) { return step * softmax.probability(widen(z)); }, s, s);
-    if (target.exists)
-      Kokkos::single(Kokkos::PerTeam(team),
-                     [&]() { s[target.column] = static_cast<T>(widen(s[target.column]) - step); });
+    if (!target.exists) return;
+    Kokkos::single(Kokkos::PerTeam(team), [&]() {
+      T& at_target = s[target.column];
+      if constexpr (std::is_same_v<T, A>)
+        at_target -= step;
+      else  // once more from the logit, so that the difference is rounded once
+        at_target = static_cast<T>(step * (softmax.probability(sums.target) - A(1)));
+    });
   }
   /// Writes a row that does not count.
   KOKKOS_INLINE_FUNCTION void clear(const RowTeam& team, index_t t) const {
@@ -184,6 +189,7 @@ void cross_entropy_finish(const ExecutionSpace& exec, const CrossEntropyRows& ro
   template void cross_entropy_finish<T>(const ExecutionSpace&, const CrossEntropyRows&,         \
                                         In1<Accumulate<T>>, In2<Accumulate<T>>, bool,           \
                                         Accumulate<T>, InOut2<T>, InOut1<Accumulate<T>>);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -25,21 +25,17 @@ void gumbel_softmax_forward(const ExecutionSpace& exec, In2<T> z, const GumbelSo
   Kokkos::parallel_for(
       "elastic::gumbel_softmax_forward", LinearPolicy(exec, 0, rows),
       KOKKOS_LAMBDA(const index_t row) {
+        using A = Accumulate<T>;
         const auto logit = [&](index_t i) {
           const auto index = static_cast<std::uint64_t>(row * choices + i);
           const double g = noise ? -math::log(-math::log(random_uniform(key, index))) : 0.0;
-          return static_cast<T>((scale * static_cast<double>(z(row, i)) + g) * inverse_tau);
+          return static_cast<A>((scale * static_cast<double>(z(row, i)) + g) * inverse_tau);
         };
-        T maximum = logit(0), sum = 0;
-        for (index_t i = 0; i < choices; ++i) {
-          pi(row, i) = logit(i);
-          maximum = math::max(maximum, pi(row, i));
-        }
-        for (index_t i = 0; i < choices; ++i) {
-          pi(row, i) = math::exp(pi(row, i) - maximum);
-          sum += pi(row, i);
-        }
-        for (index_t i = 0; i < choices; ++i) pi(row, i) /= sum;
+        A maximum = logit(0), sum = 0;
+        for (index_t i = 0; i < choices; ++i) maximum = math::max(maximum, logit(i));
+        for (index_t i = 0; i < choices; ++i) sum += math::exp(logit(i) - maximum);
+        for (index_t i = 0; i < choices; ++i)
+          pi(row, i) = static_cast<T>(math::exp(logit(i) - maximum) / sum);
       });
 }
 
@@ -51,14 +47,16 @@ void gumbel_softmax_backward(const ExecutionSpace& exec, In2<T> dpi, In2<T> pi,
   require_shape("gumbel_softmax_backward", "dpi", dpi, rows, choices);
   require_shape("gumbel_softmax_backward", "dz", dz, rows, choices);
   require_params("gumbel_softmax_backward", params);
-  const T factor = static_cast<T>(params.logit_scale / params.tau);
+  using A = Accumulate<T>;
+  const A factor = static_cast<A>(params.logit_scale / params.tau);
   Kokkos::parallel_for(
       "elastic::gumbel_softmax_backward", LinearPolicy(exec, 0, rows),
       KOKKOS_LAMBDA(const index_t row) {
-        T mean = 0;
-        for (index_t i = 0; i < choices; ++i) mean += dpi(row, i) * pi(row, i);
+        A mean = 0;
+        for (index_t i = 0; i < choices; ++i) mean += widen(dpi(row, i)) * widen(pi(row, i));
         for (index_t i = 0; i < choices; ++i)
-          dz(row, i) += factor * pi(row, i) * (dpi(row, i) - mean);
+          dz(row, i) = static_cast<T>(widen(dz(row, i)) +
+                                      factor * widen(pi(row, i)) * (widen(dpi(row, i)) - mean));
       });
 }
 
@@ -67,7 +65,9 @@ void gumbel_softmax_backward(const ExecutionSpace& exec, In2<T> dpi, In2<T> pi,
                                           const GumbelSoftmaxParams&, InOut2<T>); \
   template void gumbel_softmax_backward<T>(const ExecutionSpace&, In2<T>, In2<T>, \
                                            const GumbelSoftmaxParams&, InOut2<T>);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

@@ -198,6 +198,7 @@ void kl_divergence_finish(const ExecutionSpace& exec, const KlDivergenceRows<T>&
   template void kl_divergence_finish<T>(const ExecutionSpace&, const KlDivergenceRows<T>&,         \
                                         In2<Accumulate<T>>, In2<Accumulate<T>>, bool,              \
                                         Accumulate<T>, InOut2<T>, InOut1<Accumulate<T>>);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -54,6 +54,7 @@ void activation_sum(const ExecutionSpace& exec, In2<T> x, InOut1<Accumulate<T>> 
   template void activation_score<T>(const ExecutionSpace&, In2<T>, index_t, \
                                     InOut1<Accumulate<T>>);                 \
   template void activation_sum<T>(const ExecutionSpace&, In2<T>, InOut1<Accumulate<T>>);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

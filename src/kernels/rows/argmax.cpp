@@ -22,6 +22,7 @@ void argmax_rows(const ExecutionSpace& exec, In2<T> logits, InOut1<token_t> inde
       });
 }
 
+template void argmax_rows<bfloat16>(const ExecutionSpace&, In2<bfloat16>, InOut1<token_t>);
 template void argmax_rows<float>(const ExecutionSpace&, In2<float>, InOut1<token_t>);
 template void argmax_rows<double>(const ExecutionSpace&, In2<double>, InOut1<token_t>);
 

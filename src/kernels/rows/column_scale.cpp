@@ -84,6 +84,7 @@ void column_scale_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, In1<
   template void column_scale_backward<T>(const ExecutionSpace&, In2<T>, In2<T>,            \
                                          In1<Accumulate<T>>, index_t, InOut2<T>,           \
                                          InOut1<Accumulate<T>>);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -29,6 +29,7 @@ void cosine_similarity(const ExecutionSpace& exec, In2<T> a, In2<T> b,
 
 #define ELASTIC_INSTANTIATE(T) \
   template void cosine_similarity<T>(const ExecutionSpace&, In2<T>, In2<T>, InOut1<Accumulate<T>>);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

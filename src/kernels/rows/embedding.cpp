@@ -62,6 +62,7 @@ void embedding_backward(const ExecutionSpace& exec, In1<token_t> tokens, In2<T> 
                                      const Shard&);                                          \
   template void embedding_backward<T>(const ExecutionSpace&, In1<token_t>, In2<T>,           \
                                       InOut2<Accumulate<T>>, const Shard&);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

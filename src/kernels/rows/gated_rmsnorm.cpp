@@ -3,6 +3,7 @@
 
 #include "kernels/rows/norm_factor.hpp"
 #include "kernels/rows/norm_gradients.hpp"
+#include "kernels/rows/row_scratch.hpp"
 #include "kernels/rows/vector_exp.hpp"
 
 namespace elastic::kernels {
@@ -41,46 +42,64 @@ struct Shape {
   }
 };
 
-/// Until the last loop `out` holds y silu(u), u = m z.
+/// Where a row of T keeps sums between its passes: in the row itself if T can hold them, else in
+/// scratch.
+template <class T>
+inline constexpr index_t scratch_rows = std::is_same_v<T, Accumulate<T>> ? 0 : 1;
+template <class T>
+KOKKOS_INLINE_FUNCTION Accumulate<T>* row_of_sums(T* row, [[maybe_unused]] Accumulate<T>* scratch,
+                                                  [[maybe_unused]] index_t begin = 0) {
+  if constexpr (scratch_rows<T> == 0)
+    return row;
+  else
+    return scratch + begin;
+}
+
+/// Until the last loop `gated` (which may be `out`) holds y silu(u), u = m z.
 template <class T, class M>
 KOKKOS_INLINE_FUNCTION void forward_row(const Shape<Accumulate<T>>& shape, const T* y, const T* z,
-                                        const T* w, const M& m, T* out, Accumulate<T>* rstd) {
+                                        const T* w, const M& m, Accumulate<T>* gated, T* out,
+                                        Accumulate<T>* rstd) {
   using A = Accumulate<T>;
   ELASTIC_SIMD
   for (index_t e = 0; e < shape.width; ++e) {
     const A u = m(e) * widen(z[e]);
-    out[e] = static_cast<T>(widen(y[e]) * (u * vector_sigmoid(u)));
+    gated[e] = widen(y[e]) * (u * vector_sigmoid(u));
   }
   for (index_t group = 0; group < shape.num_groups; ++group) {
-    const A squares =
-        shape.group_sum(group, [=](index_t e) { return widen(out[e]) * widen(out[e]); });
+    const A squares = shape.group_sum(group, [=](index_t e) { return gated[e] * gated[e]; });
     const double r = shape.norm.rstd(static_cast<double>(squares));
     const A factor = static_cast<A>(shape.norm.scale * r);
     rstd[group] = static_cast<A>(r);
     for (index_t h = group; h < shape.num_heads; h += shape.num_groups) {
       ELASTIC_SIMD
       for (index_t e = h * shape.head_dim; e < (h + 1) * shape.head_dim; ++e)
-        out[e] = static_cast<T>(factor * widen(out[e]) * widen(w[e]));
+        out[e] = static_cast<T>(factor * gated[e] * widen(w[e]));
     }
   }
 }
 
-/// Until the last loop dz holds the sigmoid of u = m z, and dy holds silu(u).
+/// Sigmoid and silu of u = m z until the last loop: two rows, which may be dz and dy.
+template <class A>
+struct GateRows {
+  A *sigmoid, *silu;
+};
 template <class T, class M>
 KOKKOS_INLINE_FUNCTION void backward_row(const Shape<Accumulate<T>>& shape, const T* dout,
                                          const T* y, const T* z, const T* w, const M& m,
-                                         const Accumulate<T>* rstd, T* dy, T* dz,
+                                         const Accumulate<T>* rstd,
+                                         const GateRows<Accumulate<T>>& gate, T* dy, T* dz,
                                          const NormGradients<Accumulate<T>>& sums) {
   using A = Accumulate<T>;
   ELASTIC_SIMD
   for (index_t e = 0; e < shape.width; ++e) {
     const A u = m(e) * widen(z[e]), sigmoid = vector_sigmoid(u);
-    dz[e] = static_cast<T>(sigmoid);
-    dy[e] = static_cast<T>(u * sigmoid);
+    gate.sigmoid[e] = sigmoid;
+    gate.silu[e] = u * sigmoid;
   }
   for (index_t group = 0; group < shape.num_groups; ++group) {
     const A dot = shape.group_sum(group, [=](index_t e) {
-      return widen(dout[e]) * widen(w[e]) * (widen(y[e]) * widen(dy[e]));
+      return widen(dout[e]) * widen(w[e]) * (widen(y[e]) * gate.silu[e]);
     });
     const A r = rstd[group], factor = shape.scale * r,
             back = factor * r * r * shape.inverse_width * dot;
@@ -88,7 +107,7 @@ KOKKOS_INLINE_FUNCTION void backward_row(const Shape<Accumulate<T>>& shape, cons
     for (index_t h = group; h < shape.num_heads; h += shape.num_groups) {
       ELASTIC_SIMD
       for (index_t e = h * shape.head_dim; e < (h + 1) * shape.head_dim; ++e) {
-        const A sigmoid = widen(dz[e]), silu = widen(dy[e]), gated = widen(y[e]) * silu;
+        const A sigmoid = gate.sigmoid[e], silu = gate.silu[e], gated = widen(y[e]) * silu;
         const A dgated = factor * (widen(dout[e]) * widen(w[e])) - back * gated;
         const A du = dgated * widen(y[e]) * (sigmoid + silu * (A(1) - sigmoid));
         dy[e] = static_cast<T>(dgated * silu);
@@ -129,12 +148,12 @@ void gated_rmsnorm_forward(const ExecutionSpace& exec, const GatedRmsNormInputs<
   require_inputs<T>(name, in, params, rstd);
   require_shape(name, "out", out, tokens, width);
   const Shape<Accumulate<T>> shape(name, width, params);
-  Kokkos::parallel_for(
-      "elastic::gated_rmsnorm_forward", LinearPolicy(exec, 0, tokens),
-      KOKKOS_LAMBDA(const index_t t) {
+  for_each_with_scratch<Accumulate<T>>(
+      exec, "elastic::gated_rmsnorm_forward", tokens, scratch_rows<T> * width,
+      KOKKOS_LAMBDA(const index_t t, Accumulate<T>* scratch) {
         with_mask<Accumulate<T>>(in.mask, [&](const auto& m) {
-          forward_row(shape, &in.y(t, 0), &in.z(t, 0), in.weight.data(), m, &out(t, 0),
-                      &rstd(t, 0));
+          forward_row(shape, &in.y(t, 0), &in.z(t, 0), in.weight.data(), m,
+                      row_of_sums(&out(t, 0), scratch), &out(t, 0), &rstd(t, 0));
         });
       });
 }
@@ -160,16 +179,18 @@ void gated_rmsnorm_backward(const ExecutionSpace& exec, const GatedRmsNormInputs
                   "{}: workspace has {} of {} elements", name, workspace.extent(0), needed);
   const Shape<Accumulate<T>> shape(name, width, params);
   const View2<T> dy = gradients.dy, dz = gradients.dz;
-  Kokkos::parallel_for(
-      "elastic::gated_rmsnorm_backward", LinearPolicy(exec, 0, blocks),
-      KOKKOS_LAMBDA(const index_t block) {
+  for_each_with_scratch<Accumulate<T>>(
+      exec, "elastic::gated_rmsnorm_backward", blocks, 2 * scratch_rows<T> * width,
+      KOKKOS_LAMBDA(const index_t block, Accumulate<T>* scratch) {
         const NormGradients<Accumulate<T>> sums(workspace.data(), block, width, shape.num_groups);
         sums.clear();
         const index_t end = math::min(tokens, (block + 1) * rows_per_block);
         for (index_t t = block * rows_per_block; t < end; ++t)
           with_mask<Accumulate<T>>(in.mask, [&](const auto& m) {
+            const GateRows<Accumulate<T>> gate{row_of_sums(&dz(t, 0), scratch),
+                                               row_of_sums(&dy(t, 0), scratch, width)};
             backward_row(shape, &dout(t, 0), &in.y(t, 0), &in.z(t, 0), in.weight.data(), m,
-                         &rstd(t, 0), &dy(t, 0), &dz(t, 0), sums);
+                         &rstd(t, 0), gate, &dy(t, 0), &dz(t, 0), sums);
           });
       });
   add_norm_gradients<Accumulate<T>>(exec, workspace, blocks, width, gradients, params.num_groups);
@@ -182,6 +203,7 @@ void gated_rmsnorm_backward(const ExecutionSpace& exec, const GatedRmsNormInputs
   template void gated_rmsnorm_backward<T>(const ExecutionSpace&, const GatedRmsNormInputs<T>&,   \
                                           const GatedRmsNormParams&, In2<Accumulate<T>>, In2<T>, \
                                           const GatedRmsNormGradients<T>&, InOut1<Accumulate<T>>);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

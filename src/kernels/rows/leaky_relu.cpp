@@ -6,8 +6,7 @@
 namespace elastic::kernels {
 
 template <class T>
-void leaky_relu_forward(const ExecutionSpace& exec, In2<T> x, std::type_identity_t<T> slope,
-                        InOut2<T> y) {
+void leaky_relu_forward(const ExecutionSpace& exec, In2<T> x, Accumulate<T> slope, InOut2<T> y) {
   const auto m = static_cast<index_t>(x.extent(0)), n = static_cast<index_t>(x.extent(1));
   require_shape("leaky_relu_forward", "y", y, m, n);
   for_row_pieces(
@@ -16,13 +15,16 @@ void leaky_relu_forward(const ExecutionSpace& exec, In2<T> x, std::type_identity
         const T* x_i = &x(i, 0);
         T* y_i = &y(i, 0);
         ELASTIC_SIMD
-        for (index_t j = begin; j < end; ++j) y_i[j] = x_i[j] > T(0) ? x_i[j] : slope * x_i[j];
+        for (index_t j = begin; j < end; ++j) {
+          const Accumulate<T> v = widen(x_i[j]);
+          y_i[j] = static_cast<T>(v > 0 ? v : slope * v);
+        }
       });
 }
 
 template <class T>
-void leaky_relu_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x,
-                         std::type_identity_t<T> slope, InOut2<T> dx) {
+void leaky_relu_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, Accumulate<T> slope,
+                         InOut2<T> dx) {
   const auto m = static_cast<index_t>(x.extent(0)), n = static_cast<index_t>(x.extent(1));
   require_shape("leaky_relu_backward", "dy", dy, m, n);
   require_shape("leaky_relu_backward", "dx", dx, m, n);
@@ -33,16 +35,20 @@ void leaky_relu_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x,
         const T* dy_i = &dy(i, 0);
         T* dx_i = &dx(i, 0);
         ELASTIC_SIMD
-        for (index_t j = begin; j < end; ++j) dx_i[j] = x_i[j] > T(0) ? dy_i[j] : slope * dy_i[j];
+        for (index_t j = begin; j < end; ++j) {
+          const Accumulate<T> d = widen(dy_i[j]);
+          dx_i[j] = static_cast<T>(widen(x_i[j]) > 0 ? d : slope * d);
+        }
       });
 }
 
-template void leaky_relu_forward<float>(const ExecutionSpace&, In2<float>, float, InOut2<float>);
-template void leaky_relu_forward<double>(const ExecutionSpace&, In2<double>, double,
-                                         InOut2<double>);
-template void leaky_relu_backward<float>(const ExecutionSpace&, In2<float>, In2<float>, float,
-                                         InOut2<float>);
-template void leaky_relu_backward<double>(const ExecutionSpace&, In2<double>, In2<double>, double,
-                                          InOut2<double>);
+#define ELASTIC_INSTANTIATE(T)                                                                  \
+  template void leaky_relu_forward<T>(const ExecutionSpace&, In2<T>, Accumulate<T>, InOut2<T>); \
+  template void leaky_relu_backward<T>(const ExecutionSpace&, In2<T>, In2<T>, Accumulate<T>,    \
+                                       InOut2<T>);
+ELASTIC_INSTANTIATE(bfloat16)
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

@@ -7,13 +7,12 @@ namespace elastic::kernels {
 
 /// [in] x [M, N]; [out] y [M, N].
 template <class T>
-void leaky_relu_forward(const ExecutionSpace& exec, In2<T> x, std::type_identity_t<T> slope,
-                        InOut2<T> y);
+void leaky_relu_forward(const ExecutionSpace& exec, In2<T> x, Accumulate<T> slope, InOut2<T> y);
 /// dx = dy * (x > 0 ? 1 : slope)
 /// [in] dy, x [M, N]
 /// [out] dx [M, N] (may be dy)
 template <class T>
-void leaky_relu_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x,
-                         std::type_identity_t<T> slope, InOut2<T> dx);
+void leaky_relu_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, Accumulate<T> slope,
+                         InOut2<T> dx);
 
 }  // namespace elastic::kernels

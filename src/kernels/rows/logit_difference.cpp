@@ -50,6 +50,7 @@ void max_abs_difference(const ExecutionSpace& exec, In2<T> a, In2<T> b,
   template void squared_difference<T>(const ExecutionSpace&, In2<T>, In2<T>,         \
                                       InOut1<Accumulate<T>>, InOut1<Accumulate<T>>); \
   template void max_abs_difference<T>(const ExecutionSpace&, In2<T>, In2<T>, InOut1<Accumulate<T>>);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

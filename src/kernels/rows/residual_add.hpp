@@ -6,16 +6,17 @@
 
 namespace elastic::kernels {
 
+/// The output y comes as values (Y = T), or as a sum that is not rounded yet (Y = Accumulate<T>).
 /// [in] y [T, D], mask [D] or empty, gamma; [in, out] h [T, D].
-template <class T>
-void residual_add_forward(const ExecutionSpace& exec, In2<T> y, In1<Accumulate<T>> mask,
+template <class T, class Y = T>
+void residual_add_forward(const ExecutionSpace& exec, In2<Y> y, In1<Accumulate<T>> mask,
                           Accumulate<T> gamma, InOut2<T> h);
 /// dy = gamma m (.) dh,   dmask_j += gamma sum_t dh y,   dgamma += sum dh (m (.) y)
 /// [in] dh, y [T, D]
 /// [out] dy [T, D], may be the View y
 /// [in, out] dmask [D] += or empty, dgamma [1] += or empty
-template <class T>
-void residual_add_backward(const ExecutionSpace& exec, In2<T> dh, In2<T> y, In1<Accumulate<T>> mask,
+template <class T, class Y = T>
+void residual_add_backward(const ExecutionSpace& exec, In2<T> dh, In2<Y> y, In1<Accumulate<T>> mask,
                            Accumulate<T> gamma, InOut2<T> dy, InOut1<Accumulate<T>> dmask,
                            InOut1<Accumulate<T>> dgamma);
 

@@ -122,6 +122,7 @@ void rmsnorm_backward(const ExecutionSpace& exec, const RmsNormInputs<T>& in,
   template void rmsnorm_backward<T>(const ExecutionSpace&, const RmsNormInputs<T>&,         \
                                     const RmsNormParams&, In1<Accumulate<T>>, In2<T>,       \
                                     const RmsNormGradients<T>&, InOut1<Accumulate<T>>);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

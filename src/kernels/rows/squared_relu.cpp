@@ -82,6 +82,7 @@ void squared_relu_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, In1<
                                         InOut2<T>);                                        \
   template void squared_relu_backward<T>(const ExecutionSpace&, In2<T>, In2<T>,            \
                                          In1<Accumulate<T>>, InOut2<T>, InOut1<Accumulate<T>>);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

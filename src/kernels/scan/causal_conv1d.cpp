@@ -394,6 +394,7 @@ void causal_conv1d_step(const ExecutionSpace& exec, In2<T> u, In2<T> weight, In1
       const ExecutionSpace&, const ConvolutionInputs<T>&, In2<T>, InOut2<Accumulate<T>>);         \
   template void causal_conv1d_step<T>(const ExecutionSpace&, In2<T>, In2<T>, In1<T>, InOut2<T>,   \
                                       InOut2<T>);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -12,17 +12,11 @@
 #include "kernels/scan/ssd_state_passing.hpp"
 
 namespace elastic::kernels {
-index_t ssd_workspace_size(const SsdShape& shape) {
-  return shape.num_states() * shape.head_dim * shape.state_dim +
-         2 * shape.num_tokens() * shape.num_heads +
-         4 * shape.batch * shape.num_chunks() * shape.num_heads;
-}
-
 template <class T>
 SsdWorkspace<T>::SsdWorkspace(const SsdShape& shape, const View1<Accumulate<T>>& memory) {
-  ELASTIC_REQUIRE(static_cast<index_t>(memory.extent(0)) >= ssd_workspace_size(shape),
+  ELASTIC_REQUIRE(static_cast<index_t>(memory.extent(0)) >= ssd_workspace_size<T>(shape),
                   "ssd_backward: workspace has {} of {} elements", memory.extent(0),
-                  ssd_workspace_size(shape));
+                  ssd_workspace_size<T>(shape));
   Accumulate<T>* next = memory.data();
   const auto take = [&](index_t rows, index_t columns) {
     const View2<Accumulate<T>> part(next, rows, columns);
@@ -35,6 +29,10 @@ SsdWorkspace<T>::SsdWorkspace(const SsdShape& shape, const View1<Accumulate<T>>&
   ddA = take(shape.num_tokens(), heads);
   of_skip = take(chunks, heads);
   of_heads = take(3 * chunks, heads);
+  if constexpr (!std::is_same_v<T, Accumulate<T>>) {
+    dx = take(shape.num_tokens(), heads * shape.head_dim);
+    dssm_B = take(shape.num_tokens(), shape.num_groups * shape.state_dim);
+  }
 }
 
 template <class T>
@@ -177,6 +175,7 @@ void ssd_step(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs
                                       InOut2<Accumulate<T>>, InOut1<Accumulate<T>>);               \
   template void ssd_step<T>(const ExecutionSpace&, const SsdShape&, const SsdInputs<T>&,           \
                             InOut2<Accumulate<T>>, InOut2<T>);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

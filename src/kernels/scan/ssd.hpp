@@ -11,7 +11,7 @@ namespace elastic::kernels {
 template <class T>
 void ssd_forward(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
                  const SsdSaved<T>& saved, InOut2<T> y);
-/// [in] dy [T, H*P]; workspace of ssd_workspace_size(shape) elements
+/// [in] dy [T, H*P]; workspace of ssd_workspace_size<T>(shape) elements
 template <class T>
 void ssd_backward(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
                   const SsdSaved<T>& saved, In2<T> dy, const SsdGradients<T>& gradients,

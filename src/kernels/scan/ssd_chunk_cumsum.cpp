@@ -150,6 +150,7 @@ void ssd_chunk_cumsum_backward(const ExecutionSpace& exec, const SsdShape& shape
   template void ssd_chunk_cumsum_backward<T>(const ExecutionSpace&, const SsdShape&,  \
                                              const SsdInputs<T>&, const SsdSaved<T>&, \
                                              const SsdWorkspace<T>&, const SsdGradients<T>&);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -111,7 +111,8 @@ struct Backward {
   SsdBefore before;
   View2<const T> dy;
   SsdWorkspace<T> work;
-  View2<T> dx, dssm_B, dssm_C;
+  View2<A> dx, dssm_B;  ///< sums, which ssd_chunk_state adds to
+  View2<T> dssm_C;
 
   struct Scratch {
     int *begin, *end;
@@ -324,7 +325,7 @@ struct Backward {
     for_each_row(team, chunk.tokens, [&](const index_t j) {
       const T *x_row = &in.x(chunk.first + j, h * P), *dy_row = &dy(chunk.first + j, h * P);
       const A* gradient = scratch.dx + j * ldp;
-      T* dx_row = &dx(chunk.first + j, h * P);
+      A* dx_row = &dx(chunk.first + j, h * P);
       const A delta = scratch.head.delta[j];
       A direct = 0, of_skip = 0;
       ELASTIC_SIMD_SUM(of_skip)
@@ -332,7 +333,7 @@ struct Backward {
       ELASTIC_SIMD_SUM(direct)
       for (index_t p = 0; p < P; ++p) {
         direct += widen(x_row[p]) * gradient[p];
-        dx_row[p] = static_cast<T>(delta * gradient[p] + skip * widen(dy_row[p]));
+        dx_row[p] = delta * gradient[p] + skip * widen(dy_row[p]);
       }
       scratch.skip[j] = of_skip;
       work.ddt(chunk.first + j, h) = direct;
@@ -420,8 +421,8 @@ void ssd_chunk_scan_backward(const ExecutionSpace& exec, const SsdShape& shape,
   require_shape(name, "dssm_C", gradients.dssm_C, tokens, shape.num_groups * shape.state_dim);
   require_shape(name, "dssm_D", gradients.dssm_D, heads);
   launch_chunk_groups("elastic::ssd_chunk_scan_backward", exec, shape,
-                      Backward<T>{shape, in, saved, before, dy, work, gradients.dx,
-                                  gradients.dssm_B, gradients.dssm_C});
+                      Backward<T>{shape, in, saved, before, dy, work, work.sum_of_dx(gradients),
+                                  work.sum_of_dssm_B(gradients), gradients.dssm_C});
   Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>> policy(exec, 0, heads);
   Kokkos::parallel_for(
       "elastic::ssd_chunk_scan_skip", policy, KOKKOS_LAMBDA(const index_t h) {
@@ -439,6 +440,7 @@ void ssd_chunk_scan_backward(const ExecutionSpace& exec, const SsdShape& shape,
   template void ssd_chunk_scan_backward<T>(const ExecutionSpace&, const SsdShape&,             \
                                            const SsdInputs<T>&, const SsdSaved<T>&, In2<T>,    \
                                            const SsdWorkspace<T>&, const SsdGradients<T>&);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

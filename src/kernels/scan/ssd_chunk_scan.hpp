@@ -21,7 +21,7 @@ void ssd_chunk_scan_forward(const ExecutionSpace& exec, const SsdShape& shape,
                             const SsdInputs<T>& in, const SsdSaved<T>& saved, InOut2<T> y);
 /// Gradients through this step alone.
 /// [in] dy [T, H*P]
-/// [out] work.dstates, dx, dssm_B, dssm_C, work.ddt, work.ddA
+/// [out] work.dstates, dssm_C, work.ddt, work.ddA; dx, dssm_B as work.sum_of_dx, .sum_of_dssm_B
 /// [in, out] dssm_D +=
 template <class T>
 void ssd_chunk_scan_backward(const ExecutionSpace& exec, const SsdShape& shape,

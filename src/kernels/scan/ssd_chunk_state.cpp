@@ -78,8 +78,9 @@ struct Backward {
   SsdSaved<T> saved;
   SsdBefore before;
   SsdWorkspace<T> work;
-  View2<T> dx, dssm_B;
-  bool goes_on;  ///< the state after the last token has a gradient
+  SsdGradients<T> gradients;
+  View2<A> dx, dssm_B;  ///< sums so far
+  bool goes_on;         ///< the state after the last token has a gradient
 
   struct Scratch {
     int *begin, *end;
@@ -110,14 +111,40 @@ struct Backward {
     const Scratch scratch(carver, shape, rows);
     const index_t G = shape.num_groups, N = shape.state_dim, g = team.league_rank() % G;
     const Chunk chunk(shape, in.segment, team.league_rank() / G, before);
-    if (chunk.is_last && !goes_on) return;  // nothing comes after it
+    if (chunk.is_last && !goes_on) {  // nothing comes after it
+      for (index_t h = g; h < shape.num_heads; h += G) round_dx(team, chunk, h);
+      return round_dssm_B(team, chunk, g);
+    }
     find_runs(team, chunk, in.segment, scratch.begin, scratch.end);
     pack_transposed(team, scratch.Bt, padded(rows), &in.ssm_B(chunk.first, g * N),
                     leading_dimension(in.ssm_B), chunk.tokens, N);
-    for (index_t h = g; h < shape.num_heads; h += G) one_head(team, scratch, chunk, g, h);
+    for (index_t h = g; h < shape.num_heads; h += G) {
+      one_head(team, scratch, chunk, g, h);
+      round_dx(team, chunk, h);
+    }
+    round_dssm_B(team, chunk, g);
   }
 
  private:
+  /// The chunk's part of dx by head h, and of dssm_B of group g, rounded once all is added.
+  KOKKOS_INLINE_FUNCTION void round_dx(const Team& team, const Chunk& chunk, index_t h) const {
+    round_columns(team, chunk, dx, gradients.dx, h * shape.head_dim, shape.head_dim);
+  }
+  KOKKOS_INLINE_FUNCTION void round_dssm_B(const Team& team, const Chunk& chunk, index_t g) const {
+    round_columns(team, chunk, dssm_B, gradients.dssm_B, g * shape.state_dim, shape.state_dim);
+  }
+  KOKKOS_INLINE_FUNCTION void round_columns(const Team& team, const Chunk& chunk,
+                                            const View2<A>& sums, const View2<T>& values,
+                                            index_t begin, index_t count) const {
+    if constexpr (!std::is_same_v<T, A>)
+      for_each_row(team, chunk.tokens, [&](const index_t j) {
+        const A* from = &sums(chunk.first + j, begin);
+        T* to = &values(chunk.first + j, begin);
+        ELASTIC_SIMD
+        for (index_t c = 0; c < count; ++c) to[c] = static_cast<T>(from[c]);
+      });
+  }
+
   KOKKOS_INLINE_FUNCTION void one_head(const Team& team, const Scratch& scratch, const Chunk& chunk,
                                        index_t g, index_t h) const {
     const index_t H = shape.num_heads, P = shape.head_dim, N = shape.state_dim, n = chunk.tokens;
@@ -152,13 +179,13 @@ struct Backward {
     for_each_row(team, n, [&](const index_t j) {
       const T* x_row = &in.x(chunk.first + j, h * P);
       const A* gradient = scratch.dx + j * ldp;
-      T* dx_row = &dx(chunk.first + j, h * P);
+      A* dx_row = &dx(chunk.first + j, h * P);
       const A step = delta[j];
       A dot = 0;
       ELASTIC_SIMD_SUM(dot)
       for (index_t p = 0; p < P; ++p) {
         dot += widen(x_row[p]) * gradient[p];
-        dx_row[p] = static_cast<T>(widen(dx_row[p]) + step * gradient[p]);
+        dx_row[p] += step * gradient[p];
       }
       work.ddt(chunk.first + j, h) += dot;
       scratch.of_step[j] = step * dot;
@@ -224,7 +251,8 @@ void ssd_chunk_state_backward(const ExecutionSpace& exec, const SsdShape& shape,
                 shape.num_groups * shape.state_dim);
   launch_chunk_groups(
       "elastic::ssd_chunk_state_backward", exec, shape,
-      Backward<T>{shape, in, saved, before, work, gradients.dx, gradients.dssm_B, goes_on});
+      Backward<T>{shape, in, saved, before, work, gradients, work.sum_of_dx(gradients),
+                  work.sum_of_dssm_B(gradients), goes_on});
   add_flops(4.0 * shape.num_tokens() * shape.num_heads * shape.head_dim * shape.state_dim);
 }
 
@@ -234,6 +262,7 @@ void ssd_chunk_state_backward(const ExecutionSpace& exec, const SsdShape& shape,
   template void ssd_chunk_state_backward<T>(const ExecutionSpace&, const SsdShape&,  \
                                             const SsdInputs<T>&, const SsdSaved<T>&, \
                                             const SsdWorkspace<T>&, const SsdGradients<T>&);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

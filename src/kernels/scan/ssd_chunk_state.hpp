@@ -18,7 +18,7 @@ void ssd_chunk_state_forward(const ExecutionSpace& exec, const SsdShape& shape,
 /// The gradient by Delta_t A is that through both parts of S_{k+1} = d_k S_k + Z_k, which is why
 /// saved.states are those AFTER state passing. The last chunk counts if dfinal_state is there.
 /// [in] work.dstates: gradients by Z
-/// [in, out] dx, dssm_B, work.ddt, work.ddA, all +=
+/// [in, out] dx, dssm_B (from work.sum_of_dx and .sum_of_dssm_B), work.ddt, work.ddA, all +=
 template <class T>
 void ssd_chunk_state_backward(const ExecutionSpace& exec, const SsdShape& shape,
                               const SsdInputs<T>& in, const SsdSaved<T>& saved,

@@ -64,10 +64,34 @@ struct SsdWorkspace {
   View2<Accumulate<T>> ddt, ddA;  ///< [T, H] by Delta_t, and by Delta_t A
   View2<Accumulate<T>> of_skip;   ///< [B*K, H] each chunk's part of dssm_D
   View2<Accumulate<T>> of_heads;  ///< [3*B*K, H] each chunk's part of dA_log, ddt_bias, ddt_mask
+  /// [T, H*P], [T, G*N] what ssd_chunk_scan hands on of dx and dssm_B, not rounded yet; empty where
+  /// T can hold sums: then dx and dssm_B themselves do.
+  View2<Accumulate<T>> dx, dssm_B;
 
-  /// memory: ssd_workspace_size(shape) elements.
+  /// memory: ssd_workspace_size<T>(shape) elements.
   SsdWorkspace(const SsdShape& shape, const View1<Accumulate<T>>& memory);
+
+  /// dx and dssm_B as sums.
+  View2<Accumulate<T>> sum_of_dx(const SsdGradients<T>& gradients) const {
+    if constexpr (std::is_same_v<T, Accumulate<T>>)
+      return gradients.dx;
+    else
+      return dx;
+  }
+  View2<Accumulate<T>> sum_of_dssm_B(const SsdGradients<T>& gradients) const {
+    if constexpr (std::is_same_v<T, Accumulate<T>>)
+      return gradients.dssm_B;
+    else
+      return dssm_B;
+  }
 };
-index_t ssd_workspace_size(const SsdShape& shape);
+template <class T>
+constexpr index_t ssd_workspace_size(const SsdShape& shape) {
+  const index_t states = shape.num_states() * shape.head_dim * shape.state_dim,
+                heads = 2 * shape.num_tokens() + 4 * shape.batch * shape.num_chunks(),
+                rows = shape.num_heads * shape.head_dim + shape.num_groups * shape.state_dim;
+  return states + heads * shape.num_heads +
+         (std::is_same_v<T, Accumulate<T>> ? 0 : shape.num_tokens() * rows);
+}
 
 }  // namespace elastic::kernels

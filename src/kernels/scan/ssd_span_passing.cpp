@@ -39,6 +39,7 @@ void ssd_span_passing(const ExecutionSpace& exec, Direction direction, In1<index
 #define ELASTIC_INSTANTIATE(T)                                                      \
   template void ssd_span_passing<T>(const ExecutionSpace&, Direction, In1<index_t>, \
                                     In1<Accumulate<T>>, InOut2<Accumulate<T>>);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

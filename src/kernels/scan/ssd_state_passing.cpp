@@ -165,6 +165,7 @@ void ssd_state_passing_total(const ExecutionSpace& exec, const SsdShape& shape, 
   template void ssd_state_passing_total<T>(                                                       \
       const ExecutionSpace&, const SsdShape&, Direction, const SsdInputs<T>&, const SsdSaved<T>&, \
       In2<Accumulate<T>>, InOut2<Accumulate<T>>, InOut1<Accumulate<T>>);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

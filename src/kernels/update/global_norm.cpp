@@ -74,7 +74,7 @@ double sum_of_squares(const ExecutionSpace& exec, const Parts<T>& parts,
   return added(reduce_blocks<T>(
       exec, parts, 1, workspace, KOKKOS_LAMBDA(const T* x, const index_t n, index_t) {
         return lane_sum<double>(n, [=](index_t i) {
-          const double value = x[i];
+          const auto value = static_cast<double>(x[i]);
           return value * value;
         });
       }));
@@ -95,10 +95,11 @@ double largest_square(const ExecutionSpace& exec, const Parts<T>& parts,
   const auto results = reduce_blocks<T>(
       exec, parts, 2, workspace, KOKKOS_LAMBDA(const T* x, const index_t n, const index_t k) {
         if (k == 1)
-          return lane_sum<double>(n, [=](index_t i) { return math::isfinite(x[i]) ? 0.0 : 1.0; });
-        T largest = 0;
+          return lane_sum<double>(
+              n, [=](index_t i) { return math::isfinite(widen(x[i])) ? 0.0 : 1.0; });
+        Accumulate<T> largest = 0;
         ELASTIC_SIMD_MAX(largest)
-        for (index_t i = 0; i < n; ++i) largest = math::max(largest, math::abs(x[i]));
+        for (index_t i = 0; i < n; ++i) largest = math::max(largest, math::abs(widen(x[i])));
         return static_cast<double>(largest);
       });
   double largest = 0, not_finite = 0;
@@ -146,6 +147,7 @@ double FixedSquares::value(double largest) const {
   template double largest_square<T>(const ExecutionSpace&, const Parts<T>&, const View1<double>&); \
   template FixedSquares sum_of_squares_fixed<T>(const ExecutionSpace&, const Parts<T>&, double,    \
                                                 const View1<double>&);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

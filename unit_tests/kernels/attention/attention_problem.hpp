@@ -42,7 +42,7 @@ struct Attention {
   }
   void forward() const { kernels::attention_forward<T>({}, shape, {q, k, v, segment}, {out, lse}); }
   void backward() const {
-    backward(View1<T>("elastic::test::workspace", kernels::attention_workspace_size(shape)));
+    backward(View1<T>("elastic::test::workspace", kernels::attention_workspace_size<T>(shape)));
   }
   void backward(const View1<T>& workspace) const {
     kernels::attention_backward<T>({}, shape, {q, k, v, segment}, {out, lse}, dout, {dq, dk, dv},

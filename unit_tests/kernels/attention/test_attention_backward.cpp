@@ -249,7 +249,7 @@ TYPED_TEST(AttentionTest, DocumentsDoNotSeeEachOther) {
 
 TEST(Attention, TooLittleWorkspaceIsAContractError) {
   const Attention<float> attention({1, 8, 2, 2, 4});
-  const index_t size = kernels::attention_workspace_size(attention.shape);
+  const index_t size = kernels::attention_workspace_size<float>(attention.shape);
   EXPECT_NO_THROW(attention.backward(View1<float>("elastic::test::workspace", size)));
   EXPECT_THROW(attention.backward(View1<float>("elastic::test::workspace", size - 1)),
                ContractError);

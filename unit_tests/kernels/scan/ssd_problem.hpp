@@ -158,7 +158,7 @@ struct SsdProblem {
 
   /// What a backward pass works in, all NaN.
   kernels::SsdWorkspace<T> workspace() {
-    memory = View1<T>("elastic::test::workspace", kernels::ssd_workspace_size(shape));
+    memory = View1<T>("elastic::test::workspace", kernels::ssd_workspace_size<T>(shape));
     Kokkos::deep_copy(memory, std::numeric_limits<T>::quiet_NaN());
     return {shape, memory};
   }

@@ -311,7 +311,7 @@ TYPED_TEST(Ssd, TotalsCombineSpans) {
     auto& g = problem.gradients;
     g.dfinal_state = random_matrix<T>(8, 60, 52);
     const View1<T> workspace("elastic::test::workspace",
-                             kernels::ssd_workspace_size(problem.shape));
+                             kernels::ssd_workspace_size<T>(problem.shape));
     kernels::ssd_backward_outputs<T>(exec, problem.shape, in, problem.saved, problem.dy, g,
                                      workspace);
     kernels::ssd_backward_total<T>(exec, problem.shape, in, problem.saved, workspace, total, decay);

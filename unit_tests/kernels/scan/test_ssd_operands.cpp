@@ -14,7 +14,7 @@ using namespace elastic::test;
 TEST(SsdWorkspace, PartsShareOutTheWholeMemory) {
   for (const SsdShape& shape : {SsdShape{1, 1, 1, 1, 1, 1, 64}, SsdShape{2, 37, 6, 5, 3, 18, 8}}) {
     const index_t chunks = shape.batch * shape.num_chunks(), heads = shape.num_heads;
-    const View1<double> memory("elastic::test::memory", ssd_workspace_size(shape));
+    const View1<double> memory("elastic::test::memory", ssd_workspace_size<float>(shape));
     const SsdWorkspace<double> work(shape, memory);
     const auto expect = [](const View2<double>& part, index_t rows, index_t columns) {
       EXPECT_EQ(part.extent_int(0), rows);
@@ -41,16 +41,16 @@ TEST(SsdWorkspace, PartsShareOutTheWholeMemory) {
 
 TEST(SsdWorkspace, TooLittleMemoryIsAContractError) {
   const SsdShape shape{1, 8, 2, 3, 1, 4, 4};
-  const View1<float> memory("elastic::test::memory", ssd_workspace_size(shape) - 1);
+  const View1<float> memory("elastic::test::memory", ssd_workspace_size<float>(shape) - 1);
   EXPECT_THROW(SsdWorkspace<float>(shape, memory), ContractError);
 }
 
 /// What plan and arena count on: linear in the batch, and enough for every sequence alone.
 TEST(SsdWorkspace, GrowsWithTheBatch) {
   SsdShape shape{1, 37, 6, 5, 3, 18, 8};
-  const index_t one = ssd_workspace_size(shape);
+  const index_t one = ssd_workspace_size<float>(shape);
   for (shape.batch = 2; shape.batch < 5; ++shape.batch)
-    EXPECT_EQ(ssd_workspace_size(shape), shape.batch * one);
+    EXPECT_EQ(ssd_workspace_size<float>(shape), shape.batch * one);
   EXPECT_GT(one, shape.head_dim * shape.state_dim * shape.num_heads * 5);
 }
 
