@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chooses the route of a matrix product. oneDNN's dnnl_sgemm is as fast as its matmul
+// Chooses the route of a matrix product. For fp32 oneDNN's dnnl_sgemm is as fast as its matmul
 // primitive (both run one generated code, see README.md), faster for small products, and needs
 // neither descriptors nor a cache.
 #include "kernels/products/gemm.hpp"
@@ -11,6 +11,7 @@
 
 #include "base/region.hpp"
 #include "base/shapes.hpp"
+#include "kernels/products/dnnl_matmul.hpp"
 #include "kernels/products/gemm_deterministic.hpp"
 #include "kernels/products/gemm_few_rows.hpp"
 
@@ -19,23 +20,23 @@ namespace {
 
 const char* blas_name(Transpose transpose) { return transpose == Transpose::yes ? "T" : "N"; }
 
-template <class T>
-StridedMatrix<T> operand(const View2<const T>& view, Transpose transpose) {
-  const index_t ld = leading_dimension(view);
-  return transpose == Transpose::yes ? StridedMatrix<T>{view.data(), 1, ld}
-                                     : StridedMatrix<T>{view.data(), ld, 1};
-}
-
 /// c = beta c, for products without terms.
 template <class C>
-void scale(const ExecutionSpace& exec, Accumulate<C> beta, const View2<C>& c) {
-  const auto columns = static_cast<index_t>(c.extent(1));
+void scale(const ExecutionSpace& exec, BatchCount count, Accumulate<C> beta,
+           const MatrixBatch<C>& batch) {
+  const auto rows = static_cast<index_t>(batch.first.extent(0)),
+             columns = static_cast<index_t>(batch.first.extent(1));
+  const index_t ld = leading_dimension(batch.first);
+  const BatchStride stride = batch.stride;
+  C* const c = batch.first.data();
   Kokkos::parallel_for(
       "elastic::gemm_scale",
       Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>(
-          exec, 0, static_cast<index_t>(c.extent(0)) * columns),
-      KOKKOS_LAMBDA(const index_t element) {
-        C& value = c(element / columns, element % columns);
+          exec, 0, count.products() * rows * columns),
+      KOKKOS_LAMBDA(const index_t item) {
+        const index_t product = item / (rows * columns), i = item / columns % rows;
+        C& value = c[product / count.inner * stride.outer + product % count.inner * stride.inner +
+                     i * ld + item % columns];
         value = beta == 0 ? C(0) : static_cast<C>(beta * widen(value));
       });
 }
@@ -66,48 +67,91 @@ void dnnl_product(char transpose_a, char transpose_b, float alpha, const View2<c
 }
 #endif
 
+/// Checks the shapes of one product and returns K.
+template <class A, class B, class C>
+index_t checked_depth(const char* function, bool ta, bool tb, const A& a, const B& b, const C& c) {
+  const auto m = static_cast<index_t>(c.extent(0)), n = static_cast<index_t>(c.extent(1));
+  const auto k = static_cast<index_t>(a.extent(ta ? 0 : 1));
+  require_shape(function, "a", a, ta ? k : m, ta ? m : k);
+  require_shape(function, "b", b, tb ? n : k, tb ? k : n);
+  return k;
+}
+
+/// Reports the operations of `products` products into matrices like c.
+template <class C>
+void count_operations(index_t products, index_t k, const C& c) {
+  add_flops(2.0 * static_cast<double>(products) * static_cast<double>(k) *
+            static_cast<double>(c.extent(0)) * static_cast<double>(c.extent(1)));
+}
+
 }  // namespace
 
 template <class T, class C>
 void gemm(const Products& products, Transpose transpose_a, Transpose transpose_b,
           Accumulate<T> alpha, In2<T> a, In2<T> b, Accumulate<T> beta, InOut2<C> c) {
   const bool ta = transpose_a == Transpose::yes, tb = transpose_b == Transpose::yes;
-  const auto m = static_cast<index_t>(c.extent(0)), n = static_cast<index_t>(c.extent(1));
-  const auto k = static_cast<index_t>(a.extent(ta ? 0 : 1));
+  const index_t k = checked_depth("gemm", ta, tb, a, b, c);
   const ExecutionSpace& exec = products.exec;
-  require_shape("gemm", "a", a, ta ? k : m, ta ? m : k);
-  require_shape("gemm", "b", b, tb ? n : k, tb ? k : n);
-  if (m == 0 || n == 0) return;
-  if (k == 0) return scale<C>(exec, beta, c);
-  add_flops(2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k));
+  if (c.extent(0) == 0 || c.extent(1) == 0) return;
+  if (k == 0) return scale<C>(exec, {}, beta, {c});
+  count_operations(1, k, c);
 
-  // Libraries multiply matrices of one type only; the deterministic route takes any.
-  constexpr bool has_library = std::is_same_v<T, C> && std::is_same_v<T, Accumulate<T>>;
-  if (products.deterministic || !has_library)
-    return deterministic_product<T, C>(exec, k, alpha, operand<T>(a, transpose_a),
-                                       operand<T>(b, transpose_b), beta, c);
+  // Kokkos Kernels multiply matrices of one arithmetic type; the deterministic route takes any.
+  constexpr bool has_blas = std::is_same_v<T, C> && std::is_same_v<T, Accumulate<T>>;
+  const bool matmul = !has_blas && has_matmul<T>() && alpha != 0;
+  const auto strided_a = operand<T>(a, transpose_a), strided_b = operand<T>(b, transpose_b);
+  if (products.deterministic || (!has_blas && !matmul))
+    return deterministic_product<T, C>(exec, k, alpha, strided_a, strided_b, beta, c);
   if constexpr (std::is_same_v<MemorySpace, HostSpace>)
-    if (m <= few_rows && !ta && tb) return few_rows_product<T, C>(exec, alpha, a, b, beta, c);
+    if (static_cast<index_t>(c.extent(0)) <= few_rows && !ta && tb)
+      return few_rows_product<T, C>(exec, alpha, a, b, beta, c);
 #ifdef ELASTIC_HAVE_DNNL
-  if constexpr (has_library && std::is_same_v<T, float> && std::is_same_v<MemorySpace, HostSpace>)
+  if constexpr (has_blas && std::is_same_v<T, float> && std::is_same_v<MemorySpace, HostSpace>)
     return dnnl_product(*blas_name(transpose_a), *blas_name(transpose_b), alpha, a, b, beta, c, k);
 #endif
-  if constexpr (has_library)
+  if constexpr (has_blas)
     blas_product<T>(exec, blas_name(transpose_a), blas_name(transpose_b), alpha, a, b, beta, c);
+  else
+    matmul_products<T, C>({}, k, alpha, strided_a, strided_b, beta, {c});
 }
 
-template <class T>
+template <class T, class C>
+void gemm_batched(const Products& products, BatchCount count, Transpose transpose_a,
+                  Transpose transpose_b, std::type_identity_t<MatrixBatch<const T>> a,
+                  std::type_identity_t<MatrixBatch<const T>> b, Accumulate<T> beta,
+                  std::type_identity_t<MatrixBatch<C>> c) {
+  const index_t k = checked_depth("gemm_batched", transpose_a == Transpose::yes,
+                                  transpose_b == Transpose::yes, a.first, b.first, c.first);
+  ELASTIC_REQUIRE(
+      (count.outer <= 1 || c.stride.outer != 0) && (count.inner <= 1 || c.stride.inner != 0),
+      "gemm_batched: {} x {} products with strides {} and {} of c", count.outer, count.inner,
+      c.stride.outer, c.stride.inner);
+  if (count.products() == 0 || c.first.extent(0) == 0 || c.first.extent(1) == 0) return;
+  if (k == 0) return scale<C>(products.exec, count, beta, c);
+  count_operations(count.products(), k, c.first);
+
+  const auto strided_a = operand<T>(a.first, transpose_a, a.stride),
+             strided_b = operand<T>(b.first, transpose_b, b.stride);
+  const bool one_product = (count.outer > 1 && a.stride.outer == 0 && b.stride.outer == 0) ||
+                           (count.inner > 1 && a.stride.inner == 0 && b.stride.inner == 0);
+  if constexpr (!std::is_same_v<T, double>)
+    if (!products.deterministic && !one_product && has_matmul<T>())
+      return matmul_products<T, C>(count, k, 1, strided_a, strided_b, beta, c);
+  deterministic_products<T, C>(products.exec, count, k, 1, strided_a, strided_b, beta, c);
+}
+
+template <class T, class C>
 void gemm_of_units(const ExecutionSpace& exec, Transpose transpose_b, In2<T> a, In2<T> b,
-                   UnitStride units, index_t active, Accumulate<T> beta, InOut2<T> c) {
+                   UnitStride units, index_t active, Accumulate<T> beta, InOut2<C> c) {
   const auto m = static_cast<index_t>(c.extent(0)), n = static_cast<index_t>(c.extent(1));
   const index_t count = static_cast<index_t>(a.extent(1)) / active;
   require_shape("gemm_of_units", "a", a, m, count * active);
   if (m == 0 || n == 0) return;
-  if (units.first >= count) return scale<T>(exec, beta, c);
+  if (units.first >= count) return scale<C>(exec, {}, beta, {c});
   const auto a_all = operand<T>(a, Transpose::no), b_all = operand<T>(b, transpose_b);
   const auto multiply = [&](index_t u, index_t depth, index_t a_step, index_t b_step) {
-    add_flops(2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(depth));
-    deterministic_product<T>(
+    count_operations(1, depth, c);
+    deterministic_product<T, C>(
         exec, depth, 1, {&a_all(0, u * active), a_all.row_stride, a_all.column_stride * a_step},
         {&b_all(u * units.unit, 0), b_all.row_stride * b_step, b_all.column_stride}, beta, c);
     beta = 1;
@@ -118,13 +162,20 @@ void gemm_of_units(const ExecutionSpace& exec, Transpose transpose_b, In2<T> a, 
   for (index_t u = units.first; u < count; u += units.step) multiply(u, active, 1, 1);
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                                 \
-  template void gemm<T>(const Products&, Transpose, Transpose, Accumulate<T>, In2<T>, In2<T>,  \
-                        Accumulate<T>, InOut2<T>);                                             \
-  template void gemm_of_units<T>(const ExecutionSpace&, Transpose, In2<T>, In2<T>, UnitStride, \
-                                 index_t, Accumulate<T>, InOut2<T>);
-ELASTIC_INSTANTIATE(float)
-ELASTIC_INSTANTIATE(double)
+bool bfloat16_products_are_fast() { return has_matmul<bfloat16>(); }
+
+#define ELASTIC_INSTANTIATE(T, C)                                                                 \
+  template void gemm<T, C>(const Products&, Transpose, Transpose, Accumulate<T>, In2<T>, In2<T>,  \
+                           Accumulate<T>, InOut2<C>);                                             \
+  template void gemm_batched<T, C>(const Products&, BatchCount, Transpose, Transpose,             \
+                                   MatrixBatch<const T>, MatrixBatch<const T>, Accumulate<T>,     \
+                                   MatrixBatch<C>);                                               \
+  template void gemm_of_units<T, C>(const ExecutionSpace&, Transpose, In2<T>, In2<T>, UnitStride, \
+                                    index_t, Accumulate<T>, InOut2<C>);
+ELASTIC_INSTANTIATE(float, float)
+ELASTIC_INSTANTIATE(double, double)
+ELASTIC_INSTANTIATE(bfloat16, bfloat16)
+ELASTIC_INSTANTIATE(bfloat16, float)
 #undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

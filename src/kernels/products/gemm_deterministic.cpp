@@ -87,60 +87,85 @@ void multiply_block(index_t depth, Accumulate<T> alpha, const StridedMatrix<T>& 
 }
 
 template <class T, class C>
-void product_on_host(const ExecutionSpace& exec, index_t depth, Accumulate<T> alpha,
-                     const StridedMatrix<T>& a, const StridedMatrix<T>& b, Accumulate<T> beta,
-                     const View2<C>& c) {
+void products_on_host(const ExecutionSpace& exec, BatchCount count, index_t depth,
+                      Accumulate<T> alpha, const StridedMatrix<T>& all_a,
+                      const StridedMatrix<T>& all_b, Accumulate<T> beta, const MatrixBatch<C>& c) {
   constexpr index_t width = tile_columns<Accumulate<T>>;
-  const auto rows = static_cast<index_t>(c.extent(0)), columns = static_cast<index_t>(c.extent(1));
+  const auto rows = static_cast<index_t>(c.first.extent(0)),
+             columns = static_cast<index_t>(c.first.extent(1));
   const index_t blocks_down = (rows + block_rows - 1) / block_rows,
-                blocks_across = (columns + width - 1) / width;
-  const index_t ldc = leading_dimension(c);
+                blocks = blocks_down * ((columns + width - 1) / width);
+  const index_t ldc = leading_dimension(c.first);
   Kokkos::parallel_for(
-      "elastic::gemm_deterministic", LinearPolicy(exec, 0, blocks_down * blocks_across),
-      [=](const index_t block) {
+      "elastic::gemm_deterministic", LinearPolicy(exec, 0, count.products() * blocks),
+      [=](const index_t item) {
+        const index_t product = item / blocks, block = item % blocks;
+        const index_t p = product / count.inner, q = product % count.inner;
         const index_t i = block % blocks_down * block_rows, j = block / blocks_down * width;
+        const StridedMatrix<T> a = all_a.at(p, q), b = all_b.at(p, q);
         multiply_block<T, C>(depth, alpha, {&a(i, 0), a.row_stride, a.column_stride},
                              {&b(0, j), b.row_stride, b.column_stride}, beta,
                              math::min(block_rows, rows - i), math::min(width, columns - j),
-                             c.data() + i * ldc + j, ldc);
+                             c.first.data() + p * c.stride.outer + q * c.stride.inner + i * ldc + j,
+                             ldc);
       });
 }
 
 /// One thread for each element.
 template <class T, class C>
-void product_on_device(const ExecutionSpace& exec, index_t depth, Accumulate<T> alpha,
-                       const StridedMatrix<T>& a, const StridedMatrix<T>& b, Accumulate<T> beta,
-                       const View2<C>& c) {
-  const auto columns = static_cast<index_t>(c.extent(1));
+void products_on_device(const ExecutionSpace& exec, BatchCount count, index_t depth,
+                        Accumulate<T> alpha, const StridedMatrix<T>& all_a,
+                        const StridedMatrix<T>& all_b, Accumulate<T> beta,
+                        const MatrixBatch<C>& c) {
+  const auto rows = static_cast<index_t>(c.first.extent(0)),
+             columns = static_cast<index_t>(c.first.extent(1));
+  const index_t ldc = leading_dimension(c.first), inner = count.inner;
+  C* const all_c = c.first.data();
+  const BatchStride stride = c.stride;
   Kokkos::parallel_for(
-      "elastic::gemm_deterministic",
-      LinearPolicy(exec, 0, static_cast<index_t>(c.extent(0)) * columns),
-      KOKKOS_LAMBDA(const index_t element) {
+      "elastic::gemm_deterministic", LinearPolicy(exec, 0, count.products() * rows * columns),
+      KOKKOS_LAMBDA(const index_t item) {
+        const index_t product = item / (rows * columns), element = item % (rows * columns);
+        const index_t p = product / inner, q = product % inner;
         const index_t i = element / columns, j = element % columns;
-        Accumulate<T> sum = beta == 0 ? Accumulate<T>(0) : beta * widen(c(i, j));
+        const StridedMatrix<T> a = all_a.at(p, q), b = all_b.at(p, q);
+        C& out = all_c[p * stride.outer + q * stride.inner + i * ldc + j];
+        Accumulate<T> sum = beta == 0 ? Accumulate<T>(0) : beta * widen(out);
         for (index_t k = 0; k < depth; ++k) sum += widen(a(i, k)) * (alpha * widen(b(k, j)));
-        c(i, j) = static_cast<C>(sum);
+        out = static_cast<C>(sum);
       });
 }
 
 }  // namespace
 
 template <class T, class C>
+void deterministic_products(const ExecutionSpace& exec, BatchCount count, index_t depth,
+                            Accumulate<T> alpha, StridedMatrix<T> a, StridedMatrix<T> b,
+                            Accumulate<T> beta, std::type_identity_t<MatrixBatch<C>> c) {
+  if constexpr (host_loops)
+    products_on_host<T, C>(exec, count, depth, alpha, a, b, beta, c);
+  else
+    products_on_device<T, C>(exec, count, depth, alpha, a, b, beta, c);
+}
+
+template <class T, class C>
 void deterministic_product(const ExecutionSpace& exec, index_t depth, Accumulate<T> alpha,
                            StridedMatrix<T> a, StridedMatrix<T> b, Accumulate<T> beta,
                            std::type_identity_t<View2<C>> c) {
-  if constexpr (host_loops)
-    product_on_host<T, C>(exec, depth, alpha, a, b, beta, c);
-  else
-    product_on_device<T, C>(exec, depth, alpha, a, b, beta, c);
+  deterministic_products<T, C>(exec, {}, depth, alpha, a, b, beta, {c});
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                              \
-  template void deterministic_product<T>(const ExecutionSpace&, index_t, Accumulate<T>,     \
-                                         StridedMatrix<T>, StridedMatrix<T>, Accumulate<T>, \
-                                         View2<T>);
-ELASTIC_INSTANTIATE(float)
-ELASTIC_INSTANTIATE(double)
+#define ELASTIC_INSTANTIATE(T, C)                                                               \
+  template void deterministic_product<T, C>(const ExecutionSpace&, index_t, Accumulate<T>,      \
+                                            StridedMatrix<T>, StridedMatrix<T>, Accumulate<T>,  \
+                                            View2<C>);                                          \
+  template void deterministic_products<T, C>(const ExecutionSpace&, BatchCount, index_t,        \
+                                             Accumulate<T>, StridedMatrix<T>, StridedMatrix<T>, \
+                                             Accumulate<T>, MatrixBatch<C>);
+ELASTIC_INSTANTIATE(float, float)
+ELASTIC_INSTANTIATE(double, double)
+ELASTIC_INSTANTIATE(bfloat16, bfloat16)
+ELASTIC_INSTANTIATE(bfloat16, float)
 #undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

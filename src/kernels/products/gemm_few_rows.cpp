@@ -58,11 +58,13 @@ void few_rows_product(const ExecutionSpace& exec, Accumulate<T> alpha, In2<T> a,
       });
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                            \
-  template void few_rows_product<T>(const ExecutionSpace&, Accumulate<T>, In2<T>, In2<T>, \
-                                    Accumulate<T>, InOut2<T>);
-ELASTIC_INSTANTIATE(float)
-ELASTIC_INSTANTIATE(double)
+#define ELASTIC_INSTANTIATE(T, C)                                                            \
+  template void few_rows_product<T, C>(const ExecutionSpace&, Accumulate<T>, In2<T>, In2<T>, \
+                                       Accumulate<T>, InOut2<C>);
+ELASTIC_INSTANTIATE(float, float)
+ELASTIC_INSTANTIATE(double, double)
+ELASTIC_INSTANTIATE(bfloat16, bfloat16)
+ELASTIC_INSTANTIATE(bfloat16, float)
 #undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

@@ -58,6 +58,7 @@ void unpack_add_head_channels(const ExecutionSpace& exec, In2<Accumulate<T>> pac
                                             index_t, InOut2<Accumulate<T>>);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
+ELASTIC_INSTANTIATE(bfloat16)
 #undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels

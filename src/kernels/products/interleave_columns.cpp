@@ -24,5 +24,7 @@ void interleave_columns(const ExecutionSpace& exec, In2<T> parts, index_t ranks,
 template void interleave_columns<float>(const ExecutionSpace&, In2<float>, index_t, InOut2<float>);
 template void interleave_columns<double>(const ExecutionSpace&, In2<double>, index_t,
                                          InOut2<double>);
+template void interleave_columns<bfloat16>(const ExecutionSpace&, In2<bfloat16>, index_t,
+                                           InOut2<bfloat16>);
 
 }  // namespace elastic::kernels

@@ -12,7 +12,7 @@ using namespace elastic::test;
 
 template <class T>
 class FewRows : public testing::Test {};
-using Scalars = testing::Types<float, double>;
+using Scalars = testing::Types<float, double, bfloat16>;
 TYPED_TEST_SUITE(FewRows, Scalars);
 
 TYPED_TEST(FewRows, EqualsNaiveProduct) {
@@ -32,8 +32,8 @@ TYPED_TEST(FewRows, EqualsNaiveProduct) {
               for (index_t l = 0; l < k; ++l) sum += x[i * k + l] * y[j * k + l];
               expected[i * n + j] = alpha * sum + beta * z[i * n + j];
             }
-          few_rows_product<T>(ExecutionSpace(), static_cast<T>(alpha), a, b, static_cast<T>(beta),
-                              c);
+          few_rows_product<T>(ExecutionSpace(), static_cast<Accumulate<T>>(alpha), a, b,
+                              static_cast<Accumulate<T>>(beta), c);
           EXPECT_TRUE(near(c, expected, tolerance<T>(k))) << m << " " << n << " " << k;
         }
 }
@@ -53,13 +53,24 @@ TYPED_TEST(FewRows, RowsAloneHaveTheBitsOfRowsTogether) {
     }
 }
 
+/// A result in the type of the sums is the one before rounding.
+TEST(FewRowsOfBfloat16, GiveSumsOrOneRoundingOfThem) {
+  const auto a = random_matrix<bfloat16>(5, 100, 1), b = random_matrix<bfloat16>(9, 100, 2);
+  const View2<float> sums("elastic::test::c", 5, 9);
+  const View2<bfloat16> rounded("elastic::test::d", 5, 9);
+  few_rows_product<bfloat16, float>(ExecutionSpace(), 1, a, b, 0, sums);
+  few_rows_product<bfloat16>(ExecutionSpace(), 1, a, b, 0, rounded);
+  EXPECT_TRUE(bitwise_equal(rounded, stored_as<bfloat16>(sums)));
+  EXPECT_FALSE(near(stored_as<float>(rounded), sums, tolerance<float>(100)));
+}
+
 TYPED_TEST(FewRows, BetaZeroOverwritesNan) {
   using T = TypeParam;
   const View2<T> c("elastic::test::c", 3, 6);
-  Kokkos::deep_copy(c, std::numeric_limits<T>::quiet_NaN());
+  Kokkos::deep_copy(c, static_cast<T>(std::numeric_limits<float>::quiet_NaN()));
   few_rows_product<T>(ExecutionSpace(), 1, random_matrix<T>(3, 7, 1), random_matrix<T>(6, 7, 2), 0,
                       c);
-  for (const T value : to_host(c)) EXPECT_TRUE(std::isfinite(value));
+  for (const double value : to_double(c)) EXPECT_TRUE(std::isfinite(value));
 }
 
 TYPED_TEST(FewRows, RejectsManyRows) {

@@ -11,7 +11,7 @@ using namespace elastic::test;
 
 template <class T>
 class HeadChannels : public testing::Test {};
-using Scalars = testing::Types<float, double>;
+using Scalars = testing::Types<float, double, bfloat16>;
 TYPED_TEST_SUITE(HeadChannels, Scalars);
 
 TYPED_TEST(HeadChannels, PackAndUnpackTouchTheActiveRowsOnly) {
@@ -27,12 +27,14 @@ TYPED_TEST(HeadChannels, PackAndUnpackTouchTheActiveRowsOnly) {
       for (index_t j = 0; j < w; ++j)
         EXPECT_EQ(h_packed[(h * active + p) * w + j], before[(h * head_dim + p) * w + j]);
 
-  unpack_add_head_channels<T>(ExecutionSpace(), packed, head_dim, active, full);
-  const auto after = to_host(full);
+  const auto sums = stored_as<Accumulate<T>>(full);
+  unpack_add_head_channels<T>(ExecutionSpace(), stored_as<Accumulate<T>>(packed), head_dim, active,
+                              sums);
+  const auto after = to_host(sums);
   for (index_t row = 0; row < 4 * head_dim; ++row) {
     const bool touched = row < heads * head_dim && row % head_dim < active;
     for (index_t j = 0; j < w; ++j)
-      EXPECT_EQ(after[row * w + j], (touched ? 2 : 1) * before[row * w + j]) << row;
+      EXPECT_EQ(after[row * w + j], (touched ? 2 : 1) * widen(before[row * w + j])) << row;
   }
 }
 
@@ -51,13 +53,13 @@ TYPED_TEST(HeadChannels, RejectsShapesThatDoNotFit) {
 TYPED_TEST(HeadChannels, UnpackIsTheTransposeOfPack) {
   using T = TypeParam;
   const index_t heads = 4, P = 6, active = 4, w = 3;
-  const auto full = random_matrix<T>(heads * P, w, 1),
-             packed_gradient = random_matrix<T>(heads * active, w, 2);
-  const View2<T> packed("elastic::test::packed", heads * active, w),
-      gradient("elastic::test::gradient", heads * P, w);
+  const auto full = random_matrix<T>(heads * P, w, 1);
+  const auto packed_gradient = random_matrix<Accumulate<T>>(heads * active, w, 2);
+  const View2<T> packed("elastic::test::packed", heads * active, w);
+  const View2<Accumulate<T>> gradient("elastic::test::gradient", heads * P, w);
   pack_head_channels<T>(ExecutionSpace(), full, P, active, packed);
   unpack_add_head_channels<T>(ExecutionSpace(), packed_gradient, P, active, gradient);
-  const auto inner = [](const View2<T>& a, const View2<T>& b) {
+  const auto inner = [](const auto& a, const auto& b) {
     const auto x = to_double(a), y = to_double(b);
     double sum = 0;
     for (std::size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];

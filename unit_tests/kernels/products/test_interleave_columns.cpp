@@ -11,7 +11,7 @@ using namespace elastic::test;
 
 template <class T>
 class InterleaveColumns : public testing::Test {};
-using Scalars = testing::Types<float, double>;
+using Scalars = testing::Types<float, double, bfloat16>;
 TYPED_TEST_SUITE(InterleaveColumns, Scalars);
 
 /// The columns of all ranks below each other; where a rank has fewer columns than the first, NaN.
@@ -20,7 +20,7 @@ View2<T> dealt_out(const View2<T>& whole, int ranks) {
   const index_t count = whole.extent_int(0), columns = whole.extent_int(1),
                 most = (columns + ranks - 1) / ranks;
   const View2<T> parts("elastic::test::parts", ranks * count, most + 2);
-  Kokkos::deep_copy(parts, std::numeric_limits<T>::quiet_NaN());
+  Kokkos::deep_copy(parts, static_cast<T>(std::numeric_limits<float>::quiet_NaN()));
   for (int r = 0; r < ranks; ++r) {
     const auto mine = columns_of(whole, {r, ranks});
     const index_t width = mine.extent_int(1);

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+// For dense operands oneDNN 2.6 generates code per shape (blocks of brgemm), for strided ones it
+// takes its general product of packed panels. That one writes bfloat16 by way of fp32 scratch of
+// the extents of C, so large products are cut until the scratch fits into the cache.
+#include "kernels/products/dnnl_matmul.hpp"
+
+#include "base/error.hpp"
+
+#ifdef ELASTIC_HAVE_DNNL
+#include <cstdlib>
+#include <dnnl.hpp>
+#include <map>
+#include <memory>
+#include <unordered_map>
+
+namespace elastic::kernels {
+namespace {
+
+constexpr std::size_t most_primitives = 1024;           ///< per thread
+constexpr std::size_t most_scratch = 16 * 1024 * 1024;  ///< bytes, where cutting helps
+constexpr index_t least_cut = 256;                      ///< extents that are not cut any more
+
+using DataType = dnnl::memory::data_type;
+
+struct Operand {
+  DataType type;
+  index_t row_stride, column_stride, outer_stride, inner_stride;
+  auto operator<=>(const Operand&) const = default;
+};
+struct Problem {
+  index_t m, n, k, outer, inner;
+  Operand a, b, c;
+  float alpha, beta;
+  auto operator<=>(const Problem&) const = default;
+};
+
+template <class T>
+constexpr DataType data_type() {
+  return std::is_same_v<T, float> ? DataType::f32 : DataType::bf16;
+}
+
+const dnnl::engine& engine() {
+  static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
+  return cpu;
+}
+
+/// [outer, inner, rows, columns], without the leading extents that are 1 in the whole batch.
+dnnl::memory::desc description(const Problem& problem, const Operand& operand, index_t rows,
+                               index_t columns) {
+  dnnl::memory::dims extents, strides;
+  const auto append = [&](index_t count, index_t stride) {
+    extents.push_back(stride == 0 ? 1 : count);
+    strides.push_back(stride == 0 ? 1 : stride);
+  };
+  if (problem.outer > 1) append(problem.outer, operand.outer_stride);
+  if (problem.inner > 1) append(problem.inner, operand.inner_stride);
+  append(rows, operand.row_stride);
+  append(columns, operand.column_stride);
+  return {extents, operand.type, strides};
+}
+
+/// alpha (a b + (beta / alpha) c)
+dnnl::primitive_attr attributes(const Problem& problem) {
+  dnnl::post_ops after;
+  if (problem.beta != 0) after.append_sum(problem.beta / problem.alpha);
+  if (problem.alpha != 1) {
+#if DNNL_VERSION_MAJOR >= 3
+    after.append_eltwise(dnnl::algorithm::eltwise_linear, problem.alpha, 0);
+#else
+    after.append_eltwise(1, dnnl::algorithm::eltwise_linear, problem.alpha, 0);
+#endif
+  }
+  dnnl::primitive_attr result;
+  result.set_post_ops(after);
+  result.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  return result;
+}
+
+dnnl::matmul::primitive_desc primitive_description(const Problem& problem) {
+  const auto a = description(problem, problem.a, problem.m, problem.k),
+             b = description(problem, problem.b, problem.k, problem.n),
+             c = description(problem, problem.c, problem.m, problem.n);
+#if DNNL_VERSION_MAJOR >= 3
+  return {engine(), a, b, c, attributes(problem)};
+#else
+  return {dnnl::matmul::desc(a, b, c), attributes(problem), engine()};
+#endif
+}
+
+/// A compiled product with the memory objects that its operands are put into.
+class Primitive {
+ public:
+  explicit Primitive(const Problem& problem) : Primitive(primitive_description(problem)) {}
+  std::size_t scratch_bytes() const { return m_scratch_bytes; }
+  void run(const dnnl::stream& stream, const void* a, const void* b, void* c, void* scratch) {
+    m_arguments.at(DNNL_ARG_SRC).set_data_handle(const_cast<void*>(a));
+    m_arguments.at(DNNL_ARG_WEIGHTS).set_data_handle(const_cast<void*>(b));
+    m_arguments.at(DNNL_ARG_DST).set_data_handle(c);
+    m_arguments.at(DNNL_ARG_SCRATCHPAD).set_data_handle(scratch);
+    m_matmul.execute(stream, m_arguments);
+  }
+
+ private:
+  explicit Primitive(const dnnl::matmul::primitive_desc& desc)
+      : m_matmul(desc), m_scratch_bytes(desc.scratchpad_desc().get_size()) {
+    const auto add = [&](int argument, const dnnl::memory::desc& memory) {
+      m_arguments.emplace(argument, dnnl::memory(memory, engine(), nullptr));
+    };
+    add(DNNL_ARG_SRC, desc.src_desc());
+    add(DNNL_ARG_WEIGHTS, desc.weights_desc());
+    add(DNNL_ARG_DST, desc.dst_desc());
+    add(DNNL_ARG_SCRATCHPAD, desc.scratchpad_desc());
+  }
+  dnnl::matmul m_matmul;
+  std::size_t m_scratch_bytes;
+  std::unordered_map<int, dnnl::memory> m_arguments;
+};
+
+/// What one thread keeps. A full cache starts anew: steps of training repeat their shapes.
+class ThreadCache {
+ public:
+  Primitive& primitive(const Problem& problem) {
+    const auto found = m_primitives.find(problem);
+    if (found != m_primitives.end()) return found->second;
+    if (m_primitives.size() >= most_primitives) m_primitives.clear();
+    return m_primitives.emplace(problem, problem).first->second;
+  }
+  void* scratch(std::size_t bytes) {
+    if (bytes > m_bytes) {
+      m_bytes = (bytes + 4095) / 4096 * 4096;
+      m_scratch.reset();
+      m_scratch.reset(std::aligned_alloc(4096, m_bytes));
+      if (!m_scratch)
+        throw RunError(fmt::format("oneDNN: no memory for {} bytes of scratch", bytes));
+    }
+    return m_scratch.get();
+  }
+  const dnnl::stream& stream() const { return m_stream; }
+
+ private:
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  dnnl::stream m_stream{engine()};
+  std::map<Problem, Primitive> m_primitives;
+  std::unique_ptr<void, Free> m_scratch;
+  std::size_t m_bytes = 0;
+};
+
+/// Cuts the longer of the two extents of C in two where the scratch would be large.
+template <class T, class C>
+void multiply(ThreadCache& cache, const Problem& problem, const T* a, const T* b, C* c) {
+  Primitive& primitive = cache.primitive(problem);
+  const bool cut_rows = problem.m > problem.n;
+  const index_t extent = cut_rows ? problem.m : problem.n;
+  if (primitive.scratch_bytes() <= most_scratch || extent < 2 * least_cut)
+    return primitive.run(cache.stream(), a, b, c, cache.scratch(primitive.scratch_bytes()));
+  const index_t half = (extent / 2 + 63) / 64 * 64;
+  Problem first = problem, second = problem;
+  (cut_rows ? first.m : first.n) = half;
+  (cut_rows ? second.m : second.n) = extent - half;
+  multiply(cache, first, a, b, c);
+  if (cut_rows)
+    multiply(cache, second, a + half * problem.a.row_stride, b, c + half * problem.c.row_stride);
+  else
+    multiply(cache, second, a, b + half * problem.b.column_stride, c + half);
+}
+
+template <class T>
+Operand operand(const StridedMatrix<T>& matrix) {
+  return {data_type<T>(), matrix.row_stride, matrix.column_stride, matrix.batch.outer,
+          matrix.batch.inner};
+}
+
+}  // namespace
+
+template <class T>
+bool has_matmul() {
+  if constexpr (!std::is_same_v<MemorySpace, HostSpace> || std::is_same_v<T, double>)
+    return false;
+  else if constexpr (std::is_same_v<T, float>)
+    return true;
+  else {
+    static const bool instructions = [] {
+      constexpr auto needed = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
+      return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & needed) == needed;
+    }();
+    return instructions;
+  }
+}
+
+template <class T, class C>
+void matmul_products(BatchCount count, index_t depth, Accumulate<T> alpha, StridedMatrix<T> a,
+                     StridedMatrix<T> b, Accumulate<T> beta, MatrixBatch<C> c) {
+  thread_local ThreadCache cache;
+  const Problem problem = {
+      static_cast<index_t>(c.first.extent(0)),
+      static_cast<index_t>(c.first.extent(1)),
+      depth,
+      count.outer,
+      count.inner,
+      operand<T>(a),
+      operand<T>(b),
+      {data_type<C>(), leading_dimension(c.first), 1, c.stride.outer, c.stride.inner},
+      alpha,
+      beta};
+  try {
+    multiply(cache, problem, a.data, b.data, c.first.data());
+  } catch (const dnnl::error& error) {
+    throw RunError(fmt::format("oneDNN: matrix product failed with status {} ({})",
+                               static_cast<int>(error.status), error.what()));
+  }
+}
+
+}  // namespace elastic::kernels
+
+#else
+
+namespace elastic::kernels {
+
+template <class T>
+bool has_matmul() {
+  return false;
+}
+template <class T, class C>
+void matmul_products(BatchCount, index_t, Accumulate<T>, StridedMatrix<T>, StridedMatrix<T>,
+                     Accumulate<T>, MatrixBatch<C>) {
+  throw ContractError("matmul_products: built without oneDNN");
+}
+
+}  // namespace elastic::kernels
+
+#endif
+
+namespace elastic::kernels {
+
+template bool has_matmul<bfloat16>();
+template bool has_matmul<float>();
+template bool has_matmul<double>();
+#define ELASTIC_INSTANTIATE(T, C)                                                           \
+  template void matmul_products<T, C>(BatchCount, index_t, Accumulate<T>, StridedMatrix<T>, \
+                                      StridedMatrix<T>, Accumulate<T>, MatrixBatch<C>);
+ELASTIC_INSTANTIATE(float, float)
+ELASTIC_INSTANTIATE(bfloat16, bfloat16)
+ELASTIC_INSTANTIATE(bfloat16, float)
+#undef ELASTIC_INSTANTIATE
+
+}  // namespace elastic::kernels
