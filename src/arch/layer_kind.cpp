@@ -130,6 +130,7 @@ std::vector<ParameterInfo> layer_tensors(const ModelShape& model, index_t layer)
                    .layer = layer,
                    .weight_decay = !vector,
                    .vector = vector,
+                   .exact = tensor.exact,
                    .initial = tensor.initial});
   }
   return all;

@@ -36,6 +36,7 @@ struct LayerTensor {
   /// After "mixer.": the tensor of Hugging Face in which this one lies. All with the same name lie
   /// in it below each other, in the order of the list.
   const char* hf_tensor;
+  bool exact = false;  ///< ParameterInfo::exact
 };
 
 /// What each group of units holds twice, whatever the number of kept units: B and C of Mamba [N],

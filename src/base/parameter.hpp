@@ -3,6 +3,10 @@
 // so that the optimizer, the gradient norm and the data-parallel sum are single passes. Each
 // tensor says which elastic dimension its rows and columns follow. Ranking, slicing and checkpoints
 // walk this list and know no layer.
+//
+// Few tensors are exact: what is exponentiated or added up over a sequence is kept in Accumulate<T>
+// whatever T is. Layers read them through exact_vector(); whoever walks over all tensors takes
+// with_values().
 #pragma once
 #include <string>
 #include <vector>
@@ -47,6 +51,7 @@ struct ParameterInfo {
   index_t layer = -1;        ///< index in the parent's pattern; -1 outside the layers
   bool weight_decay = true;  ///< false for norms, A_log, D, dt_bias and biases
   bool vector = false;       ///< one-dimensional in files
+  bool exact = false;        ///< values in Accumulate<T>: Parameter::exact, not Parameter::value
   InitialLaw initial = InitialLaw::normal;
   /// True if ranks hold parts of the tensor, false if every rank has all.
   bool sharded() const { return row_unit > 0 || column_unit > 0; }
@@ -58,14 +63,45 @@ struct Parameter {
   ParameterInfo info;
   index_t rows = 1, columns = 0;  ///< of this rank's part
   index_t offset = 0;             ///< of the first element in the flat buffers
-  View2<T> value;                 ///< [rows, columns], contiguous
+  index_t exact_offset = 0;       ///< in exact_values(): how many exact elements come before
+  View2<T> value;                 ///< [rows, columns], contiguous; empty if exact and T is narrower
+  View2<Accumulate<T>> exact;     ///< [rows, columns] of an exact tensor, else empty
   View2<Accumulate<T>> gradient;  ///< the same extents; empty in a frozen model
   index_t size() const { return rows * columns; }
-  View1<T> value_vector() const { return View1<T>(value.data(), size()); }
+  /// [rows * columns]. Throws ContractError for the values of an exact tensor that T cannot hold.
+  View1<T> value_vector() const {
+    ELASTIC_REQUIRE(index_t(value.size()) == size(), "{} is exact: read exact_vector()", info.name);
+    return View1<T>(value.data(), size());
+  }
+  /// [rows * columns]. Throws ContractError for a tensor that is not exact.
+  View1<Accumulate<T>> exact_vector() const {
+    ELASTIC_REQUIRE(info.exact, "{} is not exact: read value_vector()", info.name);
+    return View1<Accumulate<T>>(exact.data(), size());
+  }
   View1<Accumulate<T>> gradient_vector() const {
     return View1<Accumulate<T>>(gradient.data(), gradient.size() ? size() : 0);
   }
 };
+
+/// Whether exact tensors have memory of their own: where T cannot hold an Accumulate<T>.
+template <class T>
+inline constexpr bool has_exact_values = !std::is_same_v<T, Accumulate<T>>;
+
+/// Returns body(view) for the values of a tensor as they are kept: View2<T>, of an exact tensor
+/// View2<Accumulate<T>>.
+template <class T, class Body>
+auto with_values(const Parameter<T>& parameter, const Body& body) {
+  if constexpr (has_exact_values<T>)
+    if (parameter.info.exact) return body(parameter.exact);
+  return body(parameter.value);
+}
+
+/// Values of this rank's part [rows * columns] from the host, rounded once unless the tensor
+/// is exact; and to the host, widened.
+template <class T>
+void set_values(const Parameter<T>& parameter, const Accumulate<T>* values);
+template <class T>
+std::vector<Accumulate<T>> values_to_host(const Parameter<T>& parameter);
 
 /// Position of an element of this rank's part in the whole tensor, both row-major.
 struct GlobalPosition {
@@ -103,16 +139,28 @@ class ParameterStore {
   GlobalPosition global_position(const Parameter<T>& p) const {
     return {p.columns, p.info.columns, p.info.row_unit, p.info.column_unit, m_shard};
   }
-  View1<T> values() const { return m_values; }                    ///< flat [num_elements]
+  /// Flat [num_elements]. Where T is narrower than Accumulate<T>, the places of exact tensors are
+  /// not used and stay zero.
+  View1<T> values() const { return m_values; }
+  /// The exact tensors, one after the other, if they are not in values(): has_exact_values<T>.
+  View1<Accumulate<T>> exact_values() const { return m_exact_values; }
   View1<Accumulate<T>> gradients() const { return m_gradients; }  ///< flat [num_elements] or empty
 
  private:
   Shard m_shard;
   std::vector<Parameter<T>> m_parameters;
-  index_t m_num_elements = 0;
+  index_t m_num_elements = 0, m_num_exact = 0;
   bool m_allocated = false;
   View1<T> m_values;
+  View1<Accumulate<T>> m_exact_values;
   View1<Accumulate<T>> m_gradients;
 };
+
+/// Copies all values from a store of the same tensors.
+template <class T>
+void copy_values(const ParameterStore<T>& from, const ParameterStore<T>& to) {
+  Kokkos::deep_copy(to.values(), from.values());
+  Kokkos::deep_copy(to.exact_values(), from.exact_values());
+}
 
 }  // namespace elastic

@@ -43,6 +43,7 @@ TEST(MambaKind, TensorsInOrder) {
     EXPECT_EQ(infos[i].row_unit, expected[i].row_unit) << infos[i].name;
     EXPECT_EQ(infos[i].column_unit, expected[i].column_unit) << infos[i].name;
     EXPECT_EQ(infos[i].initial, expected[i].law) << infos[i].name;
+    EXPECT_EQ(infos[i].exact, 11 <= i && i <= 13) << infos[i].name;  // A_log, D, dt_bias
   }
   EXPECT_EQ(infos[4].row_dim, Dim::mamba_heads);
   EXPECT_EQ(infos[15].column_dim, Dim::mamba_inner);
