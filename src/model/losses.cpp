@@ -58,7 +58,7 @@ void for_each_chunk(const LayerContext& context, const LanguageModel<T>& model,
 }
 
 template <class T>
-double cross_entropy_sum(const Chunk<T>& chunk, const LossTargets<T>& targets, bool gradient,
+double cross_entropy_sum(const Chunk<T>& chunk, const LossTargets& targets, bool gradient,
                          double factor_, const View2<T>& logits) {
   const auto& exec = chunk.context.exec;
   Arena& arena = *chunk.context.arena;
@@ -81,7 +81,7 @@ double cross_entropy_sum(const Chunk<T>& chunk, const LossTargets<T>& targets, b
 }
 
 template <class T>
-double kl_sum(const Chunk<T>& chunk, const LossTargets<T>& targets, const TeacherStates<T>& teacher,
+double kl_sum(const Chunk<T>& chunk, const LossTargets& targets, const TeacherStates<T>& teacher,
               double temperature, bool gradient, double factor_, const View2<T>& logits) {
   const auto& exec = chunk.context.exec;
   Arena& arena = *chunk.context.arena;
@@ -110,7 +110,7 @@ double kl_sum(const Chunk<T>& chunk, const LossTargets<T>& targets, const Teache
 
 template <class T>
 LossSums evaluate_losses(const LayerContext& context, const LanguageModel<T>& model,
-                         View2<const T> hidden, const LossTargets<T>& targets,
+                         View2<const T> hidden, const LossTargets& targets,
                          const TeacherStates<T>& teacher, const LossConfig& config) {
   LossSums sums;
   for_each_chunk<T>(context, model, hidden, {0, hidden.extent_int(0)}, config.tokens_per_chunk,
@@ -126,7 +126,7 @@ LossSums evaluate_losses(const LayerContext& context, const LanguageModel<T>& mo
 
 template <class T>
 LossSums differentiate_losses(const LayerContext& context, const LanguageModel<T>& model,
-                              View2<const T> hidden, const LossTargets<T>& targets,
+                              View2<const T> hidden, const LossTargets& targets,
                               const TeacherStates<T>& teacher, const LossConfig& config,
                               double factor, const View2<T>& dhidden) {
   ELASTIC_REQUIRE(config.distillation_weight == 0 || teacher.model, "distillation needs a teacher");
@@ -166,12 +166,12 @@ LossSums differentiate_losses(const LayerContext& context, const LanguageModel<T
   return sums;
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                             \
-  template LossSums evaluate_losses<T>(const LayerContext&, const LanguageModel<T>&,       \
-                                       View2<const T>, const LossTargets<T>&,              \
-                                       const TeacherStates<T>&, const LossConfig&);        \
-  template LossSums differentiate_losses<T>(                                               \
-      const LayerContext&, const LanguageModel<T>&, View2<const T>, const LossTargets<T>&, \
+#define ELASTIC_INSTANTIATE(T)                                                          \
+  template LossSums evaluate_losses<T>(const LayerContext&, const LanguageModel<T>&,    \
+                                       View2<const T>, const LossTargets&,              \
+                                       const TeacherStates<T>&, const LossConfig&);     \
+  template LossSums differentiate_losses<T>(                                            \
+      const LayerContext&, const LanguageModel<T>&, View2<const T>, const LossTargets&, \
       const TeacherStates<T>&, const LossConfig&, double, const View2<T>&);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)

@@ -26,7 +26,6 @@ struct LossSums {
   double kl = 0;
 };
 /// What the student's logits are compared with.
-template <class T>
 struct LossTargets {
   View1<const token_t> targets;  ///< [T]
   View1<const float> weight;     ///< [T]
@@ -41,13 +40,13 @@ struct TeacherStates {
 /// Both losses of a pass without gradient (evaluation); the teacher is optional.
 template <class T>
 LossSums evaluate_losses(const LayerContext& context, const LanguageModel<T>& model,
-                         View2<const T> hidden, const LossTargets<T>& targets,
+                         View2<const T> hidden, const LossTargets& targets,
                          const TeacherStates<T>& teacher, const LossConfig& config);
 /// Losses with a non-zero weight, and their gradients: by `hidden`, times `factor`,
 /// overwritten; by the output layer, added.
 template <class T>
 LossSums differentiate_losses(const LayerContext& context, const LanguageModel<T>& model,
-                              View2<const T> hidden, const LossTargets<T>& targets,
+                              View2<const T> hidden, const LossTargets& targets,
                               const TeacherStates<T>& teacher, const LossConfig& config,
                               double factor, const View2<T>& dhidden);
 

@@ -16,7 +16,8 @@
 
 namespace elastic {
 
-Run::Run(const Communicator& comm, const ResolvedDeck& deck, bool resume)
+template <class T>
+Run<T>::Run(const Communicator& comm, const ResolvedDeck& deck, bool resume)
     : m_bytes_before(resident_bytes()),
       m_comm(comm),
       m_deck(deck),
@@ -27,13 +28,13 @@ Run::Run(const Communicator& comm, const ResolvedDeck& deck, bool resume)
       m_checkpoints(m_folder.checkpoints(), deck.config.checkpoint.keep),
       m_state(all_ranks_agree(comm, [&] {
         const bool is_read = resume || !deck.config.job.parent.empty();
-        return make_parent(deck.config, m_grid, is_read ? Weights::zero : Weights::initial);
+        return make_parent<T>(deck.config, m_grid, is_read ? Weights::zero : Weights::initial);
       })) {
   return_freed_arrays();
   if (!m_grid.tensor_groups_on_one_node())
     log::warn("a tensor-parallel group spans nodes: its sums go over the network in every layer");
   all_ranks_agree(comm, [&] {
-    m_validation = std::make_unique<Validation>(m_grid.data_context, m_config, m_arena);
+    m_validation = std::make_unique<Validation<T>>(m_grid.data_context, m_config, m_arena);
   });
   require_reachable_budgets(elastic_space(m_config, m_state.model->shape()));
   if (resume)
@@ -46,7 +47,8 @@ Run::Run(const Communicator& comm, const ResolvedDeck& deck, bool resume)
   if (!m_history) m_history = std::make_unique<RunHistory>(m_folder, m_config, m_state.step, false);
 }
 
-void Run::start_new() {
+template <class T>
+void Run<T>::start_new() {
   if (!m_config.job.parent.empty()) read_parent();  // it may lie in the folder of the earlier run
   on_root([&] {
     const auto aside = prepare_new_run(m_folder);
@@ -55,12 +57,14 @@ void Run::start_new() {
   });
 }
 
-void Run::require_reachable_budgets(const ElasticSpace& space) const {
+template <class T>
+void Run<T>::require_reachable_budgets(const ElasticSpace& space) const {
   if (m_config.job.has(Phase::elastic) || m_config.job.has(Phase::slice))
     all_ranks_agree(m_comm, [&] { plan_budgets(m_config, m_state.model->shape(), space); });
 }
 
-void Run::read_parent() {
+template <class T>
+void Run<T>::read_parent() {
   all_ranks_agree(m_comm, [&] {
     const CheckpointReader reader(m_config.job.parent);
     read_model(reader, *m_state.model);
@@ -70,7 +74,8 @@ void Run::read_parent() {
   log::info("parent read from {}", m_config.job.parent);
 }
 
-void Run::restore() {
+template <class T>
+void Run<T>::restore() {
   std::string path;
   on_root([&] {
     const auto latest = m_checkpoints.latest();
@@ -92,7 +97,8 @@ void Run::restore() {
   log::info("resumed from {} at step {} of {}", path, m_state.step, m_curriculum.total_steps);
 }
 
-ExitCode Run::execute() {
+template <class T>
+ExitCode Run<T>::execute() {
   log::info("{}", describe(m_curriculum, m_config));
   if (!train()) return ExitCode::requeue;
   m_arena.clear();  // what follows copies submodels, and needs little for single sequences
@@ -106,9 +112,10 @@ ExitCode Run::execute() {
   return ExitCode::success;
 }
 
-bool Run::train() {
+template <class T>
+bool Run<T>::train() {
   start_clock();
-  TrainStep step(m_grid, m_config, m_curriculum, m_arena);
+  TrainStep<T> step(m_grid, m_config, m_curriculum, m_arena);
   Progress progress(m_curriculum, m_state.step, m_config.output.every_steps, m_comm.is_root());
   const index_t first_step = m_state.step;
   double seconds = 0;  // of the steps alone
@@ -141,14 +148,16 @@ bool Run::train() {
   return true;
 }
 
-void Run::enter_stage(const Stage& stage) {
+template <class T>
+void Run<T>::enter_stage(const Stage& stage) {
   if (stage.elastic && !m_state.elastic) begin_elastic_training();
   log::info("step {}: stage {} begins: {} steps of {} sequences of {} tokens", m_state.step,
             stage.config.name, stage.steps, stage.config.global_batch_size,
             stage.config.seq_length);
 }
 
-void Run::begin_elastic_training() {
+template <class T>
+void Run<T>::begin_elastic_training() {
   Ranking ranking = identity_ranking(m_state.model->shape());
   if (m_config.job.has(Phase::rank)) {
     const RankOrder order = m_config.rank.order;
@@ -157,7 +166,7 @@ void Run::begin_elastic_training() {
     else
       log::info("ranking the parent on {} sequences of {} tokens", m_config.rank.samples,
                 m_config.rank.seq_length);
-    ranking = ImportancePass(m_grid, m_config, m_arena).ranking(*m_state.model);
+    ranking = ImportancePass<T>(m_grid, m_config, m_arena).ranking(*m_state.model);
   } else if (!m_given_ranking.drop_order.empty()) {
     ranking.drop_order = m_given_ranking.drop_order;
   }
@@ -174,7 +183,8 @@ void Run::begin_elastic_training() {
   });
 }
 
-StepValidation Run::validate(const Stage& stage) {
+template <class T>
+StepValidation Run<T>::validate(const Stage& stage) {
   StepValidation validation;
   const auto& model = *m_state.model;
   if (!stage.elastic) {
@@ -199,7 +209,8 @@ StepValidation Run::validate(const Stage& stage) {
   return validation;
 }
 
-bool Run::after_step(const Stage& stage, const StepMetrics& metrics) {
+template <class T>
+bool Run<T>::after_step(const Stage& stage, const StepMetrics& metrics) {
   const index_t step = m_state.step;
   const bool stage_ends = step == stage.last_step();
   const auto due = [&](index_t interval) { return interval > 0 && step % interval == 0; };
@@ -208,7 +219,8 @@ bool Run::after_step(const Stage& stage, const StepMetrics& metrics) {
     const StepValidation validation = validates ? validate(stage) : StepValidation{};
     on_root([&] {
       m_history->append(step, stage, m_curriculum.tokens_after(step), metrics, validation);
-      m_history->append_router(step, m_state);
+      if (const auto& elastic = m_state.elastic)
+        m_history->append_router(step, *elastic->router, elastic->decisions);
     });
   }
   const bool saves = stage_ends || due(m_config.checkpoint.every_steps);
@@ -219,7 +231,8 @@ bool Run::after_step(const Stage& stage, const StepMetrics& metrics) {
   return stops;
 }
 
-void Run::save_checkpoint() {
+template <class T>
+void Run<T>::save_checkpoint() {
   if (!m_config.checkpoint.save) return;
   const Region region("checkpoint");
   const double start = wall_seconds();
@@ -230,11 +243,13 @@ void Run::save_checkpoint() {
   m_wall_time.saved(wall_seconds() - start);
 }
 
-void Run::write_file(const std::filesystem::path& path, const FillFile& fill) {
+template <class T>
+void Run<T>::write_file(const std::filesystem::path& path, const FillFile& fill) {
   write_together(m_comm, m_grid.data_context, path, fill);
 }
 
-void Run::start_clock() {
+template <class T>
+void Run<T>::start_clock() {
   constexpr double bytes_per_second = 2e8;  // of a slow file system, until a checkpoint was timed
   on_root([&] {
     if (const auto left = wall_time_left(m_config.job.walltime)) {
@@ -245,8 +260,11 @@ void Run::start_clock() {
   });
 }
 
-bool Run::must_stop(int num_saves) {
+template <class T>
+bool Run<T>::must_stop(int num_saves) {
   return m_signal.requested(m_comm, !m_wall_time.another_step_fits(num_saves));
 }
+
+template class Run<float>;
 
 }  // namespace elastic

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A whole run: the phases of the deck in order, in one job, stoppable and resumable at any step.
+// run.cpp: start, resume and training; run_phases.cpp: what comes after.
 //
 //   pretrain (or read) the parent -> rank -> elastic stages -> slice -> evaluate -> report
 #pragma once
@@ -17,6 +18,8 @@
 
 namespace elastic {
 
+/// T: stored values and activations.
+template <class T>
 class Run {
  public:
   /// Collective. `resume`: continue from the newest checkpoint of the run folder.
@@ -43,7 +46,7 @@ class Run {
   void slice_phase();
   bool evaluate_phase();  // false: stopped before the end
   /// Collective. The ranked parent as it was before elastic training.
-  const LanguageModel<Real>& parent();
+  const LanguageModel<T>& parent();
   BudgetResult evaluate_budget(const SubmodelSpec& spec, bool trained);
   void write_model_file(const std::filesystem::path& path, std::size_t num_specs);
   void write_file(const std::filesystem::path& path, const FillFile& fill);
@@ -65,10 +68,10 @@ class Run {
   RunFolder m_folder;
   CheckpointFolder m_checkpoints;
   Arena m_arena;
-  TrainState m_state;
+  TrainState<T> m_state;
   Ranking m_given_ranking;  // of a parent that was read
   std::unique_ptr<RunHistory> m_history;
-  std::unique_ptr<Validation> m_validation;
+  std::unique_ptr<Validation<T>> m_validation;
   StopSignal m_signal;
   WallTime m_wall_time;  // of rank 0; the others have no limit
   std::vector<SubmodelSpec> m_specs;

@@ -73,14 +73,14 @@ void RunHistory::append(index_t step, const Stage& stage, index_t tokens,
   m_history->append(row);
 }
 
-void RunHistory::append_router(index_t step, const TrainState& state) {
-  if (!m_router || !state.elastic) return;
-  const auto& elastic = *state.elastic;
+void RunHistory::append_router(index_t step, const Router<Accumulate<Real>>& router,
+                               const std::vector<Decision>& decisions) {
+  if (!m_router) return;
   for (std::size_t b = 0; b < m_config.elastic.budgets.size(); ++b) {
-    const auto logits = elastic.router->logits({.deterministic = m_config.job.deterministic},
-                                               m_config.elastic.budgets[b]);
-    for (std::size_t d = 0; d < elastic.decisions.size(); ++d) {
-      const auto& decision = elastic.decisions[d];
+    const auto logits =
+        router.logits({.deterministic = m_config.job.deterministic}, m_config.elastic.budgets[b]);
+    for (std::size_t d = 0; d < decisions.size(); ++d) {
+      const auto& decision = decisions[d];
       const auto pi = softmax(logits[d], m_config.router.schedule.logit_scale_end);
       const auto likely =
           static_cast<std::size_t>(std::max_element(pi.begin(), pi.end()) - pi.begin());

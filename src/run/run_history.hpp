@@ -26,7 +26,9 @@ class RunHistory {
   RunHistory(const RunFolder& folder, const RunConfig& config, index_t first_step, bool writes);
   void append(index_t step, const Stage& stage, index_t tokens, const StepMetrics& metrics,
               const StepValidation& validation);
-  void append_router(index_t step, const TrainState& state);
+  /// Likely and expected width of every decision, per budget.
+  void append_router(index_t step, const Router<Accumulate<Real>>& router,
+                     const std::vector<Decision>& decisions);
 
  private:
   const RunConfig& m_config;

@@ -13,7 +13,8 @@
 
 namespace elastic {
 
-void Run::write_model_file(const std::filesystem::path& path, std::size_t num_specs) {
+template <class T>
+void Run<T>::write_model_file(const std::filesystem::path& path, std::size_t num_specs) {
   write_file(path, [&](const StateWriter& writer) {
     write_model(writer, *m_state.model, m_deck.text, "elastic");
     write_ranking(writer, m_state.elastic->ranking);
@@ -22,7 +23,8 @@ void Run::write_model_file(const std::filesystem::path& path, std::size_t num_sp
   });
 }
 
-void Run::slice_phase() {
+template <class T>
+void Run<T>::slice_phase() {
   const Region region("slice");
   m_specs = submodels_for(m_config, m_state, /*with_extra_budgets=*/true);
   for (const auto& gap : nesting_gaps(m_state.model->shape(), m_specs))
@@ -43,7 +45,8 @@ void Run::slice_phase() {
             m_specs.size(), m_results.extra_bytes_per_submodel);
 }
 
-const LanguageModel<Real>& Run::parent() {
+template <class T>
+const LanguageModel<T>& Run<T>::parent() {
   if (!m_state.elastic) return *m_state.model;
   auto& teacher = m_state.elastic->teacher;
   if (!teacher) {  // all stages train their teacher
@@ -53,7 +56,8 @@ const LanguageModel<Real>& Run::parent() {
   return *teacher;
 }
 
-BudgetResult Run::evaluate_budget(const SubmodelSpec& spec, bool trained) {
+template <class T>
+BudgetResult Run<T>::evaluate_budget(const SubmodelSpec& spec, bool trained) {
   const auto& model = *m_state.model;
   const auto& teacher = parent();
   const ModelShape& shape = model.shape();
@@ -76,7 +80,7 @@ BudgetResult Run::evaluate_budget(const SubmodelSpec& spec, bool trained) {
     result.accuracy_cut_untrained = m_validation->accuracy(teacher, spec);
   }
   const auto prefix = model.widths(spec),
-             masked = masked_widths<Real>(shape, spec, false, model.shard());
+             masked = masked_widths<T>(shape, spec, false, model.shard());
   const auto sliced = slice_model(model, spec);
   const auto sliced_full = sliced->full_widths();
   result.max_abs_diff_sliced_vs_prefix =
@@ -90,7 +94,8 @@ BudgetResult Run::evaluate_budget(const SubmodelSpec& spec, bool trained) {
   return result;
 }
 
-bool Run::evaluate_phase() {
+template <class T>
+bool Run<T>::evaluate_phase() {
   const Region region("evaluate");
   const auto& before = parent();
   const SubmodelSpec full = full_spec(before.shape());
@@ -112,7 +117,8 @@ bool Run::evaluate_phase() {
   return true;
 }
 
-void Run::report_phase() {
+template <class T>
+void Run<T>::report_phase() {
   m_results.name = m_config.job.name;
   m_results.version = project_version;
   m_results.deck_hash = m_deck.hash;
@@ -126,5 +132,16 @@ void Run::report_phase() {
   });
   log::info("{}\n{}\nreport: {}", regions, describe(m_results), m_folder.report().string());
 }
+
+#define ELASTIC_INSTANTIATE(T)                                              \
+  template void Run<T>::write_model_file(const std::filesystem::path& path, \
+                                         std::size_t num_specs);            \
+  template void Run<T>::slice_phase();                                      \
+  template const LanguageModel<T>& Run<T>::parent();                        \
+  template BudgetResult Run<T>::evaluate_budget(const SubmodelSpec&, bool); \
+  template bool Run<T>::evaluate_phase();                                   \
+  template void Run<T>::report_phase();
+ELASTIC_INSTANTIATE(float)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic

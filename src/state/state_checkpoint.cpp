@@ -130,8 +130,9 @@ ModelShape shape_from_json(const std::string& text, const std::string& file) {
   }
 }
 
-void write_model(const StateWriter& writer, const LanguageModel<Real>& model,
-                 const std::string& deck, const std::string& kind) {
+template <class T>
+void write_model(const StateWriter& writer, const LanguageModel<T>& model, const std::string& deck,
+                 const std::string& kind) {
   writer.write([&](CheckpointWriter& file) {
     file.attribute("kind", kind);
     file.text("deck", deck);
@@ -166,7 +167,8 @@ void read_router(const CheckpointReader& reader, Router<Accumulate<Real>>& route
   read_store(reader, "router/", router.parameters());
 }
 
-void write_state(const StateWriter& writer, const TrainState& state, const std::string& deck) {
+template <class T>
+void write_state(const StateWriter& writer, const TrainState<T>& state, const std::string& deck) {
   const auto& model = *state.model;
   write_model(writer, model, deck, "training");
   writer.write([&](CheckpointWriter& file) {
@@ -202,7 +204,8 @@ Ranking read_ranking(const CheckpointReader& reader, const ModelShape& shape) {
   return ranking;
 }
 
-void read_model(const CheckpointReader& reader, LanguageModel<Real>& model) {
+template <class T>
+void read_model(const CheckpointReader& reader, LanguageModel<T>& model) {
   if (read_shape(reader) != model.shape())
     throw InputError(fmt::format(
         "{}: holds a model of another shape than the deck describes ({} layers of {} channels; "
@@ -212,7 +215,8 @@ void read_model(const CheckpointReader& reader, LanguageModel<Real>& model) {
   read_store(reader, "model/", model.parameters());
 }
 
-void read_state(const CheckpointReader& reader, const RunConfig& config, TrainState& state) {
+template <class T>
+void read_state(const CheckpointReader& reader, const RunConfig& config, TrainState<T>& state) {
   read_model(reader, *state.model);
   state.step = reader.attribute_as<index_t>("step");
   if (reader.attribute_as<index_t>("elastic") != 0) {
@@ -225,17 +229,32 @@ void read_state(const CheckpointReader& reader, const RunConfig& config, TrainSt
     read_moments(reader, "optimizer/model/", state.model->parameters(), *state.optimizer);
 }
 
-void write_sliced(const StateWriter& writer, const LanguageModel<Real>& parent,
+template <class T>
+void write_sliced(const StateWriter& writer, const LanguageModel<T>& parent,
                   const SubmodelSpec& spec, const std::string& deck) {
   write_model(writer, *slice_model(parent, spec), deck, "submodel");
   write_spec(writer, spec);
 }
 
-void write_sliced(const std::filesystem::path& path, const LanguageModel<Real>& parent,
+template <class T>
+void write_sliced(const std::filesystem::path& path, const LanguageModel<T>& parent,
                   const SubmodelSpec& spec, const std::string& deck) {
   CheckpointWriter file(path);
   write_sliced(file, parent, spec, deck);
   file.commit();
 }
+
+#define ELASTIC_INSTANTIATE(T)                                                                    \
+  template void write_model<T>(const StateWriter&, const LanguageModel<T>&, const std::string&,   \
+                               const std::string&);                                               \
+  template void read_model<T>(const CheckpointReader&, LanguageModel<T>&);                        \
+  template void write_state<T>(const StateWriter&, const TrainState<T>&, const std::string&);     \
+  template void read_state<T>(const CheckpointReader&, const RunConfig&, TrainState<T>&);         \
+  template void write_sliced<T>(const StateWriter&, const LanguageModel<T>&, const SubmodelSpec&, \
+                                const std::string&);                                              \
+  template void write_sliced<T>(const std::filesystem::path&, const LanguageModel<T>&,            \
+                                const SubmodelSpec&, const std::string&);
+ELASTIC_INSTANTIATE(float)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic

@@ -23,15 +23,17 @@
 namespace elastic {
 
 /// Writes model values, shape and deck.
-void write_model(const StateWriter& writer, const LanguageModel<Real>& model,
-                 const std::string& deck, const std::string& kind);
+template <class T>
+void write_model(const StateWriter& writer, const LanguageModel<T>& model, const std::string& deck,
+                 const std::string& kind);
 /// Writes the order of importance.
 void write_ranking(const StateWriter& writer, const Ranking& ranking);
 /// Writes the router's weights.
 void write_router(const StateWriter& writer, const Router<Accumulate<Real>>& router);
 void read_router(const CheckpointReader& reader, Router<Accumulate<Real>>& router);
 /// Writes everything needed to resume.
-void write_state(const StateWriter& writer, const TrainState& state, const std::string& deck);
+template <class T>
+void write_state(const StateWriter& writer, const TrainState<T>& state, const std::string& deck);
 /// Writes a submodel's widths, a few hundred bytes.
 void write_spec(const StateWriter& writer, const SubmodelSpec& spec);
 
@@ -40,18 +42,22 @@ std::string shape_to_json(const ModelShape& shape);
 ModelShape shape_from_json(const std::string& text, const std::string& file);
 Ranking read_ranking(const CheckpointReader& reader, const ModelShape& shape);
 /// Fills a model of the file's shape. Throws InputError naming file and tensor if they do not fit.
-void read_model(const CheckpointReader& reader, LanguageModel<Real>& model);
+template <class T>
+void read_model(const CheckpointReader& reader, LanguageModel<T>& model);
 /// Restores `state` (a fresh parent of the deck) from a file of write_state.
 /// Values of the teacher are not in it.
-void read_state(const CheckpointReader& reader, const RunConfig& config, TrainState& state);
+template <class T>
+void read_state(const CheckpointReader& reader, const RunConfig& config, TrainState<T>& state);
 
 /// Writes the submodel `spec` of `parent` as a checkpoint of kind "submodel": its own shape and
 /// values, the deck of the run, and the spec it was cut with. Replaces `path`. Throws RunError.
-void write_sliced(const std::filesystem::path& path, const LanguageModel<Real>& parent,
+template <class T>
+void write_sliced(const std::filesystem::path& path, const LanguageModel<T>& parent,
                   const SubmodelSpec& spec, const std::string& deck);
 
 /// Writes a submodel, as above, into an open file; called by all ranks that share `parent`.
-void write_sliced(const StateWriter& writer, const LanguageModel<Real>& parent,
+template <class T>
+void write_sliced(const StateWriter& writer, const LanguageModel<T>& parent,
                   const SubmodelSpec& spec, const std::string& deck);
 
 }  // namespace elastic

@@ -17,7 +17,8 @@ std::unique_ptr<AdamW<T>> make_adamw(const ParameterStore<T>& store, const Shard
 }
 
 /// Starts the optimizer with moments at zero. The earlier moments are given back first.
-void make_optimizer(const RunConfig& config, TrainState& state) {
+template <class T>
+void make_optimizer(const RunConfig& config, TrainState<T>& state) {
   state.optimizer.reset();
   if (changes_model(make_curriculum(config)))
     state.optimizer = make_adamw(state.model->parameters(), state.owner);
@@ -25,11 +26,12 @@ void make_optimizer(const RunConfig& config, TrainState& state) {
 }  // namespace
 
 namespace {
-TrainState make_parent_on(const RunConfig& config, const TensorParallel& parallel,
-                          const Shard& owner, Weights weights) {
-  TrainState state;
+template <class T>
+TrainState<T> make_parent_on(const RunConfig& config, const TensorParallel& parallel,
+                             const Shard& owner, Weights weights) {
+  TrainState<T> state;
   state.owner = owner;
-  state.model = std::make_unique<LanguageModel<Real>>(parent_shape(config), false, parallel);
+  state.model = std::make_unique<LanguageModel<T>>(parent_shape(config), false, parallel);
   if (weights == Weights::initial)
     initialize(*state.model, config.init_std, static_cast<std::uint32_t>(config.job.seed));
   make_optimizer(config, state);
@@ -37,50 +39,68 @@ TrainState make_parent_on(const RunConfig& config, const TensorParallel& paralle
 }
 }  // namespace
 
-TrainState make_parent(const RunConfig& config, Weights weights) {
-  return make_parent_on(config, {}, {}, weights);
+template <class T>
+TrainState<T> make_parent(const RunConfig& config, Weights weights) {
+  return make_parent_on<T>(config, {}, {}, weights);
 }
-TrainState make_parent(const RunConfig& config, const ProcessGrid& grid, Weights weights) {
-  return make_parent_on(config, TensorParallel(grid.tensor, config.parallel.sequence_parallel),
-                        {grid.data_context.rank(), grid.data_context.size()}, weights);
-}
-
-std::unique_ptr<LanguageModel<Real>> make_teacher(const LanguageModel<Real>& model) {
-  return std::make_unique<LanguageModel<Real>>(model.shape(), /*frozen=*/true, model.parallel());
+template <class T>
+TrainState<T> make_parent(const RunConfig& config, const ProcessGrid& grid, Weights weights) {
+  return make_parent_on<T>(config, TensorParallel(grid.tensor, config.parallel.sequence_parallel),
+                           {grid.data_context.rank(), grid.data_context.size()}, weights);
 }
 
-void make_elastic(const RunConfig& config, const Ranking& ranking, TrainState& state) {
+template <class T>
+std::unique_ptr<LanguageModel<T>> make_teacher(const LanguageModel<T>& model) {
+  return std::make_unique<LanguageModel<T>>(model.shape(), /*frozen=*/true, model.parallel());
+}
+
+template <class T>
+void make_elastic(const RunConfig& config, const Ranking& ranking, TrainState<T>& state) {
   const ModelShape& shape = state.model->shape();
-  ElasticState elastic;
+  ElasticState<T> elastic;
   elastic.space = ranked_space(config, shape, ranking.drop_order);
   elastic.decisions = list_decisions(shape, elastic.space);
   elastic.ranking = ranking;
   if (keeps_frozen_teacher(make_curriculum(config))) elastic.teacher = make_teacher(*state.model);
-  elastic.soft_widths = std::make_unique<SoftWidths<Real>>(
+  elastic.soft_widths = std::make_unique<SoftWidths<T>>(
       shape, elastic.space, config.elastic.choice_epsilon, state.model->shard());
   elastic.router =
-      std::make_unique<Router<Accumulate<Real>>>(make_router(config, shape, elastic.space));
+      std::make_unique<Router<Accumulate<T>>>(make_router(config, shape, elastic.space));
   elastic.router_optimizer = make_adamw(elastic.router->parameters(), state.owner);
   state.elastic = std::move(elastic);
   make_optimizer(config, state);
 }
 
-void begin_elastic(const RunConfig& config, const Ranking& ranking, TrainState& state) {
+template <class T>
+void begin_elastic(const RunConfig& config, const Ranking& ranking, TrainState<T>& state) {
   apply_ranking_to_model(ranking, *state.model);
   make_elastic(config, ranking, state);
   if (const auto& teacher = state.elastic->teacher)
     Kokkos::deep_copy(teacher->parameters().values(), state.model->parameters().values());
 }
 
-SubmodelSpec submodel_for(const RunConfig& config, const TrainState& state, double budget) {
-  const ElasticState& elastic = *state.elastic;
+template <class T>
+SubmodelSpec submodel_for(const RunConfig& config, const TrainState<T>& state, double budget) {
+  const ElasticState<T>& elastic = *state.elastic;
   return choose_submodel(config, state.model->shape(), elastic.space, *elastic.router, budget);
 }
-std::vector<SubmodelSpec> submodels_for(const RunConfig& config, const TrainState& state,
+template <class T>
+std::vector<SubmodelSpec> submodels_for(const RunConfig& config, const TrainState<T>& state,
                                         bool with_extra_budgets) {
-  const ElasticState& elastic = *state.elastic;
+  const ElasticState<T>& elastic = *state.elastic;
   return choose_family(config, state.model->shape(), elastic.space, *elastic.router,
                        with_extra_budgets);
 }
+
+#define ELASTIC_INSTANTIATE(T)                                                           \
+  template TrainState<T> make_parent<T>(const RunConfig&, Weights);                      \
+  template TrainState<T> make_parent<T>(const RunConfig&, const ProcessGrid&, Weights);  \
+  template void begin_elastic<T>(const RunConfig&, const Ranking&, TrainState<T>&);      \
+  template void make_elastic<T>(const RunConfig&, const Ranking&, TrainState<T>&);       \
+  template std::unique_ptr<LanguageModel<T>> make_teacher<T>(const LanguageModel<T>&);   \
+  template SubmodelSpec submodel_for<T>(const RunConfig&, const TrainState<T>&, double); \
+  template std::vector<SubmodelSpec> submodels_for<T>(const RunConfig&, const TrainState<T>&, bool);
+ELASTIC_INSTANTIATE(float)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic

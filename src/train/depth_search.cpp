@@ -22,47 +22,49 @@ std::vector<index_t> layers_from(index_t first, index_t end) {
 }
 
 /// Final states of a residual stream, [T, D], in memory that the caller holds.
-void final_states(const LayerContext& context, const LanguageModel<Real>& model,
-                  const ActiveWidths<Real>& widths, const View2<Real>& stream,
-                  const View2<Real>& to) {
+template <class T>
+void final_states(const LayerContext& context, const LanguageModel<T>& model,
+                  const ActiveWidths<T>& widths, const View2<T>& stream, const View2<T>& to) {
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
   const index_t mine = stream.extent_int(0);
   const bool all_here = mine == to.extent_int(0);
-  const auto normed = all_here ? to : arena.matrix<Real>(mine, stream.extent_int(1));
+  const auto normed = all_here ? to : arena.matrix<T>(mine, stream.extent_int(1));
   const auto states =
-      model.normalize(context, widths, stream, normed, arena.vector<Accumulate<Real>>(mine));
+      model.normalize(context, widths, stream, normed, arena.vector<Accumulate<T>>(mine));
   if (!all_here) Kokkos::deep_copy(context.exec, to, states);
 }
 
 }  // namespace
 
-void DepthSearch::compare(const LayerContext& context, const LanguageModel<Real>& parent,
-                          const View2<Real>& full, const std::vector<View2<Real>>& candidates,
-                          double* differences, double& norm) {
+template <class T>
+void DepthSearch<T>::compare(const LayerContext& context, const LanguageModel<T>& parent,
+                             const View2<T>& full, const std::vector<View2<T>>& candidates,
+                             double* differences, double& norm) {
   const index_t step = m_config.parallel.logit_chunk_tokens, tokens = context.num_tokens();
   for (index_t begin = 0; begin < tokens; begin += step) {
     const Arena::Scope chunk(m_arena);
     const index_t end = std::min(tokens, begin + step), count = end - begin;
-    const auto a = m_arena.matrix<Real>(count, parent.shape().vocab_size),
-               b = m_arena.matrix<Real>(count, parent.shape().vocab_size);
-    const auto difference = m_arena.vector<Accumulate<Real>>(count),
-               square = m_arena.vector<Accumulate<Real>>(count);
-    const auto sum = [&](const View1<Accumulate<Real>>& of_rows) {
-      return on_grid(kernels::sum<Accumulate<Real>>(context.exec, of_rows), 16);
+    const auto a = m_arena.matrix<T>(count, parent.shape().vocab_size),
+               b = m_arena.matrix<T>(count, parent.shape().vocab_size);
+    const auto difference = m_arena.vector<Accumulate<T>>(count),
+               square = m_arena.vector<Accumulate<T>>(count);
+    const auto sum = [&](const View1<Accumulate<T>>& of_rows) {
+      return on_grid(kernels::sum<Accumulate<T>>(context.exec, of_rows), 16);
     };
     parent.all_logits(context.products(), m_arena, rows(full, begin, end), a);
     for (std::size_t i = 0; i < candidates.size(); ++i) {
       parent.all_logits(context.products(), m_arena, rows(candidates[i], begin, end), b);
-      kernels::squared_difference<Real>(context.exec, a, b, difference, square);
+      kernels::squared_difference<T>(context.exec, a, b, difference, square);
       differences[i] += sum(difference);
     }
     norm += sum(square);
   }
 }
 
-std::vector<double> DepthSearch::logit_errors(const LanguageModel<Real>& parent,
-                                              const std::vector<index_t>& kept) {
+template <class T>
+std::vector<double> DepthSearch<T>::logit_errors(const LanguageModel<T>& parent,
+                                                 const std::vector<index_t>& kept) {
   const auto widths = parent.full_widths();
   const auto& stack = parent.stack();
   const std::size_t group = static_cast<std::size_t>(m_config.rank.depth_candidates);
@@ -75,12 +77,12 @@ std::vector<double> DepthSearch::logit_errors(const LanguageModel<Real>& parent,
     const auto stream = parent.embed(context, widths, batch.tokens);
     for (std::size_t first = 0; first < kept.size(); first += group) {
       const Arena::Scope scope(m_arena);
-      std::vector<View2<Real>> candidates;
+      std::vector<View2<T>> candidates;
       for (std::size_t i = first; i < std::min(kept.size(), first + group); ++i) {
-        candidates.push_back(m_arena.matrix<Real>(context.num_tokens(), width));
+        candidates.push_back(m_arena.matrix<T>(context.num_tokens(), width));
         {
           const Arena::Scope candidate(m_arena);
-          const auto without = m_arena.matrix<Real>(stream.extent_int(0), width);
+          const auto without = m_arena.matrix<T>(stream.extent_int(0), width);
           Kokkos::deep_copy(context.exec, without, stream);
           stack.forward_some(context, widths,
                              {kept.begin() + static_cast<std::ptrdiff_t>(i) + 1, kept.end()},
@@ -105,7 +107,8 @@ std::vector<double> DepthSearch::logit_errors(const LanguageModel<Real>& parent,
   return errors;
 }
 
-std::vector<double> DepthSearch::stream_turns(const LanguageModel<Real>& parent) {
+template <class T>
+std::vector<double> DepthSearch<T>::stream_turns(const LanguageModel<T>& parent) {
   const auto widths = parent.full_widths();
   const index_t num_layers = parent.shape().num_layers();
   std::vector<double> sums(static_cast<std::size_t>(num_layers) + 1, 0.0);  // and of tokens
@@ -113,12 +116,12 @@ std::vector<double> DepthSearch::stream_turns(const LanguageModel<Real>& parent)
     const auto& context = batch.context;
     const auto stream = parent.embed(context, widths, batch.tokens);
     const index_t mine = stream.extent_int(0);
-    const auto before = m_arena.matrix<Real>(mine, widths.hidden);
-    const auto cosine = m_arena.vector<Accumulate<Real>>(mine);
+    const auto before = m_arena.matrix<T>(mine, widths.hidden);
+    const auto cosine = m_arena.vector<Accumulate<T>>(mine);
     for (index_t l = 0; l < num_layers; ++l) {
       Kokkos::deep_copy(context.exec, before, stream);
       parent.stack().forward_some(context, widths, {l}, stream);
-      kernels::cosine_similarity<Real>(context.exec, before, stream, cosine);
+      kernels::cosine_similarity<T>(context.exec, before, stream, cosine);
       fence(context.exec, "elastic::stream_turns");
       const auto h_cosine = Kokkos::create_mirror_view_and_copy(HostSpace(), cosine);
       for (index_t t = 0; t < mine; ++t)
@@ -138,7 +141,8 @@ std::vector<double> DepthSearch::stream_turns(const LanguageModel<Real>& parent)
   return turns;
 }
 
-std::vector<index_t> DepthSearch::greedy_order(const LanguageModel<Real>& parent, index_t count) {
+template <class T>
+std::vector<index_t> DepthSearch<T>::greedy_order(const LanguageModel<T>& parent, index_t count) {
   std::vector<index_t> kept = layers_from(0, parent.shape().num_layers()), order;
   while (static_cast<index_t>(order.size()) < count) {
     const auto errors = layers_in_order(m_config.rank.order, logit_errors(parent, kept), 0);
@@ -150,7 +154,8 @@ std::vector<index_t> DepthSearch::greedy_order(const LanguageModel<Real>& parent
   return order;
 }
 
-std::vector<index_t> DepthSearch::drop_order(const LanguageModel<Real>& parent, index_t count) {
+template <class T>
+std::vector<index_t> DepthSearch<T>::drop_order(const LanguageModel<T>& parent, index_t count) {
   const RankConfig& rank = m_config.rank;
   const index_t num_layers = parent.shape().num_layers();
   const bool measures = rank.order == RankOrder::importance || rank.order == RankOrder::reversed;
@@ -164,5 +169,7 @@ std::vector<index_t> DepthSearch::drop_order(const LanguageModel<Real>& parent, 
       layers_in_order(rank.order, importance, static_cast<std::uint32_t>(m_config.job.seed)),
       count);
 }
+
+template class DepthSearch<float>;
 
 }  // namespace elastic

@@ -19,26 +19,26 @@
 
 namespace elastic {
 
+template <class T>
 class DepthSearch {
  public:
   DepthSearch(const ProcessGrid& grid, const RunConfig& config, Arena& arena, CalibrationData& data)
       : m_grid(grid), m_config(config), m_arena(arena), m_data(data) {}
   /// `count` layers, least important first by <rank>/depth_measure and <rank>/order, then all
   /// others as they stand. Equal on all ranks. Throws NumericsError if a score is not finite.
-  std::vector<index_t> drop_order(const LanguageModel<Real>& parent, index_t count);
+  std::vector<index_t> drop_order(const LanguageModel<T>& parent, index_t count);
   /// s_j of logit_nmse for each of the layers `kept`, all others being dropped already.
-  std::vector<double> logit_errors(const LanguageModel<Real>& parent,
+  std::vector<double> logit_errors(const LanguageModel<T>& parent,
                                    const std::vector<index_t>& kept);
   /// s_j of cosine for every layer.
-  std::vector<double> stream_turns(const LanguageModel<Real>& parent);
+  std::vector<double> stream_turns(const LanguageModel<T>& parent);
 
  private:
-  std::vector<index_t> greedy_order(const LanguageModel<Real>& parent, index_t count);
+  std::vector<index_t> greedy_order(const LanguageModel<T>& parent, index_t count);
   /// Adds sum (logits_full - logits)^2 of the candidates' final states to `differences`, and sum
   /// logits_full^2 to `norm`. [in] full, candidates [T, D]
-  void compare(const LayerContext& context, const LanguageModel<Real>& parent,
-               const View2<Real>& full, const std::vector<View2<Real>>& candidates,
-               double* differences, double& norm);
+  void compare(const LayerContext& context, const LanguageModel<T>& parent, const View2<T>& full,
+               const std::vector<View2<T>>& candidates, double* differences, double& norm);
 
   const ProcessGrid& m_grid;
   const RunConfig& m_config;

@@ -14,6 +14,7 @@ namespace elastic {
 namespace {
 
 /// What a layer's activations, or their parts on this rank, add up to over the calibration data.
+template <class T>
 class ActivationTotals {
  public:
   ActivationTotals(Aggregation aggregation, index_t count)
@@ -22,11 +23,11 @@ class ActivationTotals {
         m_totals(m_of_batch.extent(0), 0.0) {}
 
   /// [in] activations [T, count] of a micro-batch
-  void add(const LayerContext& context, const View2<const Real>& activations) {
+  void add(const LayerContext& context, const View2<const T>& activations) {
     if (m_aggregation == Aggregation::sum)
-      kernels::activation_sum<Real>(context.exec, activations, m_of_batch);
+      kernels::activation_sum<T>(context.exec, activations, m_of_batch);
     else
-      kernels::activation_score<Real>(context.exec, activations, context.seq_length, m_of_batch);
+      kernels::activation_score<T>(context.exec, activations, context.seq_length, m_of_batch);
   }
   void end_batch() {
     const auto h_totals = Kokkos::create_mirror_view_and_copy(HostSpace(), m_of_batch);
@@ -46,7 +47,7 @@ class ActivationTotals {
 
  private:
   Aggregation m_aggregation;
-  View1<Accumulate<Real>> m_of_batch;
+  View1<Accumulate<T>> m_of_batch;
   std::vector<double> m_totals;
 };
 
@@ -57,11 +58,12 @@ void require_finite(const std::vector<double>& squares, const char* what, std::s
 
 }  // namespace
 
-ImportanceScores ImportancePass::width_scores(const LanguageModel<Real>& parent) {
+template <class T>
+ImportanceScores ImportancePass<T>::width_scores(const LanguageModel<T>& parent) {
   const ModelShape& shape = parent.shape();
   const ImportanceMeasure& measure = m_config.rank.measure;
   const auto widths = parent.full_widths();
-  std::vector<ActivationTotals> streams, units;
+  std::vector<ActivationTotals<T>> streams, units;
   for (std::size_t l = 0; l < shape.layers.size(); ++l) {
     streams.emplace_back(measure.aggregation, shape.hidden_size);
     units.emplace_back(measure.aggregation,
@@ -70,13 +72,12 @@ ImportanceScores ImportancePass::width_scores(const LanguageModel<Real>& parent)
   m_data.for_each_batch([&](const MicroBatch& batch) {
     const auto& context = batch.context;
     auto pass = parent.make_pass(Keep::nothing);
-    parent.forward(
-        context, widths, batch.tokens, pass, [&](index_t l, const StackEntry<Real>& entry) {
-          streams[static_cast<std::size_t>(l)].add(context, entry.mixed);
-          units[static_cast<std::size_t>(l)].add(
-              context,
-              parent.stack().layer(l).importance_activations(*entry.saved, measure.activations));
-        });
+    parent.forward(context, widths, batch.tokens, pass, [&](index_t l, const StackEntry<T>& entry) {
+      streams[static_cast<std::size_t>(l)].add(context, entry.mixed);
+      units[static_cast<std::size_t>(l)].add(
+          context,
+          parent.stack().layer(l).importance_activations(*entry.saved, measure.activations));
+    });
     for (auto* totals : {&streams, &units})
       for (auto& of_layer : *totals) of_layer.end_batch();
   });
@@ -98,7 +99,8 @@ ImportanceScores ImportancePass::width_scores(const LanguageModel<Real>& parent)
   return scores;
 }
 
-Ranking ImportancePass::ranking(const LanguageModel<Real>& parent) {
+template <class T>
+Ranking ImportancePass<T>::ranking(const LanguageModel<T>& parent) {
   const Region region("rank");
   const RankConfig& rank = m_config.rank;
   const ModelShape& shape = parent.shape();
@@ -115,5 +117,7 @@ Ranking ImportancePass::ranking(const LanguageModel<Real>& parent) {
   ranking.drop_order = m_depth.drop_order(parent, space.depth.widths.back());
   return ranking;
 }
+
+template class ImportancePass<float>;
 
 }  // namespace elastic

@@ -14,6 +14,7 @@
 
 namespace elastic {
 
+template <class T>
 class ImportancePass {
  public:
   ImportancePass(const ProcessGrid& grid, const RunConfig& config, Arena& arena)
@@ -23,16 +24,16 @@ class ImportancePass {
         m_depth(grid, config, arena, m_data) {}
   /// The ranking of all widths, and the drop order of as many layers as the deck
   /// may drop. Equal on all ranks.
-  Ranking ranking(const LanguageModel<Real>& parent);
+  Ranking ranking(const LanguageModel<T>& parent);
   /// The scores of all widths by <rank>/aggregation and <rank>/activations. Equal on all ranks.
   /// Throws NumericsError if an activation is not finite.
-  ImportanceScores width_scores(const LanguageModel<Real>& parent);
+  ImportanceScores width_scores(const LanguageModel<T>& parent);
 
  private:
   const ProcessGrid& m_grid;
   const RunConfig& m_config;
   CalibrationData m_data;
-  DepthSearch m_depth;
+  DepthSearch<T> m_depth;
 };
 
 }  // namespace elastic

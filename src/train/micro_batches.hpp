@@ -29,7 +29,7 @@ struct SequenceRange {
 struct MicroBatch {
   LayerContext context;
   View1<const token_t> tokens;  ///< [T]
-  LossTargets<Real> targets;
+  LossTargets targets;
   double weight_sum = 0;  ///< tokens of whole sequences that count
   index_t number = 0;     ///< m of a range
   index_t count = 1;      ///< micro-batches of a range for all ranks together

@@ -10,7 +10,8 @@ namespace elastic {
 namespace {
 
 /// The extents that a pass computes. `sharers`: ranks that hold as many units each.
-SubmodelSpec computed_spec(const ActiveWidths<Real>& widths, int sharers) {
+template <class T>
+SubmodelSpec computed_spec(const ActiveWidths<T>& widths, int sharers) {
   SubmodelSpec spec{.name = {}, .budget = 1, .hidden_size = widths.hidden, .layers = {}};
   for (const auto& layer : widths.layers)
     spec.layers.push_back({layer.width * sharers, layer.head_channels, layer.active});
@@ -20,10 +21,11 @@ SubmodelSpec computed_spec(const ActiveWidths<Real>& widths, int sharers) {
 }  // namespace
 
 /// Operations of each micro-batch.
-std::vector<double> StepDeal::work(TrainState& state, const Stage& stage, index_t local_step,
+template <class T>
+std::vector<double> StepDeal::work(TrainState<T>& state, const Stage& stage, index_t local_step,
                                    const RouterTemperature& temperature,
                                    const std::vector<DrawGroup>& batches) const {
-  ElasticState& elastic = *state.elastic;
+  ElasticState<T>& elastic = *state.elastic;
   const ModelShape& shape = state.model->shape();
   const index_t length = stage.config.seq_length;
   const TrainingPasses passes = training_passes(m_config, stage);
@@ -48,7 +50,8 @@ std::vector<double> StepDeal::work(TrainState& state, const Stage& stage, index_
   return work;
 }
 
-std::vector<DrawGroup> StepDeal::micro_batches(TrainState& state, const Stage& stage,
+template <class T>
+std::vector<DrawGroup> StepDeal::micro_batches(TrainState<T>& state, const Stage& stage,
                                                index_t local_step,
                                                const RouterTemperature& temperature) {
   const Region region("deal");
@@ -70,5 +73,11 @@ std::vector<DrawGroup> StepDeal::micro_batches(TrainState& state, const Stage& s
     if (replica_of[i] == m_grid.data.rank()) mine.push_back(all[i]);
   return mine;
 }
+
+#define ELASTIC_INSTANTIATE(T)                                                             \
+  template std::vector<DrawGroup> StepDeal::micro_batches<T>(TrainState<T>&, const Stage&, \
+                                                             index_t, const RouterTemperature&);
+ELASTIC_INSTANTIATE(float)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic

@@ -20,7 +20,8 @@ class StepDeal {
   /// Collective over all ranks of the run. The micro-batches of this replica at step `local_step`
   /// of the stage (1, 2, ...), with the numbers that samples have in the step. Leaves the router
   /// with the draws of the last pass.
-  std::vector<DrawGroup> micro_batches(TrainState& state, const Stage& stage, index_t local_step,
+  template <class T>
+  std::vector<DrawGroup> micro_batches(TrainState<T>& state, const Stage& stage, index_t local_step,
                                        const RouterTemperature& temperature);
   /// The name of the router's draw for a budget of a micro-batch.
   std::uint64_t stream(index_t local_step, const DrawGroup& batch, std::size_t budget) const {
@@ -28,7 +29,8 @@ class StepDeal {
   }
 
  private:
-  std::vector<double> work(TrainState& state, const Stage& stage, index_t local_step,
+  template <class T>
+  std::vector<double> work(TrainState<T>& state, const Stage& stage, index_t local_step,
                            const RouterTemperature& temperature,
                            const std::vector<DrawGroup>& batches) const;
 

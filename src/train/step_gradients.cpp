@@ -13,7 +13,8 @@ void StepGradients::begin(std::optional<GradientSum>& sum, const ParameterStore<
   sum->begin();
 }
 
-void StepGradients::begin(const TrainState& state, bool elastic) {
+template <class T>
+void StepGradients::begin(const TrainState<T>& state, bool elastic) {
   m_elastic = elastic;
   const int owners = state.owner.size;
   begin(m_model, state.model->parameters(), owners, state.model->parallel().sequence_parallel());
@@ -38,7 +39,8 @@ void StepGradients::begin_masks() {
   if (m_masks) m_masks->begin();
 }
 
-void StepGradients::sum_masks(const SoftWidths<Real>& soft_widths, bool tokens_shared_out) {
+template <class T>
+void StepGradients::sum_masks(const SoftWidths<T>& soft_widths, bool tokens_shared_out) {
   const auto sum = [&](const auto& gradients) {
     all_reduce_sum(m_grid.context, gradients);
     if (tokens_shared_out)
@@ -58,5 +60,11 @@ bool StepGradients::finish() {
   if (m_elastic) in_range = m_router->finish() && in_range;
   return in_range;
 }
+
+#define ELASTIC_INSTANTIATE(T)                                       \
+  template void StepGradients::begin<T>(const TrainState<T>&, bool); \
+  template void StepGradients::sum_masks<T>(const SoftWidths<T>&, bool);
+ELASTIC_INSTANTIATE(float)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic

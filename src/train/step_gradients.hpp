@@ -20,7 +20,8 @@ class StepGradients {
       : m_grid(grid), m_deterministic(deterministic) {}
 
   /// The gradients of `state` start at zero. `elastic`: those of the router, too.
-  void begin(const TrainState& state, bool elastic);
+  template <class T>
+  void begin(const TrainState<T>& state, bool elastic);
   /// What takes the gradients of each block of tokens (LayerContext::sums): deterministic mode;
   /// otherwise null.
   BlockSums* block_sums() { return m_blocks ? &*m_blocks : nullptr; }
@@ -32,7 +33,8 @@ class StepGradients {
   void begin_masks();
   /// Sums them over the ranks that hold other tokens of the micro-batch: spans, and, if
   /// `tokens_shared_out`, tokens of the residual stream in the tensor group.
-  void sum_masks(const SoftWidths<Real>& soft_widths, bool tokens_shared_out);
+  template <class T>
+  void sum_masks(const SoftWidths<T>& soft_widths, bool tokens_shared_out);
   /// Nothing is added to the router's gradients any more on this micro-batch.
   void end_micro_batch();
 

@@ -39,7 +39,8 @@ index_t first_bad_gradient(const Communicator& world, const ParameterStore<T>& p
 }
 
 /// Its name.
-std::string first_bad_gradient(const Communicator& world, const TrainState& state,
+template <class T>
+std::string first_bad_gradient(const Communicator& world, const TrainState<T>& state,
                                const Stage& stage) {
   const auto name_in = [&](const auto& parameters) -> std::string {
     const index_t k = first_bad_gradient(world, parameters);
@@ -60,8 +61,9 @@ std::optional<Spans> spans_of(const ProcessGrid& grid, const RunConfig& config) 
 }
 }  // namespace
 
-TrainStep::TrainStep(const ProcessGrid& grid, const RunConfig& config, const Curriculum& curriculum,
-                     Arena& arena)
+template <class T>
+TrainStep<T>::TrainStep(const ProcessGrid& grid, const RunConfig& config,
+                        const Curriculum& curriculum, Arena& arena)
     : m_grid(grid),
       m_config(config),
       m_curriculum(curriculum),
@@ -70,7 +72,8 @@ TrainStep::TrainStep(const ProcessGrid& grid, const RunConfig& config, const Cur
       m_deal(grid, config),
       m_gradients(grid, config.job.deterministic) {}
 
-StepMetrics TrainStep::run(TrainState& state) {
+template <class T>
+StepMetrics TrainStep<T>::run(TrainState<T>& state) {
   const Region region("step");
   const Stage& stage = m_curriculum.stage_of(state.step + 1);
   std::vector<DrawGroup> dealt;
@@ -99,8 +102,9 @@ StepMetrics TrainStep::run(TrainState& state) {
 }
 
 /// Deterministic sums are over single sequences.
+template <class T>
 template <class Body>
-void TrainStep::count(MicroBatch& batch, TrainSums& sums, const Body& body) {
+void TrainStep<T>::count(MicroBatch& batch, TrainSums& sums, const Body& body) {
   batch.context.sums = m_gradients.block_sums();
   TrainSums own(m_config.elastic.budgets.size());
   body(own);
@@ -110,7 +114,8 @@ void TrainStep::count(MicroBatch& batch, TrainSums& sums, const Body& body) {
 }
 
 /// Trains this replica's share of a step of the parent.
-void TrainStep::train_parent(TrainState& state, const Stage& stage, TrainSums& sums) {
+template <class T>
+void TrainStep<T>::train_parent(TrainState<T>& state, const Stage& stage, TrainSums& sums) {
   const StageConfig& config = stage.config;
   const SequenceRange range{.first = (state.step - stage.first_step) * config.global_batch_size,
                             .count = config.global_batch_size,
@@ -120,7 +125,8 @@ void TrainStep::train_parent(TrainState& state, const Stage& stage, TrainSums& s
   });
 }
 
-void TrainStep::train_parent(TrainState& state, const MicroBatch& batch, TrainSums& sums) {
+template <class T>
+void TrainStep<T>::train_parent(TrainState<T>& state, const MicroBatch& batch, TrainSums& sums) {
   const auto& model = *state.model;
   const auto losses =
       differentiate(model, model.full_widths(), batch, parent_loss(m_config), {}, batch.last);
@@ -129,8 +135,9 @@ void TrainStep::train_parent(TrainState& state, const MicroBatch& batch, TrainSu
 }
 
 /// Trains the micro-batches that were dealt to this replica.
-void TrainStep::train_elastic(TrainState& state, const Stage& stage,
-                              const std::vector<DrawGroup>& dealt, TrainSums& sums) {
+template <class T>
+void TrainStep<T>::train_elastic(TrainState<T>& state, const Stage& stage,
+                                 const std::vector<DrawGroup>& dealt, TrainSums& sums) {
   const index_t first = (state.step - stage.first_step) * stage.config.global_batch_size;
   const TokenSource& source = source_of(stage);
   for (const DrawGroup& part : dealt) {
@@ -144,8 +151,9 @@ void TrainStep::train_elastic(TrainState& state, const Stage& stage,
 }
 
 /// The teacher's states serve all budgets of the micro-batch.
-void TrainStep::train_elastic(TrainState& state, const Stage& stage, const DrawGroup& dealt,
-                              const MicroBatch& batch, TrainSums& sums) {
+template <class T>
+void TrainStep<T>::train_elastic(TrainState<T>& state, const Stage& stage, const DrawGroup& dealt,
+                                 const MicroBatch& batch, TrainSums& sums) {
   const bool trainable = stage.config.teacher == TeacherKind::trainable;
   const auto teacher = trainable ? train_teacher(state, stage, dealt, batch, sums)
                                  : teacher_states(*state.elastic->teacher, batch);
@@ -155,7 +163,8 @@ void TrainStep::train_elastic(TrainState& state, const Stage& stage, const DrawG
                  batch.last && budget == dealt.budgets.back(), sums);
 }
 
-TeacherStates<Real> TrainStep::teacher_states(const LanguageModel<Real>& teacher,
+template <class T>
+TeacherStates<T> TrainStep<T>::teacher_states(const LanguageModel<T>& teacher,
                                               const MicroBatch& batch) {
   if (m_config.distill.distillation_weight == 0) return {};
   const Region region("teacher");
@@ -166,12 +175,13 @@ TeacherStates<Real> TrainStep::teacher_states(const LanguageModel<Real>& teacher
 
 /// Trains the full widths with cross-entropy, as often as the samples train budgets, and returns a
 /// copy of their final states.
-TeacherStates<Real> TrainStep::train_teacher(TrainState& state, const Stage& stage,
+template <class T>
+TeacherStates<T> TrainStep<T>::train_teacher(TrainState<T>& state, const Stage& stage,
                                              const DrawGroup& dealt, const MicroBatch& batch,
                                              TrainSums& sums) {
   const auto& model = *state.model;
   const auto times = static_cast<double>(dealt.budgets.size());
-  const auto states = m_arena.matrix<Real>(batch.context.num_tokens(), model.shape().hidden_size);
+  const auto states = m_arena.matrix<T>(batch.context.num_tokens(), model.shape().hidden_size);
   LossConfig loss = parent_loss(m_config);
   loss.cross_entropy_weight = times * stage.config.teacher_cross_entropy_weight;
   const Arena::Scope scope(m_arena);
@@ -180,11 +190,12 @@ TeacherStates<Real> TrainStep::train_teacher(TrainState& state, const Stage& sta
   return {.model = &model, .hidden = states};
 }
 
-void TrainStep::train_budget(TrainState& state, const MicroBatch& batch, std::size_t budget,
-                             std::uint64_t stream, const TeacherStates<Real>& teacher, bool last,
-                             TrainSums& sums) {
+template <class T>
+void TrainStep<T>::train_budget(TrainState<T>& state, const MicroBatch& batch, std::size_t budget,
+                                std::uint64_t stream, const TeacherStates<T>& teacher, bool last,
+                                TrainSums& sums) {
   const Arena::Scope scope(m_arena);
-  ElasticState& elastic = *state.elastic;
+  ElasticState<T>& elastic = *state.elastic;
   const RouterDraw& draw = elastic.router->forward({m_exec, m_config.job.deterministic},
                                                    m_config.elastic.budgets[budget],
                                                    temperature(state.step + 1), stream);
@@ -197,22 +208,23 @@ void TrainStep::train_budget(TrainState& state, const MicroBatch& batch, std::si
   differentiate_router(state, batch, budget, sums);
 }
 
-LossSums TrainStep::differentiate(const LanguageModel<Real>& model,
-                                  const ActiveWidths<Real>& widths, const MicroBatch& batch,
-                                  const LossConfig& loss, const TeacherStates<Real>& teacher,
-                                  bool last, const View2<Real>& states) {
+template <class T>
+LossSums TrainStep<T>::differentiate(const LanguageModel<T>& model, const ActiveWidths<T>& widths,
+                                     const MicroBatch& batch, const LossConfig& loss,
+                                     const TeacherStates<T>& teacher, bool last,
+                                     const View2<T>& states) {
   auto pass = model.make_pass(m_config.parallel.recompute ? Keep::inputs : Keep::everything);
   {
     const Region region("forward");
     model.forward(batch.context, widths, batch.tokens, pass);
     if (states.size() > 0) Kokkos::deep_copy(m_exec, states, pass.hidden);
   }
-  const auto dhidden = m_arena.matrix<Real>(batch.context.num_tokens(), widths.hidden);
+  const auto dhidden = m_arena.matrix<T>(batch.context.num_tokens(), widths.hidden);
   LossSums losses;
   {
     const Region region("loss");
-    losses = differentiate_losses<Real>(batch.context, model, pass.hidden, batch.targets, teacher,
-                                        loss, 1, dhidden);
+    losses = differentiate_losses<T>(batch.context, model, pass.hidden, batch.targets, teacher,
+                                     loss, 1, dhidden);
   }
   const Region region("backward");
   model.backward(batch.context, widths, batch.tokens, pass, dhidden, m_gradients.completion(last));
@@ -221,10 +233,11 @@ LossSums TrainStep::differentiate(const LanguageModel<Real>& model,
 
 /// Forms the gradient of the mixture from the masks and from the budget loss, which counts as often
 /// as the micro-batch has tokens, and from it the router's gradient.
-void TrainStep::differentiate_router(TrainState& state, const MicroBatch& batch, std::size_t budget,
-                                     TrainSums& sums) {
+template <class T>
+void TrainStep<T>::differentiate_router(TrainState<T>& state, const MicroBatch& batch,
+                                        std::size_t budget, TrainSums& sums) {
   const Region region("router");
-  ElasticState& elastic = *state.elastic;
+  ElasticState<T>& elastic = *state.elastic;
   const auto& model = *state.model;
   m_gradients.sum_masks(*elastic.soft_widths, model.parallel().sequence_parallel());
   Probabilities dpi = elastic.soft_widths->gradient(m_exec);
@@ -248,7 +261,8 @@ void TrainStep::differentiate_router(TrainState& state, const MicroBatch& batch,
 
 /// Every rank of the run takes part, also after an error of its own. False: a sum of deterministic
 /// mode left its range.
-bool TrainStep::sum_over_ranks(const Stage& stage, TrainSums& sums) {
+template <class T>
+bool TrainStep<T>::sum_over_ranks(const Stage& stage, TrainSums& sums) {
   const Region region("all_reduce");
   sums.reduce(m_grid.data_context);
   if (stage.elastic) sums.add_budgets_to_loss(m_config, stage.config.teacher_cross_entropy_weight);
@@ -256,14 +270,15 @@ bool TrainStep::sum_over_ranks(const Stage& stage, TrainSums& sums) {
 }
 
 /// Clips the gradients of model and router together and applies them.
-StepMetrics TrainStep::update(TrainState& state, const Stage& stage, TrainSums& sums,
-                              bool in_range) {
+template <class T>
+StepMetrics TrainStep<T>::update(TrainState<T>& state, const Stage& stage, TrainSums& sums,
+                                 bool in_range) {
   const Region region("update");
   const index_t step = state.step + 1, local_step = step - stage.first_step;
   const double per_token = sums.per_token();
   const auto clip =
-      clip_gradients<Accumulate<Real>>(m_exec, m_grid.world, counted_gradients(state, stage),
-                                       m_config.optimizer.clip_grad_norm, per_token);
+      clip_gradients<Accumulate<T>>(m_exec, m_grid.world, counted_gradients(state, stage),
+                                    m_config.optimizer.clip_grad_norm, per_token);
   if (!in_range || !clip.finite() || !std::isfinite(sums.loss()))
     throw NumericsError(
         fmt::format("step {} ({}): loss {}, gradient norm {}; first tensor that is not finite: {}",
@@ -293,7 +308,8 @@ StepMetrics TrainStep::update(TrainState& state, const Stage& stage, TrainSums& 
 
 /// The elements that this rank adds to the norm over the whole model: those of its optimizer
 /// slices.
-std::vector<View1<const Accumulate<Real>>> TrainStep::counted_gradients(const TrainState& state,
+template <class T>
+std::vector<View1<const Accumulate<T>>> TrainStep<T>::counted_gradients(const TrainState<T>& state,
                                                                         const Stage& stage) const {
   const auto of = [&](const auto& store) {
     const auto owned = optimizer_slices(store, state.owner.size).of(state.owner.rank);
@@ -307,23 +323,28 @@ std::vector<View1<const Accumulate<Real>>> TrainStep::counted_gradients(const Tr
 
 /// AdamW on the slices that this rank owns; then every rank gets the values of all owners.
 template <class T>
-void TrainStep::apply(AdamW<T>& optimizer, const ParameterStore<T>& store, int owners, double rate,
-                      index_t optimizer_step, double grad_scale) {
+template <class U>
+void TrainStep<T>::apply(AdamW<U>& optimizer, const ParameterStore<U>& store, int owners,
+                         double rate, index_t optimizer_step, double grad_scale) {
   optimizer.step(m_exec, m_config.optimizer.adamw, rate, optimizer_step, grad_scale);
   const Region region("all_gather");
   gather_slices(m_grid.data_context, optimizer_slices(store, owners), store.values());
 }
 
-RouterTemperature TrainStep::temperature(index_t step) const {
+template <class T>
+RouterTemperature TrainStep<T>::temperature(index_t step) const {
   return m_config.router.schedule.at(m_curriculum.router_progress(step));
 }
 
-const TokenSource& TrainStep::source_of(const Stage& stage) {
+template <class T>
+const TokenSource& TrainStep<T>::source_of(const Stage& stage) {
   if (!m_source || m_source_stream != stage.stream) {
     m_source = make_source(m_config, stage.stream);
     m_source_stream = stage.stream;
   }
   return *m_source;
 }
+
+template class TrainStep<float>;
 
 }  // namespace elastic

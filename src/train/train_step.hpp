@@ -31,46 +31,46 @@
 
 namespace elastic {
 
+template <class T>
 class TrainStep {
  public:
   TrainStep(const ProcessGrid& grid, const RunConfig& config, const Curriculum& curriculum,
             Arena& arena);
   /// Performs step number state.step + 1 and counts it. Throws NumericsError naming step, stage
   /// and the first tensor that is not finite.
-  StepMetrics run(TrainState& state);
+  StepMetrics run(TrainState<T>& state);
 
  private:
-  void train_parent(TrainState& state, const Stage& stage, TrainSums& sums);
-  void train_parent(TrainState& state, const MicroBatch& batch, TrainSums& sums);
-  void train_elastic(TrainState& state, const Stage& stage, const std::vector<DrawGroup>& dealt,
+  void train_parent(TrainState<T>& state, const Stage& stage, TrainSums& sums);
+  void train_parent(TrainState<T>& state, const MicroBatch& batch, TrainSums& sums);
+  void train_elastic(TrainState<T>& state, const Stage& stage, const std::vector<DrawGroup>& dealt,
                      TrainSums& sums);
-  void train_elastic(TrainState& state, const Stage& stage, const DrawGroup& dealt,
+  void train_elastic(TrainState<T>& state, const Stage& stage, const DrawGroup& dealt,
                      const MicroBatch& batch, TrainSums& sums);
   /// Runs body(own sums) for a micro-batch and adds what it has counted.
   template <class Body>
   void count(MicroBatch& batch, TrainSums& sums, const Body& body);
   /// `stream`: of the router's noise. `last`: the last pass of this rank in this step.
-  void train_budget(TrainState& state, const MicroBatch& batch, std::size_t budget,
-                    std::uint64_t stream, const TeacherStates<Real>& teacher, bool last,
+  void train_budget(TrainState<T>& state, const MicroBatch& batch, std::size_t budget,
+                    std::uint64_t stream, const TeacherStates<T>& teacher, bool last,
                     TrainSums& sums);
   /// Forward pass, losses and backward pass: gradients of parameters and masks. `states`: where the
   /// final states go, if anywhere.
-  LossSums differentiate(const LanguageModel<Real>& model, const ActiveWidths<Real>& widths,
+  LossSums differentiate(const LanguageModel<T>& model, const ActiveWidths<T>& widths,
                          const MicroBatch& batch, const LossConfig& loss,
-                         const TeacherStates<Real>& teacher, bool last,
-                         const View2<Real>& states = {});
-  TeacherStates<Real> train_teacher(TrainState& state, const Stage& stage, const DrawGroup& dealt,
-                                    const MicroBatch& batch, TrainSums& sums);
-  TeacherStates<Real> teacher_states(const LanguageModel<Real>& teacher, const MicroBatch& batch);
-  void differentiate_router(TrainState& state, const MicroBatch& batch, std::size_t budget,
+                         const TeacherStates<T>& teacher, bool last, const View2<T>& states = {});
+  TeacherStates<T> train_teacher(TrainState<T>& state, const Stage& stage, const DrawGroup& dealt,
+                                 const MicroBatch& batch, TrainSums& sums);
+  TeacherStates<T> teacher_states(const LanguageModel<T>& teacher, const MicroBatch& batch);
+  void differentiate_router(TrainState<T>& state, const MicroBatch& batch, std::size_t budget,
                             TrainSums& sums);
 
   bool sum_over_ranks(const Stage& stage, TrainSums& sums);
-  StepMetrics update(TrainState& state, const Stage& stage, TrainSums& sums, bool in_range);
-  std::vector<View1<const Accumulate<Real>>> counted_gradients(const TrainState& state,
-                                                               const Stage& stage) const;
-  template <class T>
-  void apply(AdamW<T>& optimizer, const ParameterStore<T>& store, int owners, double rate,
+  StepMetrics update(TrainState<T>& state, const Stage& stage, TrainSums& sums, bool in_range);
+  std::vector<View1<const Accumulate<T>>> counted_gradients(const TrainState<T>& state,
+                                                            const Stage& stage) const;
+  template <class U>
+  void apply(AdamW<U>& optimizer, const ParameterStore<U>& store, int owners, double rate,
              index_t optimizer_step, double grad_scale);
 
   const TokenSource& source_of(const Stage& stage);

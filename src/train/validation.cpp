@@ -18,9 +18,9 @@ constexpr std::uint64_t validation_stream = 1000002;
 constexpr index_t problems_at_once = 128;  // sequences of one generation batch
 
 /// The largest element, NaN if there is one.
-double largest(const View1<Accumulate<Real>>& values) {
+double largest(const View1<float>& values) {
   const auto h_values = Kokkos::create_mirror_view_and_copy(HostSpace(), values);
-  Accumulate<Real> result = 0;
+  float result = 0;
   for (std::size_t i = 0; i < h_values.extent(0); ++i)
     result = h_values(i) <= result ? result : h_values(i);
   return result;
@@ -32,16 +32,18 @@ bool is_text(const std::vector<token_t>& tokens) {
 }
 }  // namespace
 
-Validation::Validation(const Communicator& comm, const RunConfig& config, Arena& arena)
+template <class T>
+Validation<T>::Validation(const Communicator& comm, const RunConfig& config, Arena& arena)
     : m_comm(comm),
       m_config(config),
       m_arena(arena),
       m_source(make_source(config, validation_stream)),
       m_batches(comm, config, arena) {}
 
-std::vector<double> Validation::loss_sums(const LanguageModel<Real>& model,
-                                          const SubmodelSpec& spec,
-                                          const LanguageModel<Real>* teacher, index_t seq_length) {
+template <class T>
+std::vector<double> Validation<T>::loss_sums(const LanguageModel<T>& model,
+                                             const SubmodelSpec& spec,
+                                             const LanguageModel<T>* teacher, index_t seq_length) {
   const auto widths = model.widths(spec);
   std::vector<double> sums(3, 0.0);  // tokens, cross-entropy, KL
   const SequenceRange held_out{
@@ -49,7 +51,7 @@ std::vector<double> Validation::loss_sums(const LanguageModel<Real>& model,
   m_batches.for_each(*m_source, held_out, [&](const MicroBatch& batch) {
     const auto& context = batch.context;
     auto pass = model.make_pass(Keep::nothing);
-    TeacherStates<Real> states;
+    TeacherStates<T> states;
     if (teacher) {
       auto teacher_pass = teacher->make_pass(Keep::nothing);
       teacher->forward(context, teacher->full_widths(), batch.tokens, teacher_pass);
@@ -57,9 +59,9 @@ std::vector<double> Validation::loss_sums(const LanguageModel<Real>& model,
     }
     model.forward(context, widths, batch.tokens, pass);
     const auto losses =
-        evaluate_losses<Real>(context, model, pass.hidden, batch.targets, states,
-                              {.temperature = m_config.distill.temperature,
-                               .tokens_per_chunk = m_config.parallel.logit_chunk_tokens});
+        evaluate_losses<T>(context, model, pass.hidden, batch.targets, states,
+                           {.temperature = m_config.distill.temperature,
+                            .tokens_per_chunk = m_config.parallel.logit_chunk_tokens});
     sums[0] += batch.weight_sum;
     sums[1] += on_grid(losses.cross_entropy);
     sums[2] += on_grid(losses.kl);
@@ -67,15 +69,17 @@ std::vector<double> Validation::loss_sums(const LanguageModel<Real>& model,
   return sums;
 }
 
-ValidationResult Validation::losses(const LanguageModel<Real>& model, const SubmodelSpec& spec,
-                                    const LanguageModel<Real>* teacher, index_t seq_length) {
+template <class T>
+ValidationResult Validation<T>::losses(const LanguageModel<T>& model, const SubmodelSpec& spec,
+                                       const LanguageModel<T>* teacher, index_t seq_length) {
   const Region region("validation");
   auto sums = all_ranks_agree(m_comm, [&] { return loss_sums(model, spec, teacher, seq_length); });
   all_reduce_sum(m_comm, sums);
   return {.cross_entropy = sums[1] / sums[0], .kl = sums[2] / sums[0]};
 }
 
-double Validation::right_answers(const LanguageModel<Real>& model, const SubmodelSpec& spec) {
+template <class T>
+double Validation<T>::right_answers(const LanguageModel<T>& model, const SubmodelSpec& spec) {
   const ReasoningProblems problems(
       reasoning_config(m_config), static_cast<std::uint32_t>(m_config.job.seed), validation_stream);
   const auto widths = model.widths(spec);
@@ -90,7 +94,7 @@ double Validation::right_answers(const LanguageModel<Real>& model, const Submode
       asked.push_back(problems.problem(Split::validation, i));
       prompts.push_back(prompt_tokens(asked.back()));
     }
-    const auto answers = generate_greedy<Real>(
+    const auto answers = generate_greedy<T>(
         {m_exec, m_config.job.deterministic}, m_arena, model, widths, prompts,
         {.max_length = problems.longest_document() + 1, .stop = CharacterVocabulary::end});
     for (std::size_t i = 0; i < asked.size(); ++i)
@@ -100,40 +104,43 @@ double Validation::right_answers(const LanguageModel<Real>& model, const Submode
   return right;
 }
 
-double Validation::accuracy(const LanguageModel<Real>& model, const SubmodelSpec& spec) {
+template <class T>
+double Validation<T>::accuracy(const LanguageModel<T>& model, const SubmodelSpec& spec) {
   const Region region("generation");
   const double right = all_ranks_agree(m_comm, [&] { return right_answers(model, spec); });
   return all_reduce_sum(m_comm, right) / static_cast<double>(m_config.evaluate.problems);
 }
 
-double Validation::max_logit_difference(const LanguageModel<Real>& a,
-                                        const ActiveWidths<Real>& a_widths,
-                                        const LanguageModel<Real>& b,
-                                        const ActiveWidths<Real>& b_widths, index_t seq_length) {
+template <class T>
+double Validation<T>::max_logit_difference(const LanguageModel<T>& a,
+                                           const ActiveWidths<T>& a_widths,
+                                           const LanguageModel<T>& b,
+                                           const ActiveWidths<T>& b_widths, index_t seq_length) {
   const Arena::Scope scope(m_arena);
   const MicroBatch batch =
       m_batches.load(*m_source, {.split = Split::validation, .count = 1, .seq_length = seq_length});
   const auto& context = batch.context;
   const index_t tokens = context.num_tokens(), vocab = a.shape().vocab_size,
                 chunk = std::min(tokens, m_config.parallel.logit_chunk_tokens);
-  const auto hidden_of = [&](const LanguageModel<Real>& model, const ActiveWidths<Real>& widths) {
+  const auto hidden_of = [&](const LanguageModel<T>& model, const ActiveWidths<T>& widths) {
     auto pass = model.make_pass(Keep::nothing);
     model.forward(context, widths, batch.tokens, pass);
     return pass.hidden;
   };
   const auto a_hidden = hidden_of(a, a_widths), b_hidden = hidden_of(b, b_widths);
-  const auto a_logits = m_arena.matrix<Real>(chunk, vocab),
-             b_logits = m_arena.matrix<Real>(chunk, vocab);
-  const auto difference = m_arena.vector<Accumulate<Real>>(tokens);
+  const auto a_logits = m_arena.matrix<T>(chunk, vocab), b_logits = m_arena.matrix<T>(chunk, vocab);
+  const auto difference = m_arena.vector<Accumulate<T>>(tokens);
   for (index_t begin = 0; begin < tokens; begin += chunk) {
     const index_t end = std::min(tokens, begin + chunk);
     const auto a_rows = rows(a_logits, 0, end - begin), b_rows = rows(b_logits, 0, end - begin);
     a.all_logits(context.products(), m_arena, rows(a_hidden, begin, end), a_rows);
     b.all_logits(context.products(), m_arena, rows(b_hidden, begin, end), b_rows);
-    kernels::max_abs_difference<Real>(m_exec, a_rows, b_rows,
-                                      Kokkos::subview(difference, Range(begin, end)));
+    kernels::max_abs_difference<T>(m_exec, a_rows, b_rows,
+                                   Kokkos::subview(difference, Range(begin, end)));
   }
   return largest(difference);
 }
+
+template class Validation<float>;
 
 }  // namespace elastic

@@ -43,8 +43,9 @@ std::vector<Evaluated> evaluate_checkpoint(const Communicator& comm,
   Communicator group = comm.split(0, comm.rank());
   group.set_deterministic(config.job.deterministic);
   Arena arena;
-  std::unique_ptr<Validation> validation;
-  all_ranks_agree(comm, [&] { validation = std::make_unique<Validation>(group, config, arena); });
+  std::unique_ptr<Validation<Real>> validation;
+  all_ranks_agree(comm,
+                  [&] { validation = std::make_unique<Validation<Real>>(group, config, arena); });
   const auto& model = *stored.model;
   const index_t seq_length = last_seq_length(make_curriculum(config), config);
   std::vector<Evaluated> results;

@@ -253,11 +253,11 @@ TEST_F(GatedMlpKind, TrainingStepTakesTheWorkAndMemoryOfThePlan) {
   const auto deck = small_deck(gated_run());
   const RunConfig& config = deck.config;
   const Curriculum curriculum = make_curriculum(config);
-  TrainState state = small_state(config);
+  TrainState<Real> state = small_state(config);
   state.step = 0;
   const ProcessGrid grid(Communicator::self(), {});
   Arena arena;
-  TrainStep step(grid, config, curriculum, arena);
+  TrainStep<Real> step(grid, config, curriculum, arena);
   const auto before = to_host(state.model->parameters().values());
   const auto used = static_cast<double>(high_water(arena, [&] { step.run(state); }));
   const PlanMemory plan = plan_memory(config, state.model->shape(), 1);
@@ -268,7 +268,7 @@ TEST_F(GatedMlpKind, TrainingStepTakesTheWorkAndMemoryOfThePlan) {
 
 TEST_F(GatedMlpKind, CheckpointsBringItBack) {
   const auto deck = small_deck(gated_run());
-  const TrainState state = small_state(deck.config);
+  const TrainState<Real> state = small_state(deck.config);
   const auto path = folder / "state.h5";
   {
     CheckpointWriter writer(path);
@@ -277,7 +277,7 @@ TEST_F(GatedMlpKind, CheckpointsBringItBack) {
   }
   const CheckpointReader reader(path);
   EXPECT_EQ(read_shape(reader), state.model->shape());
-  TrainState read = make_parent(deck.config);
+  TrainState<Real> read = make_parent<Real>(deck.config);
   read_state(reader, deck.config, read);
   EXPECT_TRUE(bitwise_equal(read.model->parameters().values(), state.model->parameters().values()));
   EXPECT_EQ(read.elastic->ranking.units, state.elastic->ranking.units);

@@ -28,11 +28,11 @@ void check_step_memory(const std::vector<std::string>& overrides, bool elastic, 
   const ResolvedDeck deck = small_deck(overrides);
   const RunConfig& config = deck.config;
   const Curriculum curriculum = make_curriculum(config);
-  TrainState state = small_state(config, elastic);
+  TrainState<Real> state = small_state(config, elastic);
   state.step = 0;
   const ProcessGrid grid(Communicator::self(), {});
   Arena arena;
-  TrainStep step(grid, config, curriculum, arena);
+  TrainStep<Real> step(grid, config, curriculum, arena);
   const auto used = static_cast<double>(high_water(arena, [&] { step.run(state); }));
   const PlanMemory plan = plan_memory(config, state.model->shape(), 1);
   const Stage& stage = curriculum.stages[0];
@@ -69,12 +69,12 @@ TEST(Memory, WorkingMemoryOfTheEvaluation) {
     auto overrides = random_deck(draw, true);
     overrides.push_back("job/phases=rank,elastic,slice,evaluate");
     const ResolvedDeck deck = small_deck(overrides);
-    const TrainState state = small_state(deck.config, false);
+    const TrainState<Real> state = small_state(deck.config, false);
     const ModelShape& shape = state.model->shape();
     const index_t length = deck.config.stages[0].seq_length;
     const Communicator self = Communicator::self();
     Arena arena;
-    Validation validation(self, deck.config, arena);
+    Validation<Real> validation(self, deck.config, arena);
     const auto widths = prefix_widths<float>(shape, full_spec(shape));
     const auto used = static_cast<double>(high_water(arena, [&] {
       validation.max_logit_difference(*state.model, widths, *state.model, widths, length);
@@ -88,7 +88,7 @@ TEST(Memory, WorkingMemoryOfTheEvaluation) {
 
 TEST(Memory, StateMemory) {
   const ResolvedDeck deck = small_deck();
-  const TrainState state = small_state(deck.config);
+  const TrainState<Real> state = small_state(deck.config);
   const auto& router = state.elastic->router->parameters();
   const PlanMemory plan = plan_memory(deck.config, state.model->shape(), router.num_elements());
   const double values =
@@ -105,7 +105,7 @@ TEST(Memory, ATrainableTeacherNeedsNoCopyOfTheParent) {
   const std::vector<std::string> trainable = {"stage1/teacher=trainable",
                                               "stage1/teacher_cross_entropy_weight=1"};
   const ResolvedDeck deck = small_deck(trainable);
-  const TrainState state = small_state(deck.config);
+  const TrainState<Real> state = small_state(deck.config);
   EXPECT_EQ(state.elastic->teacher, nullptr);
   const ModelShape& shape = state.model->shape();
   const PlanMemory frozen = plan_memory(small_deck().config, shape, 5),
@@ -120,7 +120,7 @@ TEST(Memory, ATrainableTeacherNeedsNoCopyOfTheParent) {
 
 TEST(Memory, NoMomentsIfNoStageChangesTheModel) {
   const ResolvedDeck deck = small_deck({"pretrain/learning_rate=0", "stage1/learning_rate=0"});
-  const TrainState state = small_state(deck.config);
+  const TrainState<Real> state = small_state(deck.config);
   EXPECT_EQ(state.optimizer, nullptr);
   EXPECT_EQ(plan_memory(deck.config, state.model->shape(), 5).moments, 0);
   const ResolvedDeck one = small_deck({"stage1/learning_rate=0"});
@@ -133,7 +133,7 @@ TEST_F(PlannedFiles, SizesWithinFivePercent) {
   for (const index_t width : {24, 96}) {
     const ResolvedDeck deck = small_deck({fmt::format("model/hidden_size={}", width),
                                           fmt::format("elastic/hidden_size={},12", width)});
-    const TrainState state = small_state(deck.config);
+    const TrainState<Real> state = small_state(deck.config);
     const ModelShape& shape = state.model->shape();
     const auto& router = state.elastic->router->parameters();
     const auto check = [&](const char* name, double planned) {

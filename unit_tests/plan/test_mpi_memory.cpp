@@ -22,7 +22,7 @@ void check_state(int tensor_ranks) {
       small_deck({fmt::format("parallel/tensor_parallel_size={}", tensor_ranks)});
   const RunConfig& config = deck.config;
   const ProcessGrid grid(world, {.tensor = tensor_ranks});
-  TrainState state = make_parent(config, grid, Weights::zero);
+  TrainState<Real> state = make_parent<Real>(config, grid, Weights::zero);
   make_elastic(config, identity_ranking(state.model->shape()), state);
   const auto& parameters = state.model->parameters();
   const auto& router = state.elastic->router->parameters();
@@ -56,9 +56,9 @@ void check_step(const ParallelSizes& sizes, const std::vector<std::string>& over
   const RunConfig& config = deck.config;
   const Curriculum curriculum = make_curriculum(config);
   const ProcessGrid grid(world, sizes);
-  TrainState state = make_parent(config, grid, Weights::initial);
+  TrainState<Real> state = make_parent<Real>(config, grid, Weights::initial);
   Arena arena;
-  TrainStep step(grid, config, curriculum, arena);
+  TrainStep<Real> step(grid, config, curriculum, arena);
   const auto used = static_cast<double>(high_water(arena, [&] { step.run(state); }));
   const PlanMemory plan = plan_memory(config, state.model->shape(), 0, world.size());
   const double sequences = config.job.deterministic ? 1 : 4,

@@ -100,10 +100,10 @@ void check_step(bool elastic, const ParallelSizes& sizes,
   const RunConfig config = config_of(elastic, sizes, overrides);
   const Curriculum curriculum = make_curriculum(config);
   const ProcessGrid grid(world, sizes);
-  TrainState state = make_parent(config, grid, Weights::initial);
+  TrainState<Real> state = make_parent<Real>(config, grid, Weights::initial);
   if (elastic) begin_elastic(config, identity_ranking(state.model->shape()), state);
   Arena arena;
-  TrainStep step(grid, config, curriculum, arena);
+  TrainStep<Real> step(grid, config, curriculum, arena);
   sent = {};
   step.run(state);
   const Sent actual = sent;

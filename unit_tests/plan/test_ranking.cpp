@@ -45,7 +45,7 @@ TEST(PlanRanking, OperationsAreThoseCounted) {
   for (const auto& overrides : variants) {
     // Layers of one kind and size: which of them are dropped does not matter.
     const ResolvedDeck deck = ranked_deck(with(overrides, only_mlps));
-    const TrainState state = make_parent(deck.config);
+    const TrainState<Real> state = make_parent<Real>(deck.config);
     const double before = counted_flops();
     rank(deck.config, *state.model);
     const double counted = counted_flops() - before,
@@ -56,7 +56,7 @@ TEST(PlanRanking, OperationsAreThoseCounted) {
 
 TEST(PlanRanking, OperationsOfAllKindsOfLayers) {
   const ResolvedDeck deck = ranked_deck({"elastic/drop_layers=0,1", "rank/samples=4"});
-  const TrainState state = make_parent(deck.config);
+  const TrainState<Real> state = make_parent<Real>(deck.config);
   const double before = counted_flops();
   rank(deck.config, *state.model);
   const double counted = counted_flops() - before,
@@ -69,10 +69,10 @@ TEST(PlanRanking, WorkingMemoryIsThatTaken) {
     for (const Overrides& mode : {Overrides{"parallel/micro_batch_size=4"},
                                   {"job/deterministic=true", "parallel/logit_chunk_tokens=16"}}) {
       const ResolvedDeck deck = ranked_deck(with(overrides, mode));
-      const TrainState state = make_parent(deck.config);
+      const TrainState<Real> state = make_parent<Real>(deck.config);
       const ProcessGrid grid(Communicator::self(), {});
       Arena arena;
-      ImportancePass pass(grid, deck.config, arena);
+      ImportancePass<Real> pass(grid, deck.config, arena);
       const auto used = static_cast<double>(high_water(arena, [&] { pass.ranking(*state.model); }));
       const double batch = 16.0 * 40 * (deck.config.job.deterministic ? 1 : 4);  // elsewhere
       const double planned = plan_memory(deck.config, state.model->shape(), 1).ranking - batch;

@@ -35,11 +35,11 @@ StepFlops step_flops(const std::vector<std::string>& overrides) {
   const ResolvedDeck deck = small_deck(overrides);
   const RunConfig& config = deck.config;
   const Curriculum curriculum = make_curriculum(config);
-  TrainState state = small_state(config, curriculum.elastic_begin == 0);
+  TrainState<Real> state = small_state(config, curriculum.elastic_begin == 0);
   state.step = 0;
   const ProcessGrid grid(Communicator::self(), {});
   Arena arena;
-  TrainStep step(grid, config, curriculum, arena);
+  TrainStep<Real> step(grid, config, curriculum, arena);
   const double before = counted_flops();
   step.run(state);
   const double counted = counted_flops() - before;

@@ -93,12 +93,15 @@ TEST_F(RunHistoryTest, StepsOfAnElasticStage) {
   EXPECT_FALSE(std::isnan(number(history, "kl_small", 1)));
 }
 
+void append_router(RunHistory& history, index_t step, const TrainState<Real>& state) {
+  history.append_router(step, *state.elastic->router, state.elastic->decisions);
+}
+
 TEST_F(RunHistoryTest, WhatTheRouterLikes) {
-  const TrainState state = small_state(deck.config);
+  const TrainState<Real> state = small_state(deck.config);
   {
     RunHistory history(run, deck.config, 0, true);
-    history.append_router(17, state);
-    history.append_router(17, small_state(deck.config, false));  // no router yet: no rows
+    append_router(history, 17, state);
   }
   const History router(run.router());
   const auto& decisions = state.elastic->decisions;
@@ -132,12 +135,12 @@ TEST_F(RunHistoryTest, WhatTheRouterLikes) {
 }
 
 TEST_F(RunHistoryTest, AResumedRunGoesOnAfterItsCheckpoint) {
-  const TrainState state = small_state(deck.config);
+  const TrainState<Real> state = small_state(deck.config);
   {
     RunHistory history(run, deck.config, 0, true);
     for (const index_t step : {5, 6, 7}) {
       history.append(step, stage1(), 100 * step, elastic_metrics(1), {});
-      history.append_router(step, state);
+      append_router(history, step, state);
     }
   }
   {
@@ -153,7 +156,7 @@ TEST_F(RunHistoryTest, AResumedRunGoesOnAfterItsCheckpoint) {
 TEST_F(RunHistoryTest, OtherRanksWriteNothing) {
   RunHistory history(run, deck.config, 0, false);
   history.append(1, pretrain(), 1, {}, {});
-  history.append_router(17, small_state(deck.config));
+  append_router(history, 17, small_state(deck.config));
   EXPECT_TRUE(std::filesystem::is_empty(folder));
 }
 

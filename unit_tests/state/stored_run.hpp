@@ -45,7 +45,7 @@ class StoredRun : public InFolder {
   }
 
   ResolvedDeck deck;
-  std::optional<TrainState> state;
+  std::optional<TrainState<Real>> state;
   std::filesystem::path model;
 };
 

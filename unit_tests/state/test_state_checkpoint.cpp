@@ -10,7 +10,7 @@ namespace {
 
 class StateCheckpoint : public InFolder {
  protected:
-  std::filesystem::path write(const TrainState& state, const std::string& deck) {
+  std::filesystem::path write(const TrainState<Real>& state, const std::string& deck) {
     const auto path = folder / "state.h5";
     CheckpointWriter writer(path);
     write_state(writer, state, deck);
@@ -32,11 +32,11 @@ void expect_equal(const Ranking& a, const Ranking& b) {
 
 TEST_F(StateCheckpoint, RoundTripOfAnElasticState) {
   const ResolvedDeck deck = small_deck();
-  const TrainState state = small_state(deck.config);
+  const TrainState<Real> state = small_state(deck.config);
   const CheckpointReader reader(write(state, deck.text));
   EXPECT_EQ(reader.text("deck"), deck.text);
   EXPECT_EQ(reader.attribute_as<std::string>("kind"), "training");
-  TrainState read = make_parent(deck.config);
+  TrainState<Real> read = make_parent<Real>(deck.config);
   read_state(reader, deck.config, read);
   EXPECT_EQ(read.step, 17);
   EXPECT_TRUE(bitwise_equal(read.model->parameters().values(), state.model->parameters().values()));
@@ -54,10 +54,10 @@ TEST_F(StateCheckpoint, RoundTripOfAnElasticState) {
 
 TEST_F(StateCheckpoint, RoundTripBeforeTheElasticPhase) {
   const ResolvedDeck deck = small_deck();
-  const TrainState state = small_state(deck.config, false);
+  const TrainState<Real> state = small_state(deck.config, false);
   const CheckpointReader reader(write(state, deck.text));
   EXPECT_FALSE(reader.contains("ranking/hidden"));
-  TrainState read = make_parent(deck.config);
+  TrainState<Real> read = make_parent<Real>(deck.config);
   read_state(reader, deck.config, read);
   EXPECT_EQ(read.step, 17);
   EXPECT_FALSE(read.elastic.has_value());
@@ -67,7 +67,7 @@ TEST_F(StateCheckpoint, RoundTripBeforeTheElasticPhase) {
 TEST_F(StateCheckpoint, TheRankingPermutesTheParentAndIsKept) {
   // The random ranking must not be the identity, or the round trip would show nothing.
   const ResolvedDeck deck = small_deck();
-  const TrainState state = small_state(deck.config);
+  const TrainState<Real> state = small_state(deck.config);
   const Ranking identity = identity_ranking(state.model->shape());
   EXPECT_NE(state.elastic->ranking.hidden, identity.hidden);
   EXPECT_NE(state.elastic->ranking.channels[0], identity.channels[0]);
@@ -81,7 +81,7 @@ TEST_F(StateCheckpoint, AnotherShapeIsRefused) {
         {"model/hybrid_layer_pattern=M-*M"},
         {"mlp/ffn_hidden_size=40", "elastic/ffn_hidden_size=40"}}) {
     const ResolvedDeck other = small_deck(change);
-    TrainState state = make_parent(other.config);
+    TrainState<Real> state = make_parent<Real>(other.config);
     const auto message = message_of<InputError>([&] { read_state(reader, other.config, state); });
     contains(message, "state.h5");
     contains(message, "another shape than the deck describes");
@@ -91,7 +91,7 @@ TEST_F(StateCheckpoint, AnotherShapeIsRefused) {
 TEST_F(StateCheckpoint, AnotherRouterIsRefused) {
   const ResolvedDeck deck = small_deck(), other = small_deck({"router/hidden_size=16"});
   const CheckpointReader reader(write(small_state(deck.config), deck.text));
-  TrainState state = make_parent(other.config);
+  TrainState<Real> state = make_parent<Real>(other.config);
   const auto message = message_of<InputError>([&] { read_state(reader, other.config, state); });
   contains(message, "router/");
   contains(message, "expected");
@@ -99,10 +99,10 @@ TEST_F(StateCheckpoint, AnotherRouterIsRefused) {
 
 TEST_F(StateCheckpoint, FilesWithoutTrainingStateAreRefused) {
   const ResolvedDeck deck = small_deck();
-  const TrainState state = small_state(deck.config);
+  const TrainState<Real> state = small_state(deck.config);
   write_elastic_model(folder / "model.h5", deck, state, 1);
   const CheckpointReader reader(folder / "model.h5");
-  TrainState read = make_parent(deck.config);
+  TrainState<Real> read = make_parent<Real>(deck.config);
   contains(message_of<InputError>([&] { read_state(reader, deck.config, read); }), "model.h5");
 }
 
@@ -120,7 +120,7 @@ TEST_F(StateCheckpoint, ShapesAsText) {
 
 TEST_F(StateCheckpoint, OneMoreSubmodelCostsAFewKilobytes) {
   const ResolvedDeck deck = small_deck();
-  const TrainState state = small_state(deck.config);
+  const TrainState<Real> state = small_state(deck.config);
   std::vector<std::uintmax_t> bytes;
   for (std::size_t count = 0; count <= 3; ++count) {
     write_elastic_model(folder / "model.h5", deck, state, count);

@@ -33,7 +33,7 @@ bool all_zero(const View1<float>& view) {
 
 TEST(TrainState, AParentStartsAsTheDeckSays) {
   const ResolvedDeck deck = small_deck({"job/seed=99", "model/init_std=0.3"});
-  const TrainState state = make_parent(deck.config);
+  const TrainState<Real> state = make_parent<Real>(deck.config);
   LanguageModel<float> expected(parent_shape(deck.config));
   initialize(expected, 0.3, 99);
   EXPECT_TRUE(bitwise_equal(values_of(*state.model), values_of(expected)));
@@ -43,29 +43,29 @@ TEST(TrainState, AParentStartsAsTheDeckSays) {
   EXPECT_TRUE(all_zero(state.optimizer->first_moments()));
   EXPECT_TRUE(all_zero(state.optimizer->second_moments()));
   const ResolvedDeck other = small_deck({"job/seed=98", "model/init_std=0.3"});
-  EXPECT_NE(values_of(*make_parent(other.config).model), values_of(*state.model));
+  EXPECT_NE(values_of(*make_parent<Real>(other.config).model), values_of(*state.model));
 }
 
 TEST(TrainState, AParentToBeReadIsZero) {
-  const TrainState state = make_parent(small_deck().config, Weights::zero);
+  const TrainState<Real> state = make_parent<Real>(small_deck().config, Weights::zero);
   EXPECT_TRUE(all_zero(state.model->parameters().values()));
 }
 
 TEST(TrainState, MomentsAreHeldIfAStageLearns) {
   const std::vector<std::string> nothing = {"pretrain/learning_rate=0", "stage1/learning_rate=0"};
-  EXPECT_EQ(make_parent(small_deck(nothing).config).optimizer, nullptr);
-  EXPECT_NE(make_parent(small_deck({nothing[0]}).config).optimizer, nullptr);
-  EXPECT_NE(make_parent(small_deck({nothing[1]}).config).optimizer, nullptr);
+  EXPECT_EQ(make_parent<Real>(small_deck(nothing).config).optimizer, nullptr);
+  EXPECT_NE(make_parent<Real>(small_deck({nothing[0]}).config).optimizer, nullptr);
+  EXPECT_NE(make_parent<Real>(small_deck({nothing[1]}).config).optimizer, nullptr);
 }
 
 TEST(TrainState, RankingReordersAndTeaches) {
   const ResolvedDeck deck = small_deck({"model/init_std=0.3"});
-  TrainState state = make_parent(deck.config);
+  TrainState<Real> state = make_parent<Real>(deck.config);
   randomize(state.optimizer->first_moments(), 1);
   randomize(state.optimizer->second_moments(), 2);
   const auto before = values_of(*state.model), outputs = logits(*state.model);
   begin_elastic(deck.config, random_ranking(state.model->shape()), state);
-  const ElasticState& elastic = *state.elastic;
+  const ElasticState<Real>& elastic = *state.elastic;
   EXPECT_NE(values_of(*state.model), before);
   EXPECT_TRUE(near(logits(*state.model), outputs, tolerance<float>(1000)));
   EXPECT_TRUE(bitwise_equal(values_of(*elastic.teacher), values_of(*state.model)));
@@ -83,7 +83,7 @@ TEST(TrainState, RankingReordersAndTeaches) {
 
 TEST(TrainState, ThePhysicalOrderIsThatOfTheRanking) {
   const ResolvedDeck deck = small_deck();
-  TrainState state = make_parent(deck.config);
+  TrainState<Real> state = make_parent<Real>(deck.config);
   const auto before = to_host(state.model->output_layer().value);
   const Ranking ranking = random_ranking(state.model->shape());
   begin_elastic(deck.config, ranking, state);
@@ -96,7 +96,7 @@ TEST(TrainState, ThePhysicalOrderIsThatOfTheRanking) {
 
 TEST(TrainState, AResumedParentIsRankedAlready) {
   const ResolvedDeck deck = small_deck();
-  TrainState state = make_parent(deck.config);
+  TrainState<Real> state = make_parent<Real>(deck.config);
   const auto before = values_of(*state.model);
   Ranking ranking = random_ranking(state.model->shape());
   ranking.drop_order.clear();
@@ -110,7 +110,7 @@ TEST(TrainState, AResumedParentIsRankedAlready) {
 TEST(TrainState, RoutersOfOtherSeedsDiffer) {
   const auto router = [](const std::string& seed) {
     const ResolvedDeck deck = small_deck({"job/seed=" + seed});
-    TrainState state = make_parent(deck.config);
+    TrainState<Real> state = make_parent<Real>(deck.config);
     make_elastic(deck.config, identity_ranking(state.model->shape()), state);
     return to_host(state.elastic->router->parameters().values());
   };
@@ -120,7 +120,7 @@ TEST(TrainState, RoutersOfOtherSeedsDiffer) {
 
 TEST(TrainState, SubmodelsOfARunAreNamedAndNested) {
   const ResolvedDeck deck = small_deck({"evaluate/extra_budgets=0.6"});
-  const TrainState state = small_state(deck.config);
+  const TrainState<Real> state = small_state(deck.config);
   const auto family = submodels_for(deck.config, state, true);
   ASSERT_EQ(family.size(), 4u);
   EXPECT_EQ(family[1].name, "middle");
@@ -134,7 +134,7 @@ TEST(TrainState, SubmodelsOfARunAreNamedAndNested) {
 
 TEST(TrainState, TheRoutersChoiceMeetsTheBudget) {
   const ResolvedDeck deck = small_deck();
-  const TrainState state = small_state(deck.config);
+  const TrainState<Real> state = small_state(deck.config);
   const ModelShape& shape = state.model->shape();
   const double whole = parameter_count(shape, expected_widths(full_spec(shape)));
   for (const double budget : {1.0, 0.85, 0.7, 0.6, 0.5}) {

@@ -27,7 +27,7 @@ inline const Overrides only_mlps = {"model/hybrid_layer_pattern=-----", "elastic
 inline Ranking rank(const RunConfig& config, const LanguageModel<float>& parent) {
   const ProcessGrid grid(Communicator::self(), {});
   Arena arena;
-  return ImportancePass(grid, config, arena).ranking(parent);
+  return ImportancePass<Real>(grid, config, arena).ranking(parent);
 }
 
 /// Rows of a projection that are multiples of one vector: activations are in the ratio of `scale`.

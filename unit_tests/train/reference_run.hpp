@@ -64,7 +64,7 @@ inline double reference_rate(const StageConfig& stage, double peak, index_t s) {
 class ReferenceRun {
  public:
   /// Starts with the values of `state`'s parent.
-  ReferenceRun(const RunConfig& config, const TrainState& state)
+  ReferenceRun(const RunConfig& config, const TrainState<Real>& state)
       : m_config(config), m_model(state.model->shape()) {
     assign(m_model.parameters().values(), to_double(state.model->parameters().values()));
   }
@@ -73,7 +73,7 @@ class ReferenceRun {
 
   /// Ranks the parent, freezes the teacher, starts moments anew; the router has the values of
   /// `elastic`'s.
-  void begin_elastic(const ElasticState& elastic) {
+  void begin_elastic(const ElasticState<Real>& elastic) {
     apply_ranking_to_model(elastic.ranking, m_model);
     m_teacher.emplace(m_model.shape(), true);
     assign(m_teacher->parameters().values(), to_host(m_model.parameters().values()));

@@ -81,8 +81,8 @@ inline Ranking random_ranking(const ModelShape& shape) {
 
 /// The state of a run: values as initialised, moments random; `elastic`: ranked by random scores,
 /// with a router that has opinions.
-inline TrainState small_state(const RunConfig& config, bool elastic = true) {
-  TrainState state = make_parent(config);
+inline TrainState<Real> small_state(const RunConfig& config, bool elastic = true) {
+  TrainState<Real> state = make_parent<Real>(config);
   state.step = 17;
   if (elastic) {
     begin_elastic(config, random_ranking(state.model->shape()), state);
@@ -119,7 +119,7 @@ inline std::size_t high_water(Arena& arena, const std::function<void()>& work) {
 
 /// As the slice phase writes model.h5: parent, ranking, router and the first `num_specs` budgets.
 inline void write_elastic_model(const std::filesystem::path& path, const ResolvedDeck& deck,
-                                const TrainState& state, std::size_t num_specs) {
+                                const TrainState<Real>& state, std::size_t num_specs) {
   CheckpointWriter writer(path);
   write_model(writer, *state.model, deck.text, "elastic");
   write_ranking(writer, state.elastic->ranking);

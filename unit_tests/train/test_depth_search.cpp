@@ -25,7 +25,7 @@ struct Search {
   ProcessGrid grid;
   Arena arena;
   CalibrationData data;
-  DepthSearch depth;
+  DepthSearch<Real> depth;
 };
 Order drop_order(const RunConfig& config, const LanguageModel<float>& parent, index_t count) {
   return Search(config).depth.drop_order(parent, count);
@@ -33,7 +33,7 @@ Order drop_order(const RunConfig& config, const LanguageModel<float>& parent, in
 
 TEST(DepthSearch, LayersAreDroppedGreedilyTheLeastFirst) {
   const ResolvedDeck deck = ranked_deck({"parallel/logit_chunk_tokens=7"});
-  const TrainState state = make_parent(deck.config);
+  const TrainState<Real> state = make_parent<Real>(deck.config);
   ImportanceReference reference(deck.config, *state.model);
   const Order order = rank(deck.config, *state.model).drop_order;
   ASSERT_EQ(order.size(), 5u);
@@ -58,7 +58,7 @@ TEST(DepthSearch, WhatIsLeftIsScoredAgainAfterEachRemoval) {
   // Layers 1 and 2 do the same, each a little: without one of them the other matters much more, so
   // that layer 3 goes second, although by itself it matters more than either.
   const ResolvedDeck deck = ranked_deck(with(only_mlps, {"rank/samples=3"}));
-  const TrainState state = make_parent(deck.config);
+  const TrainState<Real> state = make_parent<Real>(deck.config);
   for (const char* part : {"norm.weight", "mixer.up_proj", "mixer.down_proj"}) {
     const auto tensor = [&](index_t l) {
       return state.model->parameters().find(fmt::format("layers.{}.{}", l, part))->value;
@@ -82,7 +82,7 @@ TEST(DepthSearch, LayersThatDoNothingGoFirst) {
   for (const char* measure : {"logit_nmse", "cosine"}) {
     const ResolvedDeck deck = ranked_deck({fmt::format("rank/depth_measure={}", measure)});
     for (const index_t useless : {1, 3}) {
-      const TrainState state = make_parent(deck.config);
+      const TrainState<Real> state = make_parent<Real>(deck.config);
       scale(*state.model,
             fmt::format("layers.{}.mixer.{}", useless, useless == 1 ? "down_proj" : "out_proj"), 0);
       EXPECT_EQ(rank(deck.config, *state.model).drop_order[0], useless) << measure;
@@ -128,7 +128,7 @@ std::vector<double> errors_from_the_beginning(Search& search, const RunConfig& c
 }
 
 TEST(DepthSearch, ErrorsHaveTheBitsOfPassesFromTheBeginning) {
-  const TrainState state = make_parent(ranked_deck().config);
+  const TrainState<Real> state = make_parent<Real>(ranked_deck().config);
   for (const Order& kept : {Order{0, 1, 2, 3, 4}, {0, 1, 3, 4}, {1, 2, 4}, {2, 3}}) {
     std::vector<std::vector<double>> of_candidates;
     for (const int candidates : {1, 2, 3, 8}) {
@@ -147,7 +147,7 @@ TEST(DepthSearch, ErrorsHaveTheBitsOfPassesFromTheBeginning) {
 
 TEST(DepthSearch, ErrorsOfTheFastModeAreThoseOfDouble) {
   const ResolvedDeck deck = ranked_deck({"rank/depth_candidates=2"});
-  const TrainState state = make_parent(deck.config);
+  const TrainState<Real> state = make_parent<Real>(deck.config);
   ImportanceReference reference(deck.config, *state.model);
   const auto errors = Search(deck.config).depth.logit_errors(*state.model, {0, 2, 3, 4});
   const Order kept = {0, 2, 3, 4};
@@ -157,7 +157,7 @@ TEST(DepthSearch, ErrorsOfTheFastModeAreThoseOfDouble) {
 
 TEST(DepthSearch, LayersBeforeACandidateAreNotComputedAgain) {
   const ResolvedDeck deck = ranked_deck({"rank/samples=4", "job/deterministic=true"});
-  const TrainState state = make_parent(deck.config);
+  const TrainState<Real> state = make_parent<Real>(deck.config);
   const auto& parent = *state.model;
   const auto counted = [&](const auto& work) {
     const double before = counted_flops();
@@ -179,7 +179,7 @@ TEST(DepthSearch, CosineIsThatOfTheStreamBeforeAndAfter) {
   for (const Overrides& mode :
        {Overrides{"parallel/micro_batch_size=2"}, {"job/deterministic=true"}}) {
     const ResolvedDeck deck = ranked_deck(with({"rank/depth_measure=cosine"}, mode));
-    const TrainState state = make_parent(deck.config);
+    const TrainState<Real> state = make_parent<Real>(deck.config);
     const auto turns = Search(deck.config).depth.stream_turns(*state.model),
                expected = ImportanceReference(deck.config, *state.model).turns();
     EXPECT_TRUE(near(turns, expected, tolerance<float>(24)));
@@ -188,7 +188,7 @@ TEST(DepthSearch, CosineIsThatOfTheStreamBeforeAndAfter) {
 }
 
 TEST(DepthSearch, OrdersAndMeasures) {
-  const TrainState state = make_parent(ranked_deck().config);
+  const TrainState<Real> state = make_parent<Real>(ranked_deck().config);
   const auto order = [&](const Overrides& overrides, index_t count) {
     return drop_order(ranked_deck(overrides).config, *state.model, count);
   };
@@ -216,7 +216,7 @@ TEST(DepthSearch, OrdersAndMeasures) {
 
 TEST(DepthSearch, LogitsThatAreNotFiniteAreAnError) {
   const ResolvedDeck deck = ranked_deck({"rank/depth_measure=cosine"});
-  const TrainState state = make_parent(deck.config);
+  const TrainState<Real> state = make_parent<Real>(deck.config);
   scale(*state.model, "layers.1.mixer.down_proj", std::numeric_limits<float>::infinity());
   Search search(deck.config);
   EXPECT_THROW(search.depth.logit_errors(*state.model, {0, 1, 2}), NumericsError);

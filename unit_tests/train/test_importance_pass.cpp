@@ -29,7 +29,7 @@ const Overrides many_heads = {"mamba/num_heads=12",
 ImportanceScores scores_of(const RunConfig& config, const LanguageModel<float>& parent) {
   const ProcessGrid grid(Communicator::self(), {});
   Arena arena;
-  return ImportancePass(grid, config, arena).width_scores(parent);
+  return ImportancePass<Real>(grid, config, arena).width_scores(parent);
 }
 /// The largest relative difference of two lists.
 double difference(const std::vector<double>& a, const std::vector<double>& b) {
@@ -48,7 +48,7 @@ TEST(ImportancePass, ScoresOfEveryAxisAreThoseOfPlainLoops) {
                                      {"parallel/micro_batch_size=4"},
                                      {"job/deterministic=true"}}) {
       const ResolvedDeck deck = ranked_deck(with(measure, batches));
-      const TrainState state = make_parent(deck.config);
+      const TrainState<Real> state = make_parent<Real>(deck.config);
       const ImportanceScores scores = scores_of(deck.config, *state.model),
                              expected = ImportanceReference(deck.config, *state.model).scores();
       EXPECT_LT(difference(scores.hidden, expected.hidden), allowed);
@@ -62,7 +62,7 @@ TEST(ImportancePass, ScoresOfEveryAxisAreThoseOfPlainLoops) {
 TEST(ImportancePass, ReadsTheCalibrationSequencesAndNoOthers) {
   const ResolvedDeck deck = ranked_deck(), more = ranked_deck({"rank/samples=6"}),
                      longer = ranked_deck({"rank/seq_length=48"});
-  const TrainState state = make_parent(deck.config);
+  const TrainState<Real> state = make_parent<Real>(deck.config);
   const auto hidden = scores_of(deck.config, *state.model).hidden;
   const double allowed = tolerance<float>(40 * 24);
   EXPECT_LT(difference(hidden, ImportanceReference(deck.config, *state.model).scores().hidden),
@@ -133,7 +133,7 @@ TEST(ImportancePass, EveryAxisFollowsItsScores) {
   int other_heads = 0, other_attention = 0;  // orders by L1 instead of L2
   for (const auto& measure : measures) {
     const ResolvedDeck deck = ranked_deck(with(many_heads, measure));
-    const TrainState state = make_parent(deck.config);
+    const TrainState<Real> state = make_parent<Real>(deck.config);
     const Ranking ranking = rank(deck.config, *state.model);
     const ImportanceScores scores = ImportanceReference(deck.config, *state.model).scores();
     expect_falling(ranking.hidden, scores.hidden);
@@ -157,7 +157,7 @@ TEST(ImportancePass, EveryAxisFollowsItsScores) {
 
 TEST(ImportancePass, MeasuresDiffer) {
   std::vector<Ranking> rankings;
-  const TrainState state = make_parent(ranked_deck().config);
+  const TrainState<Real> state = make_parent<Real>(ranked_deck().config);
   for (const auto& measure : measures)
     rankings.push_back(rank(ranked_deck(measure).config, *state.model));
   EXPECT_NE(rankings[0].hidden, rankings[2].hidden) << "aggregation";
@@ -168,7 +168,7 @@ TEST(ImportancePass, MeasuresDiffer) {
 TEST(ImportancePass, PlantedHeadsAndChannelsOfMamba) {
   for (const auto& measure : measures) {
     const ResolvedDeck deck = ranked_deck(measure);
-    const TrainState state = make_parent(deck.config);
+    const TrainState<Real> state = make_parent<Real>(deck.config);
     // Four heads in two groups, eight channels each: the order is the same in every norm.
     const std::vector<double> head = {1, 4, 16, 64}, channel = {3, 1, 27, 9, 81, 729, 2187, 243};
     std::vector<double> scales;
@@ -187,7 +187,7 @@ TEST(ImportancePass, NormsOverChannelsAreThoseOfSquares) {
   for (const auto& measure : measures) {
     const ResolvedDeck deck = ranked_deck(
         with(measure, {"mamba/num_groups=1", "mamba/head_dim=2", "elastic/mamba_head_dim="}));
-    const TrainState state = make_parent(deck.config);
+    const TrainState<Real> state = make_parent<Real>(deck.config);
     plant(*state.model, "layers.0.mixer.in_proj.x", {5, 0.1, 0.1, 3, 3, 3, 0.1, 2.5});
     const Ranking ranking = rank(deck.config, *state.model);
     EXPECT_THAT(ranking.units[0], ElementsAre(0, 2, 1, 3));
@@ -207,7 +207,7 @@ TEST(ImportancePass, HeadsAreComparedByTheChannelsThatStay) {
     Overrides overrides = heads;
     if (!elastic) overrides.emplace_back("elastic/mamba_head_dim=");
     const ResolvedDeck deck = ranked_deck(overrides);
-    const TrainState state = make_parent(deck.config);
+    const TrainState<Real> state = make_parent<Real>(deck.config);
     plant(*state.model, "layers.3.mixer.in_proj.x", scales);
     const Ranking ranking = rank(deck.config, *state.model);
     EXPECT_EQ(ranking.units[3][0], elastic ? 0 : 1);
@@ -217,7 +217,7 @@ TEST(ImportancePass, HeadsAreComparedByTheChannelsThatStay) {
 }
 
 TEST(ImportancePass, OrdersForComparisons) {
-  const TrainState state = make_parent(ranked_deck().config);
+  const TrainState<Real> state = make_parent<Real>(ranked_deck().config);
   const auto ranked = [&](const char* order, int seed = 5) {
     return rank(ranked_deck({fmt::format("rank/order={}", order), fmt::format("job/seed={}", seed),
                              "elastic/mamba_head_dim="})
@@ -245,7 +245,7 @@ TEST(ImportancePass, OrdersForComparisons) {
 
 TEST(ImportancePass, ActivationsThatAreNotFiniteAreAnError) {
   const ResolvedDeck deck = ranked_deck();
-  const TrainState state = make_parent(deck.config);
+  const TrainState<Real> state = make_parent<Real>(deck.config);
   scale(*state.model, "layers.3.mixer.in_proj.x", std::numeric_limits<float>::infinity());
   try {
     rank(deck.config, *state.model);

@@ -20,15 +20,15 @@ void check(const Overrides& layout, const Overrides& measure) {
   world.set_deterministic(deck.config.job.deterministic);
   const ProcessGrid grid(world, parallel_sizes(deck.config));
   Arena arena;
-  const TrainState together = make_parent(deck.config, grid, Weights::initial),
-                   alone = make_parent(single.config);
-  ImportancePass pass(grid, deck.config, arena);
+  const TrainState<Real> together = make_parent<Real>(deck.config, grid, Weights::initial),
+                         alone = make_parent<Real>(single.config);
+  ImportancePass<Real> pass(grid, deck.config, arena);
   const std::string what = testing::PrintToString(layout) + " " + testing::PrintToString(measure);
   expect_equal(pass.ranking(*together.model), rank(single.config, *alone.model), what);
 
   const ProcessGrid self(Communicator::self(), {});
   const auto shared = pass.width_scores(*together.model),
-             whole = ImportancePass(self, single.config, arena).width_scores(*alone.model);
+             whole = ImportancePass<Real>(self, single.config, arena).width_scores(*alone.model);
   EXPECT_EQ(shared.hidden, whole.hidden) << what;
   EXPECT_EQ(shared.squares, whole.squares) << what;
 }
@@ -53,10 +53,10 @@ TEST(ImportancePassOnRanks, EveryRankOfAReplicaSeesAnErrorOfOne) {
   const ResolvedDeck deck = ranked_deck({fmt::format("parallel/tensor_parallel_size={}", ranks)});
   const ProcessGrid grid(Communicator::world(), parallel_sizes(deck.config));
   Arena arena;
-  const TrainState state = make_parent(deck.config, grid, Weights::initial);
+  const TrainState<Real> state = make_parent<Real>(deck.config, grid, Weights::initial);
   if (grid.world.rank() == 0)
     scale(*state.model, "layers.3.mixer.in_proj.x", std::numeric_limits<float>::infinity());
-  EXPECT_THROW(ImportancePass(grid, deck.config, arena).ranking(*state.model), NumericsError);
+  EXPECT_THROW(ImportancePass<Real>(grid, deck.config, arena).ranking(*state.model), NumericsError);
 }
 
 }  // namespace

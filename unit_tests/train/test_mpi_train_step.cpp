@@ -36,11 +36,11 @@ std::vector<double> numbers_of(Communicator ranks, const ResolvedDeck& deck) {
   ranks.set_deterministic(deck.config.job.deterministic);
   const ProcessGrid grid(ranks, parallel_sizes(deck.config));
   const Curriculum curriculum = make_curriculum(deck.config);
-  TrainState state = make_parent(deck.config, grid, Weights::initial);
+  TrainState<Real> state = make_parent<Real>(deck.config, grid, Weights::initial);
   begin_elastic(deck.config, random_ranking(state.model->shape()), state);
   randomize(state.elastic->router->parameters().values(), 61);
   Arena arena;
-  TrainStep step(grid, deck.config, curriculum, arena);
+  TrainStep<Real> step(grid, deck.config, curriculum, arena);
   std::vector<double> numbers;
   for (int s = 0; s < 4; ++s) {
     const StepMetrics m = step.run(state);
@@ -76,12 +76,12 @@ TEST(StepDealOnRanks, SharesOutEverySampleOnceAndEvenly) {
   const RunConfig& config = deck.config;
   const ProcessGrid grid(world, {});
   const Stage stage = make_curriculum(config).stages[0];
-  TrainState state = make_parent(config, grid, Weights::initial);
+  TrainState<Real> state = make_parent<Real>(config, grid, Weights::initial);
   begin_elastic(config, random_ranking(state.model->shape()), state);
   randomize(state.elastic->router->parameters().values(), 61);
   StepDeal deal(grid, config);
   const TrainingPasses passes = training_passes(config, stage);
-  ElasticState& elastic = *state.elastic;
+  ElasticState<Real>& elastic = *state.elastic;
   const ModelShape& shape = state.model->shape();
   for (index_t s = 1; s <= 3; ++s) {
     const RouterTemperature temperature{10, 0.05};

@@ -49,7 +49,7 @@ template <class Plant>
 CutErrors cut_errors(const SubmodelSpec& widths, index_t dropped, const Plant& plant_units) {
   const auto kl = [&](const char* order) {
     const ResolvedDeck deck = ranked_deck({fmt::format("rank/order={}", order)});
-    TrainState state = make_parent(deck.config);
+    TrainState<Real> state = make_parent<Real>(deck.config);
     plant_units(*state.model);
     begin_elastic(deck.config, rank(deck.config, *state.model), state);
     SubmodelSpec spec = widths;
@@ -57,7 +57,7 @@ CutErrors cut_errors(const SubmodelSpec& widths, index_t dropped, const Plant& p
       spec.layers[static_cast<std::size_t>(state.elastic->ranking.drop_order[i])].keep = false;
     const Communicator self = Communicator::self();
     Arena arena;
-    return Validation(self, deck.config, arena)
+    return Validation<Real>(self, deck.config, arena)
         .losses(*state.model, spec, state.elastic->teacher.get(), 48)
         .kl;
   };

@@ -48,7 +48,9 @@ ResolvedDeck two_stages(const Overrides& overrides = {}) {
 /// A run of the steps of a deck, stage after stage, on one rank.
 struct SmallRun {
   explicit SmallRun(const ResolvedDeck& resolved)
-      : deck(resolved), curriculum(make_curriculum(deck.config)), state(make_parent(deck.config)) {}
+      : deck(resolved),
+        curriculum(make_curriculum(deck.config)),
+        state(make_parent<Real>(deck.config)) {}
 
   /// As the rank phase does it, with a random order and a router with opinions.
   void begin_elastic() {
@@ -59,10 +61,10 @@ struct SmallRun {
 
   ResolvedDeck deck;
   Curriculum curriculum;
-  TrainState state;
+  TrainState<Real> state;
   ProcessGrid grid{Communicator::self(), {}};
   Arena arena;
-  TrainStep train{grid, deck.config, curriculum, arena};
+  TrainStep<Real> train{grid, deck.config, curriculum, arena};
 };
 
 /// Single precision against double: rounding of a few thousand terms, through some steps.

@@ -34,7 +34,7 @@ class ValidationTest : public testing::Test {
     spec = submodel_for(deck.config, *state, 0.5);
   }
   ValidationResult losses(const LanguageModel<float>* teacher) {
-    Validation validation(self, deck.config, arena);
+    Validation<Real> validation(self, deck.config, arena);
     return validation.losses(*state->model, spec, teacher, whole_length);
   }
   /// [T, V] of one held-out row, in double.
@@ -58,7 +58,7 @@ class ValidationTest : public testing::Test {
   const Communicator self = Communicator::self();
   Arena arena;
   ResolvedDeck deck;
-  std::optional<TrainState> state;
+  std::optional<TrainState<Real>> state;
   SubmodelSpec spec;
 };
 
@@ -146,7 +146,7 @@ TEST_F(ValidationTest, CountsTheAnswersThatAreRight) {
   make_bigrams(*state->model, {{token("="), token("#")},
                                {token("#"), token(usual->first)},
                                {token(usual->first), CharacterVocabulary::end}});
-  Validation validation(self, deck.config, arena);
+  Validation<Real> validation(self, deck.config, arena);
   ASSERT_TRUE(validation.has_problems());
   EXPECT_DOUBLE_EQ(validation.accuracy(*state->model, full_spec(state->model->shape())),
                    usual->second / 150.0);
@@ -154,11 +154,11 @@ TEST_F(ValidationTest, CountsTheAnswersThatAreRight) {
 
 TEST_F(ValidationTest, OnlyReasoningDataHasProblems) {
   prepare({"evaluate/problems=0"});
-  EXPECT_FALSE(Validation(self, deck.config, arena).has_problems());
+  EXPECT_FALSE(Validation<Real>(self, deck.config, arena).has_problems());
 }
 
 TEST_F(ValidationTest, TheLargestDifferenceOfLogits) {
-  Validation validation(self, deck.config, arena);
+  Validation<Real> validation(self, deck.config, arena);
   const auto& model = *state->model;
   const auto widths = model.widths(spec), full = model.full_widths();
   EXPECT_EQ(validation.max_logit_difference(model, widths, model, widths, whole_length), 0);

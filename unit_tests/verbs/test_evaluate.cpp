@@ -27,7 +27,7 @@ TEST_F(Evaluate, TakesWhatTheFileHolds) {
   // Against the class that the run itself uses.
   const Communicator self = Communicator::self();
   Arena arena;
-  Validation validation(self, deck.config, arena);
+  Validation<Real> validation(self, deck.config, arena);
   const SubmodelSpec spec = submodel_for(deck.config, *state, 0.7);
   EXPECT_EQ(all[1].valid_loss, validation.losses(*state->model, spec, nullptr, 64).cross_entropy);
   ASSERT_TRUE(all[1].accuracy.has_value());

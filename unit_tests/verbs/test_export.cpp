@@ -109,7 +109,7 @@ TEST_F(VerbExport, FoldersAreNotOverwritten) {
 
 TEST_F(VerbExport, HeterogeneousSubmodelsOfARun) {
   const auto deck = small_deck();
-  const TrainState state = small_state(deck.config);
+  const TrainState<Real> state = small_state(deck.config);
   write_elastic_model(folder / "model.h5", deck, state, 3);
   ExportOptions options{.checkpoint = folder / "model.h5", .budget = "0.6", .out = folder / "hf"};
   contains(error_of(options), "--heterogeneous");

@@ -64,7 +64,7 @@ class VerbGenerate : public InFolder {
   }
 
   ResolvedDeck deck;
-  std::optional<TrainState> state;
+  std::optional<TrainState<Real>> state;
   std::filesystem::path model;
 };
 
