@@ -38,7 +38,8 @@ ModelShape probe_shape(const ModelShape& whole, double tokens) {
     (is_new ? shape.layers : others).push_back(layer);
   }
   for (const auto& layer : others) {
-    if (tokens * stack_work(shape, {.keeps_input = true}).bytes > enough_bytes) break;
+    if (sum_bytes * tokens * stack_work(shape, {.keeps_input = true}).elements > enough_bytes)
+      break;
     shape.layers.push_back(layer);
   }
   return shape;
@@ -112,7 +113,7 @@ void measure_passes(const Communicator& world, Probe& probe, RankRates& rates) {
       mean_rate(world, work.products, all - kernels.attention - kernels.scan - kernels.other);
   rates.attention = mean_rate(world, work.attention, kernels.attention);
   rates.scan = mean_rate(world, work.scan, kernels.scan);
-  rates.kernel_bandwidth = mean_rate(world, work.bytes, kernels.other);
+  rates.kernel_bandwidth = mean_rate(world, sum_bytes * work.elements, kernels.other);
 }
 
 /// Measures AdamW on arrays that fit no cache.

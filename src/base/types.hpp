@@ -52,12 +52,13 @@ KOKKOS_INLINE_FUNCTION Accumulate<T> widen(T x) {
   return static_cast<Accumulate<T>>(x);
 }
 
-/// Stored values and activations of a run. Layers and models are templates of T; what trains, saves
-/// and serves them (state, train, run, verbs) is written for this one.
+/// Sums of a run in either precision (<precision>/compute); and the stored values of what works on
+/// files (verbs).
 using Real = float;
-/// Bytes of one stored value and of one sum (gradient, moment, mask, loss),
-/// for plans, messages and files.
-inline constexpr double value_bytes = sizeof(Real), sum_bytes = sizeof(Accumulate<Real>);
+static_assert(std::is_same_v<Accumulate<Real>, Accumulate<bfloat16>>);
+/// Bytes of one sum: gradient, moment, mask, loss. For plans, messages and files; those of a stored
+/// value depend on the deck (config/run_config.hpp).
+inline constexpr double sum_bytes = sizeof(Accumulate<Real>);
 
 /// Inputs of kernels. They are not deduced, so that a View of non-const elements converts.
 /// An empty View means "absent".

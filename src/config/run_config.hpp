@@ -33,6 +33,22 @@ struct JobConfig {
   bool has(Phase phase) const;
 };
 
+/// Of stored values and activations in training. Sums, statistics and the optimizer are fp32 in
+/// either.
+enum class Precision { float32, bfloat16 };
+struct PrecisionConfig {
+  Precision compute = Precision::float32;
+  /// Of one stored value.
+  double value_bytes() const { return compute == Precision::bfloat16 ? 2 : 4; }
+  /// Bytes of a sum by those of a value.
+  double sum_size() const { return sum_bytes / value_bytes(); }
+};
+/// Calls body(T()) with the type of stored values.
+template <class Body>
+auto with_precision(Precision precision, const Body& body) {
+  return precision == Precision::bfloat16 ? body(bfloat16()) : body(float());
+}
+
 enum class SourceKind { reasoning, text, indexed };
 struct DataConfig {
   SourceKind source = SourceKind::reasoning;
@@ -149,6 +165,7 @@ struct RunConfig {
   DistillConfig distill;
   std::vector<StageConfig> stages;  // <stage1>, <stage2>, ...
   OptimizerConfig optimizer;
+  PrecisionConfig precision;
   ParallelConfig parallel;
   EvaluateConfig evaluate;
   CheckpointConfig checkpoint;

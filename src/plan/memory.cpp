@@ -89,6 +89,7 @@ Tokens tokens_of(const RunConfig& config, const Stage& stage) {
 /// Fills kept, backward and logits for one stage.
 PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const Stage& stage) {
   const Tokens t = tokens_of(config, stage);
+  const double value_bytes = config.precision.value_bytes();
   const auto n = static_cast<double>(t.count()), d = static_cast<double>(shape.hidden_size),
              mine = static_cast<double>(t.mine());
   const bool teacher = stage.elastic && config.distill.distillation_weight != 0;
@@ -120,6 +121,7 @@ PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const S
 /// (Validation::max_logit_difference).
 double evaluation_memory(const RunConfig& config, const ModelShape& shape, index_t seq_length) {
   const Tokens t{{.batch = 1, .seq_length = seq_length}};
+  const double value_bytes = config.precision.value_bytes();
   const auto n = static_cast<double>(seq_length), d = static_cast<double>(shape.hidden_size);
   double layer = 0;
   for (const auto& l : shape.layers) layer = std::max(layer, layer_elements(shape, l, t).forward);
@@ -161,7 +163,7 @@ double ranking_memory(const RunConfig& config, const ModelShape& shape) {
            std::max(held(num_layers - 1) + mine * d + layer,
                     held(num_layers) + chunk * (2 * ranks * words + 2 + gathered_logits));
   }
-  return value_bytes * (most + 4 * n);
+  return config.precision.value_bytes() * (most + 4 * n);
 }
 
 /// Elements whose moments one of the owners holds, at most.
@@ -230,11 +232,14 @@ PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent, index_
     const PlanMemory memory = step_memory(config, local, stage);
     if (memory.step() > plan.step()) plan = memory;
   }
-  const double values = value_bytes * parameter_count(local);
+  const double values = config.precision.value_bytes() * parameter_count(local);
   plan.weights = values;
   plan.gradients = sum_bytes * parameter_count(local);
   const auto parameters = static_cast<index_t>(parameter_count(local));
-  if (changes_model(curriculum)) plan.moments = 2 * sum_bytes * most_owned(parameters, owners);
+  if (changes_model(curriculum)) {
+    plan.moments = 2 * sum_bytes * most_owned(parameters, owners);
+    if (config.precision.compute == Precision::bfloat16) plan.masters = plan.moments / 2;
+  }
   const bool keeps_teacher = router_parameters > 0 && keeps_frozen_teacher(curriculum);
   if (keeps_teacher) plan.teacher = values;
   plan.router = 2 * sum_bytes *
@@ -258,7 +263,7 @@ index_t num_tensors(const ModelShape& shape) {
   return count;
 }
 
-double model_file_bytes(const ModelShape& shape, std::size_t deck_characters) {
+double model_file_bytes(const ModelShape& shape, std::size_t deck_characters, double value_bytes) {
   return value_bytes * parameter_count(shape) +
          tensor_overhead * static_cast<double>(num_tensors(shape)) + file_overhead +
          static_cast<double>(deck_characters);
@@ -276,7 +281,7 @@ double training_file_bytes(const ModelShape& shape, std::size_t deck_characters,
     ranking = ranking_elements(shape) * static_cast<double>(sizeof(index_t));
     tensors += ranking_tensors(shape);
   }
-  return value_bytes * parameters + sum_bytes * sums + ranking +
+  return sum_bytes * (parameters + sums) + ranking +
          tensor_overhead * static_cast<double>(tensors) + file_overhead +
          static_cast<double>(deck_characters);
 }

@@ -54,6 +54,7 @@ namespace elastic {
 /// What one rank holds, in bytes.
 struct PlanMemory {
   double weights = 0, gradients = 0, moments = 0;  ///< of the model
+  double masters = 0;                              ///< of bfloat16 weights
   double teacher = 0;                              ///< frozen parent
   double router = 0;                               ///< values, gradients and moments
   double sums = 0;        ///< of gradients, on their way to other ranks or in fixed point
@@ -64,7 +65,7 @@ struct PlanMemory {
   double evaluation = 0;  ///< working memory of the evaluate phase
   double ranking = 0;     ///< working memory of the rank phase
   std::string stage;      ///< the largest one
-  double state() const { return weights + gradients + moments + teacher + router + sums; }
+  double state() const { return weights + gradients + moments + masters + teacher + router + sums; }
   double step() const { return kept + std::max(backward, logits); }
   double total() const { return state() + std::max({step(), copy + evaluation, ranking}); }
 };
@@ -86,9 +87,9 @@ index_t largest_micro_batch(const RunConfig& config, const Stage& stage);
 /// Number of tensors of a model of this shape.
 index_t num_tensors(const ModelShape& shape);
 /// Bytes of a file of write_model (state/state_checkpoint.hpp) for a model of this shape and a deck
-/// of this many characters: 4P, and what the file format adds per tensor.
-double model_file_bytes(const ModelShape& shape, std::size_t deck_characters);
-/// Bytes of a training checkpoint: values and two moments of model (`moments`)
+/// of this many characters: those of P values, and what the file format adds per tensor.
+double model_file_bytes(const ModelShape& shape, std::size_t deck_characters, double value_bytes);
+/// Bytes of a training checkpoint: values (masters) and two moments of model (`moments`)
 /// and router, the ranking.
 double training_file_bytes(const ModelShape& shape, std::size_t deck_characters,
                            index_t router_parameters, index_t router_tensors, bool moments = true);

@@ -41,8 +41,7 @@ double seconds(const Collectives& collectives, index_t ranks, const Link& link) 
 
 /// Sums of partial results over units, [T, D].
 void TensorTraffic::add_sums(Collectives& all, double count) const {
-  (sequence_parallel ? all.reduce_scatter : all.all_reduce)
-      .add(count, value_bytes * tokens * hidden);
+  (sequence_parallel ? all.reduce_scatter : all.all_reduce).add(count, sum_bytes * tokens * hidden);
 }
 /// Gathers of the tokens of all ranks, [T, D].
 void TensorTraffic::add_gathers(Collectives& all, double count) const {
@@ -110,7 +109,7 @@ Collectives shared_gradient_traffic(const ModelShape& shape) {
   return all;
 }
 
-OwnerTraffic owner_traffic(index_t elements, index_t owners) {
+OwnerTraffic owner_traffic(index_t elements, index_t owners, double value_bytes) {
   if (owners == 1 || elements == 0) return {};
   const auto slices = optimizer_slices(elements, static_cast<int>(owners));
   const auto calls = static_cast<double>(slices.num_buckets());

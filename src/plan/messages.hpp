@@ -55,6 +55,7 @@ struct TensorTraffic {
   double hidden;           ///< D
   index_t layers;          ///< that are not dropped
   bool sequence_parallel;  ///< parallel/sequence_parallel
+  double value_bytes;      ///< of a stored value
 
   Collectives forward() const;
   /// Messages of the layers alone: what recomputation repeats.
@@ -74,6 +75,7 @@ struct TensorTraffic {
 struct ContextTraffic {
   double sequences, tokens;  ///< of the group's micro-batch
   index_t ranks;
+  double value_bytes;  ///< of a stored value
 
   Collectives forward(const ModelShape& local) const;
   Collectives backward(const ModelShape& local) const;
@@ -103,6 +105,6 @@ Collectives shared_gradient_traffic(const ModelShape& shape);
 struct OwnerTraffic {
   Collectives gradients, values;
 };
-OwnerTraffic owner_traffic(index_t elements, index_t owners);
+OwnerTraffic owner_traffic(index_t elements, index_t owners, double value_bytes);
 
 }  // namespace elastic

@@ -11,7 +11,7 @@ Work work_of(const LayerWork& mixer) {
   return {.products = mixer.products,
           .attention = mixer.attention,
           .scan = mixer.scan,
-          .bytes = value_bytes * mixer.elements};
+          .elements = mixer.elements};
 }
 Work mixer_forward(const ModelShape& shape, const LayerShape& layer, const PassOptions& options) {
   const auto& kind = description_of(layer);
@@ -24,9 +24,7 @@ Work mixer_backward(const ModelShape& shape, const LayerShape& layer, const Pass
                                     {options.seq_length, options.soft_masks}));
 }
 
-double hidden_bytes(const ModelShape& shape) {
-  return value_bytes * static_cast<double>(shape.hidden_size);
-}
+double hidden(const ModelShape& shape) { return static_cast<double>(shape.hidden_size); }
 
 }  // namespace
 
@@ -34,7 +32,7 @@ Work& Work::operator+=(const Work& other) {
   products += other.products;
   attention += other.attention;
   scan += other.scan;
-  bytes += other.bytes;
+  elements += other.elements;
   return *this;
 }
 
@@ -42,22 +40,22 @@ Work stack_work(const ModelShape& local, const PassOptions& options) {
   Work work;
   for (const auto& layer : local.layers) {
     work += mixer_forward(local, layer, options);
-    work.bytes += (options.keeps_input ? 7 : 5) * options.stream_share * hidden_bytes(local);
+    work.elements += (options.keeps_input ? 7 : 5) * options.stream_share * hidden(local);
   }
   return work;
 }
 
 Work forward_work(const ModelShape& local, const PassOptions& options) {
   Work work = stack_work(local, options);
-  work.bytes += (2 + 2 * options.stream_share) * hidden_bytes(local);
+  work.elements += (2 + 2 * options.stream_share) * hidden(local);
   return work;
 }
 
 Work backward_work(const ModelShape& local, const PassOptions& options) {
-  Work work{.bytes = (3 + 5 * options.stream_share) * hidden_bytes(local)};
+  Work work{.elements = (3 + 5 * options.stream_share) * hidden(local)};
   for (const auto& layer : local.layers) {
     work += mixer_backward(local, layer, options);
-    work.bytes += (options.soft_masks ? 10 : 6) * options.stream_share * hidden_bytes(local);
+    work.elements += (options.soft_masks ? 10 : 6) * options.stream_share * hidden(local);
   }
   return work;
 }
@@ -69,7 +67,7 @@ Work logits_work(const ModelShape& local) {
 
 Work loss_work(const ModelShape& local, const ModelShape* teacher) {
   Work work = 3 * logits_work(local);
-  work.bytes = value_bytes * (teacher ? 3 : 2) * static_cast<double>(local.vocab_size);
+  work.elements = (teacher ? 3 : 2) * static_cast<double>(local.vocab_size);
   if (teacher) work += logits_work(*teacher);
   return work;
 }

@@ -21,12 +21,12 @@ namespace elastic {
 /// Work by kind of kernel.
 struct Work {
   double products = 0, attention = 0, scan = 0;  ///< operations
-  double bytes = 0;                              ///< read and written by all other kernels
+  double elements = 0;                           ///< read and written by all other kernels
   double flops() const { return products + attention + scan; }
   Work& operator+=(const Work& other);
   friend Work operator+(Work a, const Work& b) { return a += b; }
   friend Work operator*(double factor, const Work& w) {
-    return {factor * w.products, factor * w.attention, factor * w.scan, factor * w.bytes};
+    return {factor * w.products, factor * w.attention, factor * w.scan, factor * w.elements};
   }
 };
 

@@ -6,6 +6,7 @@
 #include "arch/layer_kind.hpp"
 #include "config/extraction.hpp"
 #include "elastic/cost_model.hpp"
+#include "kernels/products/gemm.hpp"
 #include "plan/budgets.hpp"
 #include "plan/comparison.hpp"
 #include "plan/memory.hpp"
@@ -90,11 +91,23 @@ std::string budget_lines(const RunConfig& config, const ModelShape& parent,
   return text;
 }
 
+std::string precision_line(const RunConfig& config) {
+  if (config.precision.compute == Precision::float32) return plan_line("precision", "float32");
+  return plan_line(
+      "precision",
+      fmt::format("bfloat16 values and activations, float32 sums; this machine has {} bfloat16 "
+                  "products",
+                  kernels::bfloat16_products_are_fast() ? "fast" : "no fast"));
+}
+
 std::string memory_lines(const PlanMemory& memory) {
   std::string text =
       plan_line("memory", fmt::format("{} per rank = {} weights + {} gradients + {} moments",
                                       in_bytes(memory.total()), in_bytes(memory.weights),
                                       in_bytes(memory.gradients), in_bytes(memory.moments)));
+  if (memory.masters > 0)
+    text +=
+        plan_line("", fmt::format("+ {} float32 masters of the weights", in_bytes(memory.masters)));
   if (memory.teacher > 0)
     text += plan_line("", fmt::format("+ {} teacher + {} router", in_bytes(memory.teacher),
                                       in_bytes(memory.router)));
@@ -148,7 +161,8 @@ std::string work_lines(const RunConfig& config, const ModelShape& parent,
 }
 
 /// The line of the gradient sum: `parameters` of one rank, which `owners` ranks hold.
-std::string communication_line(double parameters, index_t steps, int owners, bool shares_model) {
+std::string communication_line(double parameters, index_t steps, int owners, bool shares_model,
+                               double value_bytes) {
   const std::string gradients =
       fmt::format("gradients of {} per step", in_bytes(sum_bytes * parameters));
   if (owners == 1)
@@ -160,7 +174,7 @@ std::string communication_line(double parameters, index_t steps, int owners, boo
                     in_bytes((sum_bytes + value_bytes) * parameters),
                     in_bytes((sum_bytes + value_bytes) * parameters * static_cast<double>(steps)),
                     steps));
-  const double sent = all_reduce_bytes(parameters, owners);
+  const double sent = all_reduce_bytes(parameters, owners, value_bytes);
   return plan_line(
       "messages",
       fmt::format("{}; a ring over {} ranks sends {} from each, {} in all {} steps{}", gradients,
@@ -205,19 +219,19 @@ std::string needs_lines(const RunConfig& config) {
 std::string file_lines(const ResolvedDeck& deck, const ModelShape& parent,
                        const std::vector<SubmodelSpec>& specs,
                        const ParameterStore<Accumulate<Real>>* router) {
-  const std::size_t characters = deck.text.size();
+  const auto file_bytes = [&](const ModelShape& shape) {
+    return model_file_bytes(shape, deck.text.size(), deck.config.precision.value_bytes());
+  };
   const double each = checkpoint_bytes(deck, parent, router);
   std::string checkpoints = "no checkpoints";
   if (deck.config.checkpoint.save)
     checkpoints =
         fmt::format("a checkpoint {}, {} are kept", in_bytes(each), deck.config.checkpoint.keep);
-  std::string text = plan_line(
-      "files",
-      fmt::format("{}; parent {}", checkpoints, in_bytes(model_file_bytes(parent, characters))));
+  std::string text =
+      plan_line("files", fmt::format("{}; parent {}", checkpoints, in_bytes(file_bytes(parent))));
   for (const auto& spec : specs)
-    text += plan_line(
-        "", fmt::format("submodel {:<8} {}", spec.name,
-                        in_bytes(model_file_bytes(sliced_shape(parent, spec), characters))));
+    text += plan_line("", fmt::format("submodel {:<8} {}", spec.name,
+                                      in_bytes(file_bytes(sliced_shape(parent, spec)))));
   return text;
 }
 
@@ -260,13 +274,15 @@ std::string run_plan(const ResolvedDeck& deck, int given_ranks, const Machine* m
   const Curriculum curriculum = make_curriculum(config);
   text += describe(curriculum, config) + "\n";
   const PlanMemory memory = plan_memory(config, parent, router_size, ranks);
+  text += precision_line(config);
   text += memory_lines(memory);
   text += work_lines(config, parent, trained);
   if (config.job.has(Phase::rank)) text += ranking_lines(config, parent, memory.ranking);
   const double parent_size = parameter_count(parent);
   const ModelShape local = local_part(parent, tensor_ranks);
   text += communication_line(parameter_count(local) + static_cast<double>(router_size),
-                             curriculum.total_steps, owners_of(config, ranks), tensor_ranks > 1);
+                             curriculum.total_steps, owners_of(config, ranks), tensor_ranks > 1,
+                             config.precision.value_bytes());
   if (machine) text += time_lines_of(deck, *machine, parent, space, trained, parameters, ranks);
   text += file_lines(deck, parent, all, parameters);
   if (elastic) text += comparison_lines(config, plan_comparison(config, parent_size));

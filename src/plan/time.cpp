@@ -33,7 +33,8 @@ class MicroBatch {
     const RankRates& rate = m_machine.rank;
     return m_tokens *
            (per_token.products / rate.matrix_products + per_token.attention / rate.attention +
-            per_token.scan / rate.scan + per_token.bytes / rate.kernel_bandwidth);
+            per_token.scan / rate.scan +
+            m_config.precision.value_bytes() * per_token.elements / rate.kernel_bandwidth);
   }
   double seconds_of(const ReplicaTraffic& sent) const {
     double sum = 0;
@@ -48,12 +49,14 @@ class MicroBatch {
     return {.tokens = m_tokens,
             .hidden = static_cast<double>(shape.hidden_size),
             .layers = shape.num_layers(),
-            .sequence_parallel = m_config.parallel.sequence_parallel};
+            .sequence_parallel = m_config.parallel.sequence_parallel,
+            .value_bytes = m_config.precision.value_bytes()};
   }
   ContextTraffic context_traffic() const {
     return {.sequences = static_cast<double>(m_sequences),
             .tokens = m_tokens * static_cast<double>(m_layout.context),
-            .ranks = m_layout.context};
+            .ranks = m_layout.context,
+            .value_bytes = m_config.precision.value_bytes()};
   }
   PassOptions without_backward() const {
     PassOptions options = m_pass;
@@ -209,7 +212,7 @@ void add_update(const RunConfig& config, const Machine& machine, const ModelShap
     // All gradients are zeroed, the owned ones read for the norm; an update reads them again,
     // and reads and writes moments and values.
     return sum_bytes * (elements + owned + (moves ? 5 * owned : 0)) +
-           value_bytes * (moves ? 2 * owned : 0);
+           config.precision.value_bytes() * (moves ? 2 * owned : 0);
   };
   const auto router = stage.elastic ? static_cast<double>(elastic.router_parameters) : 0;
   step.update = (bytes_of(model) + bytes_of(router)) / memory;
@@ -225,8 +228,9 @@ void add_update(const RunConfig& config, const Machine& machine, const ModelShap
     step.gradients += seconds(shared_gradient_traffic(parent), layout.tensor, group);
   if (owners == 1) return;
   const Link& link = machine.link(owners, layout.tensor);
-  const OwnerTraffic sent = owner_traffic(static_cast<index_t>(model), owners),
-                     routers = owner_traffic(static_cast<index_t>(router), owners);
+  const OwnerTraffic sent = owner_traffic(static_cast<index_t>(model), owners,
+                                          config.precision.value_bytes()),
+                     routers = owner_traffic(static_cast<index_t>(router), owners, sum_bytes);
   const double travelling = seconds(sent.gradients, owners, link),
                last = static_cast<double>(local.vocab_size * local.hidden_size) / model;
   const double overlap = config.parallel.sequence_parallel ? 0 : link.overlap;
@@ -300,7 +304,7 @@ double ranking_time(const RunConfig& config, const Machine& machine, const Model
       std::ceil(traffic.tokens / static_cast<double>(config.parallel.logit_chunk_tokens));
   sent.tensor.all_gather.add(
       plan.logits * chunks,
-      value_bytes * traffic.tokens * static_cast<double>(parent.vocab_size) / chunks);
+      traffic.value_bytes * traffic.tokens * static_cast<double>(parent.vocab_size) / chunks);
   return static_cast<double>(batches) * (batch.seconds_of(plan.per_token) + batch.seconds_of(sent));
 }
 

@@ -26,7 +26,7 @@ StageWork stage_work(const RunConfig& config, const ModelShape& parent, const St
   return work;
 }
 
-double all_reduce_bytes(double parameters, int ranks) {
+double all_reduce_bytes(double parameters, int ranks, double value_bytes) {
   return (sum_bytes + value_bytes) * static_cast<double>(ranks - 1) / ranks * parameters;
 }
 

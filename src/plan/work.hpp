@@ -24,6 +24,6 @@ StageWork stage_work(const RunConfig& config, const ModelShape& parent, const St
 
 /// Bytes that one rank sends per step for the sum of gradients of `parameters` values, by the ring
 /// algorithm: 2 (n - 1)/n of 4 bytes each.
-double all_reduce_bytes(double parameters, int ranks);
+double all_reduce_bytes(double parameters, int ranks, double value_bytes);
 
 }  // namespace elastic

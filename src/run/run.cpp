@@ -255,7 +255,7 @@ void Run<T>::start_clock() {
     if (const auto left = wall_time_left(m_config.job.walltime)) {
       const auto values =
           static_cast<double>(m_state.model->parameters().num_elements() * m_grid.tensor.size());
-      m_wall_time = WallTime(*left, (value_bytes + 2 * sum_bytes) * values / bytes_per_second);
+      m_wall_time = WallTime(*left, 3 * sum_bytes * values / bytes_per_second);
     }
   });
 }

@@ -230,7 +230,7 @@ TEST_F(GatedMlpKind, PlanCountsItsWorkAndNoMessages) {
             6 * d * f);
   EXPECT_EQ(backward_work(with, options).products - backward_work(without, options).products,
             12 * d * f);
-  const ContextTraffic traffic{2, 64, 2};
+  const ContextTraffic traffic{2, 64, 2, sizeof(Real)};
   const auto a = traffic.forward(with), b = traffic.forward(without);
   EXPECT_EQ(a.all_gather.bytes, b.all_gather.bytes);
 }

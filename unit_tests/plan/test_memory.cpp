@@ -149,11 +149,11 @@ TEST_F(PlannedFiles, SizesWithinFivePercent) {
           training_file_bytes(shape, deck.text.size(), router.num_elements(), router.size()));
     SubmodelSpec spec = full_spec(shape);
     write_sliced(folder / "full.h5", *state.model, spec, deck.text);
-    check("full.h5", model_file_bytes(shape, deck.text.size()));
+    check("full.h5", model_file_bytes(shape, deck.text.size(), sizeof(Real)));
     spec.hidden_size = 12;
     spec.layers[3].keep = false;
     write_sliced(folder / "small.h5", *state.model, spec, deck.text);
-    check("small.h5", model_file_bytes(sliced_shape(shape, spec), deck.text.size()));
+    check("small.h5", model_file_bytes(sliced_shape(shape, spec), deck.text.size(), sizeof(Real)));
   }
 }
 

@@ -130,7 +130,7 @@ void check_step(bool elastic, const ParallelSizes& sizes,
   const index_t owners = layout.replicas * layout.context;
   for (const index_t elements :
        {state.model->parameters().num_elements(), plan.router_parameters}) {
-    const OwnerTraffic traffic = owner_traffic(elements, owners);
+    const OwnerTraffic traffic = owner_traffic(elements, owners, sizeof(Real));
     planned.all_gather.add(1, traffic.values.all_gather);
     const auto parts = static_cast<double>(owners - 1);
     direct.calls += parts * traffic.gradients.reduce_scatter.calls;

@@ -52,7 +52,7 @@ TEST(PlanPasses, OperationsOfATrainingPassAreThoseCounted) {
   }
 }
 
-TEST(PlanPasses, BytesOfASmallModel) {
+TEST(PlanPasses, ElementsOfASmallModel) {
   // D 6; M: 2 groups of 2 heads of 3 channels, state 5; *: 4 heads of 2 channels, 1 group; - 7.
   auto shape = make_shape("M*-", 6, {LayerKind::mamba, 4, 3, 2}, {LayerKind::attention, 4, 2, 1},
                           {LayerKind::mlp, 7});
@@ -61,21 +61,21 @@ TEST(PlanPasses, BytesOfASmallModel) {
   const double norm = 2 * 6, addition = 3 * 6, input = 2 * 6, embedding = 2 * 6;
   const double convolution = 2 * (12 + 20), gated = 3 * 12, relu = 2 * 7;
   const double stack = 3 * (norm + addition + input) + convolution + gated + relu;
-  EXPECT_EQ(stack_work(shape, {.keeps_input = true}).bytes, 4 * stack);
-  EXPECT_EQ(forward_work(shape, {.keeps_input = true}).bytes, 4 * (stack + embedding + norm));
-  EXPECT_EQ(forward_work(shape, {}).bytes, 4 * (stack + embedding + norm - 3 * input));
+  EXPECT_EQ(stack_work(shape, {.keeps_input = true}).elements, stack);
+  EXPECT_EQ(forward_work(shape, {.keeps_input = true}).elements, stack + embedding + norm);
+  EXPECT_EQ(forward_work(shape, {}).elements, stack + embedding + norm - 3 * input);
   const double backward = 3 * (2 * 6 + 4 * 6) + 3 * (12 + 20) + 5 * 12 + 3 * 7 + 3 * 6 + 5 * 6;
-  EXPECT_EQ(backward_work(shape, {}).bytes, 4 * backward);
+  EXPECT_EQ(backward_work(shape, {}).elements, backward);
   // Soft masks scale attention's heads and have gradients.
-  EXPECT_EQ(forward_work(shape, {.soft_masks = true}).bytes - forward_work(shape, {}).bytes,
-            4.0 * 2 * 8);
-  EXPECT_EQ(backward_work(shape, {.soft_masks = true}).bytes - backward_work(shape, {}).bytes,
-            4.0 * (3 * 8 + 3 * 4 * 6));
+  EXPECT_EQ(forward_work(shape, {.soft_masks = true}).elements - forward_work(shape, {}).elements,
+            2 * 8);
+  EXPECT_EQ(backward_work(shape, {.soft_masks = true}).elements - backward_work(shape, {}).elements,
+            (3 * 8 + 3 * 4 * 6));
   // Half of the stream: norms, additions and inputs, but neither mixers nor embedding.
-  EXPECT_EQ(forward_work(shape, {.stream_share = 0.5}).bytes,
-            4 * (convolution + gated + relu + embedding + (3 * (norm + addition) + norm) / 2));
-  EXPECT_EQ(loss_work(shape, nullptr).bytes, 4.0 * 2 * 11);
-  EXPECT_EQ(loss_work(shape, &shape).bytes, 4.0 * 3 * 11);
+  EXPECT_EQ(forward_work(shape, {.stream_share = 0.5}).elements,
+            (convolution + gated + relu + embedding + (3 * (norm + addition) + norm) / 2));
+  EXPECT_EQ(loss_work(shape, nullptr).elements, 2 * 11);
+  EXPECT_EQ(loss_work(shape, &shape).elements, 3 * 11);
   EXPECT_EQ(loss_work(shape, &shape).products, 4 * 2.0 * 6 * 11);
 }
 

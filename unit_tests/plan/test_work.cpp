@@ -124,8 +124,9 @@ TEST(Work, OperationsWithATrainableTeacher) {
 }
 
 TEST(Work, BytesOfARing) {
-  EXPECT_EQ(all_reduce_bytes(1000, 1), 0);
-  EXPECT_EQ(all_reduce_bytes(1000, 4), 6000);
+  EXPECT_EQ(all_reduce_bytes(1000, 1, 4), 0);
+  EXPECT_EQ(all_reduce_bytes(1000, 4, 4), 6000);
+  EXPECT_EQ(all_reduce_bytes(1000, 4, 2), 4500) << "bfloat16 values";
 }
 
 }  // namespace
