@@ -306,17 +306,6 @@ TEST(GemmOfBfloat16, AddsToFp32WithoutLoss) {
   }
 }
 
-/// Products whose fp32 scratch would be large are cut; the pieces meet.
-TEST(GemmOfBfloat16, LargeStridedProductsAreWhole) {
-  const index_t m = 2100, n = 2500, k = 40;
-  const auto a = strided_random_matrix<bfloat16>(m, k, k + 8, 1),
-             b = strided_random_matrix<bfloat16>(k, n, n + 8, 2),
-             c = strided_random_matrix<bfloat16>(m, n, n + 8, 3);
-  const auto expected = naive_product<bfloat16, bfloat16>(false, false, 1, a, b, 1, c);
-  gemm<bfloat16>({}, Transpose::no, Transpose::no, 1, a, b, 1, c);
-  EXPECT_TRUE(near(c, expected, tolerance<bfloat16>(k)));
-}
-
 /// The route is an argument: products of both kinds can alternate, and none leaves a trace.
 TYPED_TEST(Gemm, RoutesDoNotDependOnEarlierProducts) {
   using T = typename TypeParam::T;
