@@ -26,7 +26,7 @@ void reduce_pieces(const Communicator& comm, T* data, index_t count, MPI_Op oper
 
 }  // namespace
 
-template <class T>
+template <Summable T>
 void all_reduce_sum(const Communicator& comm, T* data, index_t count) {
   if (comm.size() == 1) return;
   if constexpr (std::is_floating_point_v<T>)
@@ -40,11 +40,11 @@ void all_reduce_sum(const Communicator& comm, T* data, index_t count) {
   reduce_pieces(comm, data, count, MPI_SUM);
 }
 
-template <class T>
+template <Summable T>
 void all_reduce_max(const Communicator& comm, T* data, index_t count) {
   if (comm.size() > 1) reduce_pieces(comm, data, count, MPI_MAX);
 }
-template <class T>
+template <Summable T>
 void all_reduce_min(const Communicator& comm, T* data, index_t count) {
   if (comm.size() > 1) reduce_pieces(comm, data, count, MPI_MIN);
 }

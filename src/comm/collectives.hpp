@@ -14,38 +14,39 @@
 #include "comm/communicator.hpp"
 #include "comm/messages.hpp"
 #include "comm/mpi_pointer.hpp"
+#include "comm/summable.hpp"
 
 namespace elastic {
 
 /// data_i = sum over ranks of data_i, in place, on all ranks. all_reduce_max and all_reduce_min
 /// give the largest and the smallest instead (undefined for NaN). T = float, double, index_t or
-/// int. Memory must be visible to MPI.
+/// int, not bfloat16 (comm/summable.hpp). Memory must be visible to MPI.
 ///
 /// On a deterministic communicator floating-point sums have the order of comm/tree_sum.hpp, with
 /// the traffic of a ring; memory must then be visible to the host.
-template <class T>
+template <Summable T>
 void all_reduce_sum(const Communicator& comm, T* data, index_t count);
-template <class T>
+template <Summable T>
 void all_reduce_max(const Communicator& comm, T* data, index_t count);
-template <class T>
+template <Summable T>
 void all_reduce_min(const Communicator& comm, T* data, index_t count);
-template <class T>
+template <Summable T>
 void all_reduce_sum(const Communicator& comm, std::vector<T>& data) {
   all_reduce_sum(comm, data.data(), static_cast<index_t>(data.size()));
 }
 
 /// One value per rank in, the same value on all ranks out.
-template <class T>
+template <Summable T>
 T all_reduce_sum(const Communicator& comm, T value) {
   all_reduce_sum(comm, &value, 1);
   return value;
 }
-template <class T>
+template <Summable T>
 T all_reduce_max(const Communicator& comm, T value) {
   all_reduce_max(comm, &value, 1);
   return value;
 }
-template <class T>
+template <Summable T>
 T all_reduce_min(const Communicator& comm, T value) {
   all_reduce_min(comm, &value, 1);
   return value;
@@ -70,6 +71,7 @@ void barrier(const Communicator& comm);
 
 /// The reductions above for Views (contiguous, any rank, in place). Wait for running kernels first.
 template <class S, class... Properties>
+requires Summable<typename Kokkos::View<S, Properties...>::value_type>
 void all_reduce_sum(const Communicator& comm, const Kokkos::View<S, Properties...>& view) {
   if (comm.size() == 1 || view.size() == 0) return;
   using T = typename Kokkos::View<S, Properties...>::value_type;
@@ -79,6 +81,7 @@ void all_reduce_sum(const Communicator& comm, const Kokkos::View<S, Properties..
                          });
 }
 template <class S, class... Properties>
+requires Summable<typename Kokkos::View<S, Properties...>::value_type>
 void all_reduce_max(const Communicator& comm, const Kokkos::View<S, Properties...>& view) {
   if (comm.size() == 1 || view.size() == 0) return;
   impl::with_mpi_pointer("all_reduce_max", view, impl::Access::read_write, false, [&](auto* data) {
@@ -86,6 +89,7 @@ void all_reduce_max(const Communicator& comm, const Kokkos::View<S, Properties..
   });
 }
 template <class S, class... Properties>
+requires Summable<typename Kokkos::View<S, Properties...>::value_type>
 void all_reduce_min(const Communicator& comm, const Kokkos::View<S, Properties...>& view) {
   if (comm.size() == 1 || view.size() == 0) return;
   impl::with_mpi_pointer("all_reduce_min", view, impl::Access::read_write, false, [&](auto* data) {

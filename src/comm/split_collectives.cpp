@@ -34,7 +34,7 @@ std::vector<index_t> equal_parts(index_t count, int ranks) {
   return offsets;
 }
 
-template <class T>
+template <Summable T>
 void reduce_scatter_sum(const Communicator& comm, const T* data,
                         const std::vector<index_t>& offsets, T* mine, index_t largest_call) {
   check_offsets(comm, offsets);
@@ -78,7 +78,7 @@ void all_gather(const Communicator& comm, const T* mine, const std::vector<index
   for (int r = 0; r < comm.size(); ++r) broadcast(comm, all + offsets[r], bytes(r), r);
 }
 
-template <class T>
+template <Summable T>
 void impl::sum_parts_in_tree(const Communicator& comm, const T* data,
                              const std::vector<index_t>& offsets, T* mine) {
   constexpr index_t memory = index_t(1) << 20;  // elements
@@ -119,5 +119,7 @@ ELASTIC_INSTANTIATE(index_t)
 #undef ELASTIC_INSTANTIATE
 template void all_gather<int>(const Communicator&, const int*, const std::vector<index_t>&, int*,
                               index_t);
+template void all_gather<bfloat16>(const Communicator&, const bfloat16*,
+                                   const std::vector<index_t>&, bfloat16*, index_t);
 
 }  // namespace elastic

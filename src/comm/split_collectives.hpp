@@ -13,6 +13,7 @@
 
 #include "comm/communicator.hpp"
 #include "comm/mpi_pointer.hpp"
+#include "comm/summable.hpp"
 
 namespace elastic {
 
@@ -27,16 +28,18 @@ namespace impl {
 inline constexpr index_t largest_call = index_t(1) << 30;  // elements of one MPI call
 }
 
-/// mine_i = sum over ranks of data_{offsets[rank] + i}. T = float, double or index_t.
+/// mine_i = sum over ranks of data_{offsets[rank] + i}. T = float, double or index_t,
+/// not bfloat16 (comm/summable.hpp).
 ///
 /// Part r is [offsets[r], offsets[r+1]); offsets start at 0. `mine` must lie outside of `data`. If
 /// the communicator is deterministic, the sum has the order of comm/tree_sum.hpp and memory must be
 /// that of the host; otherwise MPI chooses.
-template <class T>
+template <Summable T>
 void reduce_scatter_sum(const Communicator& comm, const T* data,
                         const std::vector<index_t>& offsets, T* mine,
                         index_t largest_call = impl::largest_call);
 /// all_{offsets[r] + i} = mine_i of rank r. `mine` may be the part of this rank in `all`.
+/// T = bfloat16, float, double, index_t or int.
 template <class T>
 void all_gather(const Communicator& comm, const T* mine, const std::vector<index_t>& offsets,
                 T* all, index_t largest_call = impl::largest_call);
@@ -45,7 +48,7 @@ namespace impl {
 
 /// reduce_scatter_sum in the order of comm/tree_sum.hpp. `mine` may be this rank's part of `data`.
 /// Takes memory for 2^20 numbers.
-template <class T>
+template <Summable T>
 void sum_parts_in_tree(const Communicator& comm, const T* data, const std::vector<index_t>& offsets,
                        T* mine);
 
@@ -74,7 +77,7 @@ void all_gather_views(const char* function, const Communicator& comm, const V& m
 }  // namespace impl
 
 /// mine [count of part_of] = this rank's part of the sum of `all` [n] over ranks.
-template <class T>
+template <Summable T>
 void reduce_scatter_sum(const Communicator& comm, const std::type_identity_t<View1<const T>>& all,
                         const View1<T>& mine) {
   const auto offsets = equal_parts(static_cast<index_t>(all.extent(0)), comm.size());
@@ -104,7 +107,7 @@ void all_gather_in_place(const Communicator& comm, const std::vector<index_t>& o
 
 /// Reduce-scatter and all-gather of blocks of rows: rank r has rows part_of(rows, r, ranks).
 /// Matrices have no gaps.
-template <class T>
+template <Summable T>
 void reduce_scatter_rows(const Communicator& comm, const std::type_identity_t<View2<const T>>& all,
                          const View2<T>& mine) {
   const auto columns = static_cast<index_t>(all.extent(1));

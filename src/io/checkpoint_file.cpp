@@ -12,18 +12,8 @@ namespace elastic {
 namespace {
 
 template <class To, class From>
-To converted(From x) {
-  if constexpr (std::is_same_v<To, std::uint16_t>)
-    return bfloat16_bits(static_cast<float>(x));
-  else if constexpr (std::is_same_v<From, std::uint16_t>)
-    return static_cast<To>(float_from_bfloat16(x));
-  else
-    return static_cast<To>(x);
-}
-
-template <class To, class From>
 void convert(const From* from, std::size_t count, To* to) {
-  std::transform(from, from + count, to, [](From x) { return converted<To>(x); });
+  std::transform(from, from + count, to, [](From x) { return static_cast<To>(x); });
 }
 
 /// Calls f with a null pointer to the C++ type of elements stored as a real type.
@@ -35,7 +25,7 @@ void with_real_type(StorageType type, const F& f) {
     case StorageType::float64:
       return f(static_cast<double*>(nullptr));
     case StorageType::bfloat16:
-      return f(static_cast<std::uint16_t*>(nullptr));
+      return f(static_cast<bfloat16*>(nullptr));
     case StorageType::int64:
       break;
   }
@@ -43,7 +33,7 @@ void with_real_type(StorageType type, const F& f) {
 }
 
 template <class T>
-constexpr bool is_real = std::is_floating_point_v<T>;
+constexpr bool is_real = std::is_floating_point_v<T> || std::is_same_v<T, bfloat16>;
 
 }  // namespace
 
@@ -214,6 +204,7 @@ std::vector<std::string> CheckpointReader::texts() const {
                                            StorageType, const Attributes&);              \
   template void CheckpointReader::read<T>(const std::string&, const Extents&, T*) const; \
   template void CheckpointReader::read_block<T>(const std::string&, Range, Range, T*) const;
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 ELASTIC_INSTANTIATE(index_t)

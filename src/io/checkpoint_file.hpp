@@ -36,10 +36,10 @@ class CheckpointWriter {
   /// Without commit: removes the temporary file; an older `path` stays.
   ~CheckpointWriter();
 
-  /// Writes a matrix [rows, columns], compact, in host memory. T = float, double, index_t or
-  /// std::uint16_t (bfloat16 bits); float and double may be stored as any real type, rounded
-  /// to nearest. Throws RunError if the disk fails, ContractError for a type that cannot be stored
-  /// so, a name used twice or a name below text/ or attributes/.
+  /// Writes a matrix [rows, columns], compact, in host memory. T = bfloat16, float, double, index_t
+  /// or std::uint16_t (bfloat16 bits). The first three may be stored as any real type, widened
+  /// exactly or rounded to nearest. Throws RunError if the disk fails, ContractError for a type
+  /// that cannot be stored so, a name used twice or a name below text/ or attributes/.
   template <class T>
   void tensor(const std::string& name, const T* data, index_t rows, index_t columns,
               StorageType stored_as = storage_type_of<T>(), const Attributes& attributes = {}) {
@@ -94,7 +94,8 @@ class CheckpointReader {
   const TensorInfo& info(const std::string& name) const;
 
   /// Reads a whole tensor, which must have these extents, into compact host memory, and checks its
-  /// hash. T = float or double from any real type, index_t from int64, std::uint16_t from bfloat16.
+  /// hash. T = bfloat16, float or double from any real type, index_t from int64, std::uint16_t
+  /// from bfloat16.
   template <class T>
   void read(const std::string& name, const Extents& expected, T* out) const;
   template <class T>

@@ -4,6 +4,11 @@
 //
 //   AdamW<float> optimizer(model.parameters());
 //   optimizer.step(exec, {.weight_decay = 0.1}, schedule.at(step), step, clip.scale);
+//
+// Where T is narrower than Accumulate<T>, so are the masters: the owned values before rounding.
+// They are what is updated; a value is always its master, rounded once, and the value of an exact
+// tensor is its master. Whatever sets values is followed by restart_masters(), or passes
+// the unrounded numbers to set_masters().
 #pragma once
 #include <string>
 #include <vector>
@@ -21,17 +26,21 @@ struct AdamWConfig {
 
 enum class Moment { first, second };
 
+/// Whether AdamW<T> holds masters: where T cannot hold an Accumulate<T>.
+template <class T>
+inline constexpr bool has_masters = !std::is_same_v<T, Accumulate<T>>;
+
 /// Equation: kernels/update/adamw_step.hpp. One instance per store; neighbouring elements
 /// of equal decay are one kernel call.
 template <class T>
 class AdamW {
  public:
-  /// Moments start at zero. The store's Views are shared, not copied. Throws ContractError if it
-  /// is not allocated with gradients.
+  /// Moments start at zero, masters at the values as they are. The store's Views are shared, not
+  /// copied. Throws ContractError if it is not allocated with gradients.
   explicit AdamW(const ParameterStore<T>& parameters);
   /// For the elements in `owned` only (ranges of the flat buffers, rising; FlatSlices::of):
-  /// moments exist for them alone, step() changes no other values. An element gets the bits
-  /// that it gets when all are owned.
+  /// moments and masters exist for them alone, step() changes no other values. An element gets the
+  /// bits that it gets when all are owned.
   AdamW(const ParameterStore<T>& parameters, const std::vector<Range>& owned);
 
   /// Updates the owned values from gradient * grad_scale. `step_number` counts from 1 and drives
@@ -43,6 +52,11 @@ class AdamW {
   /// m and v of the owned elements, flat, in the order of the store.
   View1<Accumulate<T>> first_moments() const { return m_first; }
   View1<Accumulate<T>> second_moments() const { return m_second; }
+
+  /// Values of the owned elements before rounding, in this order; empty unless has_masters<T>.
+  View1<Accumulate<T>> masters() const { return m_masters; }
+  /// Masters become the values as they are now: after values were initialised, read or permuted.
+  void restart_masters() const;
 
   /// Moments of one tensor that is owned as a whole, [rows, columns], to read or to restore. Throw
   /// ContractError for an unknown name or a tensor of which others own a part.
@@ -60,6 +74,12 @@ class AdamW {
                                            const std::string& name) const;
   /// Takes the owned elements from one tensor's moments [rows * columns] on the host. Local.
   void set_moment(Moment which, const std::string& name, const Accumulate<T>* values) const;
+  /// Like gather_moment and set_moment for one tensor's values before rounding; where there are no
+  /// masters, for the values themselves. set_masters takes the owned elements, and rounds all
+  /// of them into the values of this rank, owned or not.
+  std::vector<Accumulate<T>> gather_masters(const Communicator& comm,
+                                            const std::string& name) const;
+  void set_masters(const std::string& name, const Accumulate<T>* values) const;
 
   /// Kernel calls of one step.
   index_t num_segments() const { return static_cast<index_t>(m_segments.size()); }
@@ -67,8 +87,9 @@ class AdamW {
  private:
   struct Segment {
     index_t begin, end;    // in the flat buffers of the store
-    index_t moment_begin;  // in the moments
-    bool weight_decay;
+    index_t moment_begin;  // in moments and masters
+    index_t exact_begin;   // in the exact values of the store
+    bool weight_decay, exact;
   };
   /// A piece of one tensor that this instance owns.
   struct Piece {
@@ -80,11 +101,16 @@ class AdamW {
   const View1<Accumulate<T>>& moments(Moment which) const {
     return which == Moment::first ? m_first : m_second;
   }
+  /// `flat`: moments or masters.
+  std::vector<Accumulate<T>> gather(const Communicator& comm, const View1<Accumulate<T>>& flat,
+                                    const Parameter<T>& parameter) const;
+  void take_owned(const View1<Accumulate<T>>& flat, const Parameter<T>& parameter,
+                  const Accumulate<T>* values) const;
 
   ParameterStore<T> m_parameters;
   std::vector<Range> m_owned;
   std::vector<Segment> m_segments;
-  View1<Accumulate<T>> m_first, m_second;
+  View1<Accumulate<T>> m_first, m_second, m_masters;
 };
 
 }  // namespace elastic

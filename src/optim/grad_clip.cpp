@@ -80,5 +80,7 @@ std::vector<View1<const Accumulate<T>>> counted_gradients(const ParameterStore<T
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE
+template std::vector<View1<const float>> counted_gradients<bfloat16>(
+    const ParameterStore<bfloat16>&, const std::vector<Range>&, bool);
 
 }  // namespace elastic

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "optim/gradient_buckets.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 #include "comm/split_collectives.hpp"
 #include "comm/tree_sum.hpp"
 
@@ -150,10 +153,45 @@ void gather_slices(const Communicator& comm, const FlatSlices& slices, const Vie
     all_gather_in_place<T>(comm, slices.offsets(k), Kokkos::subview(flat, slices.bucket(k)));
 }
 
+namespace {
+/// How many elements of exact tensors come before a place of the flat buffers.
+template <class T>
+index_t exact_before(const ParameterStore<T>& store, index_t place) {
+  const auto next = std::upper_bound(store.begin(), store.end(), place,
+                                     [](index_t x, const Parameter<T>& p) { return x < p.offset; });
+  if (next == store.begin()) return 0;
+  const Parameter<T>& p = *std::prev(next);
+  return p.exact_offset + (p.info.exact ? std::min(place - p.offset, p.size()) : 0);
+}
+}  // namespace
+
+template <class T>
+void gather_values(const Communicator& comm, const FlatSlices& slices,
+                   const ParameterStore<T>& store) {
+  gather_slices<T>(comm, slices, store.values());
+  if constexpr (has_exact_values<T>)
+    for (index_t k = 0; k < slices.num_buckets(); ++k) {
+      // The exact elements of a rank's slice are neighbours, as the slice's elements are.
+      const index_t bucket = slices.bucket(k).first, begin = exact_before(store, bucket);
+      auto offsets = slices.offsets(k);
+      for (auto& offset : offsets) offset = exact_before(store, bucket + offset) - begin;
+      if (offsets.back() > 0)
+        all_gather_in_place<Accumulate<T>>(
+            comm, offsets,
+            Kokkos::subview(store.exact_values(), Range(begin, begin + offsets.back())));
+    }
+}
+
 template class GradientBuckets<float>;
 template class GradientBuckets<double>;
 template class GradientBuckets<index_t>;
-template void gather_slices<float>(const Communicator&, const FlatSlices&, const View1<float>&);
-template void gather_slices<double>(const Communicator&, const FlatSlices&, const View1<double>&);
+
+#define ELASTIC_INSTANTIATE(T)                                                             \
+  template void gather_slices<T>(const Communicator&, const FlatSlices&, const View1<T>&); \
+  template void gather_values<T>(const Communicator&, const FlatSlices&, const ParameterStore<T>&);
+ELASTIC_INSTANTIATE(bfloat16)
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic

@@ -9,7 +9,7 @@
 //   }
 //   buckets.finish();
 //   optimizer.step(...);                            // on the slices of this rank
-//   gather_slices(data, slices, store.values());
+//   gather_values(data, slices, store);
 #pragma once
 #include <deque>
 
@@ -70,5 +70,10 @@ class GradientBuckets {
 /// Collective. Sends every slice of `flat` from its owner to all ranks.
 template <class T>
 void gather_slices(const Communicator& comm, const FlatSlices& slices, const View1<T>& flat);
+/// Collective. Sends all values from their owners to all ranks: in T, those of exact tensors
+/// in Accumulate<T>.
+template <class T>
+void gather_values(const Communicator& comm, const FlatSlices& slices,
+                   const ParameterStore<T>& store);
 
 }  // namespace elastic

@@ -161,6 +161,7 @@ std::vector<T> gather_ranges(const Communicator& comm, index_t count,
                               const std::type_identity_t<View2<T>>&);                            \
   template std::vector<T> gather_ranges<T>(const Communicator&, index_t,                         \
                                            const std::vector<Range>&, const T*);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -29,7 +29,7 @@ struct ShardedMatrix {
 };
 
 /// Collective. The whole matrix, row by row, on rank 0 (elsewhere empty) from the parts of all
-/// ranks; rank 0's own if it is not sharded. `mine` is compact. T = float or double.
+/// ranks; rank 0's own if it is not sharded. `mine` is compact. T = bfloat16, float or double.
 template <class T>
 std::vector<T> gather_shards(const Communicator& comm, const ShardedMatrix& matrix, const T* mine);
 template <class T>

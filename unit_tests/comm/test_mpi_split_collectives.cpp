@@ -119,7 +119,7 @@ TYPED_TEST(Parts, ReduceScatterGivesEachRankItsPart) {
         if (deterministic || std::is_integral_v<T>)
           EXPECT_EQ(mine, expected);
         else
-          EXPECT_TRUE(near(mine, expected, tolerance<double>(16) * 1e9));
+          EXPECT_TRUE(near(to_double(mine), to_double(expected), tolerance<double>(16) * 1e9));
       });
 }
 
@@ -197,6 +197,50 @@ TEST(Vectors, AreSummedAndGathered) {
     all_gather(group, mine, sum);
     EXPECT_EQ(to_host(sum), expected_sum<index_t>(group.size(), 11));
   });
+}
+
+TEST(StoredValues, AreGatheredBroadcastAndSentBitByBit) {
+  on_groups(true, [&](const Communicator& group) {
+    // All kinds of bits: NaNs with payload, subnormal numbers, both zeros.
+    std::vector<bfloat16> expected;
+    for (int i = 0; i < 1201; ++i) expected.push_back(bfloat16::from_bits(i * 997 % 65536));
+    const auto offsets = uneven_parts(group.size(), 400);
+    expected.resize(offsets.back());
+    const auto begin = expected.begin() + offsets[group.rank()],
+               end = expected.begin() + offsets[group.rank() + 1];
+    for (const index_t largest_call : {index_t(1) << 30, index_t(100)}) {
+      std::vector<bfloat16> all(expected.size(), bfloat16(0));
+      const std::vector<bfloat16> mine(begin, end);
+      all_gather(group, mine.data(), offsets, all.data(), largest_call);
+      EXPECT_TRUE(bitwise_equal(all, expected));
+    }
+    const auto view =
+        to_device(group.is_root() ? expected : std::vector<bfloat16>(expected.size()));
+    broadcast(group, view);
+    EXPECT_TRUE(bitwise_equal(view, to_device(expected)));
+    const View1<bfloat16> received("elastic::test", expected.size());
+    const int rank = group.rank(), size = group.size();
+    send_receive(group, view, (rank + 1) % size, received, (rank - 1 + size) % size);
+    EXPECT_TRUE(bitwise_equal(received, to_device(expected)));
+  });
+}
+
+template <class... Arguments>
+concept SummedByRanks = requires(const Communicator& comm, const Arguments&... arguments) {
+  all_reduce_sum(comm, arguments...);
+};
+template <class View>
+concept ReducedInParts = requires(const Communicator& comm, const View& view) {
+  reduce_scatter_sum(comm, view, view);
+};
+
+TEST(StoredValues, AreNotSummedByRanks) {
+  // The program would not compile; sums are formed in Accumulate<bfloat16>.
+  EXPECT_FALSE(SummedByRanks<View1<bfloat16>> || SummedByRanks<View2<bfloat16>>);
+  EXPECT_FALSE(SummedByRanks<bfloat16> || (SummedByRanks<bfloat16*, index_t>));
+  EXPECT_FALSE(ReducedInParts<View1<bfloat16>>);
+  EXPECT_TRUE(SummedByRanks<View1<float>> && ReducedInParts<View1<float>>);
+  EXPECT_TRUE(SummedByRanks<double> && (SummedByRanks<float*, index_t>));
 }
 
 TEST(Extremes, OfArrays) {

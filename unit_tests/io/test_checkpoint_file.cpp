@@ -83,6 +83,59 @@ TEST_F(CheckpointFileTest, BlocksAreConvertedToo) {
       EXPECT_EQ(block[i * 3 + j], float_from_bfloat16(bfloat16_bits(w[i * 15 + j])));
 }
 
+TEST_F(CheckpointFileTest, StoredValuesAreWidenedExactlyAndRoundedOnce) {
+  std::vector<bfloat16> values;
+  std::vector<float> widened;
+  for (const float x : w) {
+    values.push_back(bfloat16(x));
+    widened.push_back(widen(values.back()));
+  }
+  {
+    CheckpointWriter writer(folder / "a.h5");
+    writer.tensor("own", values.data(), 15, 8);
+    writer.tensor("wide", values.data(), 15, 8, StorageType::float32);
+    writer.tensor("full", w.data(), 15, 8);
+    writer.tensor("double", m.data(), 3, 11);
+    writer.commit();
+  }
+  const CheckpointReader reader(folder / "a.h5");
+  EXPECT_EQ(reader.info("own").type, StorageType::bfloat16);
+  EXPECT_EQ(reader.info("wide").type, StorageType::float32);
+  for (const char* name : {"own", "wide"}) EXPECT_EQ(reader.read<float>(name), widened) << name;
+  for (const char* name : {"own", "wide", "full"}) {
+    EXPECT_EQ(reader.read<bfloat16>(name), values) << name;
+    std::vector<bfloat16> block(2 * 3);
+    reader.read_block(name, Range(1, 3), Range(2, 5), block.data());
+    EXPECT_EQ(block[4], values[2 * 8 + 3]) << name;
+  }
+  for (int i = 0; i < 33; ++i)
+    EXPECT_EQ(reader.read<bfloat16>("double")[i], bfloat16(static_cast<float>(m[i])));
+}
+
+TEST_F(CheckpointFileTest, ViewsOfStoredValues) {
+  const View2<bfloat16> parent("elastic::test", 4, 6), back("elastic::test", 3, 9);
+  const auto h_parent = Kokkos::create_mirror_view(parent);
+  for (index_t i = 0; i < 4; ++i)
+    for (index_t j = 0; j < 6; ++j) h_parent(i, j) = bfloat16(10 * i + j);
+  Kokkos::deep_copy(parent, h_parent);
+  {
+    CheckpointWriter writer(folder / "a.h5");
+    write_view(writer, "p", prefix(parent, 3, 5));
+    write_view(writer, "row", View1<bfloat16>(Kokkos::subview(parent, 2, Kokkos::ALL)),
+               StorageType::float32);
+    writer.commit();
+  }
+  const CheckpointReader reader(folder / "a.h5");
+  EXPECT_EQ(reader.info("p").type, StorageType::bfloat16);
+  read_view(reader, "p", prefix(back, 3, 5));
+  const auto h_back = Kokkos::create_mirror_view_and_copy(HostSpace(), back);
+  EXPECT_EQ(h_back(2, 4), bfloat16(24));
+  EXPECT_EQ(h_back(2, 5), bfloat16(0)) << "beyond the prefix";
+  const View1<bfloat16> row("elastic::test", 6);
+  read_view(reader, "row", row);
+  EXPECT_EQ(Kokkos::create_mirror_view_and_copy(HostSpace(), row)(5), bfloat16(25));
+}
+
 TEST_F(CheckpointFileTest, ViewsAndPrefixes) {
   const View2<double> parent("elastic::test", 4, 6), back("elastic::test", 3, 9);
   auto h_parent = Kokkos::create_mirror_view(parent);

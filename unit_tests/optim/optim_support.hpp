@@ -7,7 +7,7 @@
 
 namespace elastic::test {
 
-/// Tensors with and without decay; one of them empty.
+/// Tensors with and without decay; one of them empty, one exact.
 template <class T>
 ParameterStore<T> mixed_store() {
   ParameterStore<T> store;
@@ -15,10 +15,31 @@ ParameterStore<T> mixed_store() {
   store.add({.name = "norm", .columns = 7, .layer = 0, .weight_decay = false, .vector = true});
   store.add({.name = "up", .rows = 9, .columns = 7, .layer = 0});
   store.add({.name = "nothing", .columns = 0, .layer = 0});
-  store.add({.name = "A_log", .columns = 3, .layer = 1, .weight_decay = false, .vector = true});
+  store.add({.name = "A_log",
+             .columns = 3,
+             .layer = 1,
+             .weight_decay = false,
+             .vector = true,
+             .exact = true});
   store.add({.name = "down", .rows = 4, .columns = 9, .layer = 1});
   store.allocate(true);
   return store;
+}
+
+/// Random values; those of exact tensors are no numbers of T.
+template <class T>
+void assign_values(const ParameterStore<T>& store, std::uint32_t seed) {
+  for (const auto& p : store) {
+    const auto values = random_values<Accumulate<T>>(p.size(), seed + 1000 * p.offset);
+    set_values(p, values.data());
+  }
+}
+/// All values of a store, those of exact tensors behind the others.
+template <class T>
+std::vector<double> all_values(const ParameterStore<T>& store) {
+  auto values = to_double(store.values());
+  for (const double x : to_double(store.exact_values())) values.push_back(x);
+  return values;
 }
 
 /// body(group) on the members of the groups of the first 1, 2, ... ranks.

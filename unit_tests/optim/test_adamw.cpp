@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// AdamW over a store: PyTorch's numbers, a plain double loop, decay flags and moments by name.
+// AdamW over a store: PyTorch's numbers, a plain double loop, decay flags, moments by name, and
+// the masters of values that are stored in 16 bits.
 #include "optim/adamw.hpp"
 
 #include <cmath>
 
 #include "optim/grad_clip.hpp"
+#include "unit_tests/optim/optim_support.hpp"
 #include "unit_tests/support/fixture.hpp"
 
 namespace elastic::test {
@@ -127,6 +129,122 @@ TEST(AdamW, ContinuesFromRestoredMoments) {
   optimizer.step(ExecutionSpace(), {}, 0.1, 2);
   resumed.step(ExecutionSpace(), {}, 0.1, 2);
   EXPECT_TRUE(bitwise_equal(store.values(), copy.values()));
+}
+
+/// A step with random gradients.
+template <class T>
+void random_step(const ParameterStore<T>& store, AdamW<T>& optimizer, index_t step) {
+  assign(store.gradients(), random_values<Accumulate<T>>(store.num_elements(), 50 + step));
+  optimizer.step(ExecutionSpace(), {.weight_decay = 0.1}, 1e-3, step);
+}
+template <class T>
+std::vector<Accumulate<T>> master_of(const AdamW<T>& optimizer, const std::string& name) {
+  return optimizer.gather_masters(Communicator::self(), name);
+}
+
+TEST(Masters, AddUpUpdatesThatAValueWouldRoundAway) {
+  // Between 1/2 and 1 neighbours are 2^-8 apart; a step is 2e-5, a hundredth of half of that.
+  const auto store = example_store<bfloat16>();
+  Kokkos::deep_copy(store.values(), bfloat16(1.0f));
+  Kokkos::deep_copy(store.gradients(), 3.0f);
+  AdamW<bfloat16> optimizer(store);
+  for (index_t step = 1; step <= 1000; ++step) {
+    optimizer.step(ExecutionSpace(), {}, 2e-5, step);
+    if (step == 1) {
+      EXPECT_EQ(to_double(store.values()), std::vector<double>(32, 1.0));
+    }
+  }
+  EXPECT_TRUE(near(optimizer.masters(), std::vector<double>(32, 0.98), 1e-4));
+  for (const double value : to_double(store.values())) EXPECT_EQ(value, 1 - 5 * 0x1p-8);
+}
+
+TEST(Masters, HaveTheBitsOfAnFp32RunAndValuesAreTheirRounding) {
+  const auto store = mixed_store<bfloat16>();
+  const auto fp32 = mixed_store<float>();
+  assign_values(store, 3);
+  for (const auto& p : store) set_values(*fp32.find(p.info.name), values_to_host(p).data());
+  AdamW<bfloat16> optimizer(store);
+  AdamW<float> expected(fp32);
+  EXPECT_TRUE(bitwise_equal(optimizer.masters(), fp32.values())) << "masters start at the values";
+  for (index_t step = 1; step <= 4; ++step) {
+    random_step(store, optimizer, step);
+    random_step(fp32, expected, step);
+    EXPECT_TRUE(bitwise_equal(optimizer.masters(), fp32.values())) << "step " << step;
+    for (const auto& p : store) {
+      const auto& q = *fp32.find(p.info.name);
+      if (p.info.exact)
+        EXPECT_TRUE(bitwise_equal(p.exact, q.value)) << p.info.name;
+      else
+        EXPECT_TRUE(bitwise_equal(p.value, stored_as<bfloat16>(q.value))) << p.info.name;
+    }
+  }
+  EXPECT_TRUE(bitwise_equal(optimizer.first_moments(), expected.first_moments()));
+  EXPECT_TRUE(bitwise_equal(optimizer.second_moments(), expected.second_moments()));
+}
+
+TEST(Masters, OfExactTensorsAreTheirValues) {
+  const auto store = mixed_store<bfloat16>();
+  assign_values(store, 4);
+  AdamW<bfloat16> optimizer(store);
+  random_step(store, optimizer, 1);
+  const auto values = values_to_host(*store.find("A_log"));
+  EXPECT_EQ(values, master_of(optimizer, "A_log"));
+  for (const float x : values) EXPECT_NE(x, widen(bfloat16(x))) << "has only the digits of T";
+}
+
+TEST(Masters, ContinueToTheBitFromWhatWasGathered) {
+  const auto store = mixed_store<bfloat16>(), copy = mixed_store<bfloat16>(),
+             rounded = mixed_store<bfloat16>();
+  assign_values(store, 5);
+  AdamW<bfloat16> optimizer(store), resumed(copy), restarted(rounded);
+  random_step(store, optimizer, 1);
+  for (const auto& p : store) {
+    for (AdamW<bfloat16>* to : {&resumed, &restarted}) {
+      to->set_masters(p.info.name, master_of(optimizer, p.info.name).data());
+      for (const Moment which : {Moment::first, Moment::second})
+        to->set_moment(which, p.info.name,
+                       optimizer.gather_moment(Communicator::self(), which, p.info.name).data());
+    }
+  }
+  EXPECT_EQ(all_values(copy), all_values(store));
+  EXPECT_TRUE(bitwise_equal(resumed.masters(), optimizer.masters()));
+  restarted.restart_masters();
+  EXPECT_EQ(all_values(rounded), all_values(store)) << "restarting changes no value";
+  EXPECT_FALSE(bitwise_equal(restarted.masters(), optimizer.masters())) << "nothing was rounded";
+  random_step(store, optimizer, 2);
+  random_step(copy, resumed, 2);
+  EXPECT_EQ(all_values(copy), all_values(store));
+  EXPECT_TRUE(bitwise_equal(resumed.masters(), optimizer.masters()));
+}
+
+TEST(Masters, RestartAtTheValuesAsTheyAre) {
+  const auto store = mixed_store<bfloat16>();
+  const AdamW<bfloat16> optimizer(store);
+  assign_values(store, 6);
+  optimizer.restart_masters();
+  for (const auto& p : store)
+    EXPECT_EQ(master_of(optimizer, p.info.name), values_to_host(p)) << p.info.name;
+}
+
+TEST(Masters, AreTheValuesThemselvesWhereTHoldsAllDigits) {
+  const auto store = mixed_store<double>();
+  assign_values(store, 7);
+  const AdamW<double> optimizer(store);
+  EXPECT_EQ(optimizer.masters().extent(0), 0u);
+  EXPECT_EQ(master_of(optimizer, "A_log"), to_host(store.find("A_log")->value_vector()));
+  const std::vector<double> numbers{0.1, 0.2, 0.3};
+  optimizer.set_masters("A_log", numbers.data());
+  EXPECT_EQ(to_host(store.find("A_log")->value_vector()), numbers);
+}
+
+TEST(Masters, SegmentsAreExactOrNot) {
+  // embedding | norm | up | A_log | down
+  EXPECT_EQ(AdamW<bfloat16>(mixed_store<bfloat16>()).num_segments(), 5);
+  ParameterStore<bfloat16> store;
+  store.add({.name = "norm", .columns = 2, .weight_decay = false, .vector = true});
+  store.add({.name = "D", .columns = 2, .weight_decay = false, .vector = true, .exact = true});
+  store.allocate(true);
+  EXPECT_EQ(AdamW<bfloat16>(store).num_segments(), 2);
 }
 
 TEST(AdamW, RefusesAFrozenStoreAndStepZero) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The optimizer spread over ranks: the bits of the whole one, moments for 1/ranks of the elements,
-// moments gathered whole and taken up by another number of ranks.
+// The optimizer spread over ranks: the bits of the whole one, moments and masters for 1/ranks
+// of the elements, gathered whole and taken up by another number of ranks.
 #include "comm/collectives.hpp"
 #include "optim/adamw.hpp"
 #include "optim/grad_clip.hpp"
@@ -12,14 +12,15 @@ namespace {
 
 template <class T>
 class ShardedAdamW : public testing::Test {};
-using Scalars = testing::Types<float, double>;
+using Scalars = testing::Types<bfloat16, float, double>;
 TYPED_TEST_SUITE(ShardedAdamW, Scalars);
 
 const AdamWConfig config{.beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-6, .weight_decay = 0.3};
 
 template <class T>
 void set_gradients(const Communicator& comm, index_t step, const ParameterStore<T>& store) {
-  assign(store.gradients(), random_values<T>(store.num_elements(), 10 * step + comm.rank()));
+  assign(store.gradients(),
+         random_values<Accumulate<T>>(store.num_elements(), 10 * step + comm.rank()));
 }
 
 /// One step as every rank does it for itself.
@@ -28,9 +29,10 @@ void whole_step(const Communicator& comm, index_t step, const ParameterStore<T>&
                 AdamW<T>& optimizer) {
   set_gradients(comm, step, store);
   all_reduce_sum(comm, store.gradients());
-  const std::vector<View1<const T>> mine{store.gradients()};
-  const auto clip = clip_gradients<T>(
-      ExecutionSpace(), comm, comm.is_root() ? mine : std::vector<View1<const T>>{}, 0.5, 0.1);
+  using A = Accumulate<T>;
+  const std::vector<View1<const A>> mine{store.gradients()};
+  const auto clip = clip_gradients<A>(
+      ExecutionSpace(), comm, comm.is_root() ? mine : std::vector<View1<const A>>{}, 0.5, 0.1);
   optimizer.step(ExecutionSpace(), config, 0.05, step, clip.scale);
 }
 /// One step of the sharded optimizer.
@@ -38,12 +40,12 @@ template <class T>
 void sharded_step(const Communicator& comm, const FlatSlices& slices, index_t step,
                   const ParameterStore<T>& store, AdamW<T>& optimizer) {
   set_gradients(comm, step, store);
-  GradientBuckets<T> buckets(comm, slices, store.gradients());
+  GradientBuckets<Accumulate<T>> buckets(comm, slices, store.gradients());
   buckets.finish();
-  const auto clip = clip_gradients<T>(ExecutionSpace(), comm,
-                                      counted_gradients(store, optimizer.owned(), true), 0.5, 0.1);
+  const auto clip = clip_gradients<Accumulate<T>>(
+      ExecutionSpace(), comm, counted_gradients(store, optimizer.owned(), true), 0.5, 0.1);
   optimizer.step(ExecutionSpace(), config, 0.05, step, clip.scale);
-  gather_slices<T>(comm, slices, store.values());
+  gather_values<T>(comm, slices, store);
 }
 
 TYPED_TEST(ShardedAdamW, GivesTheBitsOfTheWhole) {
@@ -52,16 +54,19 @@ TYPED_TEST(ShardedAdamW, GivesTheBitsOfTheWhole) {
     on_groups(true, [&](const Communicator& group) {
       const auto whole = mixed_store<T>(), sharded = mixed_store<T>();
       const index_t n = whole.num_elements();
-      for (const auto& store : {whole, sharded}) assign(store.values(), random_values<T>(n, 1));
+      for (const auto& store : {whole, sharded}) assign_values(store, 1);
       const FlatSlices slices(n, group.size(), bucket);
       AdamW<T> reference(whole), optimizer(sharded, slices.of(group.rank()));
       EXPECT_EQ(optimizer.first_moments().extent(0), total_length(slices.of(group.rank())));
+      EXPECT_EQ(optimizer.masters().extent(0),
+                has_masters<T> ? optimizer.first_moments().extent(0) : 0);
       EXPECT_LE(static_cast<index_t>(optimizer.second_moments().extent(0)),
                 n / group.size() + slices.num_buckets());
       for (index_t step = 1; step <= 4; ++step) {
         whole_step(group, step, whole, reference);
         sharded_step(group, slices, step, sharded, optimizer);
         ASSERT_TRUE(bitwise_equal(whole.values(), sharded.values()));
+        ASSERT_TRUE(bitwise_equal(whole.exact_values(), sharded.exact_values()));
       }
       for (const auto& p : whole)
         for (const Moment which : {Moment::first, Moment::second}) {
@@ -72,6 +77,14 @@ TYPED_TEST(ShardedAdamW, GivesTheBitsOfTheWhole) {
                                              : reference.second_moment(p.info.name));
           EXPECT_TRUE(bitwise_equal(gathered, expected)) << p.info.name;
         }
+      const auto self = Communicator::self();
+      for (const auto& p : whole) {
+        const auto gathered = optimizer.gather_masters(group, p.info.name);
+        if (group.is_root())
+          EXPECT_TRUE(bitwise_equal(gathered, reference.gather_masters(self, p.info.name)));
+        else
+          EXPECT_TRUE(gathered.empty());
+      }
     });
 }
 
@@ -88,23 +101,32 @@ TYPED_TEST(ShardedAdamW, ContinuesOnAnotherNumberOfRanks) {
   // then one on all ranks and one on one, with equal gradients.
   const auto one = mixed_store<T>(), all = mixed_store<T>();
   const index_t n = one.num_elements();
-  assign(one.values(), random_values<T>(n, 1));
+  assign_values(one, 1);
   AdamW<T> before(one);
   for (const index_t step : {1, 2}) whole_step(self, step, one, before);
-  Kokkos::deep_copy(all.values(), one.values());
   const FlatSlices slices(n, world.size(), 40);
   AdamW<T> after(all, slices.of(world.rank()));
+  for (const auto& p : one)
+    after.set_masters(p.info.name, before.gather_masters(self, p.info.name).data());
+  ASSERT_EQ(all_values(all), all_values(one));
   for (const auto& p : one)
     for (const Moment which : {Moment::first, Moment::second}) {
       const auto moment = before.gather_moment(self, which, p.info.name);
       ASSERT_EQ(static_cast<index_t>(moment.size()), p.size());
       after.set_moment(which, p.info.name, moment.data());
     }
-  for (const auto& store : {one, all}) assign(store.gradients(), random_values<T>(n, 77));
+  for (const auto& store : {one, all})
+    assign(store.gradients(), random_values<Accumulate<T>>(n, 77));
   before.step(ExecutionSpace(), config, 0.05, 3);
   after.step(ExecutionSpace(), config, 0.05, 3);
-  gather_slices<T>(world, slices, all.values());
+  gather_values<T>(world, slices, all);
   EXPECT_TRUE(bitwise_equal(all.values(), one.values()));
+  EXPECT_TRUE(bitwise_equal(all.exact_values(), one.exact_values()));
+  for (const auto& p : one) {
+    const auto gathered = after.gather_masters(world, p.info.name);
+    if (!world.is_root()) continue;
+    EXPECT_TRUE(bitwise_equal(gathered, before.gather_masters(self, p.info.name)));
+  }
 }
 
 TEST(ShardedAdamWMoments, AreNotViewsWhereOthersOwnAPart) {

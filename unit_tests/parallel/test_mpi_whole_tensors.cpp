@@ -2,6 +2,7 @@
 // Whole tensors from sharded parts and flat ranges, and back, on groups of 1, 2, ... ranks.
 #include "parallel/whole_tensors.hpp"
 
+#include "comm/split_collectives.hpp"
 #include "unit_tests/support/views.hpp"
 
 namespace elastic::test {
@@ -68,6 +69,23 @@ TEST(WholeTensors, FromRangesWithSignsOfZero) {
       EXPECT_TRUE(bitwise_equal(gathered, whole));
     else
       EXPECT_TRUE(gathered.empty());
+  });
+}
+
+TEST(WholeTensors, OfStoredValuesBitByBit) {
+  on_groups([&](const Communicator& group) {
+    const ShardedMatrix matrix{12, 5, 2, 0};
+    const Shard shard{group.rank(), group.size()};
+    std::vector<bfloat16> whole;
+    for (int i = 0; i < 60; ++i) whole.push_back(bfloat16::from_bits(i * 1091));
+    const View2<bfloat16> mine("elastic::test", matrix.local_rows(shard), 5);
+    take_shard<bfloat16>(whole.data(), matrix, shard, mine);
+    const auto gathered = gather_shards<bfloat16>(group, matrix, mine);
+    const auto range = part_of(60, group.rank(), group.size());
+    const auto joined = gather_ranges<bfloat16>(group, 60, {range}, whole.data() + range.first);
+    if (!group.is_root()) return;
+    EXPECT_TRUE(bitwise_equal(gathered, whole));
+    EXPECT_TRUE(bitwise_equal(joined, whole));
   });
 }
 

@@ -114,5 +114,62 @@ TYPED_TEST(AdamWStep, WrongExtentsAreNamed) {
   EXPECT_TRUE(refuses([&] { adamw_step<T>(exec, x, {}, x, x, bad); }, "v is [4], expected [3]"));
 }
 
+/// Masters, moments and values of n weights; values are the rounded masters.
+struct Rounded {
+  View1<float> master, m, v;
+  View1<bfloat16> value;
+  explicit Rounded(index_t n)
+      : master(random_vector<float>(n, 2)),
+        m(random_vector<float>(n, 3)),
+        v(random_vector<float>(n, 4, 0, 1)),
+        value(random_vector<bfloat16>(n, 2)) {}
+  void step(const View1<float>& gradient, const AdamWParams& params) const {
+    adamw_step_rounded<bfloat16>(ExecutionSpace(), gradient, params, master, m, v, value);
+  }
+};
+
+TEST(AdamWStepRounded, MastersHaveTheBitsOfFp32AndValuesAreTheirRounding) {
+  const index_t n = 3000;
+  const auto gradient = random_vector<float>(n, 1);
+  const Rounded rounded(n), fp32(n);
+  AdamWParams params{.learning_rate = 0.01, .weight_decay = 0.1};
+  for (params.step = 1; params.step <= 3; ++params.step) {
+    rounded.step(gradient, params);
+    adamw_step<float>(ExecutionSpace(), gradient, params, fp32.master, fp32.m, fp32.v);
+    EXPECT_TRUE(bitwise_equal(rounded.master, fp32.master));
+    EXPECT_TRUE(bitwise_equal(rounded.m, fp32.m));
+    EXPECT_TRUE(bitwise_equal(rounded.v, fp32.v));
+    EXPECT_TRUE(bitwise_equal(rounded.value, stored_as<bfloat16>(fp32.master)));
+  }
+}
+
+TEST(AdamWStepRounded, ShardsGiveTheSameBits) {
+  const index_t n = 3000;
+  const auto gradient = random_vector<float>(n, 1);
+  const Rounded whole(n), sharded(n);
+  const AdamWParams params{.weight_decay = 0.1, .step = 3};
+  whole.step(gradient, params);
+  const std::vector<index_t> cuts = {0, 7, 1031, 1500, n};
+  for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
+    const auto shard = [&](const auto& view) {
+      return Kokkos::subview(view, Range(cuts[i], cuts[i + 1]));
+    };
+    adamw_step_rounded<bfloat16>(ExecutionSpace(), shard(gradient), params, shard(sharded.master),
+                                 shard(sharded.m), shard(sharded.v), shard(sharded.value));
+  }
+  EXPECT_TRUE(bitwise_equal(whole.master, sharded.master));
+  EXPECT_TRUE(bitwise_equal(whole.value, sharded.value));
+}
+
+TEST(AdamWStepRounded, WrongExtentsAreNamed) {
+  const auto x = random_vector<float>(3, 1), bad = random_vector<float>(4, 1);
+  const auto value = random_vector<bfloat16>(3, 1), bad_value = random_vector<bfloat16>(4, 1);
+  const auto call = [&](const auto& gradient, const auto& out) {
+    return [=] { adamw_step_rounded<bfloat16>(ExecutionSpace(), gradient, {}, x, x, x, out); };
+  };
+  EXPECT_TRUE(refuses(call(bad, value), "gradient is [4], expected [3]"));
+  EXPECT_TRUE(refuses(call(x, bad_value), "value is [4], expected [3]"));
+}
+
 }  // namespace
 }  // namespace elastic::kernels
