@@ -50,16 +50,18 @@ LayerElements memory(const ModelShape& model, const LayerShape& layer, const Pas
                                       .num_groups = layer.num_groups,
                                       .head_dim = layer.head_channels,
                                       .kv_length = 0};
-  index_t keys = 0;  // of whole sequences: k, v, their gradients by each span, one in another order
+  double keys = 0;  // of whole sequences: k and v; sums by each span and one in another order
   if (t.slots > 0) {
     queries.batch = t.batch / t.slots;
     queries.kv_length = t.ranks * t.slots * t.seq_length;
-    keys = (2 + 2 * t.slots + 1) * t.ranks * n * kv;
+    keys = static_cast<double>(2 * t.ranks * n * kv) + t.sums((2 * t.slots + 1) * t.ranks * n * kv);
+    if (t.narrow_values()) keys += t.sums(n * kv);  // a gradient before it is rounded
   }
   const double last = t.partials(static_cast<double>(model.hidden_size));
-  return {static_cast<double>(n * ((t.masked_heads ? 3 : 2) * inner + 2 * kv + layer.width)),
+  return {static_cast<double>(n * ((t.masked_heads ? 3 : 2) * inner + 2 * kv)) +
+              t.sums(n * layer.width),
           static_cast<double>(n * (2 * inner + 2 * kv)) +
-              std::max(last, static_cast<double>(workspaces.attention(queries) + keys))};
+              std::max(last, t.sums(workspaces.attention(queries)) + keys)};
 }
 
 /// Keys and values of all spans come here; backward, their gradients go back.
@@ -67,7 +69,7 @@ LayerMessages messages(const ModelShape&, const LayerShape& layer, const Message
   const double keys = facts.tokens * static_cast<double>(layer.num_groups) *
                       static_cast<double>(layer.head_channels);
   LayerMessages all{.gathered = {keys, keys}, .reduced = {}};
-  if (facts.backward) all.reduced = {keys, keys};
+  if (facts.backward) all.reduced = {facts.sum_size * keys, facts.sum_size * keys};
   return all;
 }
 

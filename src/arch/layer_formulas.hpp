@@ -38,20 +38,23 @@ struct PassTokens {
   bool in_turn = false;               ///< each span is a block of its own
   index_t partial_sums = 0;           ///< of deterministic sums over units, besides the result
   bool masked_heads = false;          ///< the number of attention heads is elastic
+  double sum_size = 1;                ///< sizeof(Accumulate<T>) / sizeof(T)
   index_t count() const { return batch * seq_length; }
   index_t blocks() const { return in_turn ? slots : 1; }
-  /// Elements of the partial sums of [T, D].
-  double partials(double hidden) const {
-    return static_cast<double>(partial_sums * count()) * hidden;
-  }
+  /// Memory of the partial sums of [T, D].
+  double partials(double hidden) const { return sums(partial_sums * count()) * hidden; }
+  /// Memory of so many elements of Accumulate<T>, in elements of T.
+  double sums(index_t elements) const { return sum_size * static_cast<double>(elements); }
+  bool narrow_values() const { return sum_size > 1; }
 };
 
-/// Arena elements of one mixer: kept from forward to backward, and the most that backward adds.
+/// Arena memory of one mixer, in elements of T (PassTokens::sums): kept from forward to backward,
+/// and the most that backward adds.
 struct LayerElements {
   double forward = 0, backward = 0;
 };
 
-/// Working memory of kernels, which this folder cannot see; in elements.
+/// Working memory of kernels, which this folder cannot see; in elements of Accumulate<T>.
 struct KernelWorkspaces {
   struct Scan {
     index_t batch, seq_length, num_heads, head_dim, num_groups, state_dim, chunk_size;
@@ -65,7 +68,8 @@ struct KernelWorkspaces {
   index_t (*gated_norm)(index_t tokens, index_t width, index_t groups);
 };
 
-/// Elements of each collective that context parallelism adds to one pass of a mixer.
+/// Sizes of each collective that context parallelism adds to one pass of a mixer,
+/// in elements of T.
 struct LayerMessages {
   std::vector<double> gathered;  ///< by all-gathers, of all ranks together
   std::vector<double> reduced;   ///< by reduce-scatters
@@ -75,6 +79,7 @@ struct MessageFacts {
   double spans = 0;       ///< of all sequences of a micro-batch, on all ranks
   double tokens = 0;      ///< of all sequences
   bool backward = false;  ///< the pass
+  double sum_size = 1;    ///< as in PassTokens
 };
 
 }  // namespace elastic

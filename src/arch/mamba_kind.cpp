@@ -76,18 +76,20 @@ LayerElements memory(const ModelShape& model, const LayerShape& layer, const Pas
                 gathered = gathers
                                ? t.ranks * (states + t.batch * layer.width) + t.batch * layer.width
                                : 0;
-  const index_t forward = n * (5 * inner + 4 * state + 4 * layer.width + layer.num_groups) +
-                          t.blocks() * chunk_states + edges + 2 * states;
-  const index_t after_scan = n * (inner + 2 * state) + edges +
-                             workspaces.convolution(n, std::max(inner, state), model.mamba_d_conv);
-  const index_t during_scan = t.blocks() * workspaces.scan(scan) + 2 * states + gathered;
-  const index_t output = n * inner + workspaces.gated_norm(n, inner, layer.num_groups);
-  const double last = static_cast<double>(n * (inner + 2 * state) + edges) +
-                      t.partials(static_cast<double>(model.hidden_size));
-  const index_t backward = n * (3 * inner + 2 * state + layer.width);
-  return {static_cast<double>(forward),
-          static_cast<double>(backward) +
-              std::max(last, static_cast<double>(std::max({output, during_scan, after_scan})))};
+  const auto values = [](index_t elements) { return static_cast<double>(elements); };
+  const double forward =
+      values(n * (5 * inner + 4 * state + layer.width) + edges) +
+      t.sums(n * (3 * layer.width + layer.num_groups) + t.blocks() * chunk_states + 2 * states);
+  // What comes back from the convolutions, and their edges.
+  const double projected = values(n * (inner + 2 * state)) + t.sums(edges);
+  const double after_scan =
+      projected + t.sums(workspaces.convolution(n, std::max(inner, state), model.mamba_d_conv));
+  const double during_scan = t.sums(t.blocks() * workspaces.scan(scan) + 2 * states + gathered);
+  const double output =
+      values(n * inner) + t.sums(workspaces.gated_norm(n, inner, layer.num_groups));
+  const double last = projected + t.partials(static_cast<double>(model.hidden_size));
+  const double backward = values(n * (3 * inner + 2 * state + layer.width));
+  return {forward, backward + std::max({last, output, during_scan, after_scan})};
 }
 
 /// Edges of the three convolutions, and the state and decay of each span.
@@ -95,10 +97,10 @@ LayerMessages messages(const ModelShape& model, const LayerShape& layer,
                        const MessageFacts& facts) {
   const auto inner = static_cast<double>(layer.inner());
   const double group_states = static_cast<double>(layer.num_groups) * state(model),
-               edge = facts.spans * (taps(model) - 1);
+               edge = facts.spans * (taps(model) - 1) * (facts.backward ? facts.sum_size : 1),
+               sums = facts.spans * facts.sum_size;
   return {.gathered = {edge * inner, edge * group_states, edge * group_states,
-                       facts.spans * inner * state(model),
-                       facts.spans * static_cast<double>(layer.width)},
+                       sums * inner * state(model), sums * static_cast<double>(layer.width)},
           .reduced = {}};
 }
 

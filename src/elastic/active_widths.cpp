@@ -105,6 +105,7 @@ ActiveWidths<T> masked_widths(const ModelShape& parent, const SubmodelSpec& spec
   template ActiveWidths<T> prefix_widths<T>(const ModelShape&, const SubmodelSpec&, const Shard&); \
   template ActiveWidths<T> masked_widths<T>(const ModelShape&, const SubmodelSpec&, bool,          \
                                             const Shard&);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

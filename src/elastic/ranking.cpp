@@ -92,6 +92,8 @@ std::vector<T> permuted(const std::vector<T>& values, const std::vector<index_t>
       result.push_back(values[i * static_cast<index_t>(columns.size()) + j]);
   return result;
 }
+template std::vector<bfloat16> permuted(const std::vector<bfloat16>&, const std::vector<index_t>&,
+                                        const std::vector<index_t>&);
 template std::vector<float> permuted(const std::vector<float>&, const std::vector<index_t>&,
                                      const std::vector<index_t>&);
 template std::vector<double> permuted(const std::vector<double>&, const std::vector<index_t>&,
@@ -157,11 +159,15 @@ void apply_ranking(const ModelShape& shape, const Ranking& ranking,
     const auto& info = p.info;
     const auto rows = permutation(shape, ranking, info.row_dim, info.layer, info.rows);
     const auto columns = permutation(shape, ranking, info.column_dim, info.layer, info.columns);
-    require_shape("apply_ranking", info.name.c_str(), p.value, static_cast<index_t>(rows.size()),
-                  static_cast<index_t>(columns.size()));
-    permute(p.value, rows, columns);
+    with_values(p, [&](const auto& values) {
+      require_shape("apply_ranking", info.name.c_str(), values, static_cast<index_t>(rows.size()),
+                    static_cast<index_t>(columns.size()));
+      permute(values, rows, columns);
+    });
   }
 }
+template void apply_ranking<bfloat16>(const ModelShape&, const Ranking&,
+                                      const ParameterStore<bfloat16>&);
 template void apply_ranking<float>(const ModelShape&, const Ranking&, const ParameterStore<float>&);
 template void apply_ranking<double>(const ModelShape&, const Ranking&,
                                     const ParameterStore<double>&);

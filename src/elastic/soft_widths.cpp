@@ -288,6 +288,7 @@ Probabilities SoftWidths<T>::gradient(const ExecutionSpace& exec) const {
   return dpi;
 }
 
+template class SoftWidths<bfloat16>;
 template class SoftWidths<float>;
 template class SoftWidths<double>;
 

@@ -37,9 +37,9 @@ class GenerationLayer {
   /// (no masks), no segments. One position after the other gives the numbers of all in one call,
   /// to the bit where products do not depend on the number of rows.
   /// [in] u [B*L, D]
-  /// [out] y [B*L, D]
+  /// [out] y [B*L, D], this rank's part of a sum as in Layer
   virtual void extend(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
-                      index_t position, LayerCache& cache, View2<T> y) const = 0;
+                      index_t position, LayerCache& cache, View2<Accumulate<T>> y) const = 0;
 };
 
 /// Generation by a layer whose positions do not see each other: its forward pass, nothing to
@@ -58,7 +58,7 @@ class PositionwiseGeneration final : public GenerationLayer<T> {
     return std::make_unique<LayerCache>();
   }
   void extend(const LayerContext& context, const LayerActive<T>& active, View2<const T> u, index_t,
-              LayerCache&, View2<T> y) const override {
+              LayerCache&, View2<Accumulate<T>> y) const override {
     const Arena::Scope scope(*context.arena);
     m_layer.forward(context, active, u, y, *m_layer.make_saved());
   }

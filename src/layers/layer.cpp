@@ -57,6 +57,7 @@ void declare_tensors(const ModelShape& shape, index_t index, ParameterStore<T>& 
   template void add_layer_factory(LayerKind, LayerFactory<T>);                                   \
   template void declare_tensors(const ModelShape&, index_t, ParameterStore<T>&,                  \
                                 std::initializer_list<index_t*>);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -64,16 +64,18 @@ class Layer {
 
   virtual std::unique_ptr<Saved> make_saved() const = 0;
   /// All memory taken from the arena belongs to `saved`.
+  /// y and du are sums over the units of this rank, of which those of other tensor-parallel ranks
+  /// are terms too; so they are rounded to T by the caller, once.
   /// [in] u [T, D] (normalised input)
   /// [out] y [T, D], saved
   virtual void forward(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
-                       View2<T> y, Saved& saved) const = 0;
+                       View2<Accumulate<T>> y, Saved& saved) const = 0;
   /// Parameter and mask gradients accumulate.
   /// [in] dy [T, D], u, saved of the forward
   /// [out] du [T, D]
   virtual void backward(const LayerContext& context, const LayerActive<T>& active,
                         View2<const T> dy, View2<const T> u, const Saved& saved,
-                        View2<T> du) const = 0;
+                        View2<Accumulate<T>> du) const = 0;
   /// The activations whose size ranks the units of the layer (Nemotron Elastic, arXiv 2511.16664,
   /// importance estimation; ModelOpt), before any mask:
   ///

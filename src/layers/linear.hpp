@@ -31,12 +31,13 @@ void linear_forward(const kernels::Products& products, View2<const T> x, const V
 /// Weight gradient of linear_forward: dW[out, :D] += dy^T x.
 template <class T>
 void linear_weight_gradient(const kernels::Products& products, View2<const T> dy, View2<const T> x,
-                            const View2<T>& dweight, UnitRows out);
+                            const View2<Accumulate<T>>& dweight, UnitRows out);
 /// Input columns in units (the forward pass is UnitSum::add_columns):
 /// dx [T, in.size()] = dy W, dW[:D, in] += dy^T x.
 template <class T>
 void linear_units_input_backward(const kernels::Products& products, View2<const T> dy,
-                                 View2<const T> x, const View2<T>& weight, const View2<T>& dweight,
-                                 UnitRows in, const View2<T>& dx);
+                                 View2<const T> x, const View2<T>& weight,
+                                 const View2<Accumulate<T>>& dweight, UnitRows in,
+                                 const View2<T>& dx);
 
 }  // namespace elastic

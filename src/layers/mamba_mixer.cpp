@@ -61,7 +61,7 @@ kernels::SsdInputs<T> MambaMixer<T>::scan_inputs(const LayerContext& context,
                                                  const MambaSaved& saved,
                                                  const TokenBlock& block) const {
   const auto heads = [&](index_t parameter) {
-    return prefix(m_store[parameter].value_vector(), active.width);
+    return prefix(m_store[parameter].exact_vector(), active.width);
   };
   kernels::SsdInputs<T> in{.x = block.of(saved.x.convolved),
                            .ssm_B = block.of(saved.ssm_B.convolved),
@@ -113,27 +113,29 @@ typename MambaMixer<T>::ChannelTensors MambaMixer<T>::channel_tensors(
 }
 
 template <class T>
-typename MambaMixer<T>::ChannelTensors MambaMixer<T>::channel_gradients(
+typename MambaMixer<T>::ChannelGradients MambaMixer<T>::channel_gradients(
     const LayerContext& context, const LayerActive<T>& active) const {
   const index_t channels = channels_of(active).size();
   if (active.head_channels == m_head_dim)
     return {prefix(m_store[m_conv_x.weight].gradient, channels, m_d_conv),
             prefix(m_store[m_conv_x.bias].gradient_vector(), channels),
             prefix(m_store[m_norm].gradient_vector(), channels)};
-  ChannelTensors packed = {context.arena->matrix<T>(channels, m_d_conv),
-                           context.arena->vector<T>(channels), context.arena->vector<T>(channels)};
-  Kokkos::deep_copy(context.exec, packed.conv_weight, T(0));
-  Kokkos::deep_copy(context.exec, packed.conv_bias, T(0));
-  Kokkos::deep_copy(context.exec, packed.norm, T(0));
+  using Sum = Accumulate<T>;
+  ChannelGradients packed = {context.arena->matrix<Sum>(channels, m_d_conv),
+                             context.arena->vector<Sum>(channels),
+                             context.arena->vector<Sum>(channels)};
+  Kokkos::deep_copy(context.exec, packed.conv_weight, Sum(0));
+  Kokkos::deep_copy(context.exec, packed.conv_bias, Sum(0));
+  Kokkos::deep_copy(context.exec, packed.norm, Sum(0));
   return packed;
 }
 
 template <class T>
 void MambaMixer<T>::return_channel_gradients(const LayerContext& context,
                                              const LayerActive<T>& active,
-                                             const ChannelTensors& from) const {
+                                             const ChannelGradients& from) const {
   if (active.head_channels == m_head_dim) return;  // they were prefixes of the gradients themselves
-  const auto unpack = [&](const View2<T>& packed, const View2<T>& full) {
+  const auto unpack = [&](const View2<Accumulate<T>>& packed, const View2<Accumulate<T>>& full) {
     kernels::unpack_add_head_channels<T>(context.exec, packed, m_head_dim, active.head_channels,
                                          full);
   };
@@ -148,6 +150,7 @@ View2<const T> MambaMixer<T>::importance_activations(const Saved& saved,
   return static_cast<const MambaSaved&>(saved).x.projected;
 }
 
+template class MambaMixer<bfloat16>;
 template class MambaMixer<float>;
 template class MambaMixer<double>;
 

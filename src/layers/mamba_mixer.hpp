@@ -26,9 +26,9 @@ class MambaMixer final : public Layer<T> {
 
   std::unique_ptr<Saved> make_saved() const override;
   void forward(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
-               View2<T> y, Saved& saved) const override;
+               View2<Accumulate<T>> y, Saved& saved) const override;
   void backward(const LayerContext& context, const LayerActive<T>& active, View2<const T> dy,
-                View2<const T> u, const Saved& saved, View2<T> du) const override;
+                View2<const T> u, const Saved& saved, View2<Accumulate<T>> du) const override;
   View2<const T> importance_activations(const Saved& saved, UnitActivations which) const override;
   std::unique_ptr<GenerationLayer<T>> for_generation() const override;
 
@@ -41,19 +41,22 @@ class MambaMixer final : public Layer<T> {
   };
   /// Per-channel tensors of the active heads:
   /// prefixes, or packed copies where head channels are cut.
-  struct ChannelTensors {
-    View2<T> conv_weight;      // [E, W]
-    View1<T> conv_bias, norm;  // [E]
+  template <class U>
+  struct PerChannel {
+    View2<U> conv_weight;      // [E, W]
+    View1<U> conv_bias, norm;  // [E]
   };
+  using ChannelTensors = PerChannel<T>;
+  using ChannelGradients = PerChannel<Accumulate<T>>;
   struct MambaSaved : Saved {
     View2<T> z;              // [T, E]
     Signal x, ssm_B, ssm_C;  // [T, E], [T, G*N] twice
     View2<T> dt_raw;         // [T, H]
     kernels::SsdSaved<T> scan;
-    View2<T> incoming;  // [B*H, P*N] states before each span, where rows are spans
-    View2<T> scanned;   // [T, E] y of the scan
-    View2<T> normed;    // [T, E]
-    View2<T> rstd;      // [T, G]
+    View2<Accumulate<T>> incoming;  // [B*H, P*N] states before each span, where rows are spans
+    View2<T> scanned;               // [T, E] y of the scan
+    View2<T> normed;                // [T, E]
+    View2<Accumulate<T>> rstd;      // [T, G]
     ChannelTensors channels;
   };
   struct Convolution {
@@ -71,9 +74,10 @@ class MambaMixer final : public Layer<T> {
   /// The part of `all` that belongs to a block.
   static kernels::SsdSaved<T> scan_saved(const kernels::SsdSaved<T>& all, const TokenBlock& block);
   ChannelTensors channel_tensors(const LayerContext& context, const LayerActive<T>& active) const;
-  ChannelTensors channel_gradients(const LayerContext& context, const LayerActive<T>& active) const;
+  ChannelGradients channel_gradients(const LayerContext& context,
+                                     const LayerActive<T>& active) const;
   void return_channel_gradients(const LayerContext& context, const LayerActive<T>& active,
-                                const ChannelTensors& from) const;
+                                const ChannelGradients& from) const;
   void project(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
                MambaSaved& saved) const;
   kernels::ConvolutionPast<T> past_of(const LayerContext& context, const Signal& signal,
@@ -84,8 +88,9 @@ class MambaMixer final : public Layer<T> {
   /// Passes the gradients of states backward, with the workspaces of all blocks,
   /// between ssd_backward_outputs and ssd_backward_states.
   /// [out] by saved.scan.final_state, where rows are spans.
-  View2<T> pass_state_gradients(const LayerContext& context, const LayerActive<T>& active,
-                                const MambaSaved& saved, const View1<T>& workspace) const;
+  View2<Accumulate<T>> pass_state_gradients(const LayerContext& context,
+                                            const LayerActive<T>& active, const MambaSaved& saved,
+                                            const View1<Accumulate<T>>& workspace) const;
   /// Backward pass of output projection and gated norm. [out] dscanned, dz [T, E].
   void backward_output(const LayerContext& context, const LayerActive<T>& active, View2<const T> dy,
                        const MambaSaved& saved, const View2<T>& dscanned, const View2<T>& dz) const;
@@ -100,14 +105,15 @@ class MambaMixer final : public Layer<T> {
     View1<const T> bias;
     SoftMask<T> mask;
     View2<const T> dsignal;
-    View2<T> future = {};  // [B*(W-1), channels] gradients after each span, where rows are spans
+    // [B*(W-1), channels] gradients after each span, where rows are spans
+    View2<Accumulate<T>> future = {};
     View2<T> dprojected = {};
   };
   /// Takes memory for the result, and fetches what lies after the spans.
   void prepare(const LayerContext& context, ConvolutionBackward& convolution) const;
   void backward_convolution(const LayerContext& context, const ConvolutionBackward& convolution,
-                            const TokenBlock& block, const View2<T>& dweight,
-                            const View1<T>& dbias) const;
+                            const TokenBlock& block, const View2<Accumulate<T>>& dweight,
+                            const View1<Accumulate<T>>& dbias) const;
 
   const ParameterStore<T>& m_store;
   index_t m_head_dim, m_groups, m_state_dim, m_d_conv, m_chunk_size;  // P, G of this rank, N, W, Q

@@ -27,11 +27,11 @@ void MambaMixer<T>::backward_output(const LayerContext& context, const LayerActi
   const index_t tokens = dy.extent_int(0), inner = channels.size();
   const auto dnormed = arena.matrix<T>(tokens, inner);
   const auto workspace =
-      arena.vector<T>(kernels::gated_rmsnorm_workspace_size(tokens, inner, m_groups));
+      arena.vector<Accumulate<T>>(kernels::gated_rmsnorm_workspace_size(tokens, inner, m_groups));
   const auto& out = m_store[m_out];
   for_each_block(context, [&](const TokenBlock& block) {
     const Arena::Scope block_scope(arena);
-    const ChannelTensors gradients = channel_gradients(context, active);
+    const ChannelGradients gradients = channel_gradients(context, active);
     linear_units_input_backward<T>(context.products(), block.of(dy), block.of(saved.normed),
                                    out.value, out.gradient, channels, block.of(dnormed));
     kernels::gated_rmsnorm_backward<T>(
@@ -55,7 +55,7 @@ void MambaMixer<T>::backward_scan(const LayerContext& context, const LayerActive
   const Arena::Scope scope(arena);
   const auto shape = scan_shape(context, active, {0, context.num_blocks()});
   const auto workspace =
-      arena.vector<T>(context.num_blocks() * kernels::ssd_workspace_size<T>(shape));
+      arena.vector<Accumulate<T>>(context.num_blocks() * kernels::ssd_workspace_size<T>(shape));
   auto all = gradients;
   for_each_block(context, [&](const TokenBlock& block) {
     kernels::ssd_backward_outputs<T>(context.exec, shape,
@@ -81,7 +81,7 @@ void MambaMixer<T>::prepare(const LayerContext& context, ConvolutionBackward& co
   const index_t tokens = signal.projected.extent_int(0), channels = signal.projected.extent_int(1);
   convolution.dprojected = arena.matrix<T>(tokens, channels);
   if (!context.spans) return;
-  const auto first = arena.matrix<T>(context.batch * context.spans->halo(), channels);
+  const auto first = arena.matrix<Accumulate<T>>(context.batch * context.spans->halo(), channels);
   kernels::causal_conv1d_first_gradients<T>(
       context.exec,
       {signal.projected, convolution.weight, convolution.bias, convolution.mask.value,
@@ -93,13 +93,14 @@ void MambaMixer<T>::prepare(const LayerContext& context, ConvolutionBackward& co
 template <class T>
 void MambaMixer<T>::backward_convolution(const LayerContext& context,
                                          const ConvolutionBackward& convolution,
-                                         const TokenBlock& block, const View2<T>& dweight,
-                                         const View1<T>& dbias) const {
+                                         const TokenBlock& block,
+                                         const View2<Accumulate<T>>& dweight,
+                                         const View1<Accumulate<T>>& dbias) const {
   const Arena::Scope scope(*context.arena);
   const Signal& signal = convolution.signal;
   const index_t tokens = signal.projected.extent_int(0), channels = signal.projected.extent_int(1);
-  const auto workspace =
-      context.arena->vector<T>(kernels::causal_conv1d_workspace_size(tokens, channels, m_d_conv));
+  const auto workspace = context.arena->vector<Accumulate<T>>(
+      kernels::causal_conv1d_workspace_size(tokens, channels, m_d_conv));
   kernels::ConvolutionFuture<T> future;
   if (context.spans)
     future = {block.of(convolution.future), block.of(context.spans->future_segment())};
@@ -114,7 +115,7 @@ void MambaMixer<T>::backward_convolution(const LayerContext& context,
 template <class T>
 void MambaMixer<T>::backward(const LayerContext& context, const LayerActive<T>& active,
                              View2<const T> dy, View2<const T> u, const Saved& saved_base,
-                             View2<T> du) const {
+                             View2<Accumulate<T>> du) const {
   const auto& saved = static_cast<const MambaSaved&>(saved_base);
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
@@ -154,7 +155,7 @@ void MambaMixer<T>::backward(const LayerContext& context, const LayerActive<T>& 
   const auto gradient = [&](index_t parameter) { return m_store[parameter].gradient_vector(); };
   for_each_block(context, [&](const TokenBlock& block) {
     const Arena::Scope block_scope(arena);
-    const ChannelTensors gradients = channel_gradients(context, active);
+    const ChannelGradients gradients = channel_gradients(context, active);
     const auto convolution_backward = [&](const ConvolutionBackward& input,
                                           const Convolution& conv) {
       backward_convolution(context, input, block, m_store[conv.weight].gradient,
@@ -196,12 +197,13 @@ void MambaMixer<T>::backward(const LayerContext& context, const LayerActive<T>& 
                                              const View2<T>&, const MambaSaved&,                   \
                                              const kernels::SsdGradients<T>&) const;               \
   template void MambaMixer<T>::prepare(const LayerContext&, ConvolutionBackward&) const;           \
-  template void MambaMixer<T>::backward_convolution(const LayerContext&,                           \
-                                                    const ConvolutionBackward&, const TokenBlock&, \
-                                                    const View2<T>&, const View1<T>&) const;       \
+  template void MambaMixer<T>::backward_convolution(                                               \
+      const LayerContext&, const ConvolutionBackward&, const TokenBlock&,                          \
+      const View2<Accumulate<T>>&, const View1<Accumulate<T>>&) const;                             \
   template void MambaMixer<T>::backward(const LayerContext&, const LayerActive<T>&,                \
-                                        View2<const T>, View2<const T>, const Saved&, View2<T>)    \
-      const;
+                                        View2<const T>, View2<const T>, const Saved&,              \
+                                        View2<Accumulate<T>>) const;
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

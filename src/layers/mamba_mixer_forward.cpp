@@ -37,13 +37,13 @@ void MambaMixer<T>::project(const LayerContext& context, const LayerActive<T>& a
 
 template <class T>
 void MambaMixer<T>::forward(const LayerContext& context, const LayerActive<T>& active,
-                            View2<const T> u, View2<T> y, Saved& saved_base) const {
+                            View2<const T> u, View2<Accumulate<T>> y, Saved& saved_base) const {
   auto& saved = static_cast<MambaSaved&>(saved_base);
   Arena& arena = *context.arena;
   project(context, active, u, saved);
 
   const auto convolve = [&](Signal& signal, View2<const T> weight, View1<const T> bias,
-                            View1<const T> mask) {
+                            View1<const Accumulate<T>> mask) {
     signal.convolved =
         arena.matrix<T>(signal.projected.extent_int(0), signal.projected.extent_int(1));
     if (context.spans)
@@ -61,12 +61,13 @@ void MambaMixer<T>::forward(const LayerContext& context, const LayerActive<T>& a
   const auto shape = scan_shape(context, active);
   const index_t tokens = shape.num_tokens(), channels = channels_of(active).size(),
                 state_size = active.head_channels * m_state_dim;
-  saved.scan = {arena.matrix<T>(tokens, active.width), arena.matrix<T>(tokens, 2 * active.width),
-                arena.matrix<T>(shape.num_states(), state_size)};
+  saved.scan = {arena.matrix<Accumulate<T>>(tokens, active.width),
+                arena.matrix<Accumulate<T>>(tokens, 2 * active.width),
+                arena.matrix<Accumulate<T>>(shape.num_states(), state_size)};
   saved.scanned = arena.matrix<T>(tokens, channels);
   if (context.spans) {
-    saved.incoming = arena.matrix<T>(shape.batch * active.width, state_size);
-    saved.scan.final_state = arena.matrix<T>(shape.batch * active.width, state_size);
+    saved.incoming = arena.matrix<Accumulate<T>>(shape.batch * active.width, state_size);
+    saved.scan.final_state = arena.matrix<Accumulate<T>>(shape.batch * active.width, state_size);
   }
   const auto in = scan_inputs(context, active, saved);
   kernels::ssd_forward_states<T>(context.exec, shape, in, saved.scan);
@@ -74,7 +75,7 @@ void MambaMixer<T>::forward(const LayerContext& context, const LayerActive<T>& a
   kernels::ssd_forward_outputs<T>(context.exec, shape, in, saved.scan, saved.scanned);
 
   saved.normed = arena.matrix<T>(tokens, channels);
-  saved.rstd = arena.matrix<T>(tokens, m_groups);
+  saved.rstd = arena.matrix<Accumulate<T>>(tokens, m_groups);
   kernels::gated_rmsnorm_forward<T>(
       context.exec, {saved.scanned, saved.z, saved.channels.norm, active.inner.value},
       norm_params(active), saved.normed, saved.rstd);
@@ -86,7 +87,8 @@ void MambaMixer<T>::forward(const LayerContext& context, const LayerActive<T>& a
   template void MambaMixer<T>::project(const LayerContext&, const LayerActive<T>&, View2<const T>, \
                                        MambaSaved&) const;                                         \
   template void MambaMixer<T>::forward(const LayerContext&, const LayerActive<T>&, View2<const T>, \
-                                       View2<T>, Saved&) const;
+                                       View2<Accumulate<T>>, Saved&) const;
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -17,13 +17,13 @@ class MambaMixer<T>::Generation final : public GenerationLayer<T> {
                                            const LayerActive<T>& to,
                                            LayerCache& wider) const override;
   void extend(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
-              index_t position, LayerCache& cache, View2<T> y) const override;
+              index_t position, LayerCache& cache, View2<Accumulate<T>> y) const override;
 
  private:
   /// What is left of the positions so far. Convolutions keep their last W - 1 inputs.
   struct State {
     View2<T> conv_x, conv_B, conv_C;  // [B, channels * (W-1)]
-    View2<T> ssm;                     // [B*H, P*N]
+    View2<Accumulate<T>> ssm;         // [B*H, P*N]
   };
   struct MambaCache : LayerCache {
     std::vector<State> states;  // history + 1: the state before position p at p % (history + 1)
@@ -54,12 +54,13 @@ std::unique_ptr<LayerCache> MambaMixer<T>::Generation::make_cache(const LayerAct
   auto cache = std::make_unique<MambaCache>();
   const index_t taps = m_mixer.m_d_conv - 1, state = m_mixer.m_groups * m_mixer.m_state_dim;
   for (index_t i = 0; i <= history; ++i)
-    cache->states.push_back({.conv_x = View2<T>("elastic::conv_x_cache", batch,
-                                                m_mixer.channels_of(active).size() * taps),
-                             .conv_B = View2<T>("elastic::conv_B_cache", batch, state * taps),
-                             .conv_C = View2<T>("elastic::conv_C_cache", batch, state * taps),
-                             .ssm = View2<T>("elastic::ssm_cache", batch * active.width,
-                                             active.head_channels * m_mixer.m_state_dim)});
+    cache->states.push_back(
+        {.conv_x =
+             View2<T>("elastic::conv_x_cache", batch, m_mixer.channels_of(active).size() * taps),
+         .conv_B = View2<T>("elastic::conv_B_cache", batch, state * taps),
+         .conv_C = View2<T>("elastic::conv_C_cache", batch, state * taps),
+         .ssm = View2<Accumulate<T>>("elastic::ssm_cache", batch * active.width,
+                                     active.head_channels * m_mixer.m_state_dim)});
   return cache;
 }
 
@@ -71,9 +72,10 @@ std::unique_ptr<LayerCache> MambaMixer<T>::Generation::narrow_cache(const LayerC
   const auto& full = static_cast<MambaCache&>(wider).states;
   auto cache = make_cache(to, context.batch, 0, static_cast<index_t>(full.size()) - 1);
   // Heads are rows, of `size` values for each channel.
-  const auto cut = [&](const View2<T>& all, const View2<T>& kept, index_t size) {
+  const auto cut = [&](const auto& all, const auto& kept, index_t size) {
+    using Heads = std::decay_t<decltype(all)>;
     const index_t from_columns = from.head_channels * size, to_columns = to.head_channels * size;
-    const View2<T> from_heads(all.data(), context.batch * from.width, from_columns),
+    const Heads from_heads(all.data(), context.batch * from.width, from_columns),
         to_heads(kept.data(), context.batch * to.width, to_columns);
     for (index_t b = 0; b < context.batch; ++b)
       Kokkos::deep_copy(
@@ -92,8 +94,9 @@ std::unique_ptr<LayerCache> MambaMixer<T>::Generation::narrow_cache(const LayerC
 
 template <class T>
 void MambaMixer<T>::Generation::clear(const ExecutionSpace& exec, const State& state) {
-  for (const auto& view : {state.conv_x, state.conv_B, state.conv_C, state.ssm})
+  for (const auto& view : {state.conv_x, state.conv_B, state.conv_C})
     Kokkos::deep_copy(exec, view, T(0));
+  Kokkos::deep_copy(exec, state.ssm, Accumulate<T>(0));
 }
 
 template <class T>
@@ -136,7 +139,7 @@ void MambaMixer<T>::Generation::advance(const LayerContext& context, const Layer
 template <class T>
 void MambaMixer<T>::Generation::extend(const LayerContext& context, const LayerActive<T>& active,
                                        View2<const T> u, index_t position, LayerCache& cache_base,
-                                       View2<T> y) const {
+                                       View2<Accumulate<T>> y) const {
   auto& cache = static_cast<MambaCache&>(cache_base);
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
@@ -153,13 +156,14 @@ void MambaMixer<T>::Generation::extend(const LayerContext& context, const LayerA
     advance(context, active, t, saved, next);
   }
   saved.normed = arena.matrix<T>(tokens, channels);
-  saved.rstd = arena.matrix<T>(tokens, m_mixer.m_groups);
+  saved.rstd = arena.matrix<Accumulate<T>>(tokens, m_mixer.m_groups);
   kernels::gated_rmsnorm_forward<T>(context.exec, {saved.scanned, saved.z, saved.channels.norm},
                                     m_mixer.norm_params(active), saved.normed, saved.rstd);
   linear_of_units<T>(context, m_mixer.m_store.shard(), saved.normed,
                      m_mixer.m_store[m_mixer.m_out].value, m_mixer.channels_of(active), y);
 }
 
+template std::unique_ptr<GenerationLayer<bfloat16>> MambaMixer<bfloat16>::for_generation() const;
 template std::unique_ptr<GenerationLayer<float>> MambaMixer<float>::for_generation() const;
 template std::unique_ptr<GenerationLayer<double>> MambaMixer<double>::for_generation() const;
 

@@ -21,8 +21,8 @@ void MambaMixer<T>::pass_states(const LayerContext& context, const LayerActive<T
   {
     const Arena::Scope scope(*context.arena);
     const index_t states = saved.incoming.extent_int(0);
-    const auto total = context.arena->matrix<T>(states, saved.incoming.extent_int(1));
-    const auto decay = context.arena->vector<T>(states);
+    const auto total = context.arena->matrix<Accumulate<T>>(states, saved.incoming.extent_int(1));
+    const auto decay = context.arena->vector<Accumulate<T>>(states);
     kernels::ssd_forward_total<T>(context.exec, scan_shape(context, active),
                                   scan_inputs(context, active, saved), saved.scan, total, decay);
     context.spans->carry(*context.arena, Direction::forward, total, decay, saved.incoming);
@@ -31,11 +31,11 @@ void MambaMixer<T>::pass_states(const LayerContext& context, const LayerActive<T
 }
 
 template <class T>
-View2<T> MambaMixer<T>::pass_state_gradients(const LayerContext& context,
-                                             const LayerActive<T>& active, const MambaSaved& saved,
-                                             const View1<T>& workspace) const {
+View2<Accumulate<T>> MambaMixer<T>::pass_state_gradients(
+    const LayerContext& context, const LayerActive<T>& active, const MambaSaved& saved,
+    const View1<Accumulate<T>>& workspace) const {
   Arena& arena = *context.arena;
-  View2<T> dfinal, dincoming;
+  View2<Accumulate<T>> dfinal, dincoming;
   // Workspaces are those of the blocks, which are spans where these are passed one by one.
   const auto pass = [&](const TokenBlock& block) {
     kernels::SsdGradients<T> gradients;
@@ -50,14 +50,14 @@ View2<T> MambaMixer<T>::pass_state_gradients(const LayerContext& context,
     return dfinal;
   }
   const index_t states = saved.incoming.extent_int(0), size = saved.incoming.extent_int(1);
-  dfinal = arena.matrix<T>(states, size);
+  dfinal = arena.matrix<Accumulate<T>>(states, size);
   const Arena::Scope scope(arena);
-  dincoming = arena.matrix<T>(states, size);
+  dincoming = arena.matrix<Accumulate<T>>(states, size);
   if (context.spans->layout().in_turn) {
     context.spans->carry_in_turn(Direction::backward, dfinal, dincoming, pass);
     return dfinal;
   }
-  const auto decay = arena.vector<T>(states);
+  const auto decay = arena.vector<Accumulate<T>>(states);
   kernels::ssd_backward_total<T>(context.exec, scan_shape(context, active),
                                  scan_inputs(context, active, saved), saved.scan, workspace,
                                  dincoming, decay);
@@ -67,11 +67,13 @@ View2<T> MambaMixer<T>::pass_state_gradients(const LayerContext& context,
   return dfinal;
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                         \
-  template void MambaMixer<T>::pass_states(const LayerContext&, const LayerActive<T>&, \
-                                           const MambaSaved&) const;                   \
-  template View2<T> MambaMixer<T>::pass_state_gradients(                               \
-      const LayerContext&, const LayerActive<T>&, const MambaSaved&, const View1<T>&) const;
+#define ELASTIC_INSTANTIATE(T)                                                                    \
+  template void MambaMixer<T>::pass_states(const LayerContext&, const LayerActive<T>&,            \
+                                           const MambaSaved&) const;                              \
+  template View2<Accumulate<T>> MambaMixer<T>::pass_state_gradients(                              \
+      const LayerContext&, const LayerActive<T>&, const MambaSaved&, const View1<Accumulate<T>>&) \
+      const;
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -23,7 +23,7 @@ std::unique_ptr<GenerationLayer<T>> Mlp<T>::for_generation() const {
 
 template <class T>
 void Mlp<T>::forward(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
-                     View2<T> y, Saved& saved_base) const {
+                     View2<Accumulate<T>> y, Saved& saved_base) const {
   auto& saved = static_cast<MlpSaved&>(saved_base);
   const index_t tokens = u.extent_int(0), ffn = active.width;
   saved.hidden = context.arena->matrix<T>(tokens, ffn);
@@ -37,7 +37,7 @@ void Mlp<T>::forward(const LayerContext& context, const LayerActive<T>& active, 
 
 template <class T>
 void Mlp<T>::backward(const LayerContext& context, const LayerActive<T>& active, View2<const T> dy,
-                      View2<const T> u, const Saved& saved_base, View2<T> du) const {
+                      View2<const T> u, const Saved& saved_base, View2<Accumulate<T>> du) const {
   const auto& saved = static_cast<const MlpSaved&>(saved_base);
   const Arena::Scope scope(*context.arena);
   const auto dhidden = context.arena->matrix<T>(u.extent_int(0), active.width);
@@ -63,6 +63,7 @@ View2<const T> Mlp<T>::importance_activations(const Saved& saved, UnitActivation
   return which == UnitActivations::outputs ? kept.activated : kept.hidden;
 }
 
+template class Mlp<bfloat16>;
 template class Mlp<float>;
 template class Mlp<double>;
 

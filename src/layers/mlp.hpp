@@ -13,9 +13,9 @@ class Mlp final : public Layer<T> {
 
   std::unique_ptr<Saved> make_saved() const override;
   void forward(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
-               View2<T> y, Saved& saved) const override;
+               View2<Accumulate<T>> y, Saved& saved) const override;
   void backward(const LayerContext& context, const LayerActive<T>& active, View2<const T> dy,
-                View2<const T> u, const Saved& saved, View2<T> du) const override;
+                View2<const T> u, const Saved& saved, View2<Accumulate<T>> du) const override;
   View2<const T> importance_activations(const Saved& saved, UnitActivations which) const override;
   std::unique_ptr<GenerationLayer<T>> for_generation() const override;
 

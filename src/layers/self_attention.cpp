@@ -64,22 +64,22 @@ void SelfAttention<T>::attend_backward(const LayerContext& context, const LayerA
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
   const auto workspace =
-      arena.vector<T>(kernels::attention_workspace_size<T>(shape_of(context, active)));
+      arena.vector<Accumulate<T>>(kernels::attention_workspace_size<T>(shape_of(context, active)));
   if (!context.spans)
     return kernels::attention_backward<T>(
         context.exec, shape_of(context, active), {saved.q, saved.k, saved.v, context.segment},
         {saved.heads, saved.lse}, dheads, {dq, dk, dv}, workspace);
   const Spans& spans = *context.spans;
   const auto k = spans.whole(arena, saved.k), v = spans.whole(arena, saved.v);
-  std::vector<View2<T>> dk_parts, dv_parts;  // by the queries of each span
+  std::vector<View2<Accumulate<T>>> dk_parts, dv_parts;  // by the queries of each span
   for (index_t i = 0; i < spans.num_here(); ++i) {
     const TokenBlock span{i, spans.num_here()};
-    dk_parts.push_back(arena.matrix<T>(k.extent_int(0), k.extent_int(1)));
-    dv_parts.push_back(arena.matrix<T>(v.extent_int(0), v.extent_int(1)));
-    kernels::attention_backward<T>(context.exec, shape_of(context, active, i),
-                                   {span.of(saved.q), k, v, spans.whole_segment()},
-                                   {span.of(saved.heads), span.of(saved.lse)}, span.of(dheads),
-                                   {span.of(dq), dk_parts.back(), dv_parts.back()}, workspace);
+    dk_parts.push_back(arena.matrix<Accumulate<T>>(k.extent_int(0), k.extent_int(1)));
+    dv_parts.push_back(arena.matrix<Accumulate<T>>(v.extent_int(0), v.extent_int(1)));
+    kernels::attention_backward<T, Accumulate<T>>(
+        context.exec, shape_of(context, active, i), {span.of(saved.q), k, v, spans.whole_segment()},
+        {span.of(saved.heads), span.of(saved.lse)}, span.of(dheads),
+        {span.of(dq), dk_parts.back(), dv_parts.back()}, workspace);
   }
   spans.sum_parts(arena, dk_parts, dk);
   spans.sum_parts(arena, dv_parts, dv);
@@ -87,7 +87,7 @@ void SelfAttention<T>::attend_backward(const LayerContext& context, const LayerA
 
 template <class T>
 void SelfAttention<T>::forward(const LayerContext& context, const LayerActive<T>& active,
-                               View2<const T> u, View2<T> y, Saved& saved_base) const {
+                               View2<const T> u, View2<Accumulate<T>> y, Saved& saved_base) const {
   auto& saved = static_cast<AttentionSaved&>(saved_base);
   Arena& arena = *context.arena;
   const index_t tokens = u.extent_int(0), inner = active.width * m_channels,
@@ -96,7 +96,7 @@ void SelfAttention<T>::forward(const LayerContext& context, const LayerActive<T>
   saved.k = arena.matrix<T>(tokens, kv);
   saved.v = arena.matrix<T>(tokens, kv);
   saved.heads = arena.matrix<T>(tokens, inner);
-  saved.lse = arena.matrix<T>(tokens, active.width);
+  saved.lse = arena.matrix<Accumulate<T>>(tokens, active.width);
   linear_forward<T>(context.products(), u, m_store[m_q].value, UnitRows::prefix(inner), saved.q);
   linear_forward<T>(context.products(), u, m_store[m_k].value, UnitRows::prefix(kv), saved.k);
   linear_forward<T>(context.products(), u, m_store[m_v].value, UnitRows::prefix(kv), saved.v);
@@ -114,7 +114,7 @@ void SelfAttention<T>::forward(const LayerContext& context, const LayerActive<T>
 template <class T>
 void SelfAttention<T>::backward(const LayerContext& context, const LayerActive<T>& active,
                                 View2<const T> dy, View2<const T> u, const Saved& saved_base,
-                                View2<T> du) const {
+                                View2<Accumulate<T>> du) const {
   const auto& saved = static_cast<const AttentionSaved&>(saved_base);
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
@@ -164,6 +164,7 @@ View2<const T> SelfAttention<T>::importance_activations(const Saved& saved,
   return which == UnitActivations::outputs ? kept.heads : kept.q;
 }
 
+template class SelfAttention<bfloat16>;
 template class SelfAttention<float>;
 template class SelfAttention<double>;
 

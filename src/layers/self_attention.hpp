@@ -18,19 +18,19 @@ class SelfAttention final : public Layer<T> {
 
   std::unique_ptr<Saved> make_saved() const override;
   void forward(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
-               View2<T> y, Saved& saved) const override;
+               View2<Accumulate<T>> y, Saved& saved) const override;
   void backward(const LayerContext& context, const LayerActive<T>& active, View2<const T> dy,
-                View2<const T> u, const Saved& saved, View2<T> du) const override;
+                View2<const T> u, const Saved& saved, View2<Accumulate<T>> du) const override;
   View2<const T> importance_activations(const Saved& saved, UnitActivations which) const override;
   std::unique_ptr<GenerationLayer<T>> for_generation() const override;
 
  private:
   class Generation;  // self_attention_generation.cpp
   struct AttentionSaved : Saved {
-    View2<T> q, k, v;  // [T, A*C], [T, R*C]
-    View2<T> heads;    // [T, A*C] output of the heads
-    View2<T> masked;   // [T, A*C] m (.) heads; the same as heads without a mask
-    View2<T> lse;      // [T, A]
+    View2<T> q, k, v;          // [T, A*C], [T, R*C]
+    View2<T> heads;            // [T, A*C] output of the heads
+    View2<T> masked;           // [T, A*C] m (.) heads; the same as heads without a mask
+    View2<Accumulate<T>> lse;  // [T, A]
   };
   /// Shape of the attention of the queries of one of the spans here, or of all.
   kernels::AttentionShape shape_of(const LayerContext& context, const LayerActive<T>& active,

@@ -26,7 +26,7 @@ class SelfAttention<T>::Generation final : public GenerationLayer<T> {
     return std::make_unique<KvCache>(static_cast<KvCache&>(wider));  // the same Views
   }
   void extend(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
-              index_t position, LayerCache& cache, View2<T> y) const override;
+              index_t position, LayerCache& cache, View2<Accumulate<T>> y) const override;
 
  private:
   struct KvCache : LayerCache {
@@ -44,7 +44,7 @@ std::unique_ptr<GenerationLayer<T>> SelfAttention<T>::for_generation() const {
 template <class T>
 void SelfAttention<T>::Generation::extend(const LayerContext& context, const LayerActive<T>& active,
                                           View2<const T> u, index_t position,
-                                          LayerCache& cache_base, View2<T> y) const {
+                                          LayerCache& cache_base, View2<Accumulate<T>> y) const {
   auto& cache = static_cast<KvCache&>(cache_base);
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
@@ -75,6 +75,7 @@ void SelfAttention<T>::Generation::extend(const LayerContext& context, const Lay
                      UnitRows::units(active.width, channels), y);
 }
 
+template std::unique_ptr<GenerationLayer<bfloat16>> SelfAttention<bfloat16>::for_generation() const;
 template std::unique_ptr<GenerationLayer<float>> SelfAttention<float>::for_generation() const;
 template std::unique_ptr<GenerationLayer<double>> SelfAttention<double>::for_generation() const;
 

@@ -55,15 +55,15 @@ View2<T> Decoder<T>::extend(const std::vector<token_t>& tokens, index_t begin, i
   ELASTIC_REQUIRE(m_position + count <= m_max_length, "{} positions after {} of {}", count,
                   m_position, m_max_length);
   m_context.seq_length = count;
-  const auto stream = m_arena.matrix<T>(m_context.num_tokens(), width);
+  const auto embedded = m_arena.matrix<T>(m_context.num_tokens(), width);
   const auto piece = columns_of(tokens, m_context.batch, begin, end);
   const auto ids = m_arena.vector<token_t>(m_context.num_tokens());
   Kokkos::deep_copy(m_context.exec, ids, HostView1<const token_t>(piece.data(), piece.size()));
   fence(m_context.exec, "elastic::decoder_tokens");  // `piece` ends here
   kernels::embedding_forward<T>(
       m_context.exec, ids, prefix(m_model.word_embeddings().value, m_model.num_my_words(), width),
-      stream, m_model.shard());
-  m_model.parallel().sum_all(stream);
+      embedded, m_model.shard());
+  const auto stream = m_model.parallel().template sum_all<T>(m_arena, embedded);
   m_layers.extend(m_context, m_position, stream);
   m_position += count;
   m_oldest = std::max(m_oldest, m_position - m_history);
@@ -130,6 +130,7 @@ std::vector<token_t> most_likely(const ExecutionSpace& exec, View2<const T> logi
 #define ELASTIC_INSTANTIATE(T) \
   template class Decoder<T>;   \
   template std::vector<token_t> most_likely<T>(const ExecutionSpace&, View2<const T>);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

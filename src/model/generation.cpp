@@ -112,6 +112,7 @@ Sequences generate(const kernels::Products& products, Arena& arena, const Langua
   template Sequences generate<T>(const kernels::Products&, Arena&, const LanguageModel<T>&, \
                                  const ActiveWidths<T>&, const Sequences&,                  \
                                  const GenerationConfig&, const std::vector<BudgetSwitch<T>>&);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

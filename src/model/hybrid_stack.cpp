@@ -31,24 +31,31 @@ std::vector<StackEntry<T>> HybridStack<T>::make_entries() const {
 
 template <class T>
 void HybridStack<T>::forward_layer(const LayerContext& context, const ActiveWidths<T>& widths,
-                                   std::size_t l, StackEntry<T>& entry) const {
+                                   std::size_t l, StackEntry<T>& entry,
+                                   View2<Accumulate<T>> partial) const {
   Arena& arena = *context.arena;
   const index_t tokens = entry.input.extent_int(0);
   entry.normed = arena.matrix<T>(tokens, widths.hidden);
-  const auto partial = arena.matrix<T>(context.num_tokens(), widths.hidden);
+  if (partial.size() == 0)
+    partial = arena.matrix<Accumulate<T>>(context.num_tokens(), widths.hidden);
   entry.rstd = arena.vector<Accumulate<T>>(tokens);
   const auto weight = prefix(m_store[m_norms[l]].value_vector(), widths.hidden);
   kernels::rmsnorm_forward<T>(context.exec, {entry.input, weight, widths.hidden_mask.value},
                               widths.norm.params, entry.normed, entry.rstd);
   entry.mixed = m_parallel.gather(arena, entry.normed, context.num_tokens());
   m_layers[l]->forward(context, widths.layers[l], entry.mixed, partial, *entry.saved);
-  entry.output = m_parallel.sum(arena, partial);
+  entry.output = m_parallel.template sum<T>(arena, partial);
 }
 
 template <class T>
 void HybridStack<T>::forward(const LayerContext& context, const ActiveWidths<T>& widths, Keep keep,
                              const View2<T>& h, std::vector<StackEntry<T>>& entries,
                              const StackObserver<T>& observer) const {
+  const auto start = context.arena->mark();
+  // A sum that is not the output itself is needed no longer than its layer.
+  View2<Accumulate<T>> partial;
+  if constexpr (!std::is_same_v<T, Accumulate<T>>)
+    partial = context.arena->matrix<Accumulate<T>>(context.num_tokens(), widths.hidden);
   for (std::size_t l = 0; l < m_layers.size(); ++l) {
     const auto& active = widths.layers[l];
     if (!active.active) continue;
@@ -59,12 +66,13 @@ void HybridStack<T>::forward(const LayerContext& context, const ActiveWidths<T>&
       Kokkos::deep_copy(context.exec, entry.input, h);
     }
     const auto mark = context.arena->mark();
-    forward_layer(context, widths, l, entry);
+    forward_layer(context, widths, l, entry, partial);
     if (observer) observer(static_cast<index_t>(l), entry);
     kernels::residual_add_forward<T>(context.exec, entry.output, widths.hidden_mask.value,
                                      active.gamma, h);
     if (keep != Keep::everything) context.arena->release(mark);
   }
+  if (keep == Keep::nothing) context.arena->release(start);
 }
 
 template <class T>
@@ -89,8 +97,8 @@ void HybridStack<T>::backward_layer(const LayerContext& context, const ActiveWid
   Arena& arena = *context.arena;
   const auto& active = widths.layers[l];
   const index_t tokens = dh.extent_int(0);
-  const auto doutput = arena.matrix<T>(tokens, widths.hidden),
-             dmixed = arena.matrix<T>(context.num_tokens(), widths.hidden);
+  const auto doutput = arena.matrix<T>(tokens, widths.hidden);
+  const auto dmixed = arena.matrix<Accumulate<T>>(context.num_tokens(), widths.hidden);
   const auto blocks = m_parallel.my_blocks(context.num_tokens(), context.num_blocks());
   for (const Range& block : blocks) {
     const auto rows_of = [&](const View2<T>& all) { return rows(all, block.first, block.second); };
@@ -101,7 +109,7 @@ void HybridStack<T>::backward_layer(const LayerContext& context, const ActiveWid
   }
   m_layers[l]->backward(context, active, m_parallel.gather(arena, doutput, context.num_tokens()),
                         entry.mixed, *entry.saved, dmixed);
-  const auto dnormed = m_parallel.sum(arena, dmixed);
+  const auto dnormed = m_parallel.template sum<T>(arena, dmixed);
   const auto& norm = m_store[m_norms[l]];
   const auto workspace =
       arena.vector<Accumulate<T>>(kernels::rmsnorm_workspace_size(tokens, widths.hidden));
@@ -134,6 +142,7 @@ void HybridStack<T>::backward(const LayerContext& context, const ActiveWidths<T>
   }
 }
 
+template class HybridStack<bfloat16>;
 template class HybridStack<float>;
 template class HybridStack<double>;
 

@@ -3,6 +3,8 @@
 //
 //   h <- h + gamma_l m (.) mixer_l( RMSNorm(m (.) h) )
 //
+// The stream h, its gradient, and each mixer's output and input gradient are values of T, rounded
+// once from the sum over units and ranks (doc/numerics.md).
 // A layer with gamma_l = 0 is not computed.
 #pragma once
 #include <functional>
@@ -66,8 +68,9 @@ class HybridStack {
   index_t num_layers() const { return static_cast<index_t>(m_layers.size()); }
 
  private:
+  /// `partial` [T, D]: where the mixer puts its sum; empty: memory of its own.
   void forward_layer(const LayerContext& context, const ActiveWidths<T>& widths, std::size_t l,
-                     StackEntry<T>& entry) const;
+                     StackEntry<T>& entry, View2<Accumulate<T>> partial = {}) const;
   void backward_layer(const LayerContext& context, const ActiveWidths<T>& widths, std::size_t l,
                       const StackEntry<T>& entry, const View2<T>& dh) const;
 

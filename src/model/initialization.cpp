@@ -47,27 +47,52 @@ void fill_small(InitialLaw law, const RandomKey& key, double conv_bound,
   Kokkos::deep_copy(values, h_values);
 }
 
+/// One tensor of a model of this shape, in the type of `values`.
+template <class U>
+void fill(const ModelShape& shape, const ParameterInfo& info, const GlobalPosition& position,
+          double std, std::uint32_t seed, const View1<U>& values) {
+  const double residual_scale = 1 / std::sqrt(2.0 * static_cast<double>(shape.num_layers()));
+  const double conv_bound = 1 / std::sqrt(static_cast<double>(shape.mamba_d_conv));
+  const RandomKey key{seed, RandomPurpose::initialization,
+                      XXH3_64bits(info.name.data(), info.name.size())};
+  if (info.initial == InitialLaw::normal || info.initial == InitialLaw::residual)
+    fill_normal<U>(key, std, info.initial == InitialLaw::residual ? residual_scale : 1, position,
+                   values);
+  else
+    fill_small<U>(info.initial, key, conv_bound, position, values);
+}
+
 }  // namespace
 
 template <class T>
 void initialize(LanguageModel<T>& model, double std, std::uint32_t seed) {
-  const double residual_scale =
-      1 / std::sqrt(2.0 * static_cast<double>(model.shape().num_layers()));
-  const double conv_bound = 1 / std::sqrt(static_cast<double>(model.shape().mamba_d_conv));
-  for (const auto& parameter : model.parameters()) {
-    const std::string& name = parameter.info.name;
-    const RandomKey key{seed, RandomPurpose::initialization, XXH3_64bits(name.data(), name.size())};
-    const GlobalPosition position = model.parameters().global_position(parameter);
-    const InitialLaw law = parameter.info.initial;
-    if (law == InitialLaw::normal || law == InitialLaw::residual)
-      fill_normal<T>(key, std, law == InitialLaw::residual ? residual_scale : 1, position,
-                     parameter.value_vector());
-    else
-      fill_small<T>(law, key, conv_bound, position, parameter.value_vector());
-  }
+  for (const auto& p : model.parameters())
+    with_values(p, [&](const auto& values) {
+      using U = typename std::decay_t<decltype(values)>::value_type;
+      fill(model.shape(), p.info, model.parameters().global_position(p), std, seed,
+           View1<U>(values.data(), p.size()));
+    });
 }
 
-template void initialize<float>(LanguageModel<float>&, double, std::uint32_t);
-template void initialize<double>(LanguageModel<double>&, double, std::uint32_t);
+template <class T>
+std::vector<Accumulate<T>> unrounded_initial_values(const LanguageModel<T>& model,
+                                                    const Parameter<T>& parameter, double std,
+                                                    std::uint32_t seed) {
+  const View1<Accumulate<T>> values("elastic::unrounded_initial_values", parameter.size());
+  fill(model.shape(), parameter.info, model.parameters().global_position(parameter), std, seed,
+       values);
+  std::vector<Accumulate<T>> result(values.extent(0));
+  Kokkos::deep_copy(HostView1<Accumulate<T>>(result.data(), result.size()), values);
+  return result;
+}
+
+#define ELASTIC_INSTANTIATE(T)                                           \
+  template void initialize<T>(LanguageModel<T>&, double, std::uint32_t); \
+  template std::vector<Accumulate<T>> unrounded_initial_values<T>(       \
+      const LanguageModel<T>&, const Parameter<T>&, double, std::uint32_t);
+ELASTIC_INSTANTIATE(bfloat16)
+ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(double)
+#undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic

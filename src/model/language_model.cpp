@@ -51,7 +51,7 @@ View2<T> LanguageModel<T>::embed(const LayerContext& context, const ActiveWidths
   kernels::embedding_forward<T>(context.exec, tokens,
                                 prefix(word_embeddings().value, num_my_words(), widths.hidden),
                                 partial, shard());
-  return m_parallel.sum(*context.arena, partial);
+  return m_parallel.template sum<T>(*context.arena, partial);
 }
 
 template <class T>
@@ -80,7 +80,8 @@ void LanguageModel<T>::forward(const LayerContext& context, const ActiveWidths<T
 template <class T>
 void LanguageModel<T>::backward(const LayerContext& context, const ActiveWidths<T>& widths,
                                 View1<const token_t> tokens, ForwardPass<T>& pass,
-                                const View2<T>& dhidden, const GradientsComplete& complete) const {
+                                const View2<Accumulate<T>>& dhidden,
+                                const GradientsComplete& complete) const {
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
   const index_t num_mine = pass.stream.extent_int(0), width = widths.hidden;
@@ -88,7 +89,7 @@ void LanguageModel<T>::backward(const LayerContext& context, const ActiveWidths<
   const auto workspace =
       arena.vector<Accumulate<T>>(kernels::rmsnorm_workspace_size(num_mine, width));
   Kokkos::deep_copy(context.exec, dstream, T(0));
-  const auto dnormed = m_parallel.sum(arena, dhidden);
+  const auto dnormed = m_parallel.template sum<T>(arena, dhidden);
   for (const Range& block : m_parallel.my_blocks(context.num_tokens(), context.num_blocks())) {
     const auto rows_of = [&](const View2<T>& all) { return rows(all, block.first, block.second); };
     kernels::rmsnorm_backward<T>(context.exec,
@@ -135,6 +136,7 @@ void LanguageModel<T>::all_logits(const kernels::Products& products, Arena& aren
   kernels::interleave_columns<T>(products.exec, all, ranks, out);
 }
 
+template class LanguageModel<bfloat16>;
 template class LanguageModel<float>;
 template class LanguageModel<double>;
 

@@ -59,10 +59,10 @@ class LanguageModel {
                View1<const token_t> tokens, ForwardPass<T>& pass,
                const StackObserver<T>& observer = {}) const;
   /// Adds the gradients of parameters, masks and scales. [in, out] dhidden [T, D]: gradient by
-  /// pass.hidden, this rank's part of a sum over the tensor-parallel ranks; changed.
+  /// pass.hidden, this rank's part of a sum over words and tensor-parallel ranks; changed.
   void backward(const LayerContext& context, const ActiveWidths<T>& widths,
-                View1<const token_t> tokens, ForwardPass<T>& pass, const View2<T>& dhidden,
-                const GradientsComplete& complete = {}) const;
+                View1<const token_t> tokens, ForwardPass<T>& pass,
+                const View2<Accumulate<T>>& dhidden, const GradientsComplete& complete = {}) const;
   /// Logits of some rows of `hidden` and this rank's words: [t, V'] = hidden W_output^T.
   void logits(const kernels::Products& products, View2<const T> hidden, const View2<T>& out) const;
   /// Logits of all words, [t, V], on every rank.

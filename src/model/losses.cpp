@@ -40,8 +40,8 @@ struct Chunk {
     const auto& output = model.output_layer();
     const index_t width = hidden.extent_int(1);
     dhidden.add_rows(dlogits, output.value, UnitRows::units(model.num_my_words()));
-    kernels::gemm<T>(context.products(), transposed, as_is, 1, dlogits, hidden, 1,
-                     prefix(output.gradient, model.num_my_words(), width));
+    kernels::gemm<T, Accumulate<T>>(context.products(), transposed, as_is, 1, dlogits, hidden, 1,
+                                    prefix(output.gradient, model.num_my_words(), width));
   }
 };
 
@@ -128,11 +128,11 @@ template <class T>
 LossSums differentiate_losses(const LayerContext& context, const LanguageModel<T>& model,
                               View2<const T> hidden, const LossTargets& targets,
                               const TeacherStates<T>& teacher, const LossConfig& config,
-                              double factor, const View2<T>& dhidden) {
+                              double factor, const View2<Accumulate<T>>& dhidden) {
   ELASTIC_REQUIRE(config.distillation_weight == 0 || teacher.model, "distillation needs a teacher");
   LossSums sums;
   if (config.cross_entropy_weight == 0 && config.distillation_weight == 0) {
-    Kokkos::deep_copy(context.exec, dhidden, T(0));
+    Kokkos::deep_copy(context.exec, dhidden, Accumulate<T>(0));
     return sums;
   }
   const index_t tokens = hidden.extent_int(0) / context.num_blocks();
@@ -172,7 +172,8 @@ LossSums differentiate_losses(const LayerContext& context, const LanguageModel<T
                                        const TeacherStates<T>&, const LossConfig&);     \
   template LossSums differentiate_losses<T>(                                            \
       const LayerContext&, const LanguageModel<T>&, View2<const T>, const LossTargets&, \
-      const TeacherStates<T>&, const LossConfig&, double, const View2<T>&);
+      const TeacherStates<T>&, const LossConfig&, double, const View2<Accumulate<T>>&);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

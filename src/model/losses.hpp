@@ -43,11 +43,11 @@ LossSums evaluate_losses(const LayerContext& context, const LanguageModel<T>& mo
                          View2<const T> hidden, const LossTargets& targets,
                          const TeacherStates<T>& teacher, const LossConfig& config);
 /// Losses with a non-zero weight, and their gradients: by `hidden`, times `factor`,
-/// overwritten; by the output layer, added.
+/// overwritten; by the output layer, added. dhidden [T, D] is this rank's part of a sum over words.
 template <class T>
 LossSums differentiate_losses(const LayerContext& context, const LanguageModel<T>& model,
                               View2<const T> hidden, const LossTargets& targets,
                               const TeacherStates<T>& teacher, const LossConfig& config,
-                              double factor, const View2<T>& dhidden);
+                              double factor, const View2<Accumulate<T>>& dhidden);
 
 }  // namespace elastic

@@ -13,16 +13,20 @@ void apply_ranking_to_model(const Ranking& ranking, LanguageModel<T>& model) {
   for (const auto& p : model.parameters()) {
     const auto& info = p.info;
     const auto matrix = ShardedMatrix::of(info);
-    auto whole = gather_shards<T>(*group, matrix, p.value);
     const auto rows = permutation(model.shape(), ranking, info.row_dim, info.layer, info.rows);
     const auto columns =
         permutation(model.shape(), ranking, info.column_dim, info.layer, info.columns);
-    if (group->is_root()) whole = permuted<T>(whole, rows, columns);
-    broadcast(*group, whole);
-    take_shard<T>(whole.data(), matrix, model.shard(), p.value);
+    with_values(p, [&](const auto& values) {
+      using Value = typename std::decay_t<decltype(values)>::value_type;
+      auto whole = gather_shards<Value>(*group, matrix, values);
+      if (group->is_root()) whole = permuted<Value>(whole, rows, columns);
+      broadcast(*group, whole);
+      take_shard<Value>(whole.data(), matrix, model.shard(), values);
+    });
   }
 }
 
+template void apply_ranking_to_model<bfloat16>(const Ranking&, LanguageModel<bfloat16>&);
 template void apply_ranking_to_model<float>(const Ranking&, LanguageModel<float>&);
 template void apply_ranking_to_model<double>(const Ranking&, LanguageModel<double>&);
 

@@ -23,7 +23,7 @@ Candidates candidates_of(std::span<const T> logits, double temperature) {
   result.tokens.resize(logits.size());
   std::iota(result.tokens.begin(), result.tokens.end(), 0);
   std::stable_sort(result.tokens.begin(), result.tokens.end(),
-                   [&](token_t a, token_t b) { return logits[a] > logits[b]; });
+                   [&](token_t a, token_t b) { return widen(logits[a]) > widen(logits[b]); });
   const auto largest = static_cast<double>(logits[result.tokens.front()]);
   for (const token_t token : result.tokens)
     result.weights.push_back(
@@ -55,10 +55,13 @@ void check_sampling(const SamplingConfig& config) {
 template <class T>
 token_t sample_token(std::span<const T> logits, const SamplingConfig& config, double uniform) {
   for (std::size_t v = 0; v < logits.size(); ++v)
-    if (!std::isfinite(logits[v]))
-      throw NumericsError(fmt::format("the logit of token {} is {}", v, logits[v]));
-  if (config.temperature == 0)
-    return static_cast<token_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+    if (!std::isfinite(widen(logits[v])))
+      throw NumericsError(fmt::format("the logit of token {} is {}", v, widen(logits[v])));
+  if (config.temperature == 0) {
+    const auto less = [](T a, T b) { return widen(a) < widen(b); };
+    return static_cast<token_t>(std::max_element(logits.begin(), logits.end(), less) -
+                                logits.begin());
+  }
   const auto candidates = candidates_of(logits, config.temperature);
   const auto kept = static_cast<std::ptrdiff_t>(nucleus(candidates.weights, config.top_p));
   const auto begin = candidates.weights.begin();
@@ -90,6 +93,7 @@ std::vector<token_t> choose_tokens(const ExecutionSpace& exec, View2<const T> lo
   template token_t sample_token<T>(std::span<const T>, const SamplingConfig&, double);  \
   template std::vector<token_t> choose_tokens<T>(const ExecutionSpace&, View2<const T>, \
                                                  const SamplingConfig&, index_t, index_t);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -15,6 +15,19 @@ std::vector<index_t> localised(std::vector<index_t> indices, index_t unit, const
       mine.push_back(i / unit / shard.size * unit + i % unit);
   return mine;
 }
+
+/// part_ij = all(rows_i, columns_j)
+template <class T>
+void cut(const std::string& name, const View2<T>& all, const std::vector<index_t>& rows,
+         const std::vector<index_t>& columns, const View2<T>& part) {
+  require_shape("slice_model", name.c_str(), part, static_cast<index_t>(rows.size()),
+                static_cast<index_t>(columns.size()));
+  const auto h_all = Kokkos::create_mirror_view(all), h_part = Kokkos::create_mirror_view(part);
+  Kokkos::deep_copy(h_all, all);
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    for (std::size_t j = 0; j < columns.size(); ++j) h_part(i, j) = h_all(rows[i], columns[j]);
+  Kokkos::deep_copy(part, h_part);
+}
 }  // namespace
 
 std::vector<index_t> kept_layers(const SubmodelSpec& spec) {
@@ -39,9 +52,6 @@ std::unique_ptr<LanguageModel<T>> slice_model(const LanguageModel<T>& parent,
   check_spec(parent.shape(), spec);
   auto sliced = std::make_unique<LanguageModel<T>>(sliced_shape(parent.shape(), spec), frozen,
                                                    parent.parallel());
-  const auto h_values = Kokkos::create_mirror_view(sliced->parameters().values());
-  const auto h_parent = Kokkos::create_mirror_view(parent.parameters().values());
-  Kokkos::deep_copy(h_parent, parent.parameters().values());
   for (const auto& from : parent.parameters()) {
     const std::string name = sliced_name(from.info, spec);
     if (name.empty()) continue;
@@ -54,16 +64,16 @@ std::unique_ptr<LanguageModel<T>> slice_model(const LanguageModel<T>& parent,
     };
     const auto rows = kept(info.row_dim, info.rows, info.row_unit);
     const auto columns = kept(info.column_dim, info.columns, info.column_unit);
-    require_shape("slice_model", name.c_str(), to->value, static_cast<index_t>(rows.size()),
-                  static_cast<index_t>(columns.size()));
-    index_t i = to->offset;
-    for (const index_t r : rows)
-      for (const index_t c : columns) h_values(i++) = h_parent(from.offset + r * from.columns + c);
+    if (has_exact_values<T> && info.exact)
+      cut(name, from.exact, rows, columns, to->exact);
+    else
+      cut(name, from.value, rows, columns, to->value);
   }
-  Kokkos::deep_copy(sliced->parameters().values(), h_values);
   return sliced;
 }
 
+template std::unique_ptr<LanguageModel<bfloat16>> slice_model(const LanguageModel<bfloat16>&,
+                                                              const SubmodelSpec&, bool);
 template std::unique_ptr<LanguageModel<float>> slice_model(const LanguageModel<float>&,
                                                            const SubmodelSpec&, bool);
 template std::unique_ptr<LanguageModel<double>> slice_model(const LanguageModel<double>&,

@@ -72,6 +72,7 @@ SpeculativeResult generate_speculative(const kernels::Products& products, Arena&
   template SpeculativeResult generate_speculative<T>(                                    \
       const kernels::Products&, Arena&, const LanguageModel<T>&, const ActiveWidths<T>&, \
       const ActiveWidths<T>&, const std::vector<token_t>&, const SpeculativeConfig&);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

@@ -47,8 +47,8 @@ void StackDecoder<T>::extend(const LayerContext& context, index_t position,
                              const View2<T>& h) const {
   const Arena::Scope scope(*context.arena);
   const index_t tokens = context.num_tokens(), width = m_widths.hidden;
-  const auto normed = context.arena->matrix<T>(tokens, width),
-             output = context.arena->matrix<T>(tokens, width);
+  const auto normed = context.arena->matrix<T>(tokens, width);
+  const auto partial = context.arena->matrix<Accumulate<T>>(tokens, width);
   const auto rstd = context.arena->vector<Accumulate<T>>(tokens);
   for (std::size_t l = 0; l < m_layers.size(); ++l) {
     const auto& active = m_widths.layers[l];
@@ -56,15 +56,17 @@ void StackDecoder<T>::extend(const LayerContext& context, index_t position,
     const auto& norm = m_stack.norm(static_cast<index_t>(l));
     kernels::rmsnorm_forward<T>(context.exec, {h, prefix(norm.value_vector(), width)},
                                 m_widths.norm.params, normed, rstd);
-    m_layers[l]->extend(context, active, normed, position, *m_caches[l], output);
-    kernels::residual_add_forward<T>(context.exec, m_stack.parallel().sum_all(output), {},
-                                     active.gamma, h);
+    m_layers[l]->extend(context, active, normed, position, *m_caches[l], partial);
+    const Arena::Scope layer_scope(*context.arena);
+    const auto output = m_stack.parallel().template sum_all<T>(*context.arena, partial);
+    kernels::residual_add_forward<T>(context.exec, output, {}, active.gamma, h);
   }
 }
 
 #define ELASTIC_INSTANTIATE(T)                                                \
   template bool fits_into<T>(const ActiveWidths<T>&, const ActiveWidths<T>&); \
   template class StackDecoder<T>;
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)
 #undef ELASTIC_INSTANTIATE

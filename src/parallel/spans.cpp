@@ -6,6 +6,7 @@
 #include "comm/collectives.hpp"
 #include "comm/split_collectives.hpp"
 #include "kernels/rows/residual_add.hpp"
+#include "kernels/rows/convert.hpp"
 #include "kernels/scan/ssd_span_passing.hpp"
 
 namespace elastic {
@@ -137,9 +138,8 @@ View2<T> Spans::whole(Arena& arena, const View2<T>& mine) const {
 }
 
 template <class T>
-void Spans::sum_parts(Arena& arena, const std::vector<View2<T>>& parts,
+void Spans::add_parts(Arena& arena, const std::vector<View2<T>>& parts,
                       const View2<T>& mine) const {
-  const Region region("context_parallel");
   const ExecutionSpace exec;
   for (std::size_t half = parts.size() / 2; half > 0; half /= 2)
     for (std::size_t j = 0; j < half; ++j)
@@ -153,6 +153,20 @@ void Spans::sum_parts(Arena& arena, const std::vector<View2<T>>& parts,
           exec, TokenBlock{m_layout.place(i) * m_batch + b, m_batch * m_layout.num_spans}.of(all),
           TokenBlock{b * m_layout.num_spans + i, m_batch * m_layout.num_spans}.of(sum));
   reduce_scatter_rows(m_group, all, mine);
+}
+
+template <class T>
+void Spans::sum_parts(Arena& arena, const std::vector<View2<Accumulate<T>>>& parts,
+                      const View2<T>& mine) const {
+  const Region region("context_parallel");
+  if constexpr (std::is_same_v<T, Accumulate<T>>) {
+    add_parts(arena, parts, mine);
+  } else {
+    const Arena::Scope scope(arena);
+    const auto sum = arena.matrix<Accumulate<T>>(mine.extent_int(0), mine.extent_int(1));
+    add_parts(arena, parts, sum);
+    kernels::convert<T, Accumulate<T>>(ExecutionSpace(), sum, mine);
+  }
 }
 
 template <class T>
@@ -197,20 +211,28 @@ void Spans::send_in_turn(Direction direction, const TokenBlock& slot, const View
   send_receive(m_group, from, next, View2<T>(), no_rank);
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                                    \
-  template View2<T> Spans::from_before<T>(Arena&, const View2<T>&) const;                         \
-  template View2<T> Spans::from_behind<T>(Arena&, const View2<T>&) const;                         \
-  template View2<T> Spans::whole<T>(Arena&, const View2<T>&) const;                               \
-  template void Spans::sum_parts<T>(Arena&, const std::vector<View2<T>>&, const View2<T>&) const; \
-  template void Spans::carry<T>(Arena&, Direction, const View2<T>&, const View1<T>&,              \
-                                const View2<T>&) const;                                           \
-  template void Spans::receive_in_turn<T>(Direction, const TokenBlock&, const View2<T>&,          \
-                                          const View2<T>&) const;                                 \
+// States and gradients of convolutions are sums; so these are not instantiated for bfloat16.
+#define ELASTIC_INSTANTIATE_VALUES(T)                                                 \
+  template View2<T> Spans::from_before<T>(Arena&, const View2<T>&) const;             \
+  template View2<T> Spans::whole<T>(Arena&, const View2<T>&) const;                   \
+  template void Spans::sum_parts<T>(Arena&, const std::vector<View2<Accumulate<T>>>&, \
+                                    const View2<T>&) const;
+#define ELASTIC_INSTANTIATE_SUMS(T)                                                      \
+  template View2<T> Spans::from_behind<T>(Arena&, const View2<T>&) const;                \
+  template void Spans::carry<T>(Arena&, Direction, const View2<T>&, const View1<T>&,     \
+                                const View2<T>&) const;                                  \
+  template void Spans::receive_in_turn<T>(Direction, const TokenBlock&, const View2<T>&, \
+                                          const View2<T>&) const;                        \
   template void Spans::send_in_turn<T>(Direction, const TokenBlock&, const View2<T>&) const;
-ELASTIC_INSTANTIATE(float)
-ELASTIC_INSTANTIATE(double)
-#undef ELASTIC_INSTANTIATE
+ELASTIC_INSTANTIATE_VALUES(bfloat16)
+ELASTIC_INSTANTIATE_VALUES(float)
+ELASTIC_INSTANTIATE_VALUES(double)
+ELASTIC_INSTANTIATE_SUMS(float)
+ELASTIC_INSTANTIATE_SUMS(double)
+#undef ELASTIC_INSTANTIATE_VALUES
+#undef ELASTIC_INSTANTIATE_SUMS
 template std::vector<token_t> Spans::rows_here(const std::vector<token_t>&, index_t) const;
+template std::vector<bfloat16> Spans::rows_here(const std::vector<bfloat16>&, index_t) const;
 template std::vector<float> Spans::rows_here(const std::vector<float>&, index_t) const;
 template std::vector<double> Spans::rows_here(const std::vector<double>&, index_t) const;
 

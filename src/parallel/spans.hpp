@@ -89,11 +89,12 @@ class Spans {
   /// The rows of whole sequences [B*L, c], of which `mine` [T, c] are here.
   template <class T>
   View2<T> whole(Arena& arena, const View2<T>& mine) const;
-  /// mine [T, c] = sum over the spans of all ranks of their `parts` [B*L, c]; there is one for each
-  /// span here, and they are changed. The order is a fixed tree over the spans where these are
-  /// laid out in turn and the group is deterministic.
+  /// mine [T, c] = sum over the spans of all ranks of their `parts` [B*L, c], rounded to T once;
+  /// there is one part for each span here, and they are changed. The order is a fixed tree over the
+  /// spans where these are laid out in turn and the group is deterministic.
   template <class T>
-  void sum_parts(Arena& arena, const std::vector<View2<T>>& parts, const View2<T>& mine) const;
+  void sum_parts(Arena& arena, const std::vector<View2<Accumulate<T>>>& parts,
+                 const View2<T>& mine) const;
 
   /// States that a scan carries into each span here, for all spans at once.
   /// A span makes of the state that it gets
@@ -126,6 +127,9 @@ class Spans {
   template <class T>
   void send_in_turn(kernels::Direction direction, const TokenBlock& slot,
                     const View2<T>& from) const;
+  /// sum_parts() before it rounds.
+  template <class T>
+  void add_parts(Arena& arena, const std::vector<View2<T>>& parts, const View2<T>& mine) const;
   template <class T>
   View2<T> all_ranks(Arena& arena, const View2<T>& mine) const;
   /// For each span here, the rows that the span `step` spans before or after it gave.

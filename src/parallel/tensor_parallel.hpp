@@ -2,10 +2,10 @@
 // How one model is spread over the ranks of a tensor-parallel group: every rank holds some units
 // of each mixer and some words, and the whole hidden dimension.
 //
-// Mixers, embedding and output layer give partial sums over their units;
-// sum() adds them up. With sequence parallelism (Korthikanti et al. 2022, arXiv 2205.05198), norms
-// and the residual stream live on a contiguous part of the tokens: gather() collects these before
-// a mixer, sum() leaves a rank its tokens.
+// Mixers, embedding and output layer give partial sums over their units. sum() adds them up in
+// Accumulate<T> and rounds the whole sum to T, once. With sequence parallelism (Korthikanti et al.
+// 2022, arXiv 2205.05198), norms and the residual stream live on a contiguous part of the tokens:
+// gather() collects these before a mixer, sum() leaves a rank its tokens.
 #pragma once
 #include <vector>
 
@@ -41,18 +41,25 @@ class TensorParallel {
   /// Gives `mine` back where it holds all.
   template <class T>
   View2<T> gather(Arena& arena, const View2<T>& mine, index_t tokens) const;
-  /// The sum over ranks of `partial` [tokens, D].
-  /// This rank gets the rows of its tokens. May work in place.
-  template <class T>
-  View2<T> sum(Arena& arena, const View2<T>& partial) const;
-  /// The sum over ranks of `partial`, with all tokens on every rank, in place.
-  template <class T>
-  View2<T> sum_all(const View2<T>& partial) const;
+  /// The sum over ranks of `partial` [tokens, D], whose elements are T or Accumulate<T>.
+  /// This rank gets the rows of its tokens. May work in place, and gives `partial` itself back
+  /// where there is nothing to add or to round.
+  template <class T, class Part>
+  View2<T> sum(Arena& arena, const View2<Part>& partial) const;
+  /// Like sum(), with all tokens on every rank.
+  template <class T, class Part>
+  View2<T> sum_all(Arena& arena, const View2<Part>& partial) const;
   /// Puts `mine` [t, n] of all ranks below each other: `all` [ranks * t, n].
   template <class T>
   void gather_equal(const View2<T>& mine, const View2<T>& all) const;
 
  private:
+  /// sum() and sum_all() of what is summed as it is stored.
+  template <class T>
+  View2<T> add_up(Arena& arena, const View2<T>& partial, bool share_out) const;
+  template <class T, class Part>
+  View2<T> add_up_and_round(Arena& arena, const View2<Part>& partial, bool share_out) const;
+
   const Communicator* m_group = nullptr;
   bool m_sequence_parallel = false;
 };

@@ -30,38 +30,50 @@ struct Tokens : PassTokens {
   double summed(double hidden) const {
     return sharers > 1 ? static_cast<double>(mine()) * hidden : 0;
   }
+  /// What a sum() that rounds adds: values of its own, and the shared-out sum before it is rounded.
+  double rounded(double hidden) const {
+    if (!narrow_values()) return summed(hidden);
+    return (static_cast<double>(mine()) + (sharers > 1 ? sums(mine()) : 0)) * hidden;
+  }
+  /// The one sum over units that all layers of a pass use, where it is not the output itself.
+  double shared_sum(double hidden) const { return narrow_values() ? sums(count()) * hidden : 0; }
 };
 
+template <class T>
 index_t scan_workspace(const KernelWorkspaces::Scan& s) {
-  return kernels::ssd_workspace_size<Real>({.batch = s.batch,
-                                            .seq_length = s.seq_length,
-                                            .num_heads = s.num_heads,
-                                            .head_dim = s.head_dim,
-                                            .num_groups = s.num_groups,
-                                            .state_dim = s.state_dim,
-                                            .chunk_size = s.chunk_size});
+  return kernels::ssd_workspace_size<T>({.batch = s.batch,
+                                         .seq_length = s.seq_length,
+                                         .num_heads = s.num_heads,
+                                         .head_dim = s.head_dim,
+                                         .num_groups = s.num_groups,
+                                         .state_dim = s.state_dim,
+                                         .chunk_size = s.chunk_size});
 }
+template <class T>
 index_t attention_workspace(const KernelWorkspaces::Attention& a) {
-  return kernels::attention_workspace_size<Real>({.batch = a.batch,
-                                                  .seq_length = a.seq_length,
-                                                  .num_heads = a.num_heads,
-                                                  .num_groups = a.num_groups,
-                                                  .head_dim = a.head_dim,
-                                                  .kv_length = a.kv_length});
+  return kernels::attention_workspace_size<T>({.batch = a.batch,
+                                               .seq_length = a.seq_length,
+                                               .num_heads = a.num_heads,
+                                               .num_groups = a.num_groups,
+                                               .head_dim = a.head_dim,
+                                               .kv_length = a.kv_length});
 }
-constexpr KernelWorkspaces workspaces = {scan_workspace, attention_workspace,
+template <class T>
+constexpr KernelWorkspaces workspaces = {scan_workspace<T>, attention_workspace<T>,
                                          kernels::causal_conv1d_workspace_size,
                                          kernels::gated_rmsnorm_workspace_size};
 
 /// A layer with its norm.
 LayerElements layer_elements(const ModelShape& shape, const LayerShape& layer, const Tokens& t) {
   const auto n = static_cast<double>(t.count()), d = static_cast<double>(shape.hidden_size);
-  const LayerElements own = description_of(layer).memory(shape, layer, t, workspaces);
+  const LayerElements own = description_of(layer).memory(
+      shape, layer, t, t.narrow_values() ? workspaces<bfloat16> : workspaces<float>);
   const auto mine = static_cast<double>(t.mine());
-  const auto norm =
-      static_cast<double>(kernels::rmsnorm_workspace_size(t.mine(), shape.hidden_size));
-  return {own.forward + n * d + mine * (d + 1) + t.gathered(d) + t.summed(d),
-          (n + mine) * d + t.gathered(d) + std::max(own.backward, t.summed(d) + norm)};
+  const double norm = t.sums(kernels::rmsnorm_workspace_size(t.mine(), shape.hidden_size)),
+               output = t.narrow_values() ? mine * d : n * d + t.summed(d);
+  return {own.forward + output + mine * d + t.sums(t.mine()) + t.gathered(d),
+          t.sums(t.count()) * d + mine * d + t.gathered(d) +
+              std::max(own.backward, t.rounded(d) + norm)};
 }
 
 /// What one of the ranks trains on at a time.
@@ -69,6 +81,7 @@ Tokens tokens_of(const RunConfig& config, const Stage& stage) {
   const auto& parallel = config.parallel;
   Tokens t{{.batch = largest_micro_batch(config, stage), .seq_length = stage.config.seq_length},
            parallel.sequence_parallel ? parallel.tensor_parallel_size : 1};
+  t.sum_size = sum_bytes / config.precision.value_bytes();
   t.masked_heads = stage.elastic && config.elastic.num_attention_heads.size() > 1;
   t.ranks = parallel.context_parallel_size;
   if (config.job.deterministic) {
@@ -86,6 +99,11 @@ Tokens tokens_of(const RunConfig& config, const Stage& stage) {
   return t;
 }
 
+/// Tokens, targets, weights and documents.
+double batch_bytes(index_t tokens) {
+  return (3 * sizeof(token_t) + sizeof(float)) * static_cast<double>(tokens);
+}
+
 /// Fills kept, backward and logits for one stage.
 PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const Stage& stage) {
   const Tokens t = tokens_of(config, stage);
@@ -94,40 +112,43 @@ PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const S
              mine = static_cast<double>(t.mine());
   const bool teacher = stage.elastic && config.distill.distillation_weight != 0;
   // Stream and final states: what the embedding gives (all tokens) becomes the stream; gradients.
-  const double states = n * d + mine * (d + 1) + t.summed(d) + t.gathered(d);
-  double kept = states + (n + mine) * d + t.summed(d) +
-                static_cast<double>(kernels::rmsnorm_workspace_size(t.mine(), shape.hidden_size));
+  const double states = n * d + mine * d + t.sums(t.mine()) + t.summed(d) + t.gathered(d);
+  double kept = states + t.shared_sum(d) + t.sums(t.count()) * d + mine * d + t.rounded(d) +
+                t.sums(kernels::rmsnorm_workspace_size(t.mine(), shape.hidden_size));
   // A frozen teacher's pass is still there; of a trainable one, a copy of its final states.
   if (teacher) kept += stage.config.teacher == TeacherKind::frozen ? states : n * d;
   double backward = 0;
   for (const auto& layer : shape.layers) {
     const LayerElements e = layer_elements(shape, layer, t);
     kept += mine * d + (config.parallel.recompute ? 0 : e.forward);
-    backward = std::max(backward, e.backward + (config.parallel.recompute ? e.forward : 0));
+    const double again = config.parallel.recompute ? e.forward + t.shared_sum(d) : 0;
+    backward = std::max(backward, e.backward + again);
   }
   const auto chunk =
       static_cast<double>(std::min(config.parallel.logit_chunk_tokens, t.count() / t.blocks()));
   const double vocab = static_cast<double>(shape.vocab_size);
   PlanMemory memory;
   memory.stage = stage.config.name;
-  memory.kept = value_bytes * (kept + 4 * n);
+  memory.kept = value_bytes * kept + batch_bytes(t.count());
   memory.backward = value_bytes * backward;
-  memory.logits = value_bytes * chunk *
-                  ((teacher ? 2 * vocab + 1 : vocab + 1) + static_cast<double>(t.partial_sums) * d);
+  memory.logits =
+      value_bytes * chunk * ((teacher ? 2 : 1) * vocab + t.sums(1) + t.sums(t.partial_sums) * d);
   return memory;
 }
 
 /// Working memory of comparing a submodel with its sliced copy, besides that copy
 /// (Validation::max_logit_difference).
 double evaluation_memory(const RunConfig& config, const ModelShape& shape, index_t seq_length) {
-  const Tokens t{{.batch = 1, .seq_length = seq_length}};
   const double value_bytes = config.precision.value_bytes();
+  const Tokens t{{.batch = 1, .seq_length = seq_length, .sum_size = sum_bytes / value_bytes}};
   const auto n = static_cast<double>(seq_length), d = static_cast<double>(shape.hidden_size);
   double layer = 0;
   for (const auto& l : shape.layers) layer = std::max(layer, layer_elements(shape, l, t).forward);
   const auto chunk = static_cast<double>(std::min(config.parallel.logit_chunk_tokens, seq_length));
   const double logits = n + 2 * chunk * static_cast<double>(shape.vocab_size);
-  return value_bytes * (2 * n * (2 * d + 1) + std::max(layer, logits) + 4 * n);
+  return value_bytes *
+             (2 * (2 * n * d + t.sums(t.count())) + std::max(layer + t.shared_sum(d), logits)) +
+         batch_bytes(t.count());
 }
 
 /// Working memory of the rank phase (train/importance_pass, train/depth_search).
@@ -139,13 +160,15 @@ double ranking_memory(const RunConfig& config, const ModelShape& shape) {
   const index_t batch = config.job.deterministic ? 1 : parallel.micro_batch_size;
   Tokens t{{.batch = std::min(batch, rank.samples), .seq_length = rank.seq_length},
            parallel.sequence_parallel ? parallel.tensor_parallel_size : 1};
+  t.sum_size = sum_bytes / config.precision.value_bytes();
   if (config.job.deterministic) t.partial_sums = sum_classes / parallel.tensor_parallel_size - 1;
   const auto n = static_cast<double>(t.count()), d = static_cast<double>(shape.hidden_size),
              mine = static_cast<double>(t.mine());
-  const double stream = n * d + t.summed(d), pass = stream + mine * (d + 1) + t.gathered(d);
+  const double stream = n * d + t.summed(d),
+               pass = stream + mine * d + t.sums(t.mine()) + t.gathered(d);
   double layer = 0;
   for (const auto& l : shape.layers) layer = std::max(layer, layer_elements(shape, l, t).forward);
-  layer += t.partials(d);
+  layer += t.partials(d) + t.shared_sum(d);
   double most = pass + layer;
   const bool searches =
       !config.elastic.drop_layers.empty() && rank.depth_measure == DepthMeasure::logit_nmse;
@@ -163,7 +186,7 @@ double ranking_memory(const RunConfig& config, const ModelShape& shape) {
            std::max(held(num_layers - 1) + mine * d + layer,
                     held(num_layers) + chunk * (2 * ranks * words + 2 + gathered_logits));
   }
-  return config.precision.value_bytes() * (most + 4 * n);
+  return config.precision.value_bytes() * most + batch_bytes(t.count());
 }
 
 /// Elements whose moments one of the owners holds, at most.

@@ -73,7 +73,10 @@ Collectives TensorTraffic::loss(index_t tokens_per_chunk, bool distills) const {
 Collectives ContextTraffic::layers(const ModelShape& local, bool backward) const {
   Collectives all;
   if (ranks == 1) return all;
-  const MessageFacts facts{2 * static_cast<double>(ranks) * sequences, tokens, backward};
+  const MessageFacts facts{.spans = 2 * static_cast<double>(ranks) * sequences,
+                           .tokens = tokens,
+                           .backward = backward,
+                           .sum_size = sum_bytes / value_bytes};
   for (const auto& layer : local.layers) {
     const auto& kind = description_of(layer);
     if (!kind.messages) continue;

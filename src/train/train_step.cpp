@@ -219,7 +219,7 @@ LossSums TrainStep<T>::differentiate(const LanguageModel<T>& model, const Active
     model.forward(batch.context, widths, batch.tokens, pass);
     if (states.size() > 0) Kokkos::deep_copy(m_exec, states, pass.hidden);
   }
-  const auto dhidden = m_arena.matrix<T>(batch.context.num_tokens(), widths.hidden);
+  const auto dhidden = m_arena.matrix<Accumulate<T>>(batch.context.num_tokens(), widths.hidden);
   LossSums losses;
   {
     const Region region("loss");

@@ -77,7 +77,7 @@ class GatedMlp final : public Layer<T> {
   }
 
   void forward(const LayerContext& context, const LayerActive<T>& active, View2<const T> u,
-               View2<T> y, Saved& saved_base) const override {
+               View2<Accumulate<T>> y, Saved& saved_base) const override {
     auto& saved = static_cast<GatedSaved&>(saved_base);
     const index_t tokens = u.extent_int(0), ffn = active.width;
     for (auto* matrix : {&saved.gate, &saved.up, &saved.activated})
@@ -91,7 +91,7 @@ class GatedMlp final : public Layer<T> {
   }
 
   void backward(const LayerContext& context, const LayerActive<T>& active, View2<const T> dy,
-                View2<const T> u, const Saved& saved_base, View2<T> du) const override {
+                View2<const T> u, const Saved& saved_base, View2<Accumulate<T>> du) const override {
     const auto& saved = static_cast<const GatedSaved&>(saved_base);
     const Arena::Scope scope(*context.arena);
     const index_t tokens = u.extent_int(0), ffn = active.width;

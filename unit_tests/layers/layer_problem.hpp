@@ -19,6 +19,14 @@ inline ModelShape one_layer(const std::string& kind) {
   shape.chunk_size = 4;
   return shape;
 }
+/// For results of a layer that sum so many terms. Where values are narrower than sums, the longest
+/// way (through Mamba: projected, convolved, scanned and normed, and back) stores one result after
+/// the other; where ways meet, as in a square, errors add.
+template <class T>
+double layer_tolerance(index_t reduction_length) {
+  return stored_tolerance<T>(reduction_length, 10);
+}
+
 /// A submodel of it, every width cut.
 inline SubmodelSpec narrow_spec(const ModelShape& shape) {
   SubmodelSpec spec = full_spec(shape);
@@ -47,8 +55,8 @@ struct LayerProblem {
         layer(make_layer<T>(shape, 0, store)),
         generation(layer->for_generation()),
         u(random_matrix<T>(num_tokens, hidden, 31)),
-        y("elastic::test::y", num_tokens, hidden),
         c(random_matrix<T>(num_tokens, hidden, 32)),
+        y("elastic::test::y", num_tokens, hidden),
         du("elastic::test::du", num_tokens, hidden) {
     store.allocate(true);
     randomize(store, 33);
@@ -79,7 +87,8 @@ struct LayerProblem {
   std::unique_ptr<GenerationLayer<T>> generation;
   Arena arena;
   LayerContext context;
-  View2<T> u, y, c, du;
+  View2<T> u, c;
+  View2<Accumulate<T>> y, du;
 };
 
 /// Random masks and norm scale on the extents of `active`, as the router would set them.
@@ -145,7 +154,20 @@ void expect_sliced_gradients(const ModelShape& parent, const SubmodelSpec& spec,
   for (index_t i = 0; i < full.size(); ++i) {
     const auto parts = partition(parent, spec, full[i].info, full[i].gradient);
     EXPECT_TRUE(near(parts.kept, to_host(sliced[i].gradient), tolerance)) << full[i].info.name;
-    for (const T g : parts.left) ASSERT_EQ(g, T(0)) << full[i].info.name;
+    for (const auto g : parts.left) ASSERT_EQ(g, 0) << full[i].info.name;
+  }
+}
+
+/// What the submodel keeps of the values of its parent.
+template <class T>
+void cut_values(const ModelShape& parent, const SubmodelSpec& spec, const ParameterStore<T>& full,
+                const ParameterStore<T>& sliced) {
+  for (index_t i = 0; i < sliced.size(); ++i) {
+    const auto& info = full[i].info;
+    if (has_exact_values<T> && info.exact)
+      assign(sliced[i].exact, partition(parent, spec, info, full[i].exact).kept);
+    else
+      assign(sliced[i].value, partition(parent, spec, info, full[i].value).kept);
   }
 }
 
@@ -163,15 +185,13 @@ void check_three_ways(const ModelShape& shape, const SubmodelSpec& spec, bool se
     Kokkos::deep_copy(full, T(0));  // as the hidden mask leaves it
     Kokkos::deep_copy(prefix(full, 22, hidden), part);
   }
-  for (index_t i = 0; i < sliced.store.size(); ++i)
-    assign(sliced.store[i].value,
-           partition(shape, spec, prefixed.store[i].info, prefixed.store[i].value).kept);
+  cut_values(shape, spec, prefixed.store, sliced.store);
   const auto own = full_spec(sliced.shape);
   masked.differentiate(masked_widths<T>(shape, spec).layers[0]);
   prefixed.differentiate(prefix_widths<T>(shape, spec).layers[0]);
   sliced.differentiate(prefix_widths<T>(sliced.shape, own).layers[0]);
 
-  const double tol = tolerance<T>(200);
+  const double tol = layer_tolerance<T>(200);
   EXPECT_TRUE(near(prefixed.y, sliced.y, tol));
   EXPECT_TRUE(near(prefix(masked.y, 22, hidden), sliced.y, tol));
   EXPECT_TRUE(near(prefixed.du, sliced.du, tol));
@@ -195,13 +215,14 @@ void check_random_submodels(const std::string& kind) {
 /// Extends by blocks of positions, one after the other from `cache` on;
 /// row b*11 + t of the result is position t of sequence b.
 template <class T>
-View2<T> extend_in_blocks(LayerProblem<T>& problem, const LayerActive<T>& active, LayerCache& cache,
-                          const std::vector<index_t>& blocks, index_t position = 0) {
+View2<Accumulate<T>> extend_in_blocks(LayerProblem<T>& problem, const LayerActive<T>& active,
+                                      LayerCache& cache, const std::vector<index_t>& blocks,
+                                      index_t position = 0) {
   const auto hidden = static_cast<index_t>(problem.u.extent(1));
-  const View2<T> result("elastic::test::extended", 22, hidden);
+  const View2<Accumulate<T>> result("elastic::test::extended", 22, hidden);
   for (const index_t length : blocks) {
-    const View2<T> u("elastic::test::u_block", 2 * length, hidden),
-        y("elastic::test::y_block", 2 * length, hidden);
+    const View2<T> u("elastic::test::u_block", 2 * length, hidden);
+    const View2<Accumulate<T>> y("elastic::test::y_block", 2 * length, hidden);
     const auto each = [&](const auto& action) {
       for (index_t b = 0; b < 2; ++b)
         action(Range(b * length, (b + 1) * length),
@@ -231,12 +252,13 @@ void check_extends(const ModelShape& shape, const SubmodelSpec& spec) {
   LayerProblem<T> problem(shape, spec.hidden_size, false);
   const auto active = prefix_widths<T>(shape, spec).layers[0];
   problem.loss(active);
-  std::vector<T> one_by_one;
+  std::vector<Accumulate<T>> one_by_one;
   for (const index_t history : {0, 3})
     for (const auto& blocks : block_lengths) {
       const auto cache = problem.generation->make_cache(active, 2, 13, history);
       const auto y = to_host(extend_in_blocks(problem, active, *cache, blocks));
-      EXPECT_TRUE(near(y, to_host(problem.y), tolerance<T>(200))) << blocks.size() << " blocks";
+      EXPECT_TRUE(near(y, to_host(problem.y), layer_tolerance<T>(200)))
+          << blocks.size() << " blocks";
       if (one_by_one.empty()) one_by_one = y;
       // More rows, and devices, take another route of gemm.
       if (blocks[0] <= 4 && std::is_same_v<MemorySpace, HostSpace>) {
@@ -282,7 +304,7 @@ void check_narrowing(const ModelShape& shape, SubmodelSpec spec) {
     const auto y = extend_in_blocks(problem, to, *narrow, {5}, 6);
     for (const index_t b : {0, 1})
       EXPECT_TRUE(near(rows(y, b * 11 + 6, b * 11 + 11), rows(expected, b * 11 + 6, b * 11 + 11),
-                       tolerance<T>(50)));
+                       layer_tolerance<T>(50)));
   }
 }
 

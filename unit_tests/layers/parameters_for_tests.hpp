@@ -9,11 +9,11 @@ namespace elastic::test {
 
 /// This rank's part of a whole tensor.
 template <class T, class U>
-std::vector<T> part_of_whole(const ParameterStore<T>& store, const Parameter<T>& p,
+std::vector<U> part_of_whole(const ParameterStore<T>& store, const Parameter<T>& p,
                              const std::vector<U>& whole) {
   const GlobalPosition position = store.global_position(p);
-  std::vector<T> part(static_cast<std::size_t>(p.size()));
-  for (index_t i = 0; i < p.size(); ++i) part[i] = static_cast<T>(whole[position(i)]);
+  std::vector<U> part(static_cast<std::size_t>(p.size()));
+  for (index_t i = 0; i < p.size(); ++i) part[i] = whole[position(i)];
   return part;
 }
 
@@ -22,15 +22,33 @@ template <class T>
 void randomize(const ParameterStore<T>& store, std::uint32_t seed, double size = 0.7) {
   for (const auto& p : store) {
     const bool norm = p.info.name.ends_with("norm.weight");
-    const auto whole = random_values<T>(p.info.rows * p.info.columns, seed++, norm ? 0.5 : -size,
-                                        norm ? 1.5 : size);
-    assign(p.value, part_of_whole(store, p, whole));
+    with_values(p, [&](const auto& values) {
+      const auto whole = random_values<ElementOf<decltype(values)>>(
+          p.info.rows * p.info.columns, seed++, norm ? 0.5 : -size, norm ? 1.5 : size);
+      assign(values, part_of_whole(store, p, whole));
+    });
   }
+}
+/// The values of one tensor, as they are kept.
+template <class T>
+std::vector<double> values_of(const Parameter<T>& p) {
+  return with_values(p, [](const auto& values) { return to_double(values); });
+}
+/// The values of another store of these tensors, widened.
+template <class T, class U>
+void assign_values(const ParameterStore<T>& to, const ParameterStore<U>& from) {
+  for (index_t i = 0; i < from.size(); ++i)
+    with_values(to[i], [&](const auto& values) {
+      std::vector<ElementOf<decltype(values)>> numbers;
+      for (const double x : values_of(from[i]))
+        numbers.push_back(static_cast<ElementOf<decltype(values)>>(x));
+      assign(values, numbers);
+    });
 }
 
 template <class T>
 void zero_gradients(const ParameterStore<T>& store) {
-  Kokkos::deep_copy(store.gradients(), T(0));
+  Kokkos::deep_copy(store.gradients(), Accumulate<T>(0));
 }
 
 /// Elements of a parent's tensor (its values or gradient) that the submodel keeps and,
@@ -62,14 +80,18 @@ void poison_the_rest(const ModelShape& parent, const SubmodelSpec& spec,
                      const ParameterStore<T>& store) {
   for (const auto& p : store) {
     const auto& info = p.info;
-    View2<T> marks("elastic::test::marks", info.rows, info.columns);
-    std::vector<T> numbers(marks.size());
-    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<T>(i);
+    View2<double> marks("elastic::test::marks", info.rows, info.columns);
+    std::vector<double> numbers(marks.size());
+    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<double>(i);
     assign(marks, numbers);
-    auto values = to_host(p.value);
-    for (const T i : partition(parent, spec, info, marks).left)
-      values[static_cast<std::size_t>(i)] = std::numeric_limits<T>::quiet_NaN();
-    assign(p.value, values);
+    const auto left = partition(parent, spec, info, marks).left;
+    with_values(p, [&](const auto& view) {
+      auto values = to_host(view);
+      for (const double i : left)
+        values[static_cast<std::size_t>(i)] =
+            static_cast<ElementOf<decltype(view)>>(std::numeric_limits<float>::quiet_NaN());
+      assign(view, values);
+    });
   }
 }
 

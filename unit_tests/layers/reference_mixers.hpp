@@ -8,6 +8,7 @@
 #include "elastic/active_widths.hpp"
 #include "unit_tests/kernels/attention/reference_attention.hpp"
 #include "unit_tests/kernels/scan/reference_ssd.hpp"
+#include "unit_tests/layers/parameters_for_tests.hpp"
 
 namespace elastic::test {
 
@@ -19,7 +20,7 @@ class ReferenceMixer {
   ReferenceMixer(const ModelShape& shape, const ParameterStore<T>& store)
       : m_shape(shape), m_layer(shape.layers[0]) {
     for (const auto& p : store) {
-      m_values[p.info.name.substr(std::string("layers.0.mixer.").size())] = to_double(p.value);
+      m_values[p.info.name.substr(std::string("layers.0.mixer.").size())] = values_of(p);
       m_columns[p.info.name.substr(std::string("layers.0.mixer.").size())] = p.columns;
     }
   }

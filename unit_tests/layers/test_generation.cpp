@@ -50,6 +50,7 @@ void check_new_text(const std::string& kind) {
 TEST(Generation, ACacheServesAnotherTextFromPositionZero) {
   for (const std::string kind : {"M", "*", "-"}) {
     SCOPED_TRACE(kind);
+    check_new_text<bfloat16>(kind);
     check_new_text<float>(kind);
     check_new_text<double>(kind);
   }
@@ -147,6 +148,7 @@ TEST(Generation, NarrowingTwiceIsNarrowingOnce) {
       const auto shape = one_layer(kind);
       const auto middle = narrower(shape, full_spec(shape), draw);
       const auto last = narrower(shape, middle, draw);
+      check_narrowing_twice<bfloat16>(shape, middle, last);
       check_narrowing_twice<float>(shape, middle, last);
       check_narrowing_twice<double>(shape, middle, last);
     }
@@ -182,16 +184,14 @@ void check_sliced(const ModelShape& shape, const SubmodelSpec& spec) {
   SCOPED_TRACE(describe(shape, spec));
   LayerProblem<T> prefixed(shape, spec.hidden_size, false),
       sliced(sliced_shape(shape, spec), spec.hidden_size, false);
-  for (index_t i = 0; i < sliced.store.size(); ++i)
-    assign(sliced.store[i].value,
-           partition(shape, spec, prefixed.store[i].info, prefixed.store[i].value).kept);
+  cut_values(shape, spec, prefixed.store, sliced.store);
   const auto active = prefix_widths<T>(shape, spec).layers[0],
              own = prefix_widths<T>(sliced.shape, full_spec(sliced.shape)).layers[0];
   const auto cache = prefixed.generation->make_cache(active, 2, 11, 1),
              own_cache = sliced.generation->make_cache(own, 2, 11, 1);
   EXPECT_TRUE(near(extend_in_blocks(prefixed, active, *cache, {5, 1, 5}),
                    to_host(extend_in_blocks(sliced, own, *own_cache, {5, 1, 5})),
-                   tolerance<T>(100)));
+                   layer_tolerance<T>(100)));
 }
 
 TEST(Generation, OnPrefixesIsGenerationByTheSlicedLayer) {
@@ -199,6 +199,7 @@ TEST(Generation, OnPrefixesIsGenerationByTheSlicedLayer) {
     const auto shape = one_layer(kind);
     for (std::uint64_t seed = 20; seed < 26; ++seed) {
       Draw draw(seed);
+      check_sliced<bfloat16>(shape, random_spec(draw, shape));
       check_sliced<float>(shape, random_spec(draw, shape));
       check_sliced<double>(shape, random_spec(draw, shape));
     }

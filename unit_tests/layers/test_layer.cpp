@@ -36,16 +36,49 @@ void check_equation(const ModelShape& shape, const SubmodelSpec& spec, bool segm
   const auto expected =
       reference.forward(active, to_double(problem.u), spec.hidden_size, problem.context.seq_length,
                         to_host(problem.context.segment));
-  EXPECT_TRUE(near(problem.y, expected, tolerance<T>(200)));
+  EXPECT_TRUE(near(problem.y, expected, layer_tolerance<T>(200)));
 }
 
 TEST(Layer, FollowsItsEquation) {
   for_each_layer([](const ModelShape& shape, const SubmodelSpec& spec) {
     for (const bool segments : {false, true})
       for (const bool soft : {false, true}) {
+        check_equation<bfloat16>(shape, spec, segments, soft);
         check_equation<float>(shape, spec, segments, soft);
         check_equation<double>(shape, spec, segments, soft);
       }
+  });
+}
+
+/// A layer on bfloat16 against one in double on the same rounded numbers.
+void check_narrow_gradients(const ModelShape& shape, const SubmodelSpec& spec, bool soft) {
+  LayerProblem<bfloat16> problem(shape, spec.hidden_size, true);
+  LayerProblem<double> reference(shape, spec.hidden_size, true);
+  assign_values(reference.store, problem.store);
+  reference.u = stored_as<double>(problem.u);
+  reference.c = stored_as<double>(problem.c);
+  auto active = prefix_widths<bfloat16>(shape, spec).layers[0];
+  auto exact = prefix_widths<double>(shape, spec).layers[0];
+  if (soft) {
+    soften(shape, active);
+    soften(shape, exact);
+  }
+  problem.differentiate(active);
+  reference.differentiate(exact);
+  const double tol = layer_tolerance<bfloat16>(200);
+  EXPECT_TRUE(near(problem.y, to_host(reference.y), tol));
+  EXPECT_TRUE(near(problem.du, to_host(reference.du), tol));
+  for (index_t i = 0; i < problem.store.size(); ++i)
+    EXPECT_TRUE(near(problem.store[i].gradient, to_host(reference.store[i].gradient), tol))
+        << problem.store[i].info.name;
+  EXPECT_TRUE(near(active.inner.gradient, to_host(exact.inner.gradient), tol));
+  EXPECT_TRUE(near(active.heads.gradient, to_host(exact.heads.gradient), tol));
+  EXPECT_TRUE(near(active.gated_norm.dscale, to_host(exact.gated_norm.dscale), tol));
+}
+
+TEST(Layer, OnBfloat16ItsGradientsAreThoseInDouble) {
+  for_each_layer([](const ModelShape& shape, const SubmodelSpec& spec) {
+    for (const bool soft : {false, true}) check_narrow_gradients(shape, spec, soft);
   });
 }
 
@@ -70,17 +103,21 @@ TEST(Layer, AddsToGradients) {
   });
 }
 
+template <class T>
+void check_repetition(const ModelShape& shape, const SubmodelSpec& spec) {
+  LayerProblem<T> problem(shape, spec.hidden_size, true), again(shape, spec.hidden_size, true);
+  const auto active = prefix_widths<T>(shape, spec).layers[0];
+  problem.differentiate(active);
+  again.arena.template vector<T>(1000);  // other memory, other contents
+  again.differentiate(active);
+  EXPECT_TRUE(bitwise_equal(again.y, problem.y));
+  EXPECT_TRUE(bitwise_equal(again.du, problem.du));
+  EXPECT_TRUE(bitwise_equal(again.store.gradients(), problem.store.gradients()));
+}
 TEST(Layer, RepeatsItsBits) {
   for_each_layer([](const ModelShape& shape, const SubmodelSpec& spec) {
-    LayerProblem<float> problem(shape, spec.hidden_size, true),
-        again(shape, spec.hidden_size, true);
-    const auto active = prefix_widths<float>(shape, spec).layers[0];
-    problem.differentiate(active);
-    again.arena.vector<float>(1000);  // other memory, other contents
-    again.differentiate(active);
-    EXPECT_TRUE(bitwise_equal(again.y, problem.y));
-    EXPECT_TRUE(bitwise_equal(again.du, problem.du));
-    EXPECT_TRUE(bitwise_equal(again.store.gradients(), problem.store.gradients()));
+    check_repetition<bfloat16>(shape, spec);
+    check_repetition<float>(shape, spec);
   });
 }
 
@@ -97,17 +134,21 @@ TEST(Layer, BackwardGivesBackItsMemory) {
   });
 }
 
+template <class T>
+void check_reads(const ModelShape& shape, const SubmodelSpec& spec) {
+  LayerProblem<T> problem(shape, spec.hidden_size, true), poisoned(shape, spec.hidden_size, true);
+  poison_the_rest(shape, spec, poisoned.store);
+  const auto active = prefix_widths<T>(shape, spec).layers[0];
+  problem.differentiate(active);
+  poisoned.differentiate(active);
+  EXPECT_TRUE(bitwise_equal(poisoned.y, problem.y));
+  EXPECT_TRUE(bitwise_equal(poisoned.du, problem.du));
+  EXPECT_TRUE(bitwise_equal(poisoned.store.gradients(), problem.store.gradients()));
+}
 TEST(Layer, ReadsNothingOutsideItsSubmodel) {
   for_each_layer([](const ModelShape& shape, const SubmodelSpec& spec) {
-    LayerProblem<float> problem(shape, spec.hidden_size, true),
-        poisoned(shape, spec.hidden_size, true);
-    poison_the_rest(shape, spec, poisoned.store);
-    const auto active = prefix_widths<float>(shape, spec).layers[0];
-    problem.differentiate(active);
-    poisoned.differentiate(active);
-    EXPECT_TRUE(bitwise_equal(poisoned.y, problem.y));
-    EXPECT_TRUE(bitwise_equal(poisoned.du, problem.du));
-    EXPECT_TRUE(bitwise_equal(poisoned.store.gradients(), problem.store.gradients()));
+    check_reads<bfloat16>(shape, spec);
+    check_reads<float>(shape, spec);
   });
 }
 

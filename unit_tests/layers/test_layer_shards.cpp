@@ -17,8 +17,8 @@ struct RankProblem {
     randomize(store, 33);
     context = whole.context;
     context.arena = &arena;
-    y = View2<T>("elastic::test::y", whole.u.extent(0), whole.u.extent(1));
-    du = View2<T>("elastic::test::du", whole.u.extent(0), whole.u.extent(1));
+    y = View2<Accumulate<T>>("elastic::test::y", whole.u.extent(0), whole.u.extent(1));
+    du = View2<Accumulate<T>>("elastic::test::du", whole.u.extent(0), whole.u.extent(1));
   }
   void differentiate(const LayerActive<T>& active) {
     const Arena::Scope scope(arena);
@@ -32,7 +32,7 @@ struct RankProblem {
   const LayerProblem<T>& problem;
   Arena arena;
   LayerContext context;
-  View2<T> y, du;
+  View2<Accumulate<T>> y, du;
 };
 
 /// a + b, as ranks 0 and 1 add them.
@@ -59,7 +59,7 @@ void check_two_ranks(const ModelShape& shape, const SubmodelSpec& spec, bool mas
   const auto active = widths_of({});
   whole.differentiate(active);
   RankProblem<T> first(whole, {0, 2}), second(whole, {1, 2});
-  std::vector<T> mask_gradient(active.inner.gradient.size());
+  std::vector<Accumulate<T>> mask_gradient(active.inner.gradient.size());
   for (auto* rank : {&first, &second}) {
     const Shard shard = rank->store.shard();
     const auto mine = widths_of(shard);
@@ -70,7 +70,7 @@ void check_two_ranks(const ModelShape& shape, const SubmodelSpec& spec, bool mas
       if (deterministic)
         EXPECT_TRUE(bitwise_equal(rank->store[i].gradient, expected)) << whole.store[i].info.name;
       else
-        EXPECT_TRUE(near(rank->store[i].gradient, expected, tolerance<T>(50)))
+        EXPECT_TRUE(near(rank->store[i].gradient, expected, layer_tolerance<T>(50)))
             << whole.store[i].info.name;
     }
     const index_t block =
@@ -79,10 +79,10 @@ void check_two_ranks(const ModelShape& shape, const SubmodelSpec& spec, bool mas
     for (index_t i = 0; i < static_cast<index_t>(part.size()); ++i)
       mask_gradient[global_index(i, block, shard)] = part[i];
   }
-  EXPECT_TRUE(near(mask_gradient, to_host(active.inner.gradient), tolerance<T>(50)));
+  EXPECT_TRUE(near(mask_gradient, to_host(active.inner.gradient), layer_tolerance<T>(50)));
   const auto y = sum_of(first.y, second.y), du = sum_of(first.du, second.du);
-  EXPECT_TRUE(near(y, to_host(whole.y), tolerance<T>(50)));
-  EXPECT_TRUE(near(du, to_host(whole.du), tolerance<T>(50)));
+  EXPECT_TRUE(near(y, to_host(whole.y), layer_tolerance<T>(50)));
+  EXPECT_TRUE(near(du, to_host(whole.du), layer_tolerance<T>(50)));
   if (deterministic) {
     EXPECT_TRUE(bitwise_equal(whole.y, y));
     EXPECT_TRUE(bitwise_equal(whole.du, du));
@@ -101,6 +101,7 @@ void check_all_kinds() {
 }
 
 TEST(LayerShards, AddUpToTheWholeLayer) {
+  check_all_kinds<bfloat16>();
   check_all_kinds<float>();
   check_all_kinds<double>();
 }

@@ -33,8 +33,8 @@ struct SpanProblem {
     };
     u = rows_here(31);
     c = rows_here(32);
-    y = View2<T>("elastic::test::y", batch * length, hidden);
-    du = View2<T>("elastic::test::du", batch * length, hidden);
+    y = View2<Accumulate<T>>("elastic::test::y", batch * length, hidden);
+    du = View2<Accumulate<T>>("elastic::test::du", batch * length, hidden);
     context = {.exec = {}, .arena = &arena, .batch = batch, .seq_length = length, .segment = {}};
     if (segments) segment = to_device(documents());
     context.segment = segment;
@@ -58,7 +58,8 @@ struct SpanProblem {
   Arena arena;
   LayerContext context;
   View1<token_t> segment;
-  View2<T> u, c, y, du;
+  View2<T> u, c;
+  View2<Accumulate<T>> y, du;
 };
 
 template <class T>
@@ -81,7 +82,7 @@ void check_spans(const ModelShape& shape, const SubmodelSpec& spec, const SpanLa
              cut_widths = widths_of<T>(shape, spec, soft);
   whole.differentiate(whole_widths);
   cut.differentiate(cut_widths);
-  const double tol = tolerance<T>(400);
+  const double tol = layer_tolerance<T>(400);
   EXPECT_TRUE(near(cut.y, spans.rows_here(to_host(whole.y), batch), tol));
   EXPECT_TRUE(near(cut.du, spans.rows_here(to_host(whole.du), batch), tol));
   for (index_t i = 0; i < whole.store.size(); ++i)
@@ -96,6 +97,7 @@ TEST(LayerSpans, GiveWhatWholeSequencesGive) {
     const auto shape = one_layer(kind);
     for (const auto& layout : {SpanLayout::balanced({}), SpanLayout::fixed({})})
       for (const bool segments : {false, true}) {
+        check_spans<bfloat16>(shape, full_spec(shape), layout, segments, false);
         check_spans<float>(shape, full_spec(shape), layout, segments, false);
         for (const bool soft : {false, true})
           check_spans<double>(shape, narrow_spec(shape), layout, segments, soft);

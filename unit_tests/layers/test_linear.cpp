@@ -33,12 +33,12 @@ template <class T>
 void check_output_units(UnitRows units, bool deterministic) {
   const index_t ld = other_width + 2, n = units.size();
   const auto all = random_matrix<T>(unit_size * num_units, ld, 1);
-  const View2<T> dall("elastic::test::dweight", unit_size * num_units, ld);
-  Kokkos::deep_copy(dall, T(0.5));  // weight gradients accumulate
+  const View2<Accumulate<T>> dall("elastic::test::dweight", unit_size * num_units, ld);
+  Kokkos::deep_copy(dall, Accumulate<T>(0.5));  // weight gradients accumulate
   const auto x = random_matrix<T>(num_tokens, other_width, 2),
              dy = random_matrix<T>(num_tokens, n, 3);
-  const View2<T> y("elastic::test::y", num_tokens, n),
-      dx("elastic::test::dx", num_tokens, other_width);
+  const View2<T> y("elastic::test::y", num_tokens, n);
+  const View2<Accumulate<T>> dx("elastic::test::dx", num_tokens, other_width);
   const auto h_w = to_double(all), h_x = to_double(x), h_dy = to_double(dy);
   linear_forward<T>({.deterministic = deterministic}, x, all, units, y);
   linear_weight_gradient<T>({.deterministic = deterministic}, dy, x, dall, units);
@@ -71,12 +71,12 @@ template <class T>
 void check_input_units(UnitRows units, bool deterministic) {
   const index_t ld = unit_size * num_units, n = units.size();
   const auto all = random_matrix<T>(other_width + 1, ld, 1);
-  const View2<T> dall("elastic::test::dweight", other_width + 1, ld);
-  Kokkos::deep_copy(dall, T(0.5));
+  const View2<Accumulate<T>> dall("elastic::test::dweight", other_width + 1, ld);
+  Kokkos::deep_copy(dall, Accumulate<T>(0.5));
   const auto x = random_matrix<T>(num_tokens, n, 2),
              dy = random_matrix<T>(num_tokens, other_width, 3);
-  const View2<T> y("elastic::test::y", num_tokens, other_width),
-      dx("elastic::test::dx", num_tokens, n);
+  const View2<Accumulate<T>> y("elastic::test::y", num_tokens, other_width);
+  const View2<T> dx("elastic::test::dx", num_tokens, n);
   Arena arena;
   linear_of_units<T>(context_of(arena, num_tokens, deterministic), {}, x, all, units, y);
   linear_units_input_backward<T>({.deterministic = deterministic}, dy, x, all, dall, units, dx);
@@ -112,6 +112,7 @@ void check_units() {
 }
 
 TEST(Linear, UnitsOfAWiderWeight) {
+  check_units<bfloat16>();
   check_units<float>();
   check_units<double>();
 }

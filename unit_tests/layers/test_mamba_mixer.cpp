@@ -10,11 +10,13 @@ namespace {
 TEST(MambaMixer, GradientsAgainstFiniteDifferences) { check_all_gradients("M"); }
 
 TEST(MambaMixer, MaskedPrefixAndSlicedAgree) {
+  check_random_submodels<bfloat16>("M");
   check_random_submodels<float>("M");
   check_random_submodels<double>("M");
 }
 
 TEST(MambaMixer, BlocksOfPositionsGiveTheWholeSequence) {
+  check_all_extends<bfloat16>("M");
   check_all_extends<float>("M");
   check_all_extends<double>("M");
 }

@@ -10,11 +10,13 @@ namespace {
 TEST(Mlp, GradientsAgainstFiniteDifferences) { check_all_gradients("-"); }
 
 TEST(Mlp, MaskedPrefixAndSlicedAgree) {
+  check_random_submodels<bfloat16>("-");
   check_random_submodels<float>("-");
   check_random_submodels<double>("-");
 }
 
 TEST(Mlp, BlocksOfPositionsGiveTheWholeSequence) {
+  check_all_extends<bfloat16>("-");
   check_all_extends<float>("-");
   check_all_extends<double>("-");
 }

@@ -51,14 +51,14 @@ void check_sums_of_ranks(index_t units, index_t unit, index_t active) {
   const auto x = random_matrix<T>(num_tokens, units * active, 1);
   const auto by_columns = random_matrix<T>(other_width, units * unit, 2),
              by_rows = random_matrix<T>(units * unit, other_width, 3);
-  std::vector<T> expected;
+  std::vector<Accumulate<T>> expected;
   for (const int ranks : {1, 2, 4, 8}) {
-    std::vector<std::vector<T>> parts;
+    std::vector<std::vector<Accumulate<T>>> parts;
     for (int r = 0; r < ranks; ++r) {
       Arena arena;
       const auto context = context_of(arena, num_tokens, true);
       const Shard shard{r, ranks};
-      const View2<T> y("elastic::test::y", num_tokens, other_width);
+      const View2<Accumulate<T>> y("elastic::test::y", num_tokens, other_width);
       const UnitRows mine{local_count(units, shard), unit, active};
       const auto my_x = shard_columns(x, active, shard);
       UnitSum<T> sum(context, shard, y);
@@ -76,6 +76,7 @@ void check_sums_of_ranks(index_t units, index_t unit, index_t active) {
 TEST(UnitSum, DeterministicSumsDoNotDependOnTheNumberOfRanks) {
   for (const auto& [units, unit, active] :
        {std::array<index_t, 3>{37, 1, 1}, {16, 5, 5}, {16, 5, 3}, {9, 2, 2}}) {
+    check_sums_of_ranks<bfloat16>(units, unit, active);
     check_sums_of_ranks<float>(units, unit, active);
     check_sums_of_ranks<double>(units, unit, active);
   }

@@ -98,7 +98,7 @@ struct ModelProblem {
     zero_gradients(model.parameters());
     auto pass = model.make_pass(keep);
     model.forward(context, widths, tokens, pass);
-    const auto dhidden = arena.template matrix<T>(context.num_tokens(), widths.hidden);
+    const auto dhidden = arena.template matrix<Accumulate<T>>(context.num_tokens(), widths.hidden);
     const auto sums = differentiate_losses<T>(context, model, pass.hidden, {targets, weight},
                                               teacher(), config, factor, dhidden);
     model.backward(context, widths, tokens, pass, dhidden);
@@ -115,6 +115,14 @@ struct ModelProblem {
   std::unique_ptr<LanguageModel<T>> teacher_model;
   View2<T> teacher_hidden;
 };
+
+/// For logits and gradients of a model that sum so many terms. Where values are narrower than sums,
+/// the residual stream and what leads to it are stored in every layer; later layers read what
+/// earlier ones have rounded.
+template <class T>
+double model_tolerance(index_t reduction_length) {
+  return stored_tolerance<T>(reduction_length, 30);
+}
 
 /// Every width of small_parent() cut, the second layer dropped.
 inline SubmodelSpec narrow_small_spec() {

@@ -36,7 +36,7 @@ void check_pieces(const ModelShape& shape, const SubmodelSpec& spec) {
   const auto widths = prefix_widths<T>(shape, spec);
   const auto expected = problem.logits(widths);
   const auto tokens = to_host(problem.tokens);
-  const double tol = tolerance<T>(4000);
+  const double tol = model_tolerance<T>(4000);
   for (const index_t step : {1, 3, 14}) {
     Decoder<T> each({}, problem.arena, problem.model, widths, 2, length),
         last({}, problem.arena, problem.model, widths, 2, length);
@@ -55,6 +55,7 @@ void check_pieces(const ModelShape& shape, const SubmodelSpec& spec) {
 }
 
 TEST(Decoder, PiecesGiveTheFullForward) {
+  check_pieces<bfloat16>(small_parent(), full_spec(small_parent()));
   check_pieces<float>(small_parent(), full_spec(small_parent()));
   check_pieces<double>(small_parent(), narrow_small_spec());
   for (std::uint64_t seed = 0; seed < 8; ++seed) {
@@ -62,6 +63,7 @@ TEST(Decoder, PiecesGiveTheFullForward) {
     const auto shape = random_parent(draw);
     check_pieces<double>(shape, random_spec(draw, shape));
     check_pieces<float>(shape, random_spec(draw, shape));
+    check_pieces<bfloat16>(shape, random_spec(draw, shape));
   }
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "unit_tests/elastic/shapes_for_tests.hpp"
+#include "unit_tests/layers/parameters_for_tests.hpp"
 #include "unit_tests/support/views.hpp"
 
 namespace elastic::test {
@@ -21,7 +22,7 @@ ModelShape wide_shape(const std::string& pattern) {
 
 template <class T>
 std::vector<double> values(const LanguageModel<T>& model, const std::string& name) {
-  return to_double(model.parameters().find(name)->value);
+  return values_of(*model.parameters().find(name));
 }
 
 /// Mean and standard deviation.
@@ -85,6 +86,29 @@ TEST(Initialization, DependsOnSeedNameAndElementOnly) {
     EXPECT_TRUE(near(values(large, name), expected, residual ? 1e-15 : 0)) << name;
     EXPECT_TRUE(near(values(single, name), to_double(p.value), 1e-6)) << name;
   }
+}
+
+/// Values are those of float, rounded; what is exact is not, nor are the masters.
+TEST(Initialization, OfBfloat16IsThatOfFloatRoundedOnce) {
+  const auto shape = wide_shape("M*-");
+  LanguageModel<float> single(shape, true);
+  LanguageModel<bfloat16> narrow(shape, true);
+  initialize(single, initial_std, 7);
+  initialize(narrow, initial_std, 7);
+  for (const auto& p : narrow.parameters()) {
+    const auto& name = p.info.name;
+    const auto expected = to_host(single.parameters().find(name)->value_vector());
+    EXPECT_EQ(unrounded_initial_values(narrow, p, initial_std, 7), expected) << name;
+    EXPECT_EQ(unrounded_initial_values(single, *single.parameters().find(name), initial_std, 7),
+              expected)
+        << name;
+    if (p.info.exact)
+      EXPECT_TRUE(bitwise_equal(p.exact_vector(), expected)) << name;
+    else
+      EXPECT_TRUE(bitwise_equal(p.value_vector(), stored_as<bfloat16>(to_device(expected))))
+          << name;
+  }
+  EXPECT_EQ(narrow.parameters().exact_values().size(), 3u * 64) << "A_log, D, dt_bias";
 }
 
 TEST(Initialization, SeedsAndTensorsDiffer) {

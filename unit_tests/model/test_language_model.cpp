@@ -87,6 +87,8 @@ TEST(LanguageModel, RecomputationGivesTheSameBits) {
   check_recomputation(prefix_widths<float>(shape, narrow_small_spec()));
   check_recomputation(masked_widths<float>(shape, narrow_small_spec(), true));
   check_recomputation(prefix_widths<double>(shape, full_spec(shape)));
+  check_recomputation(prefix_widths<bfloat16>(shape, narrow_small_spec()));
+  check_recomputation(masked_widths<bfloat16>(shape, narrow_small_spec(), true));
 }
 
 TEST(LanguageModel, TwoRunsGiveTheSameBits) {

@@ -45,15 +45,26 @@ TEST(RankedModel, LogitsChangeByRoundingOnly) {
   EXPECT_TRUE(near(problem.logits(widths), before, 20 * tolerance<double>(500)));
 }
 
-TEST(RankedModel, TheInverseRestoresEveryBit) {
+template <class T>
+void check_inverse() {
   const auto world = Communicator::world();
-  LanguageModel<float> model(wide_parent(), true, TensorParallel(world, false));
+  LanguageModel<T> model(wide_parent(), true, TensorParallel(world, false));
   randomize(model.parameters(), 51);
   const auto before = to_host(model.parameters().values());
+  const auto exact = to_host(model.parameters().exact_values());
   const Ranking ranking = some_ranking(wide_parent());
   apply_ranking_to_model(ranking, model);
+  EXPECT_FALSE(bitwise_equal(model.parameters().values(), before));
+  if (has_exact_values<T>) {
+    EXPECT_FALSE(bitwise_equal(model.parameters().exact_values(), exact));
+  }
   apply_ranking_to_model(inverse(ranking), model);
   EXPECT_TRUE(bitwise_equal(model.parameters().values(), before));
+  EXPECT_TRUE(bitwise_equal(model.parameters().exact_values(), exact));
+}
+TEST(RankedModel, TheInverseRestoresEveryBit) {
+  check_inverse<float>();
+  check_inverse<bfloat16>();
 }
 
 }  // namespace

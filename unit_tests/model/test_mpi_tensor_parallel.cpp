@@ -29,7 +29,8 @@ class Pair {
     }
   }
 
-  void expect_close(const View2<T>& actual, const std::vector<T>& expected, double tol,
+  template <class U>
+  void expect_close(const View2<U>& actual, const std::vector<U>& expected, double tol,
                     const std::string& what) const {
     if (m_deterministic) {
       EXPECT_TRUE(bitwise_equal(actual, expected)) << what;
@@ -63,7 +64,7 @@ void check_spec(const SubmodelSpec& spec, bool deterministic, bool sequence_para
                            sequence_parallel ? ", sequence parallel" : ""));
   Pair<T> pair(deterministic, sequence_parallel, true);
   const auto widths = pair.together->model.widths(spec), own = pair.alone->model.widths(spec);
-  const double tol = 20 * tolerance<T>(500);
+  const double tol = std::max(20 * tolerance<T>(500), model_tolerance<T>(500));
   pair.expect_close(to_device(pair.together->logits(widths), 17, 51), pair.alone->logits(own), tol,
                     "logits");
   const LossSums sums = pair.together->differentiate(widths, keep),
@@ -79,13 +80,16 @@ TEST(TensorParallel, SubmodelsEqualThoseOfOneRank) {
       for (const Keep keep : {Keep::everything, Keep::inputs}) {
         check_spec<double>(spec, false, sequence_parallel, keep);
         check_spec<float>(spec, false, sequence_parallel, keep);
+        check_spec<bfloat16>(spec, false, sequence_parallel, keep);
       }
 }
 
 TEST(TensorParallel, DeterministicModeGivesTheBitsOfOneRank) {
   for (const auto& spec : {full_spec(wide_parent()), narrow_spec_of_wide()})
-    for (const Keep keep : {Keep::everything, Keep::inputs})
+    for (const Keep keep : {Keep::everything, Keep::inputs}) {
       check_spec<float>(spec, true, false, keep);
+      check_spec<bfloat16>(spec, true, false, keep);
+    }
 }
 
 template <class T>
@@ -116,6 +120,7 @@ TEST(TensorParallel, GradientsOfEveryChoice) {
   check_choices<double>(false, true, 1e-7);
   check_choices<float>(false, true, 1e-3);
   check_choices<float>(true, false, 0);
+  check_choices<bfloat16>(true, false, 0);
 }
 
 TEST(TensorParallel, TokensAreSharedOutContiguously) {

@@ -20,7 +20,7 @@ struct SlicedProblem : ModelProblem<T> {
   SlicedProblem(const LanguageModel<T>& parent, const SubmodelSpec& spec)
       : ModelProblem<T>(sliced_shape(parent.shape(), spec), 2, {5, 1, 6}) {
     const auto sliced = slice_model(parent, spec);
-    Kokkos::deep_copy(this->model.parameters().values(), sliced->parameters().values());
+    copy_values(sliced->parameters(), this->model.parameters());
   }
 };
 
@@ -30,7 +30,7 @@ void expect_sliced_gradients(const LanguageModel<T>& parent, const SubmodelSpec&
                              const LanguageModel<T>& sliced, double tol, bool bitwise) {
   for (const auto& p : parent.parameters()) {
     const auto parts = partition(parent.shape(), spec, p.info, p.gradient);
-    for (const T g : parts.left) ASSERT_EQ(g, T(0)) << p.info.name;
+    for (const auto g : parts.left) ASSERT_EQ(g, 0) << p.info.name;
     const auto name = sliced_name(p.info, spec);
     if (name.empty()) continue;
     const auto expected = to_host(sliced.parameters().find(name)->gradient);
@@ -47,7 +47,7 @@ void check_three_ways(const ModelShape& shape, const SubmodelSpec& spec, bool bi
   problem.context.deterministic = sliced.context.deterministic = bitwise;
   const auto prefixed = prefix_widths<T>(shape, spec), masked = masked_widths<T>(shape, spec),
              own = sliced.full_widths();
-  const double tol = tolerance<T>(500);
+  const double tol = model_tolerance<T>(500);
 
   const auto expected = sliced.logits(own);
   EXPECT_TRUE(near(problem.logits(masked), expected, tol));
@@ -75,27 +75,36 @@ void check_random_submodels() {
 TEST(Slicing, MaskedPrefixAndSlicedAgreeInDouble) { check_random_submodels<double>(); }
 TEST(Slicing, MaskedPrefixAndSlicedAgreeInFloat) { check_random_submodels<float>(); }
 
+TEST(Slicing, MaskedPrefixAndSlicedAgreeInBfloat16) { check_random_submodels<bfloat16>(); }
+
 TEST(Slicing, PrefixIsBitwiseTheSlicedModel) {
   for (std::uint64_t seed = 0; seed < 25; ++seed) {
     Draw draw(400 + seed);
     const auto shape = random_parent(draw);
-    check_three_ways<float>(shape, random_spec(draw, shape), true);
+    const auto spec = random_spec(draw, shape);
+    check_three_ways<float>(shape, spec, true);
+    check_three_ways<bfloat16>(shape, spec, true);
   }
 }
 
+template <class T>
+void check_reads(std::uint64_t seed) {
+  Draw draw(seed);
+  const auto shape = random_parent(draw);
+  const auto spec = random_spec(draw, shape);
+  auto clean = make_problem<T>(shape), poisoned = make_problem<T>(shape);
+  poison_the_rest(shape, spec, poisoned.model.parameters());
+  const auto widths = prefix_widths<T>(shape, spec);
+  EXPECT_TRUE(bitwise_equal(poisoned.logits(widths), clean.logits(widths)));
+  clean.differentiate(widths);
+  poisoned.differentiate(widths);
+  EXPECT_TRUE(
+      bitwise_equal(poisoned.model.parameters().gradients(), clean.model.parameters().gradients()));
+}
 TEST(Slicing, NothingOutsideTheSubmodelIsRead) {
   for (std::uint64_t seed = 0; seed < 10; ++seed) {
-    Draw draw(500 + seed);
-    const auto shape = random_parent(draw);
-    const auto spec = random_spec(draw, shape);
-    auto clean = make_problem<float>(shape), poisoned = make_problem<float>(shape);
-    poison_the_rest(shape, spec, poisoned.model.parameters());
-    const auto widths = prefix_widths<float>(shape, spec);
-    EXPECT_TRUE(bitwise_equal(poisoned.logits(widths), clean.logits(widths)));
-    clean.differentiate(widths);
-    poisoned.differentiate(widths);
-    EXPECT_TRUE(bitwise_equal(poisoned.model.parameters().gradients(),
-                              clean.model.parameters().gradients()));
+    check_reads<float>(500 + seed);
+    check_reads<bfloat16>(500 + seed);
   }
 }
 
@@ -114,7 +123,8 @@ TEST(Slicing, ModelHasTheParametersThatTheCostModelCounts) {
 }
 
 /// Cutting in two steps is cutting once: submodels are nested.
-TEST(Slicing, SubmodelsAreNested) {
+template <class T>
+void check_nesting() {
   const auto shape = small_parent();
   const auto outer = narrow_small_spec();
   auto inner = outer;
@@ -122,12 +132,17 @@ TEST(Slicing, SubmodelsAreNested) {
   inner.layers = {{2, 2, true}, {7, 1, false}, {2, 3, false}, {2, 1, true}, {3, 1, true}};
   SubmodelSpec inner_of_outer = inner;
   inner_of_outer.layers = {{2, 2, true}, {2, 3, false}, {2, 1, true}, {3, 1, true}};
-  LanguageModel<float> parent(shape, true);
+  LanguageModel<T> parent(shape, true);
   randomize(parent.parameters(), 5);
   const auto twice = slice_model(*slice_model(parent, outer), inner_of_outer);
   const auto once = slice_model(parent, inner);
   EXPECT_EQ(twice->shape(), once->shape());
   EXPECT_TRUE(bitwise_equal(twice->parameters().values(), once->parameters().values()));
+  EXPECT_TRUE(bitwise_equal(twice->parameters().exact_values(), once->parameters().exact_values()));
+}
+TEST(Slicing, SubmodelsAreNested) {
+  check_nesting<float>();
+  check_nesting<bfloat16>();
 }
 
 TEST(Slicing, LayersAreRenumbered) {
@@ -159,18 +174,21 @@ void check_ranking(std::uint64_t seed) {
   auto problem = make_problem<T>(shape);
   const auto before = problem.logits(problem.full_widths());
   const auto values = to_host(problem.model.parameters().values());
+  const auto exact = to_host(problem.model.parameters().exact_values());
   const auto ranking = rank_parent(shape, scores, 2);
   apply_ranking(shape, ranking, problem.model.parameters());
   EXPECT_FALSE(bitwise_equal(problem.model.parameters().values(), to_device(values)))
       << "nothing moved";
-  EXPECT_TRUE(near(problem.logits(problem.full_widths()), before, tolerance<T>(300)))
+  EXPECT_TRUE(near(problem.logits(problem.full_widths()), before, model_tolerance<T>(300)))
       << shape.pattern();
   apply_ranking(shape, inverse(ranking), problem.model.parameters());
   EXPECT_TRUE(bitwise_equal(problem.model.parameters().values(), to_device(values)));
+  EXPECT_TRUE(bitwise_equal(problem.model.parameters().exact_values(), to_device(exact)));
 }
 
 TEST(Slicing, RankingLeavesTheLogits) {
   for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    check_ranking<bfloat16>(800 + seed);
     check_ranking<float>(800 + seed);
     check_ranking<double>(800 + seed);
   }

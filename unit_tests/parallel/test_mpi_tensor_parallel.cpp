@@ -38,8 +38,8 @@ TEST(TensorParallel, OneRankHoldsEverything) {
   Arena arena;
   const auto x = random_matrix<float>(tokens, columns, 1);
   EXPECT_EQ(one.gather(arena, x, tokens).data(), x.data());
-  EXPECT_EQ(one.sum(arena, x).data(), x.data());
-  EXPECT_EQ(one.sum_all(x).data(), x.data());
+  EXPECT_EQ(one.sum<float>(arena, x).data(), x.data());
+  EXPECT_EQ(one.sum_all<float>(arena, x).data(), x.data());
   const auto self = Communicator::self();
   EXPECT_FALSE(parallel_over(self, true).sequence_parallel()) << "nothing to share";
   EXPECT_EQ(parallel_over(self, true).group(), nullptr);
@@ -84,7 +84,7 @@ TEST(TensorParallel, SumLeavesARankItsTokens) {
     const auto parallel = parallel_over(world, sequence_parallel);
     Arena arena;
     const auto partial = to_device(contribution(world.rank()), tokens, columns);
-    const auto mine = parallel.sum(arena, partial);
+    const auto mine = parallel.sum<double>(arena, partial);
     const auto expected = sum_of_all(world.size());
     EXPECT_TRUE(bitwise_equal(mine, rows_of(expected, parallel.my_tokens(tokens))));
     EXPECT_TRUE(bitwise_equal(parallel.gather(arena, mine, tokens), expected))
@@ -95,10 +95,36 @@ TEST(TensorParallel, SumLeavesARankItsTokens) {
 TEST(TensorParallel, SumAllGivesEveryRankAllTokens) {
   const auto world = Communicator::world();
   for (const bool sequence_parallel : {false, true}) {
+    Arena arena;
     const auto partial = to_device(contribution(world.rank()), tokens, columns);
-    const auto sum = parallel_over(world, sequence_parallel).sum_all(partial);
+    const auto sum = parallel_over(world, sequence_parallel).sum_all<double>(arena, partial);
     EXPECT_TRUE(bitwise_equal(sum, sum_of_all(world.size())));
     EXPECT_EQ(sum.data(), partial.data()) << "in place";
+  }
+}
+
+/// Contributions that no sum of bfloat16 could keep: 1 of the first rank, 2^-8 of each other.
+TEST(TensorParallel, SumsOfStoredValuesAreRoundedOnceAtTheEnd) {
+  const auto world = Communicator::world();
+  const double mine = world.rank() == 0 ? 1 : 0x1p-8, sum = 1 + 0x1p-8 * (world.size() - 1);
+  const std::vector<bfloat16> expected(tokens * columns, bfloat16(sum));
+  for (const bool sequence_parallel : {false, true}) {
+    const auto parallel = parallel_over(world, sequence_parallel);
+    const index_t here = parallel.num_my_tokens(tokens);
+    const std::vector<bfloat16> expected_here(here * columns, bfloat16(sum));
+    Arena arena;
+    const View2<float> sums("elastic::test::sums", tokens, columns);
+    const View2<bfloat16> values("elastic::test::values", tokens, columns);
+    const auto fill = [&] {
+      Kokkos::deep_copy(sums, static_cast<float>(mine));
+      Kokkos::deep_copy(values, bfloat16(mine));
+    };
+    fill();
+    EXPECT_TRUE(bitwise_equal(parallel.sum<bfloat16>(arena, sums), expected_here));
+    EXPECT_TRUE(bitwise_equal(parallel.sum<bfloat16>(arena, values), expected_here));
+    fill();
+    EXPECT_TRUE(bitwise_equal(parallel.sum_all<bfloat16>(arena, sums), expected));
+    EXPECT_TRUE(bitwise_equal(parallel.sum_all<bfloat16>(arena, values), expected));
   }
 }
 
