@@ -42,6 +42,7 @@ VARIANTS = {
                            "stage2/router_learning_rate=0")),
     "uniform_stage2": Variant(("stage2/budget_probability=1, 1, 1",)),
     "shared_widths": Variant(("elastic/per_layer=",)),
+    "homogeneous": Variant(("router/widths=homogeneous", "elastic/per_layer=")),
     "cross_entropy": Variant(("distill/distillation_weight=0", "distill/cross_entropy_weight=1")),
     "two_budgets": Variant(("elastic/budgets=1, 0.5", "stage2/budget_probability=5, 2", "evaluate/extra_budgets=0.75")),
     "random_order": Variant(("rank/order=random",)),
@@ -61,6 +62,9 @@ CLAIMS = (
           limits="Equal tokens; measured on sequences of stage 2, four times as long as those of stage 1."),
     Claim("Weighted or uniform budgets in stage 2", ("nested", "uniform_stage2")),
     Claim("Widths per layer, or one width for all layers of a kind", ("nested", "shared_widths")),
+    Claim("Learned widths, or the same fraction of every width", ("nested", "homogeneous"), budgets=("0.75", "0.5"),
+          limits="Both drop layers in the order of the same ranking, the homogeneous models only where widths alone do not meet "
+                 "the budget. Theirs are fixed from the first step on; the learned ones are mixtures until the router has decided."),
     Claim("Distillation, or cross-entropy alone", ("nested", "cross_entropy")),
     Claim("A budget that was trained, or one that lies between two", ("nested", "two_budgets"), budgets=("0.75",)),
     Claim("Ranked by importance, at random, or the wrong way round", ("nested", "random_order", "reversed_order")),

@@ -31,13 +31,27 @@ std::vector<SubmodelSpec> choose_family(const RunConfig& config, const ModelShap
                                         const ElasticSpace& space,
                                         const Router<Accumulate<Real>>& router,
                                         bool with_extra_budgets) {
-  auto family =
-      choose_family(parent, space, logits_of(config, router), config.elastic.budgets,
-                    with_extra_budgets ? config.evaluate.extra_budgets : std::vector<double>{},
-                    choice_rules(config));
-  const auto budgets = all_budgets(config);
+  const auto budgets = with_extra_budgets ? all_budgets(config) : trained_budgets(config);
+  const ChoiceRules rules = choice_rules(config);
+  std::vector<SubmodelSpec> family;
+  if (config.router.widths == WidthChoice::homogeneous)
+    for (const auto& budget : budgets)
+      family.push_back(homogeneous_submodel(parent, space, budget.fraction, rules));
+  else
+    family = choose_family(
+        parent, space, logits_of(config, router), config.elastic.budgets,
+        with_extra_budgets ? config.evaluate.extra_budgets : std::vector<double>{}, rules);
   for (std::size_t i = 0; i < family.size(); ++i) family[i].name = budgets[i].name;
   return family;
+}
+
+SubmodelSpec choose_member(const RunConfig& config, const ModelShape& parent,
+                           const ElasticSpace& space, const Router<Accumulate<Real>>& router,
+                           double budget, const std::vector<SubmodelSpec>& family) {
+  if (config.router.widths == WidthChoice::homogeneous)
+    return homogeneous_submodel(parent, space, budget, choice_rules(config));
+  return choose_member(parent, space, logits_of(config, router)(budget), budget, family,
+                       choice_rules(config));
 }
 
 SubmodelSpec choose_submodel(const RunConfig& config, const ModelShape& parent,
@@ -46,8 +60,7 @@ SubmodelSpec choose_submodel(const RunConfig& config, const ModelShape& parent,
   const auto family = choose_family(config, parent, space, router, false);
   for (const auto& spec : family)
     if (spec.budget == budget) return spec;
-  return choose_member(parent, space, logits_of(config, router)(budget), budget, family,
-                       choice_rules(config));
+  return choose_member(config, parent, space, router, budget, family);
 }
 
 }  // namespace elastic

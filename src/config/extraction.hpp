@@ -21,11 +21,15 @@ ChoiceRules choice_rules(const RunConfig& config);
 LogitsOf logits_of(const RunConfig& config, const Router<Accumulate<Real>>& router);
 /// The submodels of the trained budgets, or of all (all_budgets), in their order and with their
 /// names, nested where that meets them (elastic/family.hpp). Throws InputError naming the nearest
-/// reachable budgets.
+/// reachable budgets. With <router>/widths = homogeneous they are the homogeneous submodels.
 std::vector<SubmodelSpec> choose_family(const RunConfig& config, const ModelShape& parent,
                                         const ElasticSpace& space,
                                         const Router<Accumulate<Real>>& router,
                                         bool with_extra_budgets);
+/// The submodel of one more budget beside those of `family`, by the same rules.
+SubmodelSpec choose_member(const RunConfig& config, const ModelShape& parent,
+                           const ElasticSpace& space, const Router<Accumulate<Real>>& router,
+                           double budget, const std::vector<SubmodelSpec>& family);
 /// The submodel of one budget beside those of the trained ones: theirs, or one between them.
 SubmodelSpec choose_submodel(const RunConfig& config, const ModelShape& parent,
                              const ElasticSpace& space, const Router<Accumulate<Real>>& router,

@@ -113,7 +113,8 @@ bool is_file_name(const std::string& name) {
          name.find_first_not_of(allowed) == std::string::npos;
 }
 
-void check_elastic(DeckReport& report, const ElasticConfig& elastic) {
+void check_elastic(DeckReport& report, const RunConfig& config) {
+  const ElasticConfig& elastic = config.elastic;
   const auto& budgets = elastic.budgets;
   if (budgets.empty()) report.add("elastic", "budgets", "expected at least one budget");
   for (std::size_t i = 1; i < budgets.size(); ++i)
@@ -127,6 +128,10 @@ void check_elastic(DeckReport& report, const ElasticConfig& elastic) {
   const std::set<std::string> kinds(elastic.budget_kind.begin(), elastic.budget_kind.end());
   if (kinds.empty() || kinds.size() != elastic.budget_kind.size())
     report.add("elastic", "budget_kind", "expected at least one kind, each at most once");
+  if (config.router.widths == WidthChoice::homogeneous && !elastic.per_layer.empty())
+    report.add("elastic", "per_layer",
+               "expected no axis, since <router>/widths = homogeneous gives all layers of a kind "
+               "one width");
   const auto& names = elastic.budget_names;
   if (!std::all_of(names.begin(), names.end(), is_file_name))
     report.add("elastic", "budget_names",
@@ -201,7 +206,7 @@ void check_all(DeckReport& report, const RunConfig& config) {
   if (!config.job.walltime.empty())
     report_failure(report, "job", "walltime", [&] { parse_wall_time(config.job.walltime); });
   check_data(report, config.data);
-  check_elastic(report, config.elastic);
+  check_elastic(report, config);
   if (config.job.has(Phase::pretrain)) {
     check_stage(report, "pretrain", config.pretrain, config, false);
     check_spans(report, "pretrain", config.pretrain, config);

@@ -107,7 +107,12 @@ struct ElasticConfig {
   std::string budget_name(std::size_t i) const;
 };
 
+/// Where the widths of a budget come from: a router learns them, or they are the same part of every
+/// axis (homogeneous_submodel in elastic/family.hpp), for comparison.
+enum class WidthChoice { learned, homogeneous };
+
 struct RouterRunConfig {
+  WidthChoice widths = WidthChoice::learned;
   RouterConfig net;
   index_t samples_per_draw = 8;  // that share a draw of noise
   RouterSchedule schedule;

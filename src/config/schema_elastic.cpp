@@ -91,6 +91,11 @@ void bind_router(Schema& schema, RunConfig& config) {
   auto& net = config.router.net;
   auto& schedule = config.router.schedule;
   schema.block("router", "The network that picks a submodel for a budget.")
+      .bind("widths", &config.router.widths,
+            {{"learned", WidthChoice::learned}, {"homogeneous", WidthChoice::homogeneous}},
+            {.help = "Widths of a budget: learned by the router, or, for comparison, fixed before "
+                     "training as the same part of every axis. Fixed widths need no router: it "
+                     "stays as it begins, and of the keys below only samples_per_draw counts."})
       .bind("hidden_size", &net.hidden_size,
             {.unit = "1", .range = at_least_one, .help = "Width of its hidden layer."})
       .bind("init_std", &net.init_std,

@@ -35,6 +35,16 @@ double unevenness(const std::vector<Decision>& decisions, const std::vector<inde
   return most == 0 ? 1 : most / least;
 }
 
+/// What a submodel keeps where a decision decides; of depth, the number of dropped layers.
+index_t kept_width(const ModelShape& parent, const Decision& decision, const SubmodelSpec& spec) {
+  if (decision.axis == Axis::hidden) return spec.hidden_size;
+  if (decision.axis == Axis::depth)
+    return std::count_if(spec.layers.begin(), spec.layers.end(),
+                         [](const LayerWidths& layer) { return !layer.keep; });
+  const LayerWidths& layer = spec.layers[decision_layers(parent, decision).front()];
+  return chooses_channels(decision.axis) ? layer.head_channels : layer.width;
+}
+
 }  // namespace
 
 SubmodelSpec choose_member(const ModelShape& parent, const ElasticSpace& space,
@@ -98,6 +108,20 @@ SubmodelSpec homogeneous_submodel(const ModelShape& parent, const ElasticSpace& 
   best->name = fmt::format("{}", budget);
   best->budget = budget;
   return *best;
+}
+
+RouterDraw certain_draw(const ModelShape& parent, const std::vector<Decision>& decisions,
+                        const SubmodelSpec& spec) {
+  Probabilities pi;
+  for (const auto& decision : decisions) {
+    const index_t kept = kept_width(parent, decision, spec);
+    auto& list = pi.emplace_back();
+    for (const index_t width : decision.widths) list.push_back(width == kept ? 1.0 : 0.0);
+    ELASTIC_REQUIRE(std::count(list.begin(), list.end(), 1.0) == 1,
+                    "{} {} is not among the choices of layer {}", axis_name(decision.axis), kept,
+                    decision.layer);
+  }
+  return {pi, pi};
 }
 
 }  // namespace elastic

@@ -32,5 +32,9 @@ ElasticSpace homogeneous_space(ElasticSpace space);
 /// equals, the one nearest to the budget. Tries all of them. Throws InputError if there is none.
 SubmodelSpec homogeneous_submodel(const ModelShape& parent, const ElasticSpace& space,
                                   double budget, const ChoiceRules& rules);
+/// The draw that computes exactly `spec`: probability 1 for its width of every decision. Throws
+/// ContractError where a width is not among the choices.
+RouterDraw certain_draw(const ModelShape& parent, const std::vector<Decision>& decisions,
+                        const SubmodelSpec& spec);
 
 }  // namespace elastic

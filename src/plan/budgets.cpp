@@ -45,7 +45,8 @@ class Planner {
     for (const auto& c : m_config.elastic.loss.costs)
       plan.ranges.push_back(
           {c.kind, cost(m_parent, full_spec(m_parent), c), cost(m_parent, spec_of(smallest), c)});
-    if (plan.homogeneous_combinations <= most_listed) list_candidates();
+    const bool lists = m_config.router.widths == WidthChoice::learned;
+    if (lists && plan.homogeneous_combinations <= most_listed) list_candidates();
     for (const Budget& budget : all_budgets(m_config)) plan.budgets.push_back(plan_budget(budget));
     return plan;
   }
@@ -69,6 +70,7 @@ class Planner {
   }
 
   PlanBudget plan_budget(const Budget& budget) {
+    if (m_config.router.widths == WidthChoice::homogeneous) return fixed_budget(budget);
     const auto miss = [&](const Candidate& c) {
       double largest = 0;
       for (const double relative : c.relative)
@@ -92,6 +94,22 @@ class Planner {
     return plan;
   }
 
+  /// The widths that are trained, and no others.
+  PlanBudget fixed_budget(const Budget& budget) const {
+    try {
+      SubmodelSpec spec =
+          homogeneous_submodel(m_parent, m_space, budget.fraction, choice_rules(m_config));
+      spec.name = budget.name;
+      return {budget.name, budget.fraction, spec, {spec}};
+    } catch (const InputError& error) {
+      throw cannot_be_met(budget, error);
+    }
+  }
+  static InputError cannot_be_met(const Budget& budget, const InputError& reason) {
+    return InputError(
+        fmt::format("<elastic>: budget {} cannot be met: {}", budget.name, reason.what()));
+  }
+
   /// Widths within the budget that the extraction itself finds with a router without preference.
   SubmodelSpec any_within(const Budget& budget) const {
     Probabilities logits;
@@ -100,8 +118,7 @@ class Planner {
     try {
       return choose_submodel(m_parent, m_space, logits, budget.fraction, choice_rules(m_config));
     } catch (const InputError& error) {
-      throw InputError(
-          fmt::format("<elastic>: budget {} cannot be met: {}", budget.name, error.what()));
+      throw cannot_be_met(budget, error);
     }
   }
 

@@ -11,7 +11,8 @@ struct PlanBudget {
   double budget = 1;
   SubmodelSpec spec;  ///< widths that meet it: the nearest homogeneous ones, else any
   /// Homogeneous widths (equal in all layers of a kind) within 1% of the budget,
-  /// nearest first, at most four.
+  /// nearest first, at most four. With <router>/widths = homogeneous those of `spec` alone: they
+  /// are what is trained.
   std::vector<SubmodelSpec> homogeneous;
 };
 /// One kind of cost: of the parent, and of all smallest widths.

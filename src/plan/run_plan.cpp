@@ -146,7 +146,7 @@ std::string work_lines(const RunConfig& config, const ModelShape& parent,
     total += steps * work.flops_per_step;
     total_full += steps * work.full_flops_per_step;
     std::string per_step = with_prefix(work.flops_per_step, "FLOP");
-    if (stage.elastic)
+    if (stage.elastic && narrows(config))
       per_step += fmt::format(" (at first {})", with_prefix(work.full_flops_per_step, "FLOP"));
     text += plan_line(text.empty() ? "work" : "",
                       fmt::format("{:<10} {} per step, {} in all", stage.config.name, per_step,
@@ -194,7 +194,7 @@ std::string time_lines_of(const ResolvedDeck& deck, const Machine& machine,
                           const std::vector<SubmodelSpec>& specs,
                           const ParameterStore<Accumulate<Real>>* router, int ranks) {
   ElasticPlan elastic{.specs = specs, .router_parameters = 0, .choices = {}};
-  if (router) {
+  if (router && deck.config.router.widths == WidthChoice::learned) {
     elastic.router_parameters = router->num_elements();
     for (const auto& decision : list_decisions(parent, space))
       elastic.choices.push_back(static_cast<index_t>(decision.widths.size()));

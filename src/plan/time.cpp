@@ -133,8 +133,10 @@ class ElasticPasses {
     const bool distills = passes.distills;
     for (index_t size = 1; size <= micro_batch_samples(config, stage); ++size) {
       const MicroBatch batch(config, machine, layout, stage.config.seq_length, size, true);
-      const ReplicaTraffic router =
-          router_traffic(batch.local(parent), elastic.choices, config.parallel.sequence_parallel);
+      ReplicaTraffic router;
+      if (config.router.widths == WidthChoice::learned)
+        router =
+            router_traffic(batch.local(parent), elastic.choices, config.parallel.sequence_parallel);
       Times times;
       if (distills && passes.trains_teacher) {
         const MicroBatch full(config, machine, layout, stage.config.seq_length, size, false);

@@ -38,8 +38,8 @@ struct StepTime {
 /// What a run trains besides its parent.
 struct ElasticPlan {
   std::vector<SubmodelSpec> specs;  ///< one per trained budget; empty: no elastic stages
-  index_t router_parameters = 0;
-  std::vector<index_t> choices;  ///< widths of each decision
+  index_t router_parameters = 0;    ///< that are trained
+  std::vector<index_t> choices;     ///< widths of each decision of a router in training
 };
 
 /// Predicts a step. `specs`: the widths that the budgets run at, one each.

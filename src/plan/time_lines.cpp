@@ -79,7 +79,7 @@ std::string time_lines(const RunConfig& config, const Machine& machine, const Mo
     };
     const double steps = add_row(stage.config.name, elastic.specs);
     run.steps += steps;
-    if (stage.elastic)
+    if (stage.elastic && narrows(config))
       run.full_steps +=
           add_row("  at first", std::vector<SubmodelSpec>(elastic.specs.size(), full_spec(parent)));
     else

@@ -5,6 +5,8 @@
 
 namespace elastic {
 
+bool narrows(const RunConfig& config) { return config.router.widths == WidthChoice::learned; }
+
 StageWork stage_work(const RunConfig& config, const ModelShape& parent, const Stage& stage,
                      const std::vector<SubmodelSpec>& specs) {
   const index_t length = stage.config.seq_length;
@@ -21,7 +23,7 @@ StageWork stage_work(const RunConfig& config, const ModelShape& parent, const St
       budget_shares(stage.config.budget_probability, stage.config.budgets_per_sample);
   for (std::size_t b = 0; b < specs.size(); ++b) {
     work.flops_per_step += tokens * shares[b] * flops(specs[b]);
-    work.full_flops_per_step += tokens * shares[b] * flops(full);
+    work.full_flops_per_step += tokens * shares[b] * flops(narrows(config) ? full : specs[b]);
   }
   return work;
 }

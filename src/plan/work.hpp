@@ -15,8 +15,12 @@ namespace elastic {
 /// Operations of one step of a stage.
 struct StageWork {
   double flops_per_step = 0;       ///< over all ranks, every budget at its own widths
-  double full_flops_per_step = 0;  ///< likewise, every budget at full widths (start of the router)
+  double full_flops_per_step = 0;  ///< likewise at the first step of the run (narrows())
 };
+
+/// Whether budgets begin at full widths and come to their own as the router learns, rather than
+/// have fixed ones from the first step on.
+bool narrows(const RunConfig& config);
 
 /// Work of a stage. `specs`: one per trained budget.
 StageWork stage_work(const RunConfig& config, const ModelShape& parent, const Stage& stage,

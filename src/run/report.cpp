@@ -31,6 +31,8 @@ std::string heading(const RunConfig& config, const RunResults& r) {
       r.deck_hash);
   if (!config.job.parent.empty()) text += fmt::format("Parent: `{}`.\n", config.job.parent);
   if (config.job.has(Phase::rank)) text += fmt::format("Ranking: {}.\n", ranking_text(config));
+  if (config.router.widths == WidthChoice::homogeneous)
+    text += "Widths: fixed before training, for each budget the same part of every axis.\n";
   return text;
 }
 
@@ -48,7 +50,10 @@ std::string nesting_lines(const RunConfig& config, const RunResults& r) {
   for (const auto& b : r.budgets) specs.push_back(b.spec);
   const auto gaps = nesting_gaps(parent_shape(config), specs);
   if (gaps.empty()) return "Nested: every submodel is part of every larger one.\n";
-  return fmt::format("Not nested, as nothing nested meets the budgets: {}.\n",
+  return fmt::format("Not nested, {}: {}.\n",
+                     config.router.widths == WidthChoice::homogeneous
+                         ? "as homogeneous widths are chosen for each budget by itself"
+                         : "as nothing nested meets the budgets",
                      fmt::join(gaps, "; "));
 }
 
@@ -73,7 +78,9 @@ std::string budget_table(const RunConfig& config, const RunResults& r) {
       "training.\n",
       fmt::join(kinds, " / "));
   if (std::any_of(r.budgets.begin(), r.budgets.end(), [](const auto& b) { return !b.trained; }))
-    text += "\\* never trained: the router interpolates between trained budgets.\n";
+    text += config.router.widths == WidthChoice::homogeneous
+                ? "\\* never trained: homogeneous widths of this cost.\n"
+                : "\\* never trained: the router interpolates between trained budgets.\n";
   return text + nesting_lines(config, r);
 }
 

@@ -6,6 +6,7 @@
 #include "base/log.hpp"
 #include "base/region.hpp"
 #include "comm/collectives.hpp"
+#include "config/extraction.hpp"
 #include "io/durable_file.hpp"
 #include "plan/budgets.hpp"
 #include "plan/memory.hpp"
@@ -170,13 +171,14 @@ void Run<T>::begin_elastic_training() {
   } else if (!m_given_ranking.drop_order.empty()) {
     ranking.drop_order = m_given_ranking.drop_order;
   }
+  // Now in the order of the ranking.
+  require_reachable_budgets(ranked_space(m_config, m_state.model->shape(), ranking.drop_order));
   begin_elastic(m_config, ranking, m_state);
   auto& elastic = *m_state.elastic;
   if (!m_given_ranking.hidden.empty()) {
     elastic.ranking = compose(m_given_ranking, ranking);
     elastic.ranking.drop_order = ranking.drop_order;
   }
-  require_reachable_budgets(elastic.space);  // now in the order of the ranking
   write_file(m_folder.parent(), [&](const StateWriter& writer) {
     write_model(writer, *m_state.model, m_deck.text, "parent");
     write_ranking(writer, elastic.ranking);
@@ -220,7 +222,7 @@ bool Run<T>::after_step(const Stage& stage, const StepMetrics& metrics) {
     on_root([&] {
       m_history->append(step, stage, m_curriculum.tokens_after(step), metrics, validation);
       if (const auto& elastic = m_state.elastic)
-        m_history->append_router(step, *elastic->router, elastic->decisions);
+        m_history->append_router(step, *elastic->router, elastic->decisions, elastic->fixed);
     });
   }
   const bool saves = stage_ends || due(m_config.checkpoint.every_steps);

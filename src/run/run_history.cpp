@@ -73,15 +73,24 @@ void RunHistory::append(index_t step, const Stage& stage, index_t tokens,
   m_history->append(row);
 }
 
+/// Probabilities of all choices for trained budget number `budget`, without noise.
+Probabilities RunHistory::preferences(const Router<Accumulate<Real>>& router,
+                                      std::size_t budget) const {
+  Probabilities pi = router.logits({.deterministic = m_config.job.deterministic},
+                                   m_config.elastic.budgets[budget]);
+  for (auto& list : pi) list = softmax(list, m_config.router.schedule.logit_scale_end);
+  return pi;
+}
+
 void RunHistory::append_router(index_t step, const Router<Accumulate<Real>>& router,
-                               const std::vector<Decision>& decisions) {
+                               const std::vector<Decision>& decisions,
+                               const std::vector<RouterDraw>& fixed) {
   if (!m_router) return;
   for (std::size_t b = 0; b < m_config.elastic.budgets.size(); ++b) {
-    const auto logits =
-        router.logits({.deterministic = m_config.job.deterministic}, m_config.elastic.budgets[b]);
+    const auto preferred = fixed.empty() ? preferences(router, b) : fixed[b].value;
     for (std::size_t d = 0; d < decisions.size(); ++d) {
       const auto& decision = decisions[d];
-      const auto pi = softmax(logits[d], m_config.router.schedule.logit_scale_end);
+      const auto& pi = preferred[d];
       const auto likely =
           static_cast<std::size_t>(std::max_element(pi.begin(), pi.end()) - pi.begin());
       double expected = 0;

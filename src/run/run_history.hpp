@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// history.csv (losses per step) and router.csv (what the router prefers), written by rank 0.
+// history.csv (losses per step) and router.csv (what the router prefers, or the fixed widths of
+// budgets), written by rank 0.
 // No time of day stands in them: a resumed run gives the digits of one that was never interrupted.
 #pragma once
 #include <memory>
@@ -26,11 +27,14 @@ class RunHistory {
   RunHistory(const RunFolder& folder, const RunConfig& config, index_t first_step, bool writes);
   void append(index_t step, const Stage& stage, index_t tokens, const StepMetrics& metrics,
               const StepValidation& validation);
-  /// Likely and expected width of every decision, per budget.
+  /// Likely and expected width of every decision, per budget. `fixed`: the widths of the budgets
+  /// where no router decides (ElasticState), else empty.
   void append_router(index_t step, const Router<Accumulate<Real>>& router,
-                     const std::vector<Decision>& decisions);
+                     const std::vector<Decision>& decisions, const std::vector<RouterDraw>& fixed);
 
  private:
+  Probabilities preferences(const Router<Accumulate<Real>>& router, std::size_t budget) const;
+
   const RunConfig& m_config;
   std::unique_ptr<HistoryWriter> m_history, m_router;
 };

@@ -51,8 +51,7 @@ SubmodelSpec choose_with_router(const CheckpointReader& reader, const StoredMode
   auto router = make_router(config, shape, space);
   read_router(reader, router);
   if (specs.empty()) return choose_submodel(config, shape, space, router, budget);
-  return choose_member(shape, space, logits_of(config, router)(budget), budget, specs,
-                       choice_rules(config));
+  return choose_member(config, shape, space, router, budget, specs);
 }
 
 }  // namespace

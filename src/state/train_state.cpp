@@ -50,6 +50,14 @@ TrainState<T> make_parent(const RunConfig& config, const ProcessGrid& grid, Weig
 }
 
 template <class T>
+const RouterDraw& ElasticState<T>::draw(const kernels::Products& products, std::size_t budget,
+                                        const RouterTemperature& temperature,
+                                        std::uint64_t stream) const {
+  if (!learns_widths()) return fixed[budget];
+  return router->forward(products, router->budgets()[budget], temperature, stream);
+}
+
+template <class T>
 std::unique_ptr<LanguageModel<T>> make_teacher(const LanguageModel<T>& model) {
   return std::make_unique<LanguageModel<T>>(model.shape(), /*frozen=*/true, model.parallel());
 }
@@ -67,6 +75,9 @@ void make_elastic(const RunConfig& config, const Ranking& ranking, TrainState<T>
   elastic.router =
       std::make_unique<Router<Accumulate<T>>>(make_router(config, shape, elastic.space));
   elastic.router_optimizer = make_adamw(elastic.router->parameters(), state.owner);
+  if (config.router.widths == WidthChoice::homogeneous)
+    for (const auto& spec : choose_family(config, shape, elastic.space, *elastic.router, false))
+      elastic.fixed.push_back(certain_draw(shape, elastic.decisions, spec));
   state.elastic = std::move(elastic);
   make_optimizer(config, state);
 }
@@ -92,13 +103,15 @@ std::vector<SubmodelSpec> submodels_for(const RunConfig& config, const TrainStat
                        with_extra_budgets);
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                           \
-  template TrainState<T> make_parent<T>(const RunConfig&, Weights);                      \
-  template TrainState<T> make_parent<T>(const RunConfig&, const ProcessGrid&, Weights);  \
-  template void begin_elastic<T>(const RunConfig&, const Ranking&, TrainState<T>&);      \
-  template void make_elastic<T>(const RunConfig&, const Ranking&, TrainState<T>&);       \
-  template std::unique_ptr<LanguageModel<T>> make_teacher<T>(const LanguageModel<T>&);   \
-  template SubmodelSpec submodel_for<T>(const RunConfig&, const TrainState<T>&, double); \
+#define ELASTIC_INSTANTIATE(T)                                                                     \
+  template TrainState<T> make_parent<T>(const RunConfig&, Weights);                                \
+  template TrainState<T> make_parent<T>(const RunConfig&, const ProcessGrid&, Weights);            \
+  template void begin_elastic<T>(const RunConfig&, const Ranking&, TrainState<T>&);                \
+  template void make_elastic<T>(const RunConfig&, const Ranking&, TrainState<T>&);                 \
+  template std::unique_ptr<LanguageModel<T>> make_teacher<T>(const LanguageModel<T>&);             \
+  template const RouterDraw& ElasticState<T>::draw(const kernels::Products&, std::size_t,          \
+                                                   const RouterTemperature&, std::uint64_t) const; \
+  template SubmodelSpec submodel_for<T>(const RunConfig&, const TrainState<T>&, double);           \
   template std::vector<SubmodelSpec> submodels_for<T>(const RunConfig&, const TrainState<T>&, bool);
 ELASTIC_INSTANTIATE(float)
 #undef ELASTIC_INSTANTIATE

@@ -24,6 +24,14 @@ struct ElasticState {
   std::unique_ptr<SoftWidths<T>> soft_widths;
   std::unique_ptr<Router<Accumulate<T>>> router;
   std::unique_ptr<AdamW<Accumulate<T>>> router_optimizer;
+  /// What every pass of each trained budget computes with <router>/widths = homogeneous; empty:
+  /// what the router draws.
+  std::vector<RouterDraw> fixed;
+
+  bool learns_widths() const { return fixed.empty(); }
+  /// What a pass of trained budget number `budget` computes. Valid until the next call.
+  const RouterDraw& draw(const kernels::Products& products, std::size_t budget,
+                         const RouterTemperature& temperature, std::uint64_t stream) const;
 };
 
 /// The state of a run after `step` steps. T: stored values and activations (precision/compute).

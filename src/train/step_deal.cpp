@@ -37,9 +37,8 @@ std::vector<double> StepDeal::work(TrainState<T>& state, const Stage& stage, ind
     if (i == 0 || batch.number != batches[i - 1].number) {
       per_sample = teacher_flops_per_token(shape, length, passes);
       for (const std::size_t budget : batch.budgets) {
-        const RouterDraw& draw = elastic.router->forward(
-            {exec, m_config.job.deterministic}, m_config.elastic.budgets[budget], temperature,
-            stream(local_step, batch, budget));
+        const RouterDraw& draw = elastic.draw({exec, m_config.job.deterministic}, budget,
+                                              temperature, stream(local_step, batch, budget));
         const auto& widths = elastic.soft_widths->set(exec, draw);
         per_sample += training_flops_per_token(shape, computed_spec(widths, m_grid.tensor.size()),
                                                length, passes);

@@ -14,14 +14,14 @@ void StepGradients::begin(std::optional<GradientSum>& sum, const ParameterStore<
 }
 
 template <class T>
-void StepGradients::begin(const TrainState<T>& state, bool elastic) {
-  m_elastic = elastic;
+void StepGradients::begin(const TrainState<T>& state, bool with_router) {
+  m_with_router = with_router;
   const int owners = state.owner.size;
   begin(m_model, state.model->parameters(), owners, state.model->parallel().sequence_parallel());
-  if (elastic) begin(m_router, state.elastic->router->parameters(), owners, false);
+  if (with_router) begin(m_router, state.elastic->router->parameters(), owners, false);
   if (!m_deterministic) return;
   std::vector<FixedPointGradients*> buffers{m_model->fixed_point()};
-  if (elastic) {
+  if (with_router) {
     const auto masks = state.elastic->soft_widths->gradients();
     if (!m_masks || !m_masks->is_of(masks))
       m_masks.emplace(masks, kernels::fixed_point_limit(m_grid.world.size()), m_model->overflow());
@@ -52,12 +52,12 @@ void StepGradients::sum_masks(const SoftWidths<T>& soft_widths, bool tokens_shar
 }
 
 void StepGradients::end_micro_batch() {
-  if (m_elastic) m_router->end_block();
+  if (m_with_router) m_router->end_block();
 }
 
 bool StepGradients::finish() {
   bool in_range = m_model->finish();
-  if (m_elastic) in_range = m_router->finish() && in_range;
+  if (m_with_router) in_range = m_router->finish() && in_range;
   return in_range;
 }
 

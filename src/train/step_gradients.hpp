@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// All gradients of a step: the model's and, in elastic stages, those of the router and of the
+// All gradients of a step: the model's and, where the router is trained, its own and those of the
 // masks between the two.
 //
-//   gradients.begin(state, elastic);
+//   gradients.begin(state, with_router);
 //   for each micro-batch of this rank:
 //     for each budget:  begin_masks(); backward pass with completion(last); sum_masks();
 //                       gradient of the router
@@ -19,9 +19,9 @@ class StepGradients {
   StepGradients(const ProcessGrid& grid, bool deterministic)
       : m_grid(grid), m_deterministic(deterministic) {}
 
-  /// The gradients of `state` start at zero. `elastic`: those of the router, too.
+  /// The gradients of `state` start at zero. `with_router`: those of the router and masks, too.
   template <class T>
-  void begin(const TrainState<T>& state, bool elastic);
+  void begin(const TrainState<T>& state, bool with_router);
   /// What takes the gradients of each block of tokens (LayerContext::sums): deterministic mode;
   /// otherwise null.
   BlockSums* block_sums() { return m_blocks ? &*m_blocks : nullptr; }
@@ -49,7 +49,7 @@ class StepGradients {
 
   const ProcessGrid& m_grid;
   bool m_deterministic;
-  bool m_elastic = false;  // of the step
+  bool m_with_router = false;  // of the step
   std::optional<GradientSum> m_model, m_router;
   // Deterministic mode only.
   std::optional<FixedPointGradients> m_masks;

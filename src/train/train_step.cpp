@@ -51,6 +51,11 @@ std::string first_bad_gradient(const Communicator& world, const TrainState<T>& s
   return name_in(state.elastic->router->parameters());
 }
 
+template <class T>
+bool trains_router(const TrainState<T>& state, const Stage& stage) {
+  return stage.elastic && state.elastic->learns_widths();
+}
+
 /// How sequences are cut up; nothing where they stay whole.
 std::optional<Spans> spans_of(const ProcessGrid& grid, const RunConfig& config) {
   const Shard here{grid.context.rank(), grid.context.size()};
@@ -80,7 +85,7 @@ StepMetrics TrainStep<T>::run(TrainState<T>& state) {
   if (stage.elastic)
     dealt = m_deal.micro_batches(state, stage, state.step + 1 - stage.first_step,
                                  temperature(state.step + 1));
-  m_gradients.begin(state, stage.elastic);
+  m_gradients.begin(state, trains_router(state, stage));
   TrainSums sums(m_config.elastic.budgets.size());
   std::exception_ptr failure;  // of this rank, e.g. bad data
   try {
@@ -196,16 +201,16 @@ void TrainStep<T>::train_budget(TrainState<T>& state, const MicroBatch& batch, s
                                 TrainSums& sums) {
   const Arena::Scope scope(m_arena);
   ElasticState<T>& elastic = *state.elastic;
-  const RouterDraw& draw = elastic.router->forward({m_exec, m_config.job.deterministic},
-                                                   m_config.elastic.budgets[budget],
-                                                   temperature(state.step + 1), stream);
+  const RouterDraw& draw = elastic.draw({m_exec, m_config.job.deterministic}, budget,
+                                        temperature(state.step + 1), stream);
   const auto& widths = elastic.soft_widths->set(m_exec, draw);
   m_gradients.begin_masks();
   const auto losses =
       differentiate(*state.model, widths, batch, elastic_loss(m_config), teacher, last);
   sums.of(budget, TrainSums::kl) += losses.kl;
   sums.of(budget, TrainSums::cross_entropy) += losses.cross_entropy;
-  differentiate_router(state, batch, budget, sums);
+  const BudgetLoss cost = count_budget(state, batch, budget, sums);
+  if (elastic.learns_widths()) differentiate_router(state, batch, cost);
 }
 
 template <class T>
@@ -231,32 +236,40 @@ LossSums TrainStep<T>::differentiate(const LanguageModel<T>& model, const Active
   return losses;
 }
 
+/// Counts the tokens and the cost of a pass; both are about whole sequences.
+template <class T>
+BudgetLoss TrainStep<T>::count_budget(const TrainState<T>& state, const MicroBatch& batch,
+                                      std::size_t budget, TrainSums& sums) {
+  if (!m_grid.context.is_root()) return {};
+  const ElasticState<T>& elastic = *state.elastic;
+  BudgetLoss cost = budget_loss(state.model->shape(), elastic.space, elastic.decisions,
+                                elastic.soft_widths->mixture(), m_config.elastic.budgets[budget],
+                                m_config.elastic.loss);
+  const double tokens = batch.weight_sum;
+  sums.weight() += tokens;
+  sums.of(budget, TrainSums::tokens) += tokens;
+  sums.of(budget, TrainSums::budget_loss) += tokens * cost.value;
+  sums.of(budget, TrainSums::relative_cost) += tokens * cost.relative_cost;
+  return cost;
+}
+
 /// Forms the gradient of the mixture from the masks and from the budget loss, which counts as often
 /// as the micro-batch has tokens, and from it the router's gradient.
 template <class T>
 void TrainStep<T>::differentiate_router(TrainState<T>& state, const MicroBatch& batch,
-                                        std::size_t budget, TrainSums& sums) {
+                                        const BudgetLoss& cost) {
   const Region region("router");
   ElasticState<T>& elastic = *state.elastic;
-  const auto& model = *state.model;
-  m_gradients.sum_masks(*elastic.soft_widths, model.parallel().sequence_parallel());
+  m_gradients.sum_masks(*elastic.soft_widths, state.model->parallel().sequence_parallel());
   Probabilities dpi = elastic.soft_widths->gradient(m_exec);
   for (auto& decision : dpi) all_reduce_sum(m_grid.tensor, decision);
-  if (!m_grid.context.is_root()) return;  // what follows is about whole sequences
-  const BudgetLoss cost =
-      budget_loss(model.shape(), elastic.space, elastic.decisions, elastic.soft_widths->mixture(),
-                  m_config.elastic.budgets[budget], m_config.elastic.loss);
+  if (!m_grid.context.is_root()) return;
   const double tokens = batch.weight_sum;
   for (std::size_t d = 0; d < dpi.size(); ++d)
     for (std::size_t i = 0; i < dpi[d].size(); ++i)
       dpi[d][i] += tokens * m_config.elastic.weight * cost.gradient[d][i];
   elastic.router->backward({m_exec, m_config.job.deterministic},
                            elastic.soft_widths->through_draw(dpi));
-
-  sums.weight() += tokens;
-  sums.of(budget, TrainSums::tokens) += tokens;
-  sums.of(budget, TrainSums::budget_loss) += tokens * cost.value;
-  sums.of(budget, TrainSums::relative_cost) += tokens * cost.relative_cost;
 }
 
 /// Every rank of the run takes part, also after an error of its own. False: a sum of deterministic
@@ -295,11 +308,13 @@ StepMetrics TrainStep<T>::update(TrainState<T>& state, const Stage& stage, Train
                       .learning_rate = rate,
                       .budgets = {}};
   if (!stage.elastic) return metrics;
-  apply(*state.elastic->router_optimizer, state.elastic->router->parameters(), owners,
-        stage.router_learning_rate(local_step), optimizer_step, clip.scale);
-  const RouterTemperature router = temperature(step);
-  metrics.tau = router.tau;
-  metrics.logit_scale = router.logit_scale;
+  if (trains_router(state, stage)) {
+    apply(*state.elastic->router_optimizer, state.elastic->router->parameters(), owners,
+          stage.router_learning_rate(local_step), optimizer_step, clip.scale);
+    const RouterTemperature router = temperature(step);
+    metrics.tau = router.tau;
+    metrics.logit_scale = router.logit_scale;
+  }
   if (stage.config.teacher == TeacherKind::trainable)
     metrics.teacher_cross_entropy = sums.teacher() * per_token;
   metrics.budgets = sums.budget_means(m_config.distill);
@@ -316,7 +331,7 @@ std::vector<View1<const Accumulate<T>>> TrainStep<T>::counted_gradients(const Tr
     return elastic::counted_gradients(store, owned, m_grid.tensor.is_root());
   };
   auto counted = of(state.model->parameters());
-  if (stage.elastic)
+  if (trains_router(state, stage))
     for (const auto& part : of(state.elastic->router->parameters())) counted.push_back(part);
   return counted;
 }

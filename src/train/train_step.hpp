@@ -10,6 +10,9 @@
 //       gradient of the masks and of the budget loss -> kept choices -> pi -> router
 //   sums over ranks; clip model and router together; AdamW at a rate of each
 //
+// Where the widths of budgets are fixed (<router>/widths = homogeneous), every pass of a budget
+// computes exactly these, and there is no gradient of masks and router.
+//
 // The teacher is the frozen ranked parent, or the full widths of the weights in training: these are
 // then trained with alpha times their cross-entropy, and no gradient comes to them from the budgets
 // that they teach.
@@ -62,8 +65,9 @@ class TrainStep {
   TeacherStates<T> train_teacher(TrainState<T>& state, const Stage& stage, const DrawGroup& dealt,
                                  const MicroBatch& batch, TrainSums& sums);
   TeacherStates<T> teacher_states(const LanguageModel<T>& teacher, const MicroBatch& batch);
-  void differentiate_router(TrainState<T>& state, const MicroBatch& batch, std::size_t budget,
-                            TrainSums& sums);
+  BudgetLoss count_budget(const TrainState<T>& state, const MicroBatch& batch, std::size_t budget,
+                          TrainSums& sums);
+  void differentiate_router(TrainState<T>& state, const MicroBatch& batch, const BudgetLoss& cost);
 
   bool sum_over_ranks(const Stage& stage, TrainSums& sums);
   StepMetrics update(TrainState<T>& state, const Stage& stage, TrainSums& sums, bool in_range);

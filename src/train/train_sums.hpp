@@ -15,7 +15,8 @@ struct StepMetrics {
   double loss = 0;           ///< total: cross-entropy, or distillation + lambda * budget loss
   double gradient_norm = 0;  ///< before clipping
   double learning_rate = 0;
-  double tau = 0, logit_scale = 0;  ///< elastic stages only
+  /// NaN where no router is trained.
+  double tau = std::numeric_limits<double>::quiet_NaN(), logit_scale = tau;
   /// A trainable teacher's, without its weight; otherwise NaN.
   double teacher_cross_entropy = std::numeric_limits<double>::quiet_NaN();
   /// Numbers of one budget; NaN where it was not trained in this step, or the loss has no weight.

@@ -86,6 +86,13 @@ TEST(RunConfig, ContradictionsBetweenKeys) {
   EXPECT_THAT(mistakes(stage, {"stage1/teacher=trainable", "stage1/teacher_cross_entropy_weight=1",
                                "distill/distillation_weight=0", "distill/cross_entropy_weight=1"}),
               HasSubstr("a trainable teacher needs a <distill>/distillation_weight"));
+  const std::string fixed =
+      mistakes(stage, {"router/widths=homogeneous", "elastic/per_layer=ffn_hidden_size"});
+  EXPECT_THAT(fixed, HasSubstr("<elastic>/per_layer = ffn_hidden_size: expected no axis, since "
+                               "<router>/widths = homogeneous"));
+  EXPECT_EQ(read(stage, {"router/widths=homogeneous"}).config.router.widths,
+            WidthChoice::homogeneous);
+  EXPECT_THAT(one_mistake("router/widths=homogenous"), HasSubstr("'homogeneous'"));
   EXPECT_THAT(one_mistake("elastic/budget_names=a,b"), HasSubstr("expected 3 names"));
   EXPECT_THAT(one_mistake("rank/order=best"),
               HasSubstr("expected one of importance, random, reversed, identity"));

@@ -126,6 +126,32 @@ TEST(Family, HomogeneousWidthsScaleEveryAxisAlike) {
   EXPECT_TRUE(homogeneous_submodel(shape, space, 1, rules).same_widths(full_spec(shape)));
 }
 
+TEST(Family, ACertainDrawIsTheChoicesOfASubmodel) {
+  for (const bool per_layer : {false, true}) {
+    const auto shape = small_shape();
+    const auto space = small_space(per_layer);
+    const auto decisions = list_decisions(shape, space);
+    Draw draw(11);
+    for (int i = 0; i < 50; ++i) {
+      std::vector<index_t> choice;
+      for (const auto& decision : decisions)
+        choice.push_back(static_cast<index_t>(draw.uniform() * decision.widths.size()));
+      const auto spec = spec_of_choices(shape, space, decisions, choice);
+      const RouterDraw certain = certain_draw(shape, decisions, spec);
+      EXPECT_EQ(certain.soft, certain.value);
+      ASSERT_EQ(certain.value.size(), decisions.size());
+      for (std::size_t d = 0; d < decisions.size(); ++d) {
+        std::vector<double> one_hot(decisions[d].widths.size(), 0.0);
+        one_hot[static_cast<std::size_t>(choice[d])] = 1;
+        EXPECT_EQ(certain.value[d], one_hot) << axis_name(decisions[d].axis) << " " << d;
+      }
+    }
+    auto odd = full_spec(shape);
+    --odd.hidden_size;
+    EXPECT_THROW(certain_draw(shape, decisions, odd), ContractError);
+  }
+}
+
 TEST(Family, HomogeneousWidthsDropLayersWhereWidthsDoNotSuffice) {
   const auto shape = small_shape("M-*-");
   auto space = rigid_space(shape);

@@ -4,7 +4,7 @@
 
 #include <gmock/gmock.h>
 
-#include "elastic/cost_model.hpp"
+#include "elastic/family.hpp"
 #include "plan/run_plan.hpp"
 #include "unit_tests/train/small_run.hpp"
 
@@ -74,6 +74,30 @@ TEST(Budgets, PerLayerWidthsReachWhatHomogeneousCannot) {
   const auto message = message_of<InputError>([&] { run_plan(without, 1); });
   contains(message, "budget two cannot be met");
   contains(message, "nearest reachable budgets are");
+}
+
+TEST(Budgets, FixedWidthsAreThoseThatWillBeTrained) {
+  const ResolvedDeck deck =
+      small_deck({"router/widths=homogeneous", "elastic/per_layer=", "evaluate/extra_budgets=0.6"});
+  const auto shape = parent_shape(deck.config);
+  const auto space = elastic_space(deck.config, shape);
+  const PlanBudgets plan = plan_budgets(deck.config, shape, space);
+  ASSERT_EQ(plan.budgets.size(), 4u);
+  for (const auto& budget : plan.budgets) {
+    const auto spec = homogeneous_submodel(shape, space, budget.budget, {});
+    EXPECT_EQ(budget.spec.name, budget.name);
+    EXPECT_TRUE(budget.spec.same_widths(spec)) << budget.name;
+    ASSERT_EQ(budget.homogeneous.size(), 1u) << "others are not trained";
+    EXPECT_TRUE(budget.homogeneous[0].same_widths(spec)) << budget.name;
+  }
+  EXPECT_EQ(run_plan(deck, 2).find("at first"), std::string::npos) << "the cost never changes";
+  EXPECT_THAT(run_plan(small_deck(), 2), HasSubstr("at first"));
+  const auto message = message_of<InputError>([] {
+    run_plan(small_deck(
+                 {"router/widths=homogeneous", "elastic/per_layer=", "elastic/budgets=1,0.5,0.01"}),
+             1);
+  });
+  contains(message, "budget small cannot be met: no homogeneous widths cost 0.01");
 }
 
 TEST(Budgets, EveryKindOfCostIsMetAndPrinted) {

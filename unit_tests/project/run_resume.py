@@ -77,6 +77,42 @@ class StopAfterStep(RunTest):
         self.assertEqual(output.count("no checkpoint to resume from"), 1)
 
 
+class Widths(RunTest):
+    def test_fixed_widths_stay_as_they_are(self):
+        fixed = [*SHORT, "router/widths=homogeneous", "elastic/per_layer="]
+        self.run_deck("whole", *fixed)
+        self.run_deck("stopped", *fixed, "job/stop_after_step=17", code=STOPPED)
+        self.run_deck("stopped", *fixed, "--resume")
+        self.assert_same_course("whole", "stopped")
+        seen = {}
+        for row in self.rows("whole", "router.csv"):
+            self.assertEqual((row["probability"], row["expected_width"]), ("1", row["likely_width"]))
+            seen.setdefault((row["budget"], row["axis"], row["layer"]), set()).add(row["likely_width"])
+        self.assertEqual({len(widths) for widths in seen.values()}, {1})
+        self.assertEqual(seen["1", "hidden", "-1"], {"48"})
+        self.assertLess(int(*seen["0.5", "hidden", "-1"]), 48)
+        history = self.rows("whole")
+        costs = [float(row["relative_cost_0.5"]) for row in history if row["relative_cost_0.5"]]
+        self.assertLess(max(costs) - min(costs), 1e-9)
+        self.assertEqual({row["tau"] for row in history}, {""})
+
+    def test_a_budget_that_nothing_meets_is_said_once(self):
+        # Depth alone decides. The plan drops the last layer, the ranking the first, which has fewer parameters: the run
+        # that goes on with a narrow tolerance finds nothing that meets the budget, and trains on.
+        deck = ["job/phases=pretrain,rank,elastic", "model/hybrid_layer_pattern=-M", "elastic/hidden_size=",
+                "elastic/mamba_num_heads=", "elastic/num_attention_heads=", "elastic/ffn_hidden_size=", "elastic/per_layer=",
+                "elastic/drop_layers=0,1", "elastic/budgets=1,0.54", "stage2/budget_probability=", "rank/order=reversed",
+                "rank/depth_measure=last_layers", "pretrain/steps=2", "stage1/steps=4", "stage2/steps=4",
+                "evaluate/every_steps=2", "output/every_steps=2"]
+        output = self.run_deck("narrow", *deck, "elastic/tolerance=0.5", "job/stop_after_step=4", code=STOPPED)
+        self.assertNotIn("not validated", output)
+        output = self.run_deck("narrow", *deck, "elastic/tolerance=0.02", "--resume")
+        self.assertEqual(output.count("not validated: "), 1, output)
+        self.assertIn("step 6: not validated: ", output)
+        validated = {int(row["step"]): row["valid_loss_0.54"] != "" for row in self.rows("narrow")}
+        self.assertEqual(validated, {2: False, 4: True, 6: False, 8: False, 10: False})
+
+
 class Signals(RunTest):
     @classmethod
     def setUpClass(cls):

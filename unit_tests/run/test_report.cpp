@@ -107,7 +107,12 @@ TEST_F(Report, SaysWhetherSubmodelsAreNested) {
   results.budgets[1].spec.hidden_size = 96;  // of 0.5
   results.budgets[0].spec.hidden_size = 128;
   results.budgets[2].spec.hidden_size = 64;
-  expect_contains(written(), {"Not nested", "0.5 is not part of 0.75: hidden 96 of 64"});
+  expect_contains(written(), {"Not nested, as nothing nested meets the budgets: 0.5 is not part of "
+                              "0.75: hidden 96 of 64"});
+  EXPECT_EQ(written().find("Widths: fixed"), std::string::npos);
+  config.router.widths = WidthChoice::homogeneous;
+  expect_contains(written(), {"Widths: fixed before training", "chosen for each budget by itself",
+                              "never trained: homogeneous widths"});
 }
 
 TEST_F(Report, ListsEveryCostThatBudgetsCount) {

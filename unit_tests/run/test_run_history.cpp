@@ -94,7 +94,8 @@ TEST_F(RunHistoryTest, StepsOfAnElasticStage) {
 }
 
 void append_router(RunHistory& history, index_t step, const TrainState<Real>& state) {
-  history.append_router(step, *state.elastic->router, state.elastic->decisions);
+  const auto& elastic = *state.elastic;
+  history.append_router(step, *elastic.router, elastic.decisions, elastic.fixed);
 }
 
 TEST_F(RunHistoryTest, WhatTheRouterLikes) {
@@ -132,6 +133,27 @@ TEST_F(RunHistoryTest, WhatTheRouterLikes) {
       EXPECT_NEAR(number(router, "expected_width", row), expected, 1e-4);
     }
   }
+}
+
+TEST_F(RunHistoryTest, FixedWidthsInPlaceOfWhatTheRouterLikes) {
+  deck = small_deck({"router/widths=homogeneous", "elastic/per_layer="});
+  const TrainState<Real> state = small_state(deck.config);
+  {
+    RunHistory history(run, deck.config, 0, true);
+    append_router(history, 17, state);
+  }
+  const History router(run.router());
+  const auto& decisions = state.elastic->decisions;
+  ASSERT_EQ(router.num_rows(), 3 * decisions.size());
+  std::size_t row = 0;
+  for (const auto& fixed : state.elastic->fixed)
+    for (std::size_t d = 0; d < decisions.size(); ++d, ++row) {
+      const auto& list = fixed.value[d];
+      const auto place = std::find(list.begin(), list.end(), 1.0) - list.begin();
+      EXPECT_EQ(number(router, "probability", row), 1);
+      EXPECT_EQ(number(router, "likely_width", row), decisions[d].widths[place]);
+      EXPECT_EQ(number(router, "expected_width", row), decisions[d].widths[place]);
+    }
 }
 
 TEST_F(RunHistoryTest, AResumedRunGoesOnAfterItsCheckpoint) {

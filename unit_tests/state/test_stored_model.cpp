@@ -103,6 +103,20 @@ TEST_F(StoredModelTest, AnyBudgetByTheRouter) {
   }
 }
 
+TEST_F(StoredModelTest, AnyBudgetByHomogeneousWidthsWhereTheyWereTrained) {
+  const auto fixed = small_deck({"router/widths=homogeneous", "elastic/per_layer="});
+  const TrainState<Real> trained = small_state(fixed.config);
+  for (const std::size_t num_specs : {0, 3}) {
+    write_elastic_model(model, fixed, trained, num_specs);
+    const CheckpointReader reader(model);
+    const StoredModel stored = read_stored_model(reader);
+    for (const char* budget : {"0.6", "small"})
+      EXPECT_TRUE(find_submodel(reader, stored, budget)
+                      .same_widths(homogeneous_submodel(reader, stored, budget)))
+          << budget;
+  }
+}
+
 TEST_F(StoredModelTest, WhatIsNoBudgetIsNamed) {
   const auto error = [](const std::filesystem::path& path, const std::string& budget) {
     const CheckpointReader reader(path);

@@ -4,6 +4,7 @@
 #include "state/train_state.hpp"
 
 #include "elastic/cost_model.hpp"
+#include "elastic/family.hpp"
 #include "model/initialization.hpp"
 #include "unit_tests/model/model_problem.hpp"
 #include "unit_tests/train/small_run.hpp"
@@ -130,6 +131,38 @@ TEST(TrainState, SubmodelsOfARunAreNamedAndNested) {
   EXPECT_TRUE(is_nested(family[3], family[1]));
   EXPECT_EQ(submodels_for(deck.config, state, false).size(), 3u);
   EXPECT_TRUE(submodel_for(deck.config, state, 0.5).same_widths(family[2]));
+}
+
+TEST(TrainState, FixedWidthsAreTheHomogeneousSubmodels) {
+  const ResolvedDeck deck =
+      small_deck({"evaluate/extra_budgets=0.6", "router/widths=homogeneous", "elastic/per_layer="});
+  const TrainState<Real> state = small_state(deck.config);  // opinions of its router do not matter
+  const ElasticState<Real>& elastic = *state.elastic;
+  EXPECT_FALSE(elastic.learns_widths());
+  ASSERT_EQ(elastic.fixed.size(), 3u);
+  const auto family = submodels_for(deck.config, state, true);
+  ASSERT_EQ(family.size(), 4u);
+  EXPECT_EQ(family[3].name, "0.6");
+  const auto exec = ExecutionSpace();
+  for (std::size_t b = 0; b < 4; ++b) {
+    const double budget = b < 3 ? deck.config.elastic.budgets[b] : 0.6;
+    const SubmodelSpec spec = homogeneous_submodel(state.model->shape(), elastic.space, budget, {});
+    EXPECT_TRUE(family[b].same_widths(spec)) << budget;
+    EXPECT_TRUE(submodel_for(deck.config, state, budget).same_widths(spec)) << budget;
+    if (b == 3) break;
+    const auto& widths = elastic.soft_widths->set(exec, elastic.draw({}, b, {}, 5));
+    const auto expected = state.model->widths(spec);
+    EXPECT_EQ(widths.hidden, expected.hidden);
+    EXPECT_EQ(widths.hidden_mask.value.size(), 0u);
+    for (std::size_t l = 0; l < spec.layers.size(); ++l) {
+      EXPECT_EQ(widths.layers[l].active, spec.layers[l].keep) << l;
+      EXPECT_EQ(widths.layers[l].width, spec.layers[l].width) << l;
+      EXPECT_EQ(widths.layers[l].head_channels, spec.layers[l].head_channels) << l;
+      EXPECT_EQ(widths.layers[l].inner.value.size(), 0u) << l;
+      EXPECT_EQ(widths.layers[l].dgamma.size(), 0u) << l;
+    }
+  }
+  EXPECT_TRUE(small_state(small_deck().config).elastic->learns_widths());
 }
 
 TEST(TrainState, TheRoutersChoiceMeetsTheBudget) {

@@ -4,6 +4,7 @@
 // are so large that it does not matter (without_noise).
 #pragma once
 #include "config/curriculum.hpp"
+#include "elastic/family.hpp"
 #include "model/ranked_model.hpp"
 #include "optim/lr_schedule.hpp"
 #include "train/token_sources.hpp"
@@ -127,10 +128,10 @@ class ReferenceRun {
         m_loss += alpha * sums.cross_entropy;
       }
     });
-    auto metrics = finish(stage, s, true);
-    metrics.tau = temperature.tau;
+    auto metrics = finish(stage, s, learns());
+    if (learns()) metrics.tau = temperature.tau;
     if (trainable) metrics.teacher_cross_entropy = teacher_loss / m_weight;
-    metrics.logit_scale = temperature.logit_scale;
+    if (learns()) metrics.logit_scale = temperature.logit_scale;
     for (std::size_t b = 0; b < m_budgets.size(); ++b) m_budgets[b].share = tokens[b] / m_weight;
     for (std::size_t b = 0; b < m_budgets.size(); ++b)
       for (double StepMetrics::Budget::*part :
@@ -186,13 +187,14 @@ class ReferenceRun {
   void train_budget(const LayerContext& context, const Sequence& sequence, std::size_t b,
                     const RouterTemperature& temperature, const TeacherStates<double>& teacher) {
     const auto& distill = m_config.distill;
+    const LossConfig loss = {.cross_entropy_weight = distill.cross_entropy_weight,
+                             .distillation_weight = distill.distillation_weight,
+                             .temperature = distill.temperature};
     const double fraction = m_config.elastic.budgets[b], n = sequence.weight_sum,
                  lambda = m_config.elastic.weight;
+    if (!learns()) return train_fixed(context, sequence, b, teacher, loss);
     const Probabilities pi = m_router->forward({}, fraction, temperature, 0).soft;
-    const auto sums = pass(context, sequence, m_soft->set({}, pi), teacher,
-                           {.cross_entropy_weight = distill.cross_entropy_weight,
-                            .distillation_weight = distill.distillation_weight,
-                            .temperature = distill.temperature});
+    const auto sums = pass(context, sequence, m_soft->set({}, pi), teacher, loss);
     const auto cost =
         budget_loss(m_model.shape(), m_space, m_decisions, pi, fraction, m_config.elastic.loss);
     Probabilities dpi = m_soft->gradient({});
@@ -207,15 +209,31 @@ class ReferenceRun {
     m_budgets[b].budget_loss += n * cost.value;
     m_budgets[b].relative_cost += n * cost.relative_cost;
   }
-  StepMetrics finish(const Stage& stage, index_t s, bool elastic) {
+  bool learns() const { return m_config.router.widths == WidthChoice::learned; }
+  /// On the prefixes of the homogeneous submodel, which meets its budget.
+  void train_fixed(const LayerContext& context, const Sequence& sequence, std::size_t b,
+                   const TeacherStates<double>& teacher, const LossConfig& loss) {
+    const ModelShape& shape = m_model.shape();
+    const auto& costs = m_config.elastic.loss;
+    const SubmodelSpec spec = homogeneous_submodel(shape, m_space, m_config.elastic.budgets[b],
+                                                   {1, costs.tolerance, costs.costs});
+    const double n = sequence.weight_sum;
+    const auto sums = pass(context, sequence, prefix_widths<double>(shape, spec), teacher, loss);
+    m_weight += n;
+    m_loss += loss.distillation_weight * sums.kl + loss.cross_entropy_weight * sums.cross_entropy;
+    m_budgets[b].kl += sums.kl;
+    m_budgets[b].cross_entropy += sums.cross_entropy;
+    m_budgets[b].relative_cost += n * relative_cost(shape, spec, costs.costs.front());
+  }
+  StepMetrics finish(const Stage& stage, index_t s, bool with_router) {
     double squares = dot(m_model.parameters().gradients(), m_model.parameters().gradients());
-    if (elastic)
+    if (with_router)
       squares += dot(m_router->parameters().gradients(), m_router->parameters().gradients());
     const double norm = std::sqrt(squares) / m_weight, limit = m_config.optimizer.clip_grad_norm,
                  scale = (limit > 0 && norm > limit ? limit / norm : 1) / m_weight;
     const double rate = reference_rate(stage.config, stage.config.learning_rate, s);
     m_adam.model.update(m_model.parameters(), m_config.optimizer.adamw, rate, scale);
-    if (elastic)
+    if (with_router)
       m_adam.router.update(m_router->parameters(), m_config.optimizer.adamw,
                            reference_rate(stage.config, stage.config.router_learning_rate, s),
                            scale);

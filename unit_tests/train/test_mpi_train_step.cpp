@@ -68,6 +68,12 @@ TEST(TrainStepOnRanks, GivesTheBitsOfOneRankInDeterministicMode) {
   EXPECT_EQ(numbers_of(Communicator::world(), deck), numbers_of(Communicator::self(), deck));
 }
 
+TEST(TrainStepOnRanks, GivesTheBitsOfOneRankWithFixedWidths) {
+  const auto deck =
+      elastic_deck({"job/deterministic=true", "router/widths=homogeneous", "elastic/per_layer="});
+  EXPECT_EQ(numbers_of(Communicator::world(), deck), numbers_of(Communicator::self(), deck));
+}
+
 TEST(StepDealOnRanks, SharesOutEverySampleOnceAndEvenly) {
   const Communicator world = Communicator::world();
   // A router that has settled: budgets differ in their widths.
