@@ -5,12 +5,12 @@
 #   sbatch jobscripts/one_node.sh [block/key=value ...]         in the root of the tree
 #
 # Arithmetic (elastic.x input/quickstart.in --check):
-#   parameters N     0.98 million
-#   tokens           2.05 million pretraining; 1.23 + 0.41 million elastic at mean budgets 0.75 and 0.825
-#   FLOP             N (6 x 2.05e6 + (2 + 6 x 0.75) x 1.23e6 + (2 + 6 x 0.825) x 0.41e6) = 2.3e13; counted, scan and attention
-#                    included: 2.5e13 to 2.8e13
+#   parameters N     0.25 million
+#   tokens           4.10 million pretraining; 1.23 + 0.41 million elastic at mean budgets 0.75 and 0.825
+#   FLOP             N (6 x 4.10e6 + (2 + 6 x 0.75) x 1.23e6 + (2 + 6 x 0.825) x 0.41e6) = 0.89e13; counted, scan and attention
+#                    included: 1.03e13 to 1.10e13
 #   rate             32 cores x 30 GFLOP/s (20% of 154 GFLOP/s, AVX-512 at 2.4 GHz) = 0.96 TFLOP/s
-#   time             2.8e13 / 0.96e12 = 30 s; evaluation, small batches and start-up: ask for 10 minutes
+#   time             1.1e13 / 0.96e12 = 12 s; evaluation, small batches and start-up: ask for 10 minutes
 #   core hours       32 x 10 min = 5.3 at most
 #   ranks            up to 32: a step has 32 sequences, and each rank takes at least one (16 in the last stage)
 #SBATCH --job-name=quickstart

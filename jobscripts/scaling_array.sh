@@ -7,11 +7,11 @@
 #
 # Element e runs on 2^(e mod 6) ranks; 0 to 5 with the same work in all (strong), 6 to 11 with the same work per rank (weak).
 # Arithmetic (input/quickstart.in, pretraining only):
-#   parameters N     0.98 million
-#   tokens           strong: 50 steps x 32 sequences x 128 = 205,000; weak: 50 steps x 8 R sequences x 128 = 51,200 R on R ranks
-#   FLOP             6 N tokens: strong 1.2e12; weak 3.0e11 R (counted 1.3e12 and 3.3e11 R)
+#   parameters N     0.25 million
+#   tokens           strong: 200 steps x 32 sequences x 128 = 819,000; weak: 200 steps x 8 R sequences x 128 = 205,000 R on R ranks
+#   FLOP             6 N tokens: strong 1.2e12; weak 3.1e11 R (counted 1.4e12 and 3.6e11 R)
 #   rate             R cores x 30 GFLOP/s (20% of 154 GFLOP/s, AVX-512 at 2.4 GHz)
-#   time             strong 45 s / R; weak 11 s; and about 10 s to start and measure: minutes for all, 10 asked for each
+#   time             strong 47 s / R; weak 12 s; and about 10 s to start and measure: minutes for all, 10 asked for each
 #   core hours       12 x 32 x 1 min = 6.4: every element holds a whole node, so that runs do not disturb each other
 #SBATCH --job-name=scaling
 #SBATCH --array=0-11%4
@@ -32,6 +32,6 @@ folder=${FOLDER:-runs/$SLURM_JOB_NAME-$SLURM_ARRAY_JOB_ID}/${kind}_$ranks
 
 srun --mpi=pmix --wait=20 --ntasks="$ranks" --cpu-bind=cores "$elastic" "$deck" job/folder="$folder" \
   job/phases=pretrain,report checkpoint/save=false evaluate/every_steps=0 parallel/micro_batch_size=1 \
-  pretrain/steps=50 pretrain/global_batch_size="$sequences" "$@"
+  pretrain/steps=200 pretrain/global_batch_size="$sequences" "$@"
 rate=$(sed -n 's/.*"tokens_per_second": *\([0-9.e+]*\).*/\1/p' "$folder/results.json")
 echo "$kind,$ranks,$rate" >"$folder/rate.csv"

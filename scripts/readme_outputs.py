@@ -60,7 +60,7 @@ OUTPUTS = {
                               r"peak memory"),
     "tests": Output("scripts/test.sh | sed '/^Internal ctest/d; /^Test project/d; /^Label Time/,/^$/d'", begin="== tests",
                     keep=rf"$|== |.*Test +#\d+: ({SHOWN_TESTS}) |.*tests passed|Total Test"),
-    "generate": verb(f'generate {MODEL} --budget 0.5 --text "743+509="'),
+    "generate": verb(f'generate {MODEL} --budget 0.5 --text "34*12="'),
     "inspect": verb(f"inspect {MODEL}"),
     "broken": Output('program=$(realpath "$BUILD/elastic.x"); cd doc/readme; on_ranks 2 "$program" broken.in 2>&1 | '
                      "grep '^elastic.x\\|^  broken.in'; exit ${PIPESTATUS[0]}", code=1,
@@ -78,11 +78,12 @@ def sentences(records):
     """(pattern, values of its groups) of every number that the text of README.md repeats."""
     if "quickstart" in records:
         rows = result_rows(records["quickstart"])
-        half, cost = rows.get("0.5"), re.search(r"one more costs (\d+) bytes", records["quickstart"])
-        if half and cost:
-            accuracies = [value.rstrip("%") for value in half[1:3]]
-            yield (r"With half of the parent's parameters, ([\d.]+) % of the problems are still solved\. The same widths cut "
-                   r"out of the ranked parent without elastic\s+training solve ([\d.]+) %"), accuracies
+        parent, half = rows.get("parent"), rows.get("0.5")
+        cost = re.search(r"one more costs (\d+) bytes", records["quickstart"])
+        if parent and half and cost:
+            accuracies = [value.rstrip("%") for value in (parent[1], half[1], half[2])]
+            yield (r"The parent solves ([\d.]+) % of the problems, the submodel with half of its parameters ([\d.]+) %\. The same "
+                   r"widths cut out of\s+the ranked parent without elastic training solve ([\d.]+) %"), accuracies
             yield r"each further submodel costs (\d+) bytes", [cost.group(1)]
     if "tests" in records:
         count = re.search(r"tests failed out of (\d+)", records["tests"])

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Extents that the benchmarks use: one micro-batch of the quickstart, of a medium
-// model, and of the 12B parent.
+// Extents that the benchmarks use: one micro-batch of a small model (a million
+// parameters), of a medium one, and of the 12B parent.
 #pragma once
 #include <array>
 
@@ -18,7 +18,7 @@ struct Extents {
 
 inline const std::array<Extents, 3>& all_extents() {
   static const std::array<Extents, 3> extents = {{
-      {"quickstart", 8, 128, 128, 384, {8, 128, 8, 32, 2, 32, 32}, {8, 128, 4, 2, 32}},
+      {"small", 8, 128, 128, 384, {8, 128, 8, 32, 2, 32, 32}, {8, 128, 4, 2, 32}},
       {"medium", 2, 1024, 768, 3072, {2, 1024, 24, 64, 4, 64, 64}, {2, 1024, 12, 4, 64}},
       {"nano12b", 1, 512, 5120, 20480, {1, 512, 128, 80, 8, 128, 128}, {1, 512, 40, 8, 128}},
   }};

@@ -3,7 +3,7 @@
 # and a checkpoint of one layout goes on in any other; within rounding in fast mode. Impossible layouts are refused.
 import shutil
 
-from run_support import STOPPED, RunTest, main, tensors
+from run_support import MILLION, STOPPED, RunTest, main, tensors
 
 WIDE = ["mamba/num_groups=4", "mamba/num_heads=8", "attention/num_heads=8", "attention/num_query_groups=4",
         "elastic/mamba_num_heads=8,4", "elastic/num_attention_heads=8,4"]
@@ -73,12 +73,12 @@ class Deterministic(RunTest):
                     self.assert_same_course("whole", resumed)
 
 
-class Quickstart(RunTest):
-    """The model of input/quickstart.in, some steps of it."""
+class Larger(RunTest):
+    """A model of a million parameters and ten layers, some steps of it."""
     deck = "input/quickstart.in"
 
     def test_every_layout_gives_the_same_bits(self):
-        few = ["job/phases=pretrain,rank,elastic,slice", "job/deterministic=true", "pretrain/steps=2", "stage1/steps=2",
+        few = [*MILLION, "job/phases=pretrain,rank,elastic,slice", "job/deterministic=true", "pretrain/steps=2", "stage1/steps=2",
                "stage2/steps=1", "pretrain/global_batch_size=4", "stage1/global_batch_size=4", "stage2/global_batch_size=4",
                "parallel/micro_batch_size=4", "rank/samples=4", "evaluate/every_steps=2", "evaluate/samples=4",
                "output/every_steps=1"]

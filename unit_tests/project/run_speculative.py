@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-# Nested speculative decoding on the quickstart's model, trained more briefly: the same tokens as greedy decoding, and those
-# are the most likely ones by the logits of whole texts.
+# Nested speculative decoding on a model of a million parameters, trained briefly: the same tokens as greedy decoding, and
+# those are the most likely ones by the logits of whole texts.
 import re
 
 import h5py
 import numpy as np
-from run_support import RunTest, main
+from run_support import MILLION, RunTest, main
 
-BRIEF = ["job/phases=pretrain,rank,elastic,slice", "pretrain/steps=80", "pretrain/global_batch_size=8",
+BRIEF = [*MILLION, "job/phases=pretrain,rank,elastic,slice", "pretrain/steps=80", "pretrain/global_batch_size=8",
          "pretrain/warmup_steps=10", "rank/samples=8", "stage1/steps=12", "stage1/global_batch_size=8",
          "stage2/steps=3", "stage2/global_batch_size=8", "parallel/micro_batch_size=4",
          "evaluate/every_steps=0", "checkpoint/save=false"]

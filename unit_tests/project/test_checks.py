@@ -403,8 +403,8 @@ class ReadmeOutputs(TreeTest):
              "budget  parameters cost valid KL accuracy cut widths\n"
              "parent         100   1.000      0.5          -     99.8%              -\n"
              "0.5             50   0.500      0.6   1.20e-02     91.5%          30.3%  hidden 4, M 2\nreport: r.md\n```\n")
-    TEXT = ("With half of the parent's parameters, 91.5 % of the problems are still solved. The same widths cut out of the ranked "
-            "parent without elastic\ntraining solve 30.3 %, each further submodel costs 7 bytes\n")
+    TEXT = ("The parent solves 99.8 % of the problems, the submodel with half of its parameters 91.5 %. The same widths cut out of\n"
+            "the ranked parent without elastic training solve 30.3 %, each further submodel costs 7 bytes\n")
 
     def check_text(self, text, **records):
         self.write("README.md", text)
