@@ -69,6 +69,7 @@ void Run<T>::read_parent() {
   all_ranks_agree(m_comm, [&] {
     const CheckpointReader reader(m_config.job.parent);
     read_model(reader, *m_state.model);
+    if (m_state.optimizer) m_state.optimizer->restart_masters();
     if (reader.contains("ranking/hidden"))
       m_given_ranking = read_ranking(reader, m_state.model->shape());
   });

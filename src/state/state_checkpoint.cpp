@@ -26,21 +26,40 @@ void write_whole(const StateWriter& writer, const std::string& name, const Param
   });
 }
 
-/// Writes all values of a store under a prefix. `group`: the ranks that share the store, or null.
+/// Writes the whole tensor of which this rank holds `part`, on the host. `group`: the ranks that
+/// share the tensors, or null.
+template <class T>
+void write_part(const StateWriter& writer, const Communicator* group, const std::string& name,
+                const ParameterInfo& info, const T* part) {
+  if (!group || !info.sharded()) return write_whole(writer, name, info, part);
+  const auto whole = gather_shards<T>(*group, ShardedMatrix::of(info), part);
+  write_whole(writer, name, info, whole.data());
+}
+
+/// Writes all values of a store under a prefix, as they are kept. `group`: as for write_part.
 template <class T>
 void write_store(const StateWriter& writer, const Communicator* group, const std::string& prefix,
                  const ParameterStore<T>& store) {
   if (!writer.sends()) return;
   for (const auto& parameter : store) {
-    const auto& info = parameter.info;
-    const View2<T>& mine = parameter.value;
-    if (group && info.sharded()) {
-      const auto whole = gather_shards<T>(*group, ShardedMatrix::of(info), mine);
-      write_whole(writer, prefix + info.name, info, whole.data());
-    } else if (writer.writes()) {
+    const bool gathered = group && parameter.info.sharded();
+    if (!gathered && !writer.writes()) continue;
+    with_values(parameter, [&](const auto& mine) {
       const auto h_mine = Kokkos::create_mirror_view_and_copy(HostSpace(), mine);
-      write_whole(writer, prefix + info.name, info, h_mine.data());
-    }
+      write_part<typename std::decay_t<decltype(mine)>::value_type>(
+          writer, group, prefix + parameter.info.name, parameter.info, h_mine.data());
+    });
+  }
+}
+/// Writes the values before rounding under these names. Ranks that hold equal parts of the model
+/// own slices of them.
+template <class T>
+void write_masters(const StateWriter& writer, const Communicator* group, const std::string& prefix,
+                   const ParameterStore<T>& store, const AdamW<T>& optimizer) {
+  for (const auto& parameter : store) {
+    const auto& info = parameter.info;
+    const auto part = optimizer.gather_masters(writer.owners(), info.name);
+    if (writer.sends()) write_part(writer, group, prefix + info.name, info, part.data());
   }
 }
 template <class T>
@@ -54,11 +73,31 @@ std::vector<T> read_whole(const CheckpointReader& reader, const std::string& nam
 template <class T>
 void read_store(const CheckpointReader& reader, const std::string& prefix,
                 const ParameterStore<T>& store) {
+  for (const auto& parameter : store)
+    with_values(parameter, [&](const auto& mine) {
+      using Value = typename std::decay_t<decltype(mine)>::value_type;
+      const auto& info = parameter.info;
+      const auto whole = read_whole<Value>(reader, prefix + info.name, info);
+      take_shard<Value>(whole.data(), ShardedMatrix::of(info), store.shard(), mine);
+    });
+}
+/// This rank's part of a tensor.
+template <class T>
+std::vector<T> read_part(const CheckpointReader& reader, const std::string& name,
+                         const ParameterInfo& info, const Shard& shard) {
+  return take_shard<T>(read_whole<T>(reader, name, info).data(), ShardedMatrix::of(info), shard);
+}
+/// As read_store, and every rank keeps the masters that it owns.
+template <class T>
+void read_masters(const CheckpointReader& reader, const std::string& prefix,
+                  const ParameterStore<T>& store, const AdamW<T>& optimizer) {
   for (const auto& parameter : store) {
-    const auto whole = read_whole<T>(reader, prefix + parameter.info.name, parameter.info);
-    take_shard<T>(whole.data(), ShardedMatrix::of(parameter.info), store.shard(), parameter.value);
+    const auto& info = parameter.info;
+    const auto part = read_part<Accumulate<T>>(reader, prefix + info.name, info, store.shard());
+    optimizer.set_masters(info.name, part.data());
   }
 }
+
 /// Writes AdamW's moments. Ranks that hold equal parts of the model own slices of them.
 template <class T>
 void write_moments(const StateWriter& writer, const Communicator* group, const std::string& prefix,
@@ -67,14 +106,7 @@ void write_moments(const StateWriter& writer, const Communicator* group, const s
     for (const auto& parameter : store) {
       const auto& info = parameter.info;
       const auto part = optimizer.gather_moment(writer.owners(), which, info.name);
-      if (!writer.sends()) continue;
-      if (group && info.sharded()) {
-        const auto whole =
-            gather_shards<Accumulate<T>>(*group, ShardedMatrix::of(info), part.data());
-        write_whole(writer, prefix + name + info.name, info, whole.data());
-      } else {
-        write_whole(writer, prefix + name + info.name, info, part.data());
-      }
+      if (writer.sends()) write_part(writer, group, prefix + name + info.name, info, part.data());
     }
 }
 template <class T>
@@ -82,11 +114,10 @@ void read_moments(const CheckpointReader& reader, const std::string& prefix,
                   const ParameterStore<T>& store, const AdamW<T>& optimizer) {
   for (const auto& [which, name] : {std::pair{Moment::first, "m/"}, {Moment::second, "v/"}})
     for (const auto& parameter : store) {
-      const auto whole =
-          read_whole<Accumulate<T>>(reader, prefix + name + parameter.info.name, parameter.info);
+      const auto& info = parameter.info;
       const auto part =
-          take_shard<Accumulate<T>>(whole.data(), ShardedMatrix::of(parameter.info), store.shard());
-      optimizer.set_moment(which, parameter.info.name, part.data());
+          read_part<Accumulate<T>>(reader, prefix + name + info.name, info, store.shard());
+      optimizer.set_moment(which, info.name, part.data());
     }
 }
 }  // namespace
@@ -130,14 +161,22 @@ ModelShape shape_from_json(const std::string& text, const std::string& file) {
   }
 }
 
+namespace {
 template <class T>
-void write_model(const StateWriter& writer, const LanguageModel<T>& model, const std::string& deck,
-                 const std::string& kind) {
+void write_head(const StateWriter& writer, const LanguageModel<T>& model, const std::string& deck,
+                const std::string& kind) {
   writer.write([&](CheckpointWriter& file) {
     file.attribute("kind", kind);
     file.text("deck", deck);
     file.text("shape", shape_to_json(model.shape()));
   });
+}
+}  // namespace
+
+template <class T>
+void write_model(const StateWriter& writer, const LanguageModel<T>& model, const std::string& deck,
+                 const std::string& kind) {
+  write_head(writer, model, deck, kind);
   write_store(writer, model.parallel().group(), "model/", model.parameters());
 }
 
@@ -170,14 +209,18 @@ void read_router(const CheckpointReader& reader, Router<Accumulate<Real>>& route
 template <class T>
 void write_state(const StateWriter& writer, const TrainState<T>& state, const std::string& deck) {
   const auto& model = *state.model;
-  write_model(writer, model, deck, "training");
+  const Communicator* group = model.parallel().group();
+  write_head(writer, model, deck, "training");
+  if (has_masters<T> && state.optimizer)
+    write_masters(writer, group, "model/", model.parameters(), *state.optimizer);
+  else
+    write_store(writer, group, "model/", model.parameters());
   writer.write([&](CheckpointWriter& file) {
     file.attribute("step", state.step);
     file.attribute("elastic", static_cast<index_t>(state.elastic.has_value()));
   });
   if (state.optimizer)
-    write_moments(writer, model.parallel().group(), "optimizer/model/", model.parameters(),
-                  *state.optimizer);
+    write_moments(writer, group, "optimizer/model/", model.parameters(), *state.optimizer);
   if (!state.elastic) return;
   const auto& elastic = *state.elastic;
   write_ranking(writer, elastic.ranking);
@@ -204,20 +247,28 @@ Ranking read_ranking(const CheckpointReader& reader, const ModelShape& shape) {
   return ranking;
 }
 
+namespace {
+void require_shape_of(const CheckpointReader& reader, const ModelShape& expected) {
+  const ModelShape found = read_shape(reader);
+  if (found == expected) return;
+  throw InputError(fmt::format(
+      "{}: holds a model of another shape than the deck describes ({} layers of {} channels; "
+      "expected {} of {})",
+      reader.path().string(), found.num_layers(), found.hidden_size, expected.num_layers(),
+      expected.hidden_size));
+}
+}  // namespace
+
 template <class T>
 void read_model(const CheckpointReader& reader, LanguageModel<T>& model) {
-  if (read_shape(reader) != model.shape())
-    throw InputError(fmt::format(
-        "{}: holds a model of another shape than the deck describes ({} layers of {} channels; "
-        "expected {} of {})",
-        reader.path().string(), read_shape(reader).num_layers(), read_shape(reader).hidden_size,
-        model.shape().num_layers(), model.shape().hidden_size));
+  require_shape_of(reader, model.shape());
   read_store(reader, "model/", model.parameters());
 }
 
 template <class T>
 void read_state(const CheckpointReader& reader, const RunConfig& config, TrainState<T>& state) {
-  read_model(reader, *state.model);
+  const auto& parameters = state.model->parameters();
+  require_shape_of(reader, state.model->shape());
   state.step = reader.attribute_as<index_t>("step");
   if (reader.attribute_as<index_t>("elastic") != 0) {
     make_elastic(config, read_ranking(reader, state.model->shape()), state);
@@ -225,8 +276,12 @@ void read_state(const CheckpointReader& reader, const RunConfig& config, TrainSt
     read_moments(reader, "optimizer/router/", state.elastic->router->parameters(),
                  *state.elastic->router_optimizer);
   }
-  if (state.optimizer)
-    read_moments(reader, "optimizer/model/", state.model->parameters(), *state.optimizer);
+  // After make_elastic, whose optimizer is a new one.
+  if (has_masters<T> && state.optimizer)
+    read_masters(reader, "model/", parameters, *state.optimizer);
+  else
+    read_store(reader, "model/", parameters);
+  if (state.optimizer) read_moments(reader, "optimizer/model/", parameters, *state.optimizer);
 }
 
 template <class T>
@@ -254,6 +309,7 @@ void write_sliced(const std::filesystem::path& path, const LanguageModel<T>& par
                                 const std::string&);                                              \
   template void write_sliced<T>(const std::filesystem::path&, const LanguageModel<T>&,            \
                                 const SubmodelSpec&, const std::string&);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 #undef ELASTIC_INSTANTIATE
 

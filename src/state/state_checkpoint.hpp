@@ -2,7 +2,8 @@
 // TrainState <-> checkpoint file: names and layout of everything in it (doc/checkpoint_format.md).
 // One file holds the parent, hence all submodels.
 //
-//   model/TENSOR                    values of the parent
+//   model/TENSOR                    values of the parent; in a training checkpoint the masters, if
+//                                   the optimizer has some: values before rounding
 //   optimizer/model/{m,v}/TENSOR    AdamW's moments of them
 //   router/TENSOR                   router weights
 //   optimizer/router/{m,v}/TENSOR   AdamW's moments of them

@@ -16,25 +16,34 @@ std::unique_ptr<AdamW<T>> make_adamw(const ParameterStore<T>& store, const Shard
   return std::make_unique<AdamW<T>>(store, optimizer_slices(store, owner.size).of(owner.rank));
 }
 
-/// Starts the optimizer with moments at zero. The earlier moments are given back first.
+/// Starts the optimizer with moments at zero and masters at the values. The earlier ones are given
+/// back first.
 template <class T>
 void make_optimizer(const RunConfig& config, TrainState<T>& state) {
   state.optimizer.reset();
   if (changes_model(make_curriculum(config)))
     state.optimizer = make_adamw(state.model->parameters(), state.owner);
 }
-}  // namespace
+/// The values are the roundings of these masters already.
+template <class T>
+void start_masters(const RunConfig& config, std::uint32_t seed, const TrainState<T>& state) {
+  for (const auto& p : state.model->parameters()) {
+    const auto values = unrounded_initial_values(*state.model, p, config.init_std, seed);
+    state.optimizer->set_masters(p.info.name, values.data());
+  }
+}
 
-namespace {
 template <class T>
 TrainState<T> make_parent_on(const RunConfig& config, const TensorParallel& parallel,
                              const Shard& owner, Weights weights) {
   TrainState<T> state;
   state.owner = owner;
   state.model = std::make_unique<LanguageModel<T>>(parent_shape(config), false, parallel);
-  if (weights == Weights::initial)
-    initialize(*state.model, config.init_std, static_cast<std::uint32_t>(config.job.seed));
+  const auto seed = static_cast<std::uint32_t>(config.job.seed);
+  if (weights == Weights::initial) initialize(*state.model, config.init_std, seed);
   make_optimizer(config, state);
+  if (has_masters<T> && weights == Weights::initial && state.optimizer)
+    start_masters(config, seed, state);
   return state;
 }
 }  // namespace
@@ -87,7 +96,7 @@ void begin_elastic(const RunConfig& config, const Ranking& ranking, TrainState<T
   apply_ranking_to_model(ranking, *state.model);
   make_elastic(config, ranking, state);
   if (const auto& teacher = state.elastic->teacher)
-    Kokkos::deep_copy(teacher->parameters().values(), state.model->parameters().values());
+    copy_values(state.model->parameters(), teacher->parameters());
 }
 
 template <class T>
@@ -113,6 +122,7 @@ std::vector<SubmodelSpec> submodels_for(const RunConfig& config, const TrainStat
                                                    const RouterTemperature&, std::uint64_t) const; \
   template SubmodelSpec submodel_for<T>(const RunConfig&, const TrainState<T>&, double);           \
   template std::vector<SubmodelSpec> submodels_for<T>(const RunConfig&, const TrainState<T>&, bool);
+ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 #undef ELASTIC_INSTANTIATE
 

@@ -343,7 +343,7 @@ void TrainStep<T>::apply(AdamW<U>& optimizer, const ParameterStore<U>& store, in
                          double rate, index_t optimizer_step, double grad_scale) {
   optimizer.step(m_exec, m_config.optimizer.adamw, rate, optimizer_step, grad_scale);
   const Region region("all_gather");
-  gather_slices(m_grid.data_context, optimizer_slices(store, owners), store.values());
+  gather_values(m_grid.data_context, optimizer_slices(store, owners), store);
 }
 
 template <class T>

@@ -10,7 +10,8 @@ namespace {
 
 class StateCheckpoint : public InFolder {
  protected:
-  std::filesystem::path write(const TrainState<Real>& state, const std::string& deck) {
+  template <class T>
+  std::filesystem::path write(const TrainState<T>& state, const std::string& deck) {
     const auto path = folder / "state.h5";
     CheckpointWriter writer(path);
     write_state(writer, state, deck);
@@ -19,7 +20,8 @@ class StateCheckpoint : public InFolder {
   }
 };
 
-void expect_equal(const AdamW<float>& a, const AdamW<float>& b) {
+template <class T>
+void expect_equal(const AdamW<T>& a, const AdamW<T>& b) {
   EXPECT_TRUE(bitwise_equal(a.first_moments(), b.first_moments()));
   EXPECT_TRUE(bitwise_equal(a.second_moments(), b.second_moments()));
 }
@@ -62,6 +64,74 @@ TEST_F(StateCheckpoint, RoundTripBeforeTheElasticPhase) {
   EXPECT_EQ(read.step, 17);
   EXPECT_FALSE(read.elastic.has_value());
   expect_equal(*read.optimizer, *state.optimizer);
+}
+
+/// A state of 16-bit values whose masters have digits that the values lack.
+TrainState<bfloat16> small_state_with_masters(const RunConfig& config, bool elastic) {
+  auto state = small_state<bfloat16>(config, elastic);
+  for (const auto& p : state.model->parameters()) {
+    const auto masters = random_values<float>(p.size(), 100 + p.offset);
+    state.optimizer->set_masters(p.info.name, masters.data());
+  }
+  return state;
+}
+void expect_equal(const ParameterStore<bfloat16>& a, const ParameterStore<bfloat16>& b) {
+  EXPECT_TRUE(bitwise_equal(a.values(), b.values()));
+  EXPECT_TRUE(bitwise_equal(a.exact_values(), b.exact_values()));
+}
+
+TEST_F(StateCheckpoint, HoldsMastersAndRoundsThemIntoValues) {
+  const ResolvedDeck deck = small_deck();
+  for (const bool elastic : {false, true}) {
+    const auto state = small_state_with_masters(deck.config, elastic);
+    const CheckpointReader reader(write(state, deck.text));
+    for (const char* name : {"model/layers.1.mixer.up_proj", "model/layers.0.mixer.A_log",
+                             "optimizer/model/m/layers.1.mixer.up_proj"})
+      EXPECT_EQ(reader.info(name).type, StorageType::float32) << name;
+    auto read = make_parent<bfloat16>(deck.config, Weights::zero);
+    read_state(reader, deck.config, read);
+    EXPECT_TRUE(bitwise_equal(read.optimizer->masters(), state.optimizer->masters()));
+    expect_equal(*read.optimizer, *state.optimizer);
+    expect_equal(read.model->parameters(), state.model->parameters());
+    // A verb that opens the file sees the values that training computed with.
+    LanguageModel<bfloat16> opened(state.model->shape(), /*frozen=*/true);
+    read_model(reader, opened);
+    expect_equal(opened.parameters(), state.model->parameters());
+  }
+}
+
+TEST_F(StateCheckpoint, ModelsHoldValuesAsTheyAreKept) {
+  const ResolvedDeck deck = small_deck();
+  const auto state = small_state_with_masters(deck.config, false);
+  {
+    CheckpointWriter writer(folder / "model.h5");
+    write_model(writer, *state.model, deck.text, "parent");
+    writer.commit();
+  }
+  const CheckpointReader reader(folder / "model.h5");
+  for (const auto& p : state.model->parameters())
+    EXPECT_EQ(reader.info("model/" + p.info.name).type,
+              p.info.exact ? StorageType::float32 : StorageType::bfloat16)
+        << p.info.name;
+  auto read = make_parent<bfloat16>(deck.config, Weights::zero);
+  read_model(reader, *read.model);
+  expect_equal(read.model->parameters(), state.model->parameters());
+  // Another precision reads the numbers that are there.
+  LanguageModel<float> wide(state.model->shape(), /*frozen=*/true);
+  read_model(reader, wide);
+  for (const auto& p : state.model->parameters())
+    EXPECT_EQ(values_to_host(*wide.parameters().find(p.info.name)), values_to_host(p));
+}
+
+TEST_F(StateCheckpoint, WithoutOptimizerHoldsValues) {
+  const ResolvedDeck deck = small_deck({"pretrain/learning_rate=0", "stage1/learning_rate=0"});
+  const auto state = small_state<bfloat16>(deck.config, false);
+  ASSERT_EQ(state.optimizer, nullptr);
+  const CheckpointReader reader(write(state, deck.text));
+  EXPECT_EQ(reader.info("model/layers.1.mixer.up_proj").type, StorageType::bfloat16);
+  auto read = make_parent<bfloat16>(deck.config, Weights::zero);
+  read_state(reader, deck.config, read);
+  expect_equal(read.model->parameters(), state.model->parameters());
 }
 
 TEST_F(StateCheckpoint, TheRankingPermutesTheParentAndIsKept) {

@@ -47,6 +47,33 @@ TEST(TrainState, AParentStartsAsTheDeckSays) {
   EXPECT_NE(values_of(*make_parent<Real>(other.config).model), values_of(*state.model));
 }
 
+TEST(TrainState, MastersStartAtTheInitialValuesBeforeRounding) {
+  const ResolvedDeck deck = small_deck();
+  const auto state = make_parent<bfloat16>(deck.config);
+  const auto fp32 = make_parent<float>(deck.config);
+  EXPECT_TRUE(bitwise_equal(state.optimizer->masters(), fp32.model->parameters().values()));
+  for (const auto& p : state.model->parameters()) {
+    const auto& q = *fp32.model->parameters().find(p.info.name);
+    if (p.info.exact)
+      EXPECT_TRUE(bitwise_equal(p.exact_vector(), q.value_vector())) << p.info.name;
+    else
+      EXPECT_TRUE(bitwise_equal(p.value_vector(), stored_as<bfloat16>(q.value_vector())))
+          << p.info.name;
+  }
+}
+
+TEST(TrainState, MastersStartAtThePermutedValuesOfTheTeacher) {
+  const ResolvedDeck deck = small_deck();
+  auto state = make_parent<bfloat16>(deck.config);
+  begin_elastic(deck.config, random_ranking(state.model->shape()), state);
+  const auto &model = state.model->parameters(), &teacher = state.elastic->teacher->parameters();
+  EXPECT_TRUE(bitwise_equal(teacher.values(), model.values()));
+  EXPECT_TRUE(bitwise_equal(teacher.exact_values(), model.exact_values()));
+  for (const auto& p : teacher)
+    EXPECT_EQ(state.optimizer->gather_masters(Communicator::self(), p.info.name), values_to_host(p))
+        << p.info.name;
+}
+
 TEST(TrainState, AParentToBeReadIsZero) {
   const TrainState<Real> state = make_parent<Real>(small_deck().config, Weights::zero);
   EXPECT_TRUE(all_zero(state.model->parameters().values()));

@@ -81,8 +81,9 @@ inline Ranking random_ranking(const ModelShape& shape) {
 
 /// The state of a run: values as initialised, moments random; `elastic`: ranked by random scores,
 /// with a router that has opinions.
-inline TrainState<Real> small_state(const RunConfig& config, bool elastic = true) {
-  TrainState<Real> state = make_parent<Real>(config);
+template <class T = Real>
+TrainState<T> small_state(const RunConfig& config, bool elastic = true) {
+  TrainState<T> state = make_parent<T>(config);
   state.step = 17;
   if (elastic) {
     begin_elastic(config, random_ranking(state.model->shape()), state);
