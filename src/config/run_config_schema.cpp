@@ -199,6 +199,7 @@ void bind_elastic_stage(SchemaBlock& block, StageConfig& stage) {
              .range = at_least_one,
              .help = "Budgets that each sample trains, all with one teacher pass; no budget more "
                      "than once."})
+      .replaced("budgets_per_micro_batch", "'budgets_per_sample'")
       .bind("teacher", &stage.teacher,
             {{"frozen", TeacherKind::frozen}, {"trainable", TeacherKind::trainable}},
             {.help = "Whose logits submodels are distilled from: those of the ranked parent as it "

@@ -36,6 +36,7 @@ void bind_budgets(SchemaBlock& block, ElasticConfig& e) {
             {.unit = "bytes",
              .range = Interval::positive(),
              .help = "Bytes of an element of SSM and convolution states at inference."})
+      .replaced("cache_bytes", "'kv_cache_bytes' and 'ssm_cache_bytes', each for its kind of cache")
       .bind("flops_seq_length", &e.flops_seq_length,
             {.unit = "tokens",
              .range = at_least_one,

@@ -24,8 +24,11 @@ std::string suggest_block(const std::string& name, const Schema& schema) {
   return fmt::format("unknown block; the blocks are {}", impl::join(schema.block_names()));
 }
 
-/// The nearest key of the same block, unless one of another block is nearer.
+/// What replaces a key of earlier versions; else the nearest key of the same block, unless one of
+/// another block is nearer.
 std::string suggest_key(const DeckEntry& entry, const SchemaBlock& block, const Schema& schema) {
+  if (const std::string* by = block.replacement(entry.key))
+    return fmt::format("a key of earlier versions, replaced by {}", *by);
   auto best = impl::nearest(entry.key, block.key_names());
   std::string elsewhere;
   for (const SchemaBlock& other : schema.blocks()) {

@@ -146,6 +146,17 @@ SchemaBlock& SchemaBlock::add(SchemaKey key) {
   return *this;
 }
 
+SchemaBlock& SchemaBlock::replaced(std::string former, std::string by) {
+  ELASTIC_REQUIRE(find(former) == nullptr, "<{}>/{} is bound", m_name, former);
+  m_replaced.emplace(std::move(former), std::move(by));
+  return *this;
+}
+
+const std::string* SchemaBlock::replacement(std::string_view former) const {
+  const auto found = m_replaced.find(former);
+  return found == m_replaced.end() ? nullptr : &found->second;
+}
+
 std::vector<std::string> SchemaBlock::key_names() const {
   std::vector<std::string> names;
   for (const SchemaKey& key : m_keys) names.push_back(key.name);

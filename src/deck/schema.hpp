@@ -11,6 +11,7 @@
 #pragma once
 #include <deque>
 #include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -64,6 +65,12 @@ class SchemaBlock {
   SchemaBlock& bind_pattern(std::string name, std::string* member, std::string characters,
                             KeyOptions options = {});
 
+  /// A key of decks of earlier versions. It is refused; the message says what replaces it. Throws
+  /// ContractError if it is bound.
+  SchemaBlock& replaced(std::string former, std::string by);
+  /// What replaces such a key, or null.
+  const std::string* replacement(std::string_view former) const;
+
   const std::string& name() const { return m_name; }
   const std::string& help() const { return m_help; }
   const std::deque<SchemaKey>& keys() const { return m_keys; }
@@ -81,6 +88,7 @@ class SchemaBlock {
   std::string m_name, m_help;
   bool m_optional, m_used = true;
   std::deque<SchemaKey> m_keys;
+  std::map<std::string, std::string, std::less<>> m_replaced;
 };
 
 /// All blocks that a program knows.

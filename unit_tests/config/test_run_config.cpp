@@ -121,6 +121,10 @@ TEST(RunConfig, ElasticWidthsMustFitTheModel) {
   EXPECT_THAT(one_mistake("elastic/budget_kind="), HasSubstr("expected at least one kind"));
   EXPECT_THAT(one_mistake("elastic/budget_kind=flop"), HasSubstr("nearest valid value 'flops'"));
   EXPECT_THAT(one_mistake("elastic/kv_cache_bytes=0"), HasSubstr("expected a number > 0"));
+  EXPECT_THAT(one_mistake("elastic/cache_bytes=2"),
+              HasSubstr("replaced by 'kv_cache_bytes' and 'ssm_cache_bytes'"));
+  EXPECT_THAT(one_mistake("stage1/budgets_per_micro_batch=3"),
+              HasSubstr("replaced by 'budgets_per_sample'"));
 }
 
 TEST(RunConfig, OverridesWinAndAreNamed) {

@@ -37,7 +37,8 @@ struct ExampleConfig {
         .bind("num_heads", &heads, {.range = Interval::at_least(1)})
         .bind("num_groups", &groups, {.range = Interval::at_least(1)})
         .bind("chunk_size", &chunk, {.unit = "tokens", .allowed = {"32", "64", "128"}})
-        .bind("widths", &widths, {.range = Interval::at_least(1), .help = "Allowed widths."});
+        .bind("widths", &widths, {.range = Interval::at_least(1), .help = "Allowed widths."})
+        .replaced("num_head", "'num_heads' and 'num_groups'");
     schema.block("optimizer", "How parameters move.")
         .bind("learning_rate", &learning_rate,
               {.unit = "1", .range = {.low = 0, .high = 1, .low_open = true}});

@@ -103,6 +103,9 @@ TEST(Resolve, WrongTypesAndRanges) {
 TEST(Resolve, UnknownNames) {
   EXPECT_THAT(one_mistake("optimizer", "zzz = 1"),
               HasSubstr("unknown key; the keys of <optimizer> are learning_rate"));
+  EXPECT_THAT(one_mistake("model", "num_head = 4"),
+              HasSubstr("<model>/num_head = 4: a key of earlier versions, replaced by 'num_heads' "
+                        "and 'num_groups'"));
   EXPECT_THAT(one_mistake("zzzzzz", "x = 1"),
               HasSubstr("unknown block; the blocks are job, model, optimizer"));
   EXPECT_THAT(one_mistake("model", "tau_ende = 1"), HasSubstr("did you mean <router>/tau_end?"));

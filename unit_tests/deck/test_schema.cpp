@@ -42,6 +42,7 @@ TEST(Schema, RefusesDefectsOfTheProgram) {
   EXPECT_THROW(block.bind_pattern("pattern", &pattern, "M"), ContractError);
   enum class Unnamed { one, two } value = Unnamed::two;
   EXPECT_THROW(block.bind("value", &value, {{"one", Unnamed::one}}), ContractError);
+  EXPECT_THROW(block.replaced("count", "'counts'"), ContractError);
   EXPECT_EQ(block.keys().size(), 1u);
 }
 

@@ -54,6 +54,22 @@ TEST_F(StoredModelTest, OverridesChangeTheStoredDeck) {
   contains(message, "samples");
 }
 
+TEST_F(StoredModelTest, DecksOfEarlierVersionsAreRefusedByFileKeyAndReplacement) {
+  std::string old = deck.text;
+  old.erase(old.find("kv_cache_bytes"), 3);
+  {
+    CheckpointWriter writer(folder / "old.h5");
+    write_model(writer, *state->model, old, "parent");
+    writer.commit();
+  }
+  const CheckpointReader reader(folder / "old.h5");
+  const auto message = message_of<InputError>([&] { read_stored_head(reader); });
+  contains(message, "old.h5 (stored deck)");
+  contains(message, "<elastic>/cache_bytes = ");
+  contains(message,
+           "a key of earlier versions, replaced by 'kv_cache_bytes' and 'ssm_cache_bytes'");
+}
+
 TEST_F(StoredModelTest, SubmodelsLargestBudgetFirst) {
   const auto specs = stored_submodels(CheckpointReader(model), state->model->shape());
   ASSERT_EQ(specs.size(), 3u);
