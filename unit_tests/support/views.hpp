@@ -77,6 +77,13 @@ std::vector<double> to_double(const V& view) {
   for (const auto& value : values) result.push_back(static_cast<double>(value));
   return result;
 }
+/// The given numbers, stored as T.
+template <class T>
+std::vector<T> stored(const std::vector<double>& numbers) {
+  std::vector<T> values;
+  for (const double number : numbers) values.push_back(static_cast<T>(number));
+  return values;
+}
 /// Numbers of another type, stored as T: exact where T is the wider one.
 template <class T, class U>
 View1<T> stored_as(const View1<U>& view) {

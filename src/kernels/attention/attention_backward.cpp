@@ -12,6 +12,7 @@
 // dk and dv of each head go to the workspace and are then summed over the heads of a KV group.
 #include "base/region.hpp"
 #include "kernels/attention/attention_tiles.hpp"
+#include "kernels/rows/store_rounded.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -207,7 +208,7 @@ struct BackwardTeam {
       const A* const sum = &dq_sum(row, head.q_column);
       T* const dq_row = &dq(row, head.q_column);
       ELASTIC_SIMD
-      for (index_t c = 0; c < shape.head_dim; ++c) dq_row[c] = static_cast<T>(sum[c]);
+      for (index_t c = 0; c < shape.head_dim; ++c) store_rounded(dq_row[c], sum[c]);
     });
   }
 };
@@ -229,7 +230,7 @@ void sum_heads(const ExecutionSpace& exec, View2<const Accumulate<T>> heads,
           for (index_t c = 0; c < count; ++c) sum[c] = from[first + c];
           for (index_t block = 1; block < blocks; ++block)
             for (index_t c = 0; c < count; ++c) sum[c] += from[block * columns + first + c];
-          for (index_t c = 0; c < count; ++c) target(t, first + c) = static_cast<T>(sum[c]);
+          for (index_t c = 0; c < count; ++c) store_rounded(target(t, first + c), sum[c]);
         }
       });
 }

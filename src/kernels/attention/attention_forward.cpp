@@ -4,6 +4,7 @@
 // vector operations over queries and the probabilities are k-major for the product with v.
 #include "base/region.hpp"
 #include "kernels/attention/attention_tiles.hpp"
+#include "kernels/rows/store_rounded.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -162,7 +163,7 @@ struct ForwardTeam {
       const A* const sum = scratch.sum + i * ld;
       T* const o = &saved.out(row + i, head.q_column);
       ELASTIC_SIMD
-      for (index_t c = 0; c < C; ++c) o[c] = static_cast<T>(inverse * sum[c]);
+      for (index_t c = 0; c < C; ++c) store_rounded(o[c], inverse * sum[c]);
       saved.lse(row + i, head_index) = scratch.maximum[i] + math::log(scratch.total[i]);
     });
   }

@@ -82,7 +82,7 @@ KOKKOS_INLINE_FUNCTION void transform_columns(const RowTeam& team, index_t colum
     const bool whole = count == static_cast<int>(column_block);
     U* const value = whole ? target + v : padded;
     ELASTIC_SIMD
-    for (int l = 0; l < static_cast<int>(column_block); ++l) value[l] = static_cast<U>(f(z[l]...));
+    for (int l = 0; l < static_cast<int>(column_block); ++l) store_rounded(value[l], f(z[l]...));
     if (whole) return;
     for (int l = 0; l < count; ++l) target[v + l] = padded[l];
   };
@@ -91,7 +91,7 @@ KOKKOS_INLINE_FUNCTION void transform_columns(const RowTeam& team, index_t colum
 template <class T>
 KOKKOS_INLINE_FUNCTION void zero_row(const RowTeam& team, T* z, index_t columns) {
   transform_columns(
-      team, columns, [](T) { return T(0); }, z, z);
+      team, columns, [](T) { return Accumulate<T>(0); }, z, z);
 }
 
 /// Forms `count` sums over the columns of one row.

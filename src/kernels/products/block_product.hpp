@@ -12,6 +12,7 @@
 #include <type_traits>
 
 #include "base/types.hpp"
+#include "kernels/rows/store_rounded.hpp"
 
 namespace elastic::kernels {
 
@@ -80,12 +81,11 @@ struct Tile {
   /// corner c to the end of the matrix.
   template <class U>
   KOKKOS_INLINE_FUNCTION void store(U* c, index_t ldc, index_t rows, index_t columns) const {
-    write(c, ldc, rows, columns, [](U& target, T mine) { target = static_cast<U>(mine); });
+    write<false>(c, ldc, rows, columns);
   }
   template <class U>
   KOKKOS_INLINE_FUNCTION void add_to(U* c, index_t ldc, index_t rows, index_t columns) const {
-    write(c, ldc, rows, columns,
-          [](U& target, T mine) { target = static_cast<U>(static_cast<T>(target) + mine); });
+    write<true>(c, ldc, rows, columns);
   }
 
  private:
@@ -108,17 +108,18 @@ struct Tile {
       for (index_t j = 0; j < lanes; ++j) value[i][j] = sum[i][j];
     }
   }
-  template <class U, class F>
-  KOKKOS_INLINE_FUNCTION void write(U* c, index_t ldc, index_t rows, index_t columns,
-                                    const F& assign) const {
+  template <bool add, class U>
+  KOKKOS_INLINE_FUNCTION void write(U* c, index_t ldc, index_t rows, index_t columns) const {
     if (rows >= tile_rows && columns >= lanes) {
       for (index_t i = 0; i < tile_rows; ++i) {
         ELASTIC_SIMD
-        for (index_t j = 0; j < lanes; ++j) assign(c[i * ldc + j], value[i][j]);
+        for (index_t j = 0; j < lanes; ++j)
+          store_rounded(c[i * ldc + j], add ? widen(c[i * ldc + j]) + value[i][j] : value[i][j]);
       }
     } else {
       for (index_t i = 0; i < math::min(rows, tile_rows); ++i)
-        for (index_t j = 0; j < math::min(columns, lanes); ++j) assign(c[i * ldc + j], value[i][j]);
+        for (index_t j = 0; j < math::min(columns, lanes); ++j)
+          store_rounded(c[i * ldc + j], add ? widen(c[i * ldc + j]) + value[i][j] : value[i][j]);
     }
   }
 };

@@ -12,14 +12,14 @@ KOKKOS_INLINE_FUNCTION void scale_piece(const T* from, const Accumulate<T>* mask
                                         index_t begin, index_t end, T* to) {
   if (block == 1) {
     ELASTIC_SIMD
-    for (index_t j = begin; j < end; ++j) to[j] = static_cast<T>(mask[j] * widen(from[j]));
+    for (index_t j = begin; j < end; ++j) store_rounded(to[j], mask[j] * widen(from[j]));
     return;
   }
   for (index_t j = begin; j < end;) {
     const Accumulate<T> m = mask[j / block];
     const index_t stop = math::min(end, (j / block + 1) * block);
     ELASTIC_SIMD
-    for (index_t c = j; c < stop; ++c) to[c] = static_cast<T>(m * widen(from[c]));
+    for (index_t c = j; c < stop; ++c) store_rounded(to[c], m * widen(from[c]));
     j = stop;
   }
 }

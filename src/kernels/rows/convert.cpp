@@ -15,7 +15,7 @@ void convert(const ExecutionSpace& exec, In2<From> from, InOut2<To> to) {
         const From* from_i = &from(i, 0);
         To* to_i = &to(i, 0);
         ELASTIC_SIMD
-        for (index_t j = begin; j < end; ++j) to_i[j] = static_cast<To>(widen(from_i[j]));
+        for (index_t j = begin; j < end; ++j) store_rounded<To>(to_i[j], widen(from_i[j]));
       });
 }
 

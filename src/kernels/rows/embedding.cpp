@@ -26,11 +26,11 @@ void embedding_forward(const ExecutionSpace& exec, In1<token_t> tokens, In2<T> w
         T* to = &y(t, 0);
         if (row == elsewhere) {
           ELASTIC_SIMD
-          for (index_t j = begin; j < end; ++j) to[j] = T(0);
+          for (index_t j = begin; j < end; ++j) store_rounded(to[j], Accumulate<T>(0));
         } else {
           const T* from = &weight(row, 0);
           ELASTIC_SIMD
-          for (index_t j = begin; j < end; ++j) to[j] = from[j];
+          for (index_t j = begin; j < end; ++j) store_rounded(to[j], widen(from[j]));
         }
       });
 }

@@ -5,6 +5,7 @@
 #include "kernels/rows/norm_gradients.hpp"
 #include "kernels/rows/row_scratch.hpp"
 #include "kernels/rows/vector_exp.hpp"
+#include "kernels/rows/store_rounded.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -74,7 +75,7 @@ KOKKOS_INLINE_FUNCTION void forward_row(const Shape<Accumulate<T>>& shape, const
     for (index_t h = group; h < shape.num_heads; h += shape.num_groups) {
       ELASTIC_SIMD
       for (index_t e = h * shape.head_dim; e < (h + 1) * shape.head_dim; ++e)
-        out[e] = static_cast<T>(factor * gated[e] * widen(w[e]));
+        store_rounded(out[e], factor * gated[e] * widen(w[e]));
     }
   }
 }
@@ -110,8 +111,8 @@ KOKKOS_INLINE_FUNCTION void backward_row(const Shape<Accumulate<T>>& shape, cons
         const A sigmoid = gate.sigmoid[e], silu = gate.silu[e], gated = widen(y[e]) * silu;
         const A dgated = factor * (widen(dout[e]) * widen(w[e])) - back * gated;
         const A du = dgated * widen(y[e]) * (sigmoid + silu * (A(1) - sigmoid));
-        dy[e] = static_cast<T>(dgated * silu);
-        dz[e] = static_cast<T>(m(e) * du);
+        store_rounded(dy[e], dgated * silu);
+        store_rounded(dz[e], m(e) * du);
         sums.mask[e] += widen(z[e]) * du;
         sums.weight[e] += factor * gated * widen(dout[e]);
       }

@@ -17,7 +17,7 @@ void leaky_relu_forward(const ExecutionSpace& exec, In2<T> x, Accumulate<T> slop
         ELASTIC_SIMD
         for (index_t j = begin; j < end; ++j) {
           const Accumulate<T> v = widen(x_i[j]);
-          y_i[j] = static_cast<T>(v > 0 ? v : slope * v);
+          store_rounded(y_i[j], v > 0 ? v : slope * v);
         }
       });
 }
@@ -37,7 +37,7 @@ void leaky_relu_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, Accumu
         ELASTIC_SIMD
         for (index_t j = begin; j < end; ++j) {
           const Accumulate<T> d = widen(dy_i[j]);
-          dx_i[j] = static_cast<T>(widen(x_i[j]) > 0 ? d : slope * d);
+          store_rounded(dx_i[j], widen(x_i[j]) > 0 ? d : slope * d);
         }
       });
 }

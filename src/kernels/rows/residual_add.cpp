@@ -91,7 +91,7 @@ void residual_add_forward(const ExecutionSpace& exec, In2<Y> y, In1<Accumulate<T
           T* h_t = &h(t, 0);
           ELASTIC_SIMD
           for (index_t j = begin; j < end; ++j)
-            h_t[j] = static_cast<T>(widen(h_t[j]) + gamma * m(j) * widen(y_t[j]));
+            store_rounded(h_t[j], widen(h_t[j]) + gamma * m(j) * widen(y_t[j]));
         });
       });
 }
@@ -117,7 +117,7 @@ void residual_add_backward(const ExecutionSpace& exec, In2<T> dh, In2<Y> y, In1<
           T* dy_t = &dy(t, 0);
           ELASTIC_SIMD
           for (index_t j = begin; j < end; ++j)
-            dy_t[j] = static_cast<T>(gamma * m(j) * widen(dh_t[j]));
+            store_rounded(dy_t[j], gamma * m(j) * widen(dh_t[j]));
         });
       });
 }

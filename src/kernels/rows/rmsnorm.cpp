@@ -3,6 +3,7 @@
 
 #include "kernels/rows/norm_factor.hpp"
 #include "kernels/rows/norm_gradients.hpp"
+#include "kernels/rows/store_rounded.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -18,7 +19,7 @@ KOKKOS_INLINE_FUNCTION void forward_row(index_t width, const T* x, const T* w, c
   *rstd = static_cast<A>(r);
   ELASTIC_SIMD
   for (index_t j = 0; j < width; ++j)
-    y[j] = static_cast<T>(factor * (m(j) * widen(x[j])) * widen(w[j]));
+    store_rounded(y[j], factor * (m(j) * widen(x[j])) * widen(w[j]));
 }
 
 /// What the backward of a row knows of the norm: rstd, and scale and 1 / mean_width of its params.
@@ -41,7 +42,7 @@ KOKKOS_INLINE_FUNCTION void backward_row(index_t width, const T* dy, const T* x,
   for (index_t j = 0; j < width; ++j) {
     const A v = m(j) * widen(x[j]);
     const A dv = factor * (widen(dy[j]) * widen(w[j])) - back * v;
-    dx[j] = static_cast<T>(widen(dx[j]) + m(j) * dv);
+    store_rounded(dx[j], widen(dx[j]) + m(j) * dv);
     sums.mask[j] += widen(x[j]) * dv;
     sums.weight[j] += factor * v * widen(dy[j]);
   }

@@ -4,6 +4,7 @@
 // is independent of the number of threads.
 #pragma once
 #include "base/shapes.hpp"
+#include "kernels/rows/store_rounded.hpp"
 
 namespace elastic::kernels {
 

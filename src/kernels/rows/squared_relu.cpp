@@ -49,7 +49,7 @@ void squared_relu_forward(const ExecutionSpace& exec, In2<T> x, In1<Accumulate<T
           ELASTIC_SIMD
           for (index_t f = begin; f < end; ++f) {
             const Accumulate<T> r = relu(m(f) * widen(x_t[f]));
-            y_t[f] = static_cast<T>(r * r);
+            store_rounded(y_t[f], r * r);
           }
         });
       });
@@ -72,7 +72,7 @@ void squared_relu_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, In1<
           T* dx_t = &dx(t, 0);
           ELASTIC_SIMD
           for (index_t f = begin; f < end; ++f)
-            dx_t[f] = static_cast<T>(2 * m(f) * relu(m(f) * widen(x_t[f])) * widen(dy_t[f]));
+            store_rounded(dx_t[f], 2 * m(f) * relu(m(f) * widen(x_t[f])) * widen(dy_t[f]));
         });
       });
 }

@@ -187,7 +187,7 @@ struct Backward {
       add_future(block, done, sum);
       T* target = &du(done, block.channel);
       for (index_t c = 0; c < count; ++c)
-        target[c] = static_cast<T>(block.mask[c] * block.mask[c] * sum[c]);
+        store_rounded(target[c], block.mask[c] * block.mask[c] * sum[c]);
     }
     const index_t across =
         (static_cast<index_t>(weight.extent(0)) + channels_of_block - 1) / channels_of_block;
@@ -265,7 +265,7 @@ void causal_conv1d_forward(const ExecutionSpace& exec, const ConvolutionInputs<T
             v[c] *= vector_sigmoid(v[c]);
           }
           T* target = &out(t, block.channel);
-          for (index_t c = 0; c < block.count; ++c) target[c] = static_cast<T>(v[c]);
+          for (index_t c = 0; c < block.count; ++c) store_rounded(target[c], v[c]);
         }
       });
   add_flops(2.0 * tokens * channels * width);
@@ -379,7 +379,7 @@ void causal_conv1d_step(const ExecutionSpace& exec, In2<T> u, In2<T> weight, In1
         }
         ELASTIC_SIMD
         for (index_t i = 0; i < channels_of_block; ++i) v[i] *= vector_sigmoid(v[i]);
-        for (index_t i = 0; i < count; ++i) out(b, channel + i) = static_cast<T>(v[i]);
+        for (index_t i = 0; i < count; ++i) store_rounded(out(b, channel + i), v[i]);
       });
   add_flops(2.0 * batch * channels * width);
 }

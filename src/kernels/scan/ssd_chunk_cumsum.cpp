@@ -4,6 +4,7 @@
 
 #include "base/shapes.hpp"
 #include "kernels/scan/ssd_chunk.hpp"
+#include "kernels/rows/store_rounded.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -83,7 +84,7 @@ struct Backward {
                          vector_sigmoid(m * raw + in.dt_bias(head + h));
         dbias[h] += before;
         dmask[h] += before * raw;
-        ddt_raw(t, head + h) = static_cast<T>(before * m);
+        store_rounded(ddt_raw(t, head + h), before * m);
       }
     }
     for (index_t h = 0; h < count; ++h) {

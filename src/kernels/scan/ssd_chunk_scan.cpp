@@ -6,6 +6,7 @@
 #include "base/region.hpp"
 #include "base/shapes.hpp"
 #include "kernels/scan/ssd_chunk.hpp"
+#include "kernels/rows/store_rounded.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -364,7 +365,7 @@ struct Backward {
     });
     for_each_block(team, n, N, [&](const index_t i, const index_t m0) {
       for (index_t m = m0; m < math::min(m0 + lanes, N); ++m)
-        dssm_C(chunk.first + i, g * N + m) = static_cast<T>(scratch.dC_sum[i * ldn + m]);
+        store_rounded(dssm_C(chunk.first + i, g * N + m), scratch.dC_sum[i * ldn + m]);
     });
   }
 };

@@ -5,6 +5,7 @@
 #include "base/region.hpp"
 #include "base/shapes.hpp"
 #include "kernels/scan/ssd_chunk.hpp"
+#include "kernels/rows/store_rounded.hpp"
 
 namespace elastic::kernels {
 
@@ -141,7 +142,7 @@ struct Backward {
         const A* from = &sums(chunk.first + j, begin);
         T* to = &values(chunk.first + j, begin);
         ELASTIC_SIMD
-        for (index_t c = 0; c < count; ++c) to[c] = static_cast<T>(from[c]);
+        for (index_t c = 0; c < count; ++c) store_rounded(to[c], from[c]);
       });
   }
 

@@ -17,7 +17,9 @@ struct Attention {
   AttentionShape shape;
   View2<T> q, k, v, dout;
   View1<token_t> segment;
-  View2<T> out, lse, dq, dk, dv;
+  View2<T> out;
+  View2<Accumulate<T>> lse;
+  View2<T> dq, dk, dv;
 
   explicit Attention(const AttentionShape& s, std::uint32_t seed = 1) : shape(s) {
     const index_t tokens = s.batch * s.seq_length, q_columns = s.num_heads * s.head_dim,
@@ -29,22 +31,25 @@ struct Attention {
     allocate();
   }
   void allocate() {
-    const auto filled = [&](index_t rows, index_t columns) {
-      const View2<T> view("elastic::test::filled", rows, columns);
-      Kokkos::deep_copy(view, std::numeric_limits<T>::quiet_NaN());
-      return view;
-    };
-    out = filled(q.extent(0), q.extent(1));
-    dq = filled(q.extent(0), q.extent(1));
-    dk = filled(k.extent(0), k.extent(1));
-    dv = filled(k.extent(0), k.extent(1));
-    lse = filled(q.extent(0), shape.num_heads);
+    out = filled<T>(q.extent(0), q.extent(1));
+    dq = filled<T>(q.extent(0), q.extent(1));
+    dk = filled<T>(k.extent(0), k.extent(1));
+    dv = filled<T>(k.extent(0), k.extent(1));
+    lse = filled<Accumulate<T>>(q.extent(0), shape.num_heads);
+  }
+  template <class U>
+  static View2<U> filled(index_t rows, index_t columns) {
+    const View2<U> view("elastic::test::filled", rows, columns);
+    Kokkos::deep_copy(view, static_cast<U>(std::numeric_limits<float>::quiet_NaN()));
+    return view;
   }
   void forward() const { kernels::attention_forward<T>({}, shape, {q, k, v, segment}, {out, lse}); }
-  void backward() const {
-    backward(View1<T>("elastic::test::workspace", kernels::attention_workspace_size<T>(shape)));
+  void backward() const { backward(workspace()); }
+  View1<Accumulate<T>> workspace() const {
+    return View1<Accumulate<T>>("elastic::test::workspace",
+                                kernels::attention_workspace_size<T>(shape));
   }
-  void backward(const View1<T>& workspace) const {
+  void backward(const View1<Accumulate<T>>& workspace) const {
     kernels::attention_backward<T>({}, shape, {q, k, v, segment}, {out, lse}, dout, {dq, dk, dv},
                                    workspace);
   }
@@ -52,10 +57,14 @@ struct Attention {
     forward();
     backward();
   }
+  /// After forward(). Where outputs are stored rounded, that is what the gradients are those of.
   ReferenceAttention reference() const {
     ReferenceAttention r{shape, to_double(q), to_double(k), to_double(v), to_host(segment)};
     r.forward();
+    const auto exact = r.out;
+    if (!std::is_same_v<T, Accumulate<T>>) r.out = to_double(out);
     r.backward(to_double(dout));
+    r.out = exact;
     return r;
   }
 };

@@ -11,14 +11,15 @@ using namespace elastic::test;
 
 template <class T>
 class ActivationScore : public testing::Test {};
-using Scalars = testing::Types<float, double>;
+using Scalars = testing::Types<bfloat16, float, double>;
 TYPED_TEST_SUITE(ActivationScore, Scalars);
 
 TYPED_TEST(ActivationScore, EqualsNaive) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const index_t batch = 5, length = 30, width = 1300;  // more than one piece of columns
   const auto x = strided_random_matrix<T>(batch * length, width, width + 3, 1);
-  const auto score = random_vector<T>(width, 2), sum = random_vector<T>(width, 3);
+  const auto score = random_vector<A>(width, 2), sum = random_vector<A>(width, 3);
   auto e_score = to_double(score), e_sum = to_double(sum);
   const auto values = to_double(x);
   for (index_t c = 0; c < width; ++c)
@@ -36,8 +37,9 @@ TYPED_TEST(ActivationScore, EqualsNaive) {
 
 TYPED_TEST(ActivationScore, ChunksOfSequencesAddUp) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const auto x = random_matrix<T>(6 * 10, 17, 1);
-  const View1<T> whole("elastic::test::whole", 17), parts("elastic::test::parts", 17);
+  const View1<A> whole("elastic::test::whole", 17), parts("elastic::test::parts", 17);
   activation_score<T>(ExecutionSpace(), x, 10, whole);
   activation_score<T>(ExecutionSpace(), rows(x, 0, 20), 10, parts);
   activation_score<T>(ExecutionSpace(), rows(x, 20, 60), 10, parts);
@@ -46,8 +48,9 @@ TYPED_TEST(ActivationScore, ChunksOfSequencesAddUp) {
 
 TYPED_TEST(ActivationScore, RejectsBrokenSequences) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   EXPECT_THROW(
-      activation_score<T>(ExecutionSpace(), random_matrix<T>(25, 3, 1), 10, random_vector<T>(3, 1)),
+      activation_score<T>(ExecutionSpace(), random_matrix<T>(25, 3, 1), 10, random_vector<A>(3, 1)),
       ContractError);
 }
 
@@ -55,10 +58,14 @@ TYPED_TEST(ActivationScore, RejectsBrokenSequences) {
 /// score.
 TYPED_TEST(ActivationScore, GrowsWithTheSquareOfTheActivation) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const index_t rows_ = 40;
   std::vector<T> values;
-  for (const T v : random_values<T>(rows_, 1)) values.insert(values.end(), {v, -v, 2 * v});
-  const View1<T> score("elastic::test::score", 3), sum("elastic::test::sum", 3);
+  for (const T x : random_values<T>(rows_, 1)) {
+    const A v = widen(x);
+    values.insert(values.end(), {x, static_cast<T>(-v), static_cast<T>(2 * v)});
+  }
+  const View1<A> score("elastic::test::score", 3), sum("elastic::test::sum", 3);
   activation_score<T>(ExecutionSpace(), to_device(values, rows_, 3), 10, score);
   activation_sum<T>(ExecutionSpace(), to_device(values, rows_, 3), sum);
   const auto s = to_host(score), a = to_host(sum);

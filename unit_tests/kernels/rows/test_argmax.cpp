@@ -11,7 +11,7 @@ using namespace elastic::test;
 
 template <class T>
 class Argmax : public testing::Test {};
-using Scalars = testing::Types<float, double>;
+using Scalars = testing::Types<bfloat16, float, double>;
 TYPED_TEST_SUITE(Argmax, Scalars);
 
 template <class T>
@@ -30,7 +30,9 @@ TYPED_TEST(Argmax, FindsTheLargestOfEveryRow) {
     std::vector<token_t> expected;
     for (index_t t = 0; t < 9; ++t) {
       const auto row = values.begin() + t * columns;
-      expected.push_back(static_cast<token_t>(std::max_element(row, row + columns) - row));
+      expected.push_back(static_cast<token_t>(
+          std::max_element(row, row + columns, [](T a, T b) { return widen(a) < widen(b); }) -
+          row));
     }
     EXPECT_EQ(argmax<T>(logits), expected) << columns;
   }
@@ -38,7 +40,7 @@ TYPED_TEST(Argmax, FindsTheLargestOfEveryRow) {
 
 TYPED_TEST(Argmax, TakesTheFirstOfEqualOnes) {
   using T = TypeParam;
-  const std::vector<T> values = {3, 3, 3, -5, -2, -2, 0, -0.0, 1};
+  const auto values = stored<T>({3, 3, 3, -5, -2, -2, 0, -0.0, 1});
   EXPECT_EQ(argmax<T>(to_device(values, 3, 3)), (std::vector<token_t>{0, 1, 2}));
 }
 
@@ -46,7 +48,7 @@ TYPED_TEST(Argmax, FindsTokensBeyondSixteenBits) {
   using T = TypeParam;
   const index_t columns = 70001;
   std::vector<T> values(columns, T(-1));
-  values[70000] = 0;
+  values[70000] = T(0);
   EXPECT_EQ(argmax<T>(to_device(values, 1, columns)), std::vector<token_t>{70000});
 }
 

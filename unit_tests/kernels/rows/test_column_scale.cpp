@@ -12,17 +12,18 @@ using namespace elastic::test;
 
 template <class T>
 class ColumnScale : public testing::Test {};
-using Scalars = testing::Types<float, double>;
+using Scalars = testing::Types<bfloat16, float, double>;
 TYPED_TEST_SUITE(ColumnScale, Scalars);
 
 TYPED_TEST(ColumnScale, EqualsNaiveAlsoInPlace) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const index_t tokens = 20, heads = 7;
   for (const index_t block : {1, 3, 40}) {
     const index_t width = heads * block;
     const auto x = strided_random_matrix<T>(tokens, width, width + 3, 1), y = clone(x);
     const auto dy = strided_random_matrix<T>(tokens, width, width + 1, 2);
-    const auto mask = random_vector<T>(heads, 3, 0, 1), dmask = random_vector<T>(heads, 4);
+    const auto mask = random_vector<A>(heads, 3, 0, 1), dmask = random_vector<A>(heads, 4);
     const auto v_x = to_double(x), v_dy = to_double(dy), m = to_double(mask);
     std::vector<double> e_y(tokens * width), e_dx(tokens * width), e_dmask = to_double(dmask);
     for (index_t i = 0; i < tokens * width; ++i) {
@@ -55,19 +56,21 @@ TEST(ColumnScaleGradient, EqualsFiniteDifferences) {
 
 TYPED_TEST(ColumnScale, RejectsMaskOfWrongLength) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const auto x = random_matrix<T>(2, 12, 1);
-  EXPECT_THROW(column_scale_forward<T>(ExecutionSpace(), x, random_vector<T>(4, 1), 4, x),
+  EXPECT_THROW(column_scale_forward<T>(ExecutionSpace(), x, random_vector<A>(4, 1), 4, x),
                ContractError);
 }
 
 TYPED_TEST(ColumnScale, RepeatsBitwiseAndNamesWrongExtents) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const ExecutionSpace exec;
   const auto x = random_matrix<T>(70, 12, 1), dy = random_matrix<T>(70, 12, 2),
              bad = random_matrix<T>(70, 11, 3);
-  const auto mask = random_vector<T>(3, 3), other = random_vector<T>(4, 4);
+  const auto mask = random_vector<A>(3, 3), other = random_vector<A>(4, 4);
   const View2<T> dx("elastic::test::dx", 70, 12);
-  const View1<T> once("elastic::test::once", 3), twice("elastic::test::twice", 3);
+  const View1<A> once("elastic::test::once", 3), twice("elastic::test::twice", 3);
   column_scale_backward<T>(exec, dy, x, mask, 4, dx, once);
   column_scale_backward<T>(exec, dy, x, mask, 4, dx, twice);
   EXPECT_TRUE(bitwise_equal(once, twice));

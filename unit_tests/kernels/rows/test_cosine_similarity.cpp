@@ -11,11 +11,12 @@ using namespace elastic::test;
 
 template <class T>
 class CosineSimilarity : public testing::Test {};
-using Scalars = testing::Types<float, double>;
+using Scalars = testing::Types<bfloat16, float, double>;
 TYPED_TEST_SUITE(CosineSimilarity, Scalars);
 
 TYPED_TEST(CosineSimilarity, EqualsNaive) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const index_t rows = 37, width = 50;
   const auto a = strided_random_matrix<T>(rows, width, width + 3, 1),
              b = random_matrix<T>(rows, width, 2);
@@ -30,24 +31,26 @@ TYPED_TEST(CosineSimilarity, EqualsNaive) {
     }
     expected.push_back(product / std::sqrt(a_square * b_square));
   }
-  const auto cosine = random_vector<T>(rows, 3);
+  const auto cosine = random_vector<A>(rows, 3);
   cosine_similarity<T>(ExecutionSpace(), a, b, cosine);
   EXPECT_TRUE(near(cosine, expected, tolerance<T>(width)));
 }
 
 TYPED_TEST(CosineSimilarity, LengthsDoNotMatterAndZeroIsLikeZeroOnly) {
   using T = TypeParam;
-  const auto a = to_device(std::vector<T>{3, 4, 6, 8, 0, 0, 0, 0}, 4, 2),
-             b = to_device(std::vector<T>{30, 40, -6, -8, 1, 1, 0, 0}, 4, 2);
-  const auto cosine = random_vector<T>(4, 3);
+  using A = Accumulate<T>;
+  const auto a = to_device(stored<T>({3, 4, 6, 8, 0, 0, 0, 0}), 4, 2),
+             b = to_device(stored<T>({30, 40, -6, -8, 1, 1, 0, 0}), 4, 2);
+  const auto cosine = random_vector<A>(4, 3);
   cosine_similarity<T>(ExecutionSpace(), a, b, cosine);
-  EXPECT_TRUE(near(cosine, std::vector<T>{1, -1, 0, 1}, tolerance<T>(2)));
+  EXPECT_TRUE(near(cosine, std::vector<A>{1, -1, 0, 1}, tolerance<T>(2)));
 }
 
 TYPED_TEST(CosineSimilarity, RejectsOtherShapes) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   EXPECT_THROW(cosine_similarity<T>(ExecutionSpace(), random_matrix<T>(5, 3, 1),
-                                    random_matrix<T>(5, 4, 1), random_vector<T>(5, 1)),
+                                    random_matrix<T>(5, 4, 1), random_vector<A>(5, 1)),
                ContractError);
 }
 

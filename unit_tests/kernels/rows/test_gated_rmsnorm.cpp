@@ -13,14 +13,18 @@ using namespace elastic::test;
 
 template <class T>
 struct GatedNorm {
+  using A = Accumulate<T>;
   index_t tokens, width;
   View2<T> y, z, dout;
-  View1<T> weight, mask;
+  View1<T> weight;
+  View1<A> mask;
   GatedRmsNormParams params;
-  View2<T> out, rstd, dy, dz;
-  View1<T> dweight, dmask, dscale;
+  View2<T> out;
+  View2<A> rstd;
+  View2<T> dy, dz;
+  View1<A> dweight, dmask, dscale;
 
-  GatedNorm(View2<T> y_, View2<T> z_, View2<T> dout_, View1<T> weight_, View1<T> mask_,
+  GatedNorm(View2<T> y_, View2<T> z_, View2<T> dout_, View1<T> weight_, View1<A> mask_,
             GatedRmsNormParams params_)
       : tokens(y_.extent(0)),
         width(y_.extent(1)),
@@ -38,18 +42,18 @@ struct GatedNorm {
         dmask("elastic::test::dmask", mask_.extent(0)),
         dscale("elastic::test::dscale", params_.num_groups) {}
   /// The gradient of the scale, which all groups share.
-  View1<T> whole_dscale() const {
-    T sum = 0;
-    for (const T part : to_host(dscale)) sum += part;
-    return to_device(std::vector<T>{sum});
+  View1<A> whole_dscale() const {
+    A sum = 0;
+    for (const A part : to_host(dscale)) sum += part;
+    return to_device(std::vector<A>{sum});
   }
   void forward() {
     gated_rmsnorm_forward<T>(ExecutionSpace(), {y, z, weight, mask}, params, out, rstd);
   }
   void backward() {
-    const View1<T> workspace("elastic::test::workspace",
+    const View1<A> workspace("elastic::test::workspace",
                              gated_rmsnorm_workspace_size(tokens, width, params.num_groups));
-    Kokkos::deep_copy(workspace, std::numeric_limits<T>::quiet_NaN());
+    Kokkos::deep_copy(workspace, std::numeric_limits<A>::quiet_NaN());
     gated_rmsnorm_backward<T>(ExecutionSpace(), {y, z, weight, mask}, params, rstd, dout,
                               {dy, dz, dweight, dmask, dscale}, workspace);
   }
@@ -63,23 +67,29 @@ GatedNorm<T> random_norm(index_t tokens, index_t heads, index_t head_dim, index_
           random_matrix<T>(tokens, width, 2, -4, 4),
           random_matrix<T>(tokens, width, 3),
           random_vector<T>(width, 4, 0.5, 1.5),
-          masked ? random_vector<T>(width, 5, 0, 1) : View1<T>(),
+          masked ? random_vector<Accumulate<T>>(width, 5, 0, 1) : View1<Accumulate<T>>(),
           {head_dim, groups, 1e-3, 0.75 * width / groups, 0.8}};
 }
 
 template <class T>
 class GatedRmsNorm : public testing::Test {};
-using Scalars = testing::Types<float, double>;
+using Scalars = testing::Types<bfloat16, float, double>;
 TYPED_TEST_SUITE(GatedRmsNorm, Scalars);
 
-TYPED_TEST(GatedRmsNorm, EqualsPyTorch) {
+template <class T>
+class GatedRmsNormOfPyTorch : public testing::Test {};
+using ExactScalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(GatedRmsNormOfPyTorch, ExactScalars);
+
+TYPED_TEST(GatedRmsNormOfPyTorch, IsOurs) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const Fixture f("dense_kernels.h5");
   for (const bool masked : {false, true}) {
     const std::string name = masked ? "gated_rmsnorm_masked/" : "gated_rmsnorm_plain/";
     GatedNorm<T> norm(
         f.matrix<T>(name + "y"), f.matrix<T>(name + "z"), f.matrix<T>(name + "dout"),
-        f.vector<T>(name + "weight"), masked ? f.vector<T>(name + "mask") : View1<T>(),
+        f.vector<T>(name + "weight"), masked ? f.vector<A>(name + "mask") : View1<A>(),
         {static_cast<index_t>(f.scalar(name + "head_dim")),
          static_cast<index_t>(f.scalar(name + "num_groups")), f.scalar(name + "epsilon"),
          f.scalar(name + "mean_width"), f.scalar(name + "scale")});
@@ -96,6 +106,27 @@ TYPED_TEST(GatedRmsNorm, EqualsPyTorch) {
       EXPECT_TRUE(near(norm.dmask, f.vector<double>(name + "dmask"), tol_tokens));
     }
     EXPECT_TRUE(near(norm.whole_dscale(), f.vector<double>(name + "dscale"), tol_tokens));
+  }
+}
+
+/// Every stored value is the fp64 result for the same (rounded) inputs, rounded once, although each
+/// row is passed over twice.
+TYPED_TEST(GatedRmsNorm, EqualsDoublePrecision) {
+  using T = TypeParam;
+  for (const bool masked : {false, true}) {
+    auto norm = random_norm<T>(70, 6, 35, 3, masked);
+    GatedNorm<double> exact(stored_as<double>(norm.y), stored_as<double>(norm.z),
+                            stored_as<double>(norm.dout), stored_as<double>(norm.weight),
+                            stored_as<double>(norm.mask), norm.params);
+    norm.forward(), norm.backward();
+    exact.forward(), exact.backward();
+    EXPECT_TRUE(near(norm.out, exact.out, tolerance<T>(70)));
+    EXPECT_TRUE(near(norm.rstd, exact.rstd, tolerance<T>(70)));
+    EXPECT_TRUE(near(norm.dy, exact.dy, tolerance<T>(70)));
+    EXPECT_TRUE(near(norm.dz, exact.dz, tolerance<T>(70)));
+    EXPECT_TRUE(near(norm.dweight, exact.dweight, tolerance<T>(70 * 70)));
+    EXPECT_TRUE(near(norm.dmask, exact.dmask, tolerance<T>(70 * 70)));
+    EXPECT_TRUE(near(norm.dscale, exact.dscale, tolerance<T>(70 * 70)));
   }
 }
 
@@ -137,13 +168,14 @@ std::vector<T> kept_columns(const std::vector<T>& values, index_t width, index_t
 // the bits of the small norm.
 TYPED_TEST(GatedRmsNorm, MaskedEqualsSliced) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const index_t tokens = 70, heads = 6, head_dim = 40, groups = 2, width = heads * head_dim;
   for (const auto& extents : {std::pair<index_t, index_t>{4, 40}, {6, 33}, {2, 7}}) {
     const index_t kept_heads = extents.first, kept_channels = extents.second;
     auto masked = random_norm<T>(tokens, heads, head_dim, groups, true);
-    std::vector<T> mask(width);
+    std::vector<A> mask(width);
     for (index_t e = 0; e < width; ++e)
-      mask[e] = e / head_dim < kept_heads && e % head_dim < kept_channels ? T(1) : T(0);
+      mask[e] = e / head_dim < kept_heads && e % head_dim < kept_channels ? A(1) : A(0);
     assign(masked.mask, mask);
     const index_t small = kept_heads * kept_channels;
     const auto kept = [&](const auto& view) {
@@ -173,9 +205,10 @@ TYPED_TEST(GatedRmsNorm, MaskedEqualsSliced) {
 
 TYPED_TEST(GatedRmsNorm, AbsentGradientsAndRepeatability) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   auto all = random_norm<T>(200, 4, 9, 2, true), few = random_norm<T>(200, 4, 9, 2, true),
        again = random_norm<T>(200, 4, 9, 2, true);
-  few.dweight = few.dmask = few.dscale = View1<T>();
+  few.dweight = few.dmask = few.dscale = View1<A>();
   for (auto* norm : {&all, &few, &again}) {
     norm->forward();
     norm->backward();
@@ -203,7 +236,8 @@ TYPED_TEST(GatedRmsNorm, GroupsDoNotDependOnEachOther) {
        other = random_norm<T>(7, heads, P, groups, true);
   auto y = to_host(other.y);
   for (index_t i = 0; i < static_cast<index_t>(y.size()); ++i)
-    if (i % (heads * P) / P % groups == 1) y[i] *= T(3);  // the heads of the second group
+    if (i % (heads * P) / P % groups == 1)
+      y[i] = static_cast<T>(3 * widen(y[i]));  // the heads of the second group
   assign(other.y, y);
   norm.forward();
   other.forward();
@@ -217,17 +251,20 @@ TYPED_TEST(GatedRmsNorm, GroupsDoNotDependOnEachOther) {
 
 TYPED_TEST(GatedRmsNorm, WrongExtentsAreNamed) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const auto with = [](const auto& change, const std::string& text) {
     auto norm = random_norm<T>(6, 4, 2, 2, true);
     change(norm);
     return refuses([&] { norm.backward(); }, text);
   };
-  const auto vector = random_vector<T>(7, 1);
+  const auto vector = random_vector<A>(7, 1);
   const auto bad = random_matrix<T>(6, 9, 1);
   EXPECT_TRUE(with([&](auto& n) { n.z = bad; }, "z is [6, 9], expected [6, 8]"));
-  EXPECT_TRUE(with([&](auto& n) { n.weight = vector; }, "weight is [7], expected [8]"));
+  EXPECT_TRUE(
+      with([&](auto& n) { n.weight = random_vector<T>(7, 1); }, "weight is [7], expected [8]"));
   EXPECT_TRUE(with([&](auto& n) { n.mask = vector; }, "mask is [7]"));
-  EXPECT_TRUE(with([&](auto& n) { n.rstd = bad; }, "rstd is [6, 9], expected [6, 2]"));
+  EXPECT_TRUE(
+      with([&](auto& n) { n.rstd = stored_as<A>(bad); }, "rstd is [6, 9], expected [6, 2]"));
   EXPECT_TRUE(with([&](auto& n) { n.dout = bad; }, "dout is [6, 9]"));
   EXPECT_TRUE(with([&](auto& n) { n.dy = bad; }, "dy is [6, 9]"));
   EXPECT_TRUE(with([&](auto& n) { n.dz = bad; }, "dz is [6, 9]"));

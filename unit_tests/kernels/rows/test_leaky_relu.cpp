@@ -11,17 +11,18 @@ using namespace elastic::test;
 
 template <class T>
 class LeakyRelu : public testing::Test {};
-using Scalars = testing::Types<float, double>;
+using Scalars = testing::Types<bfloat16, float, double>;
 TYPED_TEST_SUITE(LeakyRelu, Scalars);
 
 TYPED_TEST(LeakyRelu, KnownValues) {
   using T = TypeParam;
-  const auto x = to_device(std::vector<T>{-2, 0, 3, -0.5}, 2, 2), y = clone(x);
-  leaky_relu_forward<T>(ExecutionSpace(), x, T(0.25), y);
-  EXPECT_TRUE(bitwise_equal(to_host(y), std::vector<T>{-0.5, 0, 3, -0.125}));
-  const auto dy = to_device(std::vector<T>{1, 2, 3, 4}, 2, 2);
-  leaky_relu_backward<T>(ExecutionSpace(), dy, x, T(0.25), dy);
-  EXPECT_TRUE(bitwise_equal(to_host(dy), std::vector<T>{0.25, 0.5, 3, 1}));
+  using A = Accumulate<T>;
+  const auto x = to_device(stored<T>({-2, 0, 3, -0.5}), 2, 2), y = clone(x);
+  leaky_relu_forward<T>(ExecutionSpace(), x, A(0.25), y);
+  EXPECT_TRUE(bitwise_equal(to_host(y), stored<T>({-0.5, 0, 3, -0.125})));
+  const auto dy = to_device(stored<T>({1, 2, 3, 4}), 2, 2);
+  leaky_relu_backward<T>(ExecutionSpace(), dy, x, A(0.25), dy);
+  EXPECT_TRUE(bitwise_equal(to_host(dy), stored<T>({0.25, 0.5, 3, 1})));
 }
 
 TEST(LeakyReluGradient, EqualsFiniteDifferences) {
@@ -40,10 +41,11 @@ TEST(LeakyReluGradient, EqualsFiniteDifferences) {
 
 TYPED_TEST(LeakyRelu, StridedRowsAndNothingBesideThem) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const auto x = strided_random_matrix<T>(7, 9, 12, 1);
   const auto parent = random_matrix<T>(8, 11, 2);
   const auto before = to_host(parent);
-  leaky_relu_forward<T>(ExecutionSpace(), x, T(0.1), prefix(parent, 7, 9));
+  leaky_relu_forward<T>(ExecutionSpace(), x, A(0.1f), prefix(parent, 7, 9));
   const auto after = to_host(parent), values = to_host(x);
   for (index_t i = 0; i < 8; ++i)
     for (index_t j = 0; j < 11; ++j) {
@@ -51,21 +53,22 @@ TYPED_TEST(LeakyRelu, StridedRowsAndNothingBesideThem) {
         EXPECT_EQ(after[i * 11 + j], before[i * 11 + j]);
         continue;
       }
-      const T v = values[i * 9 + j];
-      EXPECT_EQ(after[i * 11 + j], v > 0 ? v : T(0.1) * v);
+      const A v = widen(values[i * 9 + j]);
+      EXPECT_EQ(after[i * 11 + j], static_cast<T>(v > 0 ? v : A(0.1f) * v));
     }
 }
 
 TYPED_TEST(LeakyRelu, EmptyExtentsAreAllowedAndWrongOnesAreNamed) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const ExecutionSpace exec;
-  leaky_relu_forward<T>(exec, View2<T>("elastic::test::x", 0, 4), T(0.1),
+  leaky_relu_forward<T>(exec, View2<T>("elastic::test::x", 0, 4), A(0.1f),
                         View2<T>("elastic::test::y", 0, 4));
   const auto x = random_matrix<T>(3, 4, 1), y = random_matrix<T>(3, 5, 1);
-  EXPECT_TRUE(refuses([&] { leaky_relu_forward<T>(exec, x, T(0.1), y); },
+  EXPECT_TRUE(refuses([&] { leaky_relu_forward<T>(exec, x, A(0.1f), y); },
                       "leaky_relu_forward: y is [3, 5], expected [3, 4]"));
-  EXPECT_TRUE(refuses([&] { leaky_relu_backward<T>(exec, y, x, T(0.1), x); }, "dy is [3, 5]"));
-  EXPECT_TRUE(refuses([&] { leaky_relu_backward<T>(exec, x, x, T(0.1), y); }, "dx is [3, 5]"));
+  EXPECT_TRUE(refuses([&] { leaky_relu_backward<T>(exec, y, x, A(0.1f), x); }, "dy is [3, 5]"));
+  EXPECT_TRUE(refuses([&] { leaky_relu_backward<T>(exec, x, x, A(0.1f), y); }, "dx is [3, 5]"));
 }
 
 }  // namespace

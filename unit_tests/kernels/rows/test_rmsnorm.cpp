@@ -13,14 +13,16 @@ using namespace elastic::test;
 
 template <class T>
 struct Norm {
+  using A = Accumulate<T>;
   index_t tokens, width;
   View2<T> x, dy;
-  View1<T> weight, mask;
+  View1<T> weight;
+  View1<A> mask;
   RmsNormParams params;
   View2<T> y, dx;
-  View1<T> rstd, dweight, dmask, dscale;
+  View1<A> rstd, dweight, dmask, dscale;
 
-  Norm(View2<T> x_, View2<T> dy_, View1<T> weight_, View1<T> mask_, RmsNormParams params_)
+  Norm(View2<T> x_, View2<T> dy_, View1<T> weight_, View1<A> mask_, RmsNormParams params_)
       : tokens(x_.extent(0)),
         width(x_.extent(1)),
         x(x_),
@@ -36,8 +38,8 @@ struct Norm {
         dscale("elastic::test::dscale", 1) {}
   void forward() { rmsnorm_forward<T>(ExecutionSpace(), {x, weight, mask}, params, y, rstd); }
   void backward() {
-    const View1<T> workspace("elastic::test::workspace", rmsnorm_workspace_size(tokens, width));
-    Kokkos::deep_copy(workspace, std::numeric_limits<T>::quiet_NaN());
+    const View1<A> workspace("elastic::test::workspace", rmsnorm_workspace_size(tokens, width));
+    Kokkos::deep_copy(workspace, std::numeric_limits<A>::quiet_NaN());
     rmsnorm_backward<T>(ExecutionSpace(), {x, weight, mask}, params, rstd, dy,
                         {dx, dweight, dmask, dscale}, workspace);
   }
@@ -48,23 +50,29 @@ Norm<T> random_norm(index_t tokens, index_t width, bool masked) {
   return {random_matrix<T>(tokens, width, 1),
           random_matrix<T>(tokens, width, 2),
           random_vector<T>(width, 3, 0.5, 1.5),
-          masked ? random_vector<T>(width, 4, 0, 1) : View1<T>(),
+          masked ? random_vector<Accumulate<T>>(width, 4, 0, 1) : View1<Accumulate<T>>(),
           {1e-3, width * 0.75, 0.8}};
 }
 
 template <class T>
 class RmsNorm : public testing::Test {};
-using Scalars = testing::Types<float, double>;
+using Scalars = testing::Types<bfloat16, float, double>;
 TYPED_TEST_SUITE(RmsNorm, Scalars);
 
-TYPED_TEST(RmsNorm, EqualsPyTorch) {
+template <class T>
+class RmsNormOfPyTorch : public testing::Test {};
+using ExactScalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(RmsNormOfPyTorch, ExactScalars);
+
+TYPED_TEST(RmsNormOfPyTorch, IsOurs) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const Fixture f("dense_kernels.h5");
   for (const std::string name : {"rmsnorm_plain/", "rmsnorm_masked/"}) {
     const bool masked = name == "rmsnorm_masked/";
     Norm<T> norm(
         f.matrix<T>(name + "x"), f.matrix<T>(name + "dy"), f.vector<T>(name + "weight"),
-        masked ? f.vector<T>(name + "mask") : View1<T>(),
+        masked ? f.vector<A>(name + "mask") : View1<A>(),
         {f.scalar(name + "epsilon"), f.scalar(name + "mean_width"), f.scalar(name + "scale")});
     norm.forward();
     norm.backward();
@@ -77,6 +85,26 @@ TYPED_TEST(RmsNorm, EqualsPyTorch) {
       EXPECT_TRUE(near(norm.dmask, f.vector<double>(name + "dmask"), tol_tokens));
     }
     EXPECT_TRUE(near(norm.dscale, f.vector<double>(name + "dscale"), tol_tokens));
+  }
+}
+
+/// Every stored value is the fp64 result for the same (rounded) inputs, rounded once.
+TYPED_TEST(RmsNorm, EqualsDoublePrecision) {
+  using T = TypeParam;
+  for (const bool masked : {false, true}) {
+    auto norm = random_norm<T>(70, 137, masked);
+    Norm<double> exact(stored_as<double>(norm.x), stored_as<double>(norm.dy),
+                       stored_as<double>(norm.weight), stored_as<double>(norm.mask), norm.params);
+    norm.dx = random_matrix<T>(70, 137, 9);
+    exact.dx = stored_as<double>(norm.dx);
+    norm.forward(), norm.backward();
+    exact.forward(), exact.backward();
+    EXPECT_TRUE(near(norm.y, exact.y, tolerance<T>(137)));
+    EXPECT_TRUE(near(norm.rstd, exact.rstd, tolerance<T>(137)));
+    EXPECT_TRUE(near(norm.dx, exact.dx, tolerance<T>(137)));
+    EXPECT_TRUE(near(norm.dweight, exact.dweight, tolerance<T>(70 * 137)));
+    EXPECT_TRUE(near(norm.dmask, exact.dmask, tolerance<T>(70 * 137)));
+    EXPECT_TRUE(near(norm.dscale, exact.dscale, tolerance<T>(70 * 137)));
   }
 }
 
@@ -113,7 +141,7 @@ TYPED_TEST(RmsNorm, GradientsAccumulate) {
     for (double& v : values) v *= 2;
     return values;
   };
-  EXPECT_TRUE(near(twice.dx, doubled(once.dx), tolerance<T>(1)));
+  EXPECT_TRUE(near(twice.dx, doubled(once.dx), stored_tolerance<T>(1)));  // rounded after each
   EXPECT_TRUE(near(twice.dweight, doubled(once.dweight), tolerance<T>(1)));
   EXPECT_TRUE(near(twice.dmask, doubled(once.dmask), tolerance<T>(1)));
   EXPECT_TRUE(near(twice.dscale, doubled(once.dscale), tolerance<T>(1)));
@@ -123,10 +151,11 @@ TYPED_TEST(RmsNorm, GradientsAccumulate) {
 // zeros add nothing to a sum.
 TYPED_TEST(RmsNorm, MaskedEqualsSliced) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   for (const index_t kept : {1, 16, 37, 64, 75}) {
     auto masked = random_norm<T>(70, 100, true);
-    std::vector<T> mask(100, T(0));
-    std::fill_n(mask.begin(), kept, T(1));
+    std::vector<A> mask(100, A(0));
+    std::fill_n(mask.begin(), kept, A(1));
     assign(masked.mask, mask);
     Norm<T> sliced(prefix(masked.x, 70, kept), prefix(masked.dy, 70, kept),
                    prefix(masked.weight, kept), {}, masked.params);
@@ -144,9 +173,10 @@ TYPED_TEST(RmsNorm, MaskedEqualsSliced) {
 
 TYPED_TEST(RmsNorm, AbsentGradientsAndRepeatability) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   auto all = random_norm<T>(200, 50, true), few = random_norm<T>(200, 50, true),
        again = random_norm<T>(200, 50, true);
-  few.dweight = few.dmask = few.dscale = View1<T>();
+  few.dweight = few.dmask = few.dscale = View1<A>();
   for (auto* norm : {&all, &few, &again}) {
     norm->forward();
     norm->backward();
@@ -172,7 +202,7 @@ TYPED_TEST(RmsNorm, ScalingTheInputDoesNotMatterWithoutEpsilon) {
   auto plain = random_norm<T>(5, 40, false), scaled = random_norm<T>(5, 40, false);
   plain.params.epsilon = scaled.params.epsilon = 0;
   auto values = to_host(plain.x);
-  for (T& value : values) value *= 8;
+  for (T& value : values) value = static_cast<T>(8 * widen(value));
   assign(scaled.x, values);
   plain.forward();
   scaled.forward();
@@ -193,14 +223,16 @@ TYPED_TEST(RmsNorm, RowsDoNotDependOnEachOther) {
 
 TYPED_TEST(RmsNorm, WrongExtentsAreNamed) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const auto with = [](const auto& change, const std::string& text) {
     auto norm = random_norm<T>(6, 8, true);
     change(norm);
     return refuses([&] { norm.backward(); }, text);
   };
-  const auto vector = random_vector<T>(7, 1);
+  const auto vector = random_vector<A>(7, 1);
   const auto bad = random_matrix<T>(6, 9, 1);
-  EXPECT_TRUE(with([&](auto& n) { n.weight = vector; }, "weight is [7], expected [8]"));
+  EXPECT_TRUE(
+      with([&](auto& n) { n.weight = random_vector<T>(7, 1); }, "weight is [7], expected [8]"));
   EXPECT_TRUE(with([&](auto& n) { n.mask = vector; }, "mask is [7], expected [8]"));
   EXPECT_TRUE(with([&](auto& n) { n.rstd = vector; }, "rstd is [7], expected [6]"));
   EXPECT_TRUE(with([&](auto& n) { n.dy = bad; }, "dy is [6, 9], expected [6, 8]"));

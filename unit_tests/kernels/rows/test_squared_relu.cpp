@@ -12,10 +12,15 @@ using namespace elastic::test;
 
 template <class T>
 class SquaredRelu : public testing::Test {};
-using Scalars = testing::Types<float, double>;
+using Scalars = testing::Types<bfloat16, float, double>;
 TYPED_TEST_SUITE(SquaredRelu, Scalars);
 
-TYPED_TEST(SquaredRelu, EqualsPyTorch) {
+template <class T>
+class SquaredReluOfPyTorch : public testing::Test {};
+using ExactScalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(SquaredReluOfPyTorch, ExactScalars);
+
+TYPED_TEST(SquaredReluOfPyTorch, IsOurs) {
   using T = TypeParam;
   const Fixture f("dense_kernels.h5");
   for (const bool masked : {false, true}) {
@@ -35,6 +40,30 @@ TYPED_TEST(SquaredRelu, EqualsPyTorch) {
   }
 }
 
+TYPED_TEST(SquaredRelu, EqualsNaive) {
+  using T = TypeParam;
+  using A = Accumulate<T>;
+  const index_t tokens = 9, width = 37;
+  const auto x = strided_random_matrix<T>(tokens, width, width + 3, 1),
+             dx = strided_random_matrix<T>(tokens, width, width + 5, 2);  // dy, in place
+  const auto mask = random_vector<A>(width, 3), dmask = random_vector<A>(width, 4);
+  const View2<T> y("elastic::test::y", tokens, width);
+  const auto v_x = to_double(x), v_dy = to_double(dx), m = to_double(mask);
+  std::vector<double> e_y(tokens * width), e_dx(tokens * width), e_dmask = to_double(dmask);
+  for (index_t i = 0; i < tokens * width; ++i) {
+    const index_t j = i % width;
+    const double r = std::max(0.0, m[j] * v_x[i]);
+    e_y[i] = r * r;
+    e_dx[i] = 2 * m[j] * r * v_dy[i];
+    e_dmask[j] += 2 * r * v_x[i] * v_dy[i];
+  }
+  squared_relu_forward<T>(ExecutionSpace(), x, mask, y);
+  squared_relu_backward<T>(ExecutionSpace(), dx, x, mask, dx, dmask);
+  EXPECT_TRUE(near(y, e_y, tolerance<T>(1)));
+  EXPECT_TRUE(near(dx, e_dx, tolerance<T>(1)));
+  EXPECT_TRUE(near(dmask, e_dmask, tolerance<T>(tokens)));
+}
+
 TEST(SquaredReluGradient, EqualsFiniteDifferences) {
   const auto x = random_matrix<double>(20, 1500, 1),
              dy = random_matrix<double>(20, 1500, 2);  // more than one piece of columns
@@ -52,10 +81,11 @@ TEST(SquaredReluGradient, EqualsFiniteDifferences) {
 
 TYPED_TEST(SquaredRelu, MaskedEqualsSliced) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const index_t kept = 21, full = 40, tokens = 9;
   const auto x = random_matrix<T>(tokens, full, 1), dy = random_matrix<T>(tokens, full, 2);
-  std::vector<T> values(full, T(0));
-  std::fill_n(values.begin(), kept, T(1));
+  std::vector<A> values(full, A(0));
+  std::fill_n(values.begin(), kept, A(1));
   const auto mask = to_device(values);
   const View2<T> y("elastic::test::y", tokens, full), y_kept("elastic::test::y", tokens, kept);
   const View2<T> dx("elastic::test::dx", tokens, full), dx_kept("elastic::test::dx", tokens, kept);
@@ -82,10 +112,11 @@ TYPED_TEST(SquaredRelu, NegativeInputsHaveNeitherValueNorGradient) {
 
 TYPED_TEST(SquaredRelu, MaskGradientsAccumulateAndRepeatBitwise) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const auto x = random_matrix<T>(50, 1100, 1), dy = random_matrix<T>(50, 1100, 2);
-  const auto mask = random_vector<T>(1100, 3, 0.2, 1);
+  const auto mask = random_vector<A>(1100, 3, 0.2, 1);
   const View2<T> dx("elastic::test::dx", 50, 1100);
-  const View1<T> once("elastic::test::once", 1100), twice("elastic::test::twice", 1100);
+  const View1<A> once("elastic::test::once", 1100), twice("elastic::test::twice", 1100);
   squared_relu_backward<T>(ExecutionSpace(), dy, x, mask, dx, once);
   squared_relu_backward<T>(ExecutionSpace(), dy, x, mask, dx, twice);
   EXPECT_TRUE(bitwise_equal(once, twice));
@@ -97,9 +128,10 @@ TYPED_TEST(SquaredRelu, MaskGradientsAccumulateAndRepeatBitwise) {
 
 TYPED_TEST(SquaredRelu, WrongExtentsAreNamed) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const ExecutionSpace exec;
   const auto x = random_matrix<T>(3, 4, 1), bad = random_matrix<T>(2, 4, 1);
-  const auto vector = random_vector<T>(5, 1);
+  const auto vector = random_vector<A>(5, 1);
   EXPECT_TRUE(
       refuses([&] { squared_relu_forward<T>(exec, x, vector, x); }, "mask is [5], expected [4]"));
   EXPECT_TRUE(

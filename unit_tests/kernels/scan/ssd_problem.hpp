@@ -66,15 +66,16 @@ inline std::vector<token_t> random_segments(index_t batch, index_t length, std::
 
 template <class T>
 struct SsdProblem {
+  using A = Accumulate<T>;
   kernels::SsdShape shape;
   View2<T> x, ssm_B, ssm_C, dt_raw;
-  View1<T> A_log, dt_bias, ssm_D, dt_mask;
+  View1<A> A_log, dt_bias, ssm_D, dt_mask;
   View1<token_t> segment;
   View2<T> y, dy;
   kernels::SsdIncoming<T> incoming;
   kernels::SsdSaved<T> saved;
   kernels::SsdGradients<T> gradients;
-  View1<T> memory;  // of workspace()
+  View1<A> memory;  // of workspace()
 
   /// extras: with dt_mask and segment.
   SsdProblem(const kernels::SsdShape& s, bool extras, std::uint32_t seed = 7) : shape(s) {
@@ -83,12 +84,12 @@ struct SsdProblem {
     ssm_B = random_matrix<T>(tokens, s.num_groups * s.state_dim, seed + 1);
     ssm_C = random_matrix<T>(tokens, s.num_groups * s.state_dim, seed + 2);
     dt_raw = random_matrix<T>(tokens, H, seed + 3, -2, 2);
-    A_log = random_vector<T>(H, seed + 4, -3, 1);
-    dt_bias = random_vector<T>(H, seed + 5, -3, 0);
-    ssm_D = random_vector<T>(H, seed + 6);
+    A_log = random_vector<A>(H, seed + 4, -3, 1);
+    dt_bias = random_vector<A>(H, seed + 5, -3, 0);
+    ssm_D = random_vector<A>(H, seed + 6);
     dy = random_matrix<T>(tokens, H * s.head_dim, seed + 7);
     if (extras) {
-      dt_mask = random_vector<T>(H, seed + 8, 0.2, 1);
+      dt_mask = random_vector<A>(H, seed + 8, 0.2, 1);
       segment = to_device(random_segments(s.batch, s.seq_length, seed + 9));
     }
     allocate();
@@ -97,10 +98,10 @@ struct SsdProblem {
   void allocate() {
     const index_t tokens = shape.num_tokens(), H = shape.num_heads;
     y = View2<T>("elastic::test::y", tokens, H * shape.head_dim);
-    saved.dt = View2<T>("elastic::test::dt", tokens, H);
-    saved.dA_cumsum = View2<T>("elastic::test::dA_cumsum", tokens, 2 * H);
+    saved.dt = View2<A>("elastic::test::dt", tokens, H);
+    saved.dA_cumsum = View2<A>("elastic::test::dA_cumsum", tokens, 2 * H);
     saved.states =
-        View2<T>("elastic::test::states", shape.num_states(), shape.head_dim * shape.state_dim);
+        View2<A>("elastic::test::states", shape.num_states(), shape.head_dim * shape.state_dim);
     clear_gradients();
   }
   void clear_gradients() {
@@ -111,23 +112,39 @@ struct SsdProblem {
     gradients.dssm_C =
         View2<T>("elastic::test::dssm_C", tokens, shape.num_groups * shape.state_dim);
     gradients.ddt_raw = View2<T>("elastic::test::ddt_raw", tokens, H);
-    gradients.dA_log = View1<T>("elastic::test::dA_log", H);
-    gradients.ddt_bias = View1<T>("elastic::test::ddt_bias", H);
-    gradients.dssm_D = View1<T>("elastic::test::dssm_D", H);
-    gradients.ddt_mask = View1<T>("elastic::test::ddt_mask", dt_mask.extent(0));
+    gradients.dA_log = View1<A>("elastic::test::dA_log", H);
+    gradients.ddt_bias = View1<A>("elastic::test::ddt_bias", H);
+    gradients.dssm_D = View1<A>("elastic::test::dssm_D", H);
+    gradients.ddt_mask = View1<A>("elastic::test::ddt_mask", dt_mask.extent(0));
   }
 
   /// Room for the states that spans hand on, and their gradients; overwritten Views begin as NaN.
   void allocate_spans() {
     const index_t states = shape.batch * shape.num_heads, size = shape.head_dim * shape.state_dim;
-    const T nan = std::numeric_limits<T>::quiet_NaN();
+    const A nan = std::numeric_limits<A>::quiet_NaN();
     const auto room = [&](const std::string& label) {
-      const View2<T> view(label, states, size);
+      const View2<A> view(label, states, size);
       Kokkos::deep_copy(view, nan);
       return view;
     };
     saved.final_state = room("elastic::test::final_state");
     gradients.dincoming_state = room("elastic::test::dincoming_state");
+  }
+  /// These numbers in double precision, for results without rounding.
+  SsdProblem<double> exact() const {
+    SsdProblem<double> p(shape, false);
+    p.x = stored_as<double>(x);
+    p.ssm_B = stored_as<double>(ssm_B);
+    p.ssm_C = stored_as<double>(ssm_C);
+    p.dt_raw = stored_as<double>(dt_raw);
+    p.dy = stored_as<double>(dy);
+    p.A_log = stored_as<double>(A_log);
+    p.dt_bias = stored_as<double>(dt_bias);
+    p.ssm_D = stored_as<double>(ssm_D);
+    p.dt_mask = stored_as<double>(dt_mask);
+    p.segment = segment;
+    p.clear_gradients();
+    return p;
   }
   /// Positions [begin, end) of every sequence, with arrays of their own.
   SsdProblem span(index_t begin, index_t end) const {
@@ -158,8 +175,8 @@ struct SsdProblem {
 
   /// What a backward pass works in, all NaN.
   kernels::SsdWorkspace<T> workspace() {
-    memory = View1<T>("elastic::test::workspace", kernels::ssd_workspace_size<T>(shape));
-    Kokkos::deep_copy(memory, std::numeric_limits<T>::quiet_NaN());
+    memory = View1<A>("elastic::test::workspace", kernels::ssd_workspace_size<T>(shape));
+    Kokkos::deep_copy(memory, std::numeric_limits<A>::quiet_NaN());
     return {shape, memory};
   }
 
@@ -169,7 +186,7 @@ struct SsdProblem {
   }
   /// After forward(). The workspace and the overwritten gradients begin as NaN.
   void backward() {
-    const T nan = std::numeric_limits<T>::quiet_NaN();
+    const T nan = static_cast<T>(std::numeric_limits<A>::quiet_NaN());
     workspace();
     for (const auto& overwritten :
          {gradients.dx, gradients.dssm_B, gradients.dssm_C, gradients.ddt_raw})

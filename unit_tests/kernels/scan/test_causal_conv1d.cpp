@@ -21,9 +21,12 @@ const std::vector<Shape> shapes = {{1, 1, 1, 4},   {2, 3, 5, 4},   {1, 150, 33, 
 
 template <class T>
 struct Problem {
+  using A = Accumulate<T>;
   Shape shape;
-  View2<T> u, weight, out, dout, du, dweight;
-  View1<T> bias, mask, dbias, dmask;
+  View2<T> u, weight, out, dout, du;
+  View2<A> dweight;
+  View1<T> bias;
+  View1<A> mask, dbias, dmask;
   View1<token_t> segment;
 
   Problem(const Shape& s, bool extras) : shape(s) {
@@ -34,11 +37,11 @@ struct Problem {
     dout = strided_random_matrix<T>(tokens, s.channels, s.channels + 3, 4);
     out = strided_random_matrix<T>(tokens, s.channels, s.channels + 5, 5);
     du = strided_random_matrix<T>(tokens, s.channels, s.channels + 2, 6);
-    dweight = View2<T>("elastic::test::dweight", s.channels, s.width);
-    dbias = View1<T>("elastic::test::dbias", s.channels);
+    dweight = View2<A>("elastic::test::dweight", s.channels, s.width);
+    dbias = View1<A>("elastic::test::dbias", s.channels);
     if (extras) {
-      mask = random_vector<T>(s.channels, 7, 0.2, 1);
-      dmask = View1<T>("elastic::test::dmask", s.channels);
+      mask = random_vector<A>(s.channels, 7, 0.2, 1);
+      dmask = View1<A>("elastic::test::dmask", s.channels);
       segment = to_device(random_segments(s.batch, s.length, 8));
     }
   }
@@ -52,10 +55,10 @@ struct Problem {
   }
   void backward(const kernels::ConvolutionPast<T>& past = {},
                 const kernels::ConvolutionFuture<T>& future = {}) const {
-    const View1<T> workspace("elastic::test::workspace",
+    const View1<A> workspace("elastic::test::workspace",
                              kernels::causal_conv1d_workspace_size(shape.batch * shape.length,
                                                                    shape.channels, shape.width));
-    Kokkos::deep_copy(workspace, std::numeric_limits<T>::quiet_NaN());
+    Kokkos::deep_copy(workspace, std::numeric_limits<A>::quiet_NaN());
     kernels::causal_conv1d_backward<T>(ExecutionSpace(), inputs(past), dout, future, gradients(),
                                        workspace);
   }
@@ -68,7 +71,7 @@ struct Problem {
 
 template <class T>
 class CausalConv1d : public testing::Test {};
-using Scalars = testing::Types<float, double>;
+using Scalars = testing::Types<bfloat16, float, double>;
 TYPED_TEST_SUITE(CausalConv1d, Scalars);
 
 TYPED_TEST(CausalConv1d, EqualsItsEquation) {
@@ -95,14 +98,15 @@ TYPED_TEST(CausalConv1d, MaskedChannelsAreAsIfCut) {
   const index_t kept = 21;
   Problem<TypeParam> full({2, 70, 40, 4}, true), cut({2, 70, 40, 4}, true);
   auto mask = to_host(full.mask);
-  std::fill(mask.begin() + kept, mask.end(), TypeParam(0));
+  std::fill(mask.begin() + kept, mask.end(), 0);
   assign(full.mask, mask);
   cut.mask = prefix(full.mask, kept);
   for (auto* view : {&cut.u, &cut.out, &cut.dout, &cut.du})
     *view = prefix(*view, view->extent(0), kept);
   cut.weight = prefix(cut.weight, kept, 4);
   cut.dweight = prefix(cut.dweight, kept, 4);
-  for (auto* view : {&cut.bias, &cut.dbias, &cut.dmask}) *view = prefix(*view, kept);
+  cut.bias = prefix(cut.bias, kept);
+  for (auto* view : {&cut.dbias, &cut.dmask}) *view = prefix(*view, kept);
   cut.shape.channels = kept;
   full.forward(), full.backward(), cut.forward(), cut.backward();
   EXPECT_TRUE(bitwise_equal(prefix(full.out, 140, kept), cut.out));
@@ -122,14 +126,40 @@ TYPED_TEST(CausalConv1d, ADocumentDoesNotSeeTheOneBefore) {
   problem.forward(), problem.backward();
   const auto out = to_host(rows(problem.out, 40, 100)), du = to_host(rows(problem.du, 40, 100));
   auto u = to_host(problem.u);
-  for (index_t c = 0; c < 33; ++c) u[39 * 33 + c] += 1;
+  for (index_t c = 0; c < 33; ++c) u[39 * 33 + c] = TypeParam(1 + widen(u[39 * 33 + c]));
   assign(problem.u, u);
   problem.forward(), problem.backward();
   EXPECT_TRUE(bitwise_equal(to_host(rows(problem.out, 40, 100)), out));
   EXPECT_TRUE(bitwise_equal(to_host(rows(problem.du, 40, 100)), du));
 }
 
-TYPED_TEST(CausalConv1d, EqualsPytorch) {
+/// Every stored gradient is the fp64 result for the same (rounded) inputs, rounded once.
+TYPED_TEST(CausalConv1d, GradientsEqualDoublePrecision) {
+  using T = TypeParam;
+  for (const auto& shape : shapes)
+    for (const bool extras : {false, true}) {
+      Problem<T> problem(shape, extras);
+      Problem<double> exact(shape, extras);
+      exact.u = stored_as<double>(problem.u);
+      exact.weight = stored_as<double>(problem.weight);
+      exact.bias = stored_as<double>(problem.bias);
+      exact.mask = stored_as<double>(problem.mask);
+      exact.dout = stored_as<double>(problem.dout);
+      problem.backward(), exact.backward();
+      const double tol = tolerance<T>(shape.batch * shape.length);
+      EXPECT_TRUE(near(problem.du, exact.du, tolerance<T>(shape.width)));
+      EXPECT_TRUE(near(problem.dweight, exact.dweight, tol));
+      EXPECT_TRUE(near(problem.dbias, exact.dbias, tol));
+      EXPECT_TRUE(near(problem.dmask, exact.dmask, tol));
+    }
+}
+
+template <class T>
+class CausalConv1dOfPyTorch : public testing::Test {};
+using ExactScalars = testing::Types<float, double>;
+TYPED_TEST_SUITE(CausalConv1dOfPyTorch, ExactScalars);
+
+TYPED_TEST(CausalConv1dOfPyTorch, IsOurs) {
   const Fixture fixture("ssd.h5");
   Problem<TypeParam> problem({2, 11, 6, 4}, false);
   problem.u = fixture.matrix<TypeParam>("conv/u");
@@ -167,7 +197,7 @@ Problem<T> span_of(const Problem<T>& whole, index_t begin, index_t end) {
   span.dout = rows_of_sequences(whole.dout, batch, begin, end);
   span.segment = rows_of_sequences(whole.segment, batch, begin, end);
   span.mask = whole.mask;
-  span.dmask = View1<T>("elastic::test::dmask", whole.mask.extent(0));
+  span.dmask = View1<Accumulate<T>>("elastic::test::dmask", whole.mask.extent(0));
   return span;
 }
 
@@ -175,6 +205,7 @@ Problem<T> span_of(const Problem<T>& whole, index_t begin, index_t end) {
 /// the sums of their parameter gradients are those of the sequence.
 TYPED_TEST(CausalConv1d, SpansEqualTheSequence) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   for (const index_t width : {1, 2, 4, 8})
     for (const bool extras : {false, true}) {
       SCOPED_TRACE(fmt::format("width {} extras {}", width, extras));
@@ -201,7 +232,7 @@ TYPED_TEST(CausalConv1d, SpansEqualTheSequence) {
         kernels::ConvolutionFuture<T> future;
         if (end < length) {
           const auto next = span_of(whole, end, borders[i + 2]);
-          const View2<T> dv("elastic::test::dv", batch * (width - 1), 133);
+          const View2<A> dv("elastic::test::dv", batch * (width - 1), 133);
           kernels::causal_conv1d_first_gradients<T>({}, next.inputs(past_of(end)), next.dout, dv);
           future = {dv, rows_of_sequences(whole.segment, batch, end, end + width - 1)};
         }

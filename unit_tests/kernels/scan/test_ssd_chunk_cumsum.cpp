@@ -19,7 +19,7 @@ void forward(const SsdProblem<T>& p) {
 
 template <class T>
 class SsdChunkCumsum : public testing::Test {};
-using Scalars = testing::Types<float, double>;
+using Scalars = testing::Types<bfloat16, float, double>;
 TYPED_TEST_SUITE(SsdChunkCumsum, Scalars);
 
 TYPED_TEST(SsdChunkCumsum, EqualsItsEquations) {
@@ -88,8 +88,8 @@ TYPED_TEST(SsdChunkCumsum, ParameterGradientsAccumulateAndRepeatBitwise) {
   const auto backward = [](SsdProblem<T>& p) {
     forward(p);
     auto work = p.workspace();
-    work.ddt = random_matrix<T>(74, 6, 31);
-    work.ddA = random_matrix<T>(74, 6, 32);
+    work.ddt = random_matrix<Accumulate<T>>(74, 6, 31);
+    work.ddA = random_matrix<Accumulate<T>>(74, 6, 32);
     kernels::ssd_chunk_cumsum_backward<T>(ExecutionSpace(), p.shape, p.inputs(), p.saved, work,
                                           p.gradients);
   };

@@ -24,7 +24,7 @@ void forward(const SsdProblem<T>& p) {
 
 template <class T>
 class SsdChunkState : public testing::Test {};
-using Scalars = testing::Types<float, double>;
+using Scalars = testing::Types<bfloat16, float, double>;
 TYPED_TEST_SUITE(SsdChunkState, Scalars);
 
 TYPED_TEST(SsdChunkState, PassedStatesEqualTheRecurrence) {
@@ -125,12 +125,16 @@ TYPED_TEST(SsdChunkState, ContributionsEqualTheirEquation) {
 TYPED_TEST(SsdChunkState, IsLinearInX) {
   using T = TypeParam;
   SsdProblem<T> a(shapes[0], true, 7), b(shapes[0], true, 7), sum(shapes[0], true, 7);
-  b.x = random_matrix<T>(74, 30, 50);
-  sum.x = clone(a.x);
-  auto values = to_host(a.x);
-  const auto other = to_host(b.x);
+  const auto coarse = [](std::uint32_t seed) {  // multiples of 2^-6, whose sums are exact
+    auto values = random_values<double>(74 * 30, seed);
+    for (double& value : values) value = std::round(64 * value) / 64;
+    return values;
+  };
+  auto values = coarse(49), other = coarse(50);
+  a.x = to_device(stored<T>(values), 74, 30);
+  b.x = to_device(stored<T>(other), 74, 30);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] += other[i];
-  assign(sum.x, values);
+  sum.x = to_device(stored<T>(values), 74, 30);
   std::vector<std::vector<double>> states;
   for (auto* p : {&a, &b, &sum}) {
     p->forward();

@@ -14,7 +14,7 @@ using namespace elastic::test;
 TEST(SsdWorkspace, PartsShareOutTheWholeMemory) {
   for (const SsdShape& shape : {SsdShape{1, 1, 1, 1, 1, 1, 64}, SsdShape{2, 37, 6, 5, 3, 18, 8}}) {
     const index_t chunks = shape.batch * shape.num_chunks(), heads = shape.num_heads;
-    const View1<double> memory("elastic::test::memory", ssd_workspace_size<float>(shape));
+    const View1<double> memory("elastic::test::memory", ssd_workspace_size<double>(shape));
     const SsdWorkspace<double> work(shape, memory);
     const auto expect = [](const View2<double>& part, index_t rows, index_t columns) {
       EXPECT_EQ(part.extent_int(0), rows);
@@ -37,6 +37,26 @@ TEST(SsdWorkspace, PartsShareOutTheWholeMemory) {
     }
     EXPECT_EQ(last, 5);
   }
+}
+
+/// A type that cannot hold sums gets room for those of dx and dB, and the others none.
+TEST(SsdWorkspace, KeepsSumsThatGradientsCannotHold) {
+  const SsdShape shape{2, 37, 6, 5, 3, 18, 8};
+  const index_t size = ssd_workspace_size<bfloat16>(shape), dx = 74 * 6 * 5, dssm_B = 74 * 3 * 18;
+  EXPECT_EQ(size, ssd_workspace_size<float>(shape) + dx + dssm_B);
+  const View1<float> memory("elastic::test::memory", size);
+  const SsdWorkspace<bfloat16> work(shape, memory);
+  EXPECT_EQ(work.dx.data() - memory.data(), size - dx - dssm_B);
+  EXPECT_EQ(work.dssm_B.data() - memory.data(), size - dssm_B);
+  SsdGradients<bfloat16> stored;
+  EXPECT_EQ(work.sum_of_dx(stored).data(), work.dx.data());
+  EXPECT_EQ(work.sum_of_dssm_B(stored).data(), work.dssm_B.data());
+
+  const SsdWorkspace<float> narrow(shape, memory);
+  EXPECT_EQ(narrow.dx.size(), 0u);
+  SsdGradients<float> gradients;
+  gradients.dx = View2<float>("elastic::test::dx", 74, 30);
+  EXPECT_EQ(narrow.sum_of_dx(gradients).data(), gradients.dx.data());
 }
 
 TEST(SsdWorkspace, TooLittleMemoryIsAContractError) {

@@ -25,9 +25,10 @@ SsdProblem<T> strong(index_t chunk, bool extras, double rare = 0.2) {
   for (std::size_t i = 0; i < raw.size(); ++i)
     raw[i] = static_cast<T>(choice[i] < rare ? 20 : weak[i]);
   assign(problem.dt_raw, raw);
-  assign(problem.A_log, std::vector<T>{T(std::log(16.0)), 0, T(std::log(4.0)), T(std::log(16.0))});
-  Kokkos::deep_copy(problem.dt_bias, T(0.25));
-  if (extras) Kokkos::deep_copy(problem.dt_mask, T(1));
+  using A = Accumulate<T>;
+  assign(problem.A_log, std::vector<A>{A(std::log(16.0)), 0, A(std::log(4.0)), A(std::log(16.0))});
+  Kokkos::deep_copy(problem.dt_bias, A(0.25));
+  if (extras) Kokkos::deep_copy(problem.dt_mask, A(1));
   if (extras) {  // documents of hundreds of positions
     std::vector<token_t> segment(batch * length, 1);
     std::fill(segment.begin() + 100, segment.begin() + length, 2);
@@ -39,7 +40,7 @@ SsdProblem<T> strong(index_t chunk, bool extras, double rare = 0.2) {
 
 template <class T>
 class SsdStrongDecays : public testing::Test {};
-using Scalars = testing::Types<float, double>;
+using Scalars = testing::Types<bfloat16, float, double>;
 TYPED_TEST_SUITE(SsdStrongDecays, Scalars);
 
 template <class T>
@@ -87,9 +88,10 @@ TYPED_TEST(SsdStrongDecays, GradientsVanishWhereNothingIsRemembered) {
 /// Any rate below infinity: a step either forgets everything or, where Delta is 0, nothing.
 TYPED_TEST(SsdStrongDecays, TheLargestRatesForgetEverything) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   for (const index_t chunk : {1, 16, 256}) {
     auto problem = strong<T>(chunk, false);
-    Kokkos::deep_copy(problem.A_log, std::is_same_v<T, float> ? T(88) : T(700));
+    Kokkos::deep_copy(problem.A_log, std::is_same_v<A, float> ? A(88) : A(700));
     EXPECT_TRUE(near(problem.forward(), reference_ssd(problem.shape, problem.reference()),
                      tolerance<T>(16)));
     problem.backward();
@@ -102,13 +104,15 @@ TYPED_TEST(SsdStrongDecays, TheLargestRatesForgetEverything) {
 /// Generation advances the same recurrence.
 TYPED_TEST(SsdStrongDecays, StepsEqualTheScan) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   for (const double A_log : {std::log(16.0), 80.0}) {
     auto problem = strong<T>(256, false);
-    Kokkos::deep_copy(problem.A_log, static_cast<T>(A_log));
+    Kokkos::deep_copy(problem.A_log, static_cast<A>(A_log));
     const auto whole = to_host(problem.forward());
     SsdShape one = problem.shape;
     one.batch = one.seq_length = 1;
-    const View2<T> state("elastic::test::state", 4, 30), y("elastic::test::y", 1, 20);
+    const View2<A> state("elastic::test::state", 4, 30);
+    const View2<T> y("elastic::test::y", 1, 20);
     for (index_t t = 0; t < length; ++t) {
       auto in = problem.inputs();
       in.x = rows(problem.x, t, t + 1);

@@ -13,7 +13,7 @@ using namespace elastic::test;
 
 template <class T>
 class GlobalNorm : public testing::Test {};
-using Scalars = testing::Types<float, double>;
+using Scalars = testing::Types<bfloat16, float, double>;
 TYPED_TEST_SUITE(GlobalNorm, Scalars);
 
 TYPED_TEST(GlobalNorm, EqualsNaiveAcrossBlocks) {
@@ -85,9 +85,11 @@ void expect_same(const FixedSquares& a, const FixedSquares& b) {
 
 TYPED_TEST(GlobalNorm, FixedSquaresHaveTheSameBitsInAnyOrder) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   const index_t n = 30011;
   auto values = random_values<T>(n, 5);
-  for (index_t i = 0; i < n; ++i) values[i] *= i % 5 == 0 ? T(1e-4) : T(37);
+  for (index_t i = 0; i < n; ++i)
+    values[i] = static_cast<T>(widen(values[i]) * (i % 5 == 0 ? A(1e-4) : A(37)));
   const auto x = to_device(values);
   const double largest = largest_square<T>(ExecutionSpace(), {x});
   const FixedSquares whole = fixed_squares<T>({x}, largest);
@@ -105,17 +107,19 @@ TYPED_TEST(GlobalNorm, FixedSquaresHaveTheSameBitsInAnyOrder) {
 
 TYPED_TEST(GlobalNorm, FixedSquaresKeepTheirErrorBound) {
   using T = TypeParam;
+  using A = Accumulate<T>;
   for (const double scale : {1.0, 3e-12, 5e9})
     for (const double small : {1.0, 1e-5}) {  // all alike; one large element beside small ones
       const index_t n = 100003;
       auto values = random_values<T>(n, 6);
-      for (auto& value : values) value *= static_cast<T>(scale * small);
+      for (auto& value : values)
+        value = static_cast<T>(widen(value) * static_cast<A>(scale * small));
       values[777] = static_cast<T>(1.3 * scale);
       long double exact = 0;
-      for (const double value : values) exact += static_cast<long double>(value) * value;
+      for (const double value : to_double(values)) exact += static_cast<long double>(value) * value;
       const auto x = to_device(values);
       const double largest = largest_square<T>(ExecutionSpace(), {x});
-      EXPECT_EQ(largest, static_cast<double>(values[777]) * values[777]);
+      EXPECT_EQ(largest, static_cast<double>(values[777]) * static_cast<double>(values[777]));
       const double sum = fixed_squares<T>({x}, largest).value(largest);
       EXPECT_LE(std::abs(sum - static_cast<double>(exact)),
                 n * 0x1p-55 * largest + 0x1p-52 * static_cast<double>(exact));
@@ -124,12 +128,13 @@ TYPED_TEST(GlobalNorm, FixedSquaresKeepTheirErrorBound) {
 
 TYPED_TEST(GlobalNorm, LargestSquareSeesWhatIsNotFinite) {
   using T = TypeParam;
-  using Limits = std::numeric_limits<T>;
+  using A = Accumulate<T>;
+  using Limits = std::numeric_limits<A>;
   EXPECT_EQ(largest_square<T>(ExecutionSpace(), Parts<T>{}), 0);
   EXPECT_EQ(largest_square<T>(ExecutionSpace(), {to_device<T>({T(-3), T(2)}), View1<T>()}), 9);
-  for (const T bad : {Limits::quiet_NaN(), Limits::infinity(), -Limits::infinity()}) {
+  for (const A bad : {Limits::quiet_NaN(), Limits::infinity(), -Limits::infinity()}) {
     auto values = random_values<T>(9000, 7);
-    values[8999] = bad;
+    values[8999] = static_cast<T>(bad);
     EXPECT_EQ(largest_square<T>(ExecutionSpace(), {random_vector<T>(10, 8), to_device(values)}),
               std::numeric_limits<double>::infinity());
   }
