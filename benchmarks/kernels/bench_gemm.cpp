@@ -47,7 +47,8 @@ std::string first_fault(const Extents3& e, const MatrixBatch<T>& a, const Matrix
       return static_cast<double>(copy(i * ld + j));
     };
   };
-  const auto x = matrix(a), y = matrix(b), z = matrix(c);
+  const auto x = matrix(a), y = matrix(b);
+  const auto z = matrix(c);
   const double sums = 5e-6 * std::sqrt(static_cast<double>(e.k)),
                rounding = sizeof(C) == 2 ? 0x1p-8 : 0;
   for (index_t sample = 0; sample < 32; ++sample) {
