@@ -142,8 +142,8 @@ TYPED_TEST(Gemm, DeterministicPrefixEqualsCopy) {
   using C = typename TypeParam::C;
   const Products products = route(true);
   const index_t m = 150, n = 77, k = 300;
-  const auto a = random_matrix<T>(m, k, 1), b = random_matrix<T>(k, n, 2),
-             c0 = random_matrix<C>(m, n, 3);
+  const auto a = random_matrix<T>(m, k, 1), b = random_matrix<T>(k, n, 2);
+  const auto c0 = random_matrix<C>(m, n, 3);
   const auto whole = clone(c0);
   gemm<T, C>(products, Transpose::no, Transpose::no, Accumulate<T>(0.3), a, b, Accumulate<T>(0.7),
              whole);
@@ -236,7 +236,8 @@ TYPED_TEST(Gemm, ProductsOverUnitsEqualNaiveSums) {
     for (const index_t step : {1, 4, 8})
       for (const index_t first : {index_t(0), step - 1}) {
         const auto a = random_matrix<T>(m, count * active, 1),
-                   b = random_matrix<T>(count * unit, n, 2), c = random_matrix<C>(m, n, 3);
+                   b = random_matrix<T>(count * unit, n, 2);
+        const auto c = random_matrix<C>(m, n, 3);
         const auto expected = naive_units(a, b, {unit, first, step}, active, to_double(c));
         gemm_of_units<T, C>(ExecutionSpace(), Transpose::no, a, b, {unit, first, step}, active, 1,
                             c);

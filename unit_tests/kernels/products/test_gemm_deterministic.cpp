@@ -35,8 +35,8 @@ TYPED_TEST(DeterministicProduct, IsExactForIntegers) {
   for (const index_t m : {1, 11, 12, 13, 96, 97})
     for (const index_t n : {1, 31, 32, 33})
       for (const index_t k : {1, 255, 256, 257}) {
-        const auto a = small_integers<T>(m, k, 1), b = small_integers<T>(k, n, 2),
-                   c = small_integers<C>(m, n, 3);
+        const auto a = small_integers<T>(m, k, 1), b = small_integers<T>(k, n, 2);
+        const auto c = small_integers<C>(m, n, 3);
         const auto x = to_double(a), y = to_double(b);
         auto expected = to_double(c);
         for (index_t i = 0; i < m; ++i)
@@ -73,8 +73,8 @@ TYPED_TEST(DeterministicProduct, BeginsWithBetaTimesTheOldValue) {
   using C = Accumulate<T>;
   const C large = 1 / std::numeric_limits<C>::epsilon() * 4;
   const auto a = to_device(std::vector<T>{T(1), T(1)}, 1, 2),
-             b = to_device(std::vector<T>{T(-large), T(1)}, 2, 1),
-             c = to_device(std::vector<C>{large}, 1, 1);
+             b = to_device(std::vector<T>{T(-large), T(1)}, 2, 1);
+  const auto c = to_device(std::vector<C>{large}, 1, 1);
   deterministic_product<T, C>(ExecutionSpace(), 2, 1, rows_of<T>(a), rows_of<T>(b), 1, c);
   EXPECT_EQ(to_host(c)[0], C(1));  // (large - large) + 1; the other order would give 0
 }
