@@ -117,7 +117,8 @@ ExitCode execute(Communicator& world, const CommandLine& line) {
   }
   // 6
   world.set_deterministic(deck.config.job.deterministic);
-  return Run<float>(world, deck, line.resume).execute();
+  return with_precision(deck.config.precision.compute,
+                        [&]<class T>(T) { return Run<T>(world, deck, line.resume).execute(); });
 }
 
 /// 7: prints an error once if all ranks failed alike; otherwise prints it here and ends the others.

@@ -44,7 +44,7 @@ KOKKOS_INLINE_FUNCTION bool isfinite(T x) {
   return x - x == T(0);
 }
 #endif
-/// The same bits as another type; a compiler's own function, which devices have as well.
+/// Bits of one type as another; a compiler's own function, which devices have as well.
 template <class To, class From>
 KOKKOS_INLINE_FUNCTION To bit_cast(const From& from) {
   return __builtin_bit_cast(To, from);

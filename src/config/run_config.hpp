@@ -33,12 +33,12 @@ struct JobConfig {
   bool has(Phase phase) const;
 };
 
-/// Of stored values and activations in training. Sums, statistics and the optimizer are fp32 in
-/// either.
+/// What stored values and activations of training are.
+/// Sums, statistics and the optimizer are fp32 in either.
 enum class Precision { float32, bfloat16 };
 struct PrecisionConfig {
   Precision compute = Precision::float32;
-  /// Of one stored value.
+  /// Size of a stored value.
   double value_bytes() const { return compute == Precision::bfloat16 ? 2 : 4; }
   /// Bytes of a sum by those of a value.
   double sum_size() const { return sum_bytes / value_bytes(); }

@@ -28,6 +28,16 @@ void bind_optimizer(Schema& schema, RunConfig& config) {
              .help = "Largest joint norm of all gradients; 0: no clipping."});
 }
 
+void bind_precision(Schema& schema, RunConfig& config) {
+  schema.block("precision", "Bits of numbers.")
+      .bind("compute", &config.precision.compute,
+            {{"float32", Precision::float32}, {"bfloat16", Precision::bfloat16}},
+            {.help = "Stored values and activations of training: float32, or bfloat16, half the "
+                     "memory and, where the machine multiplies it faster (AMX, tensor cores), "
+                     "less time. Sums, statistics, router and optimizer are float32 in both, and "
+                     "the optimizer then keeps float32 masters of the values."});
+}
+
 void bind_parallel(Schema& schema, RunConfig& config) {
   schema.block("parallel", "How a step is cut up, and how the model is spread over ranks.")
       .bind("tensor_parallel_size", &config.parallel.tensor_parallel_size,
@@ -126,6 +136,7 @@ void bind_comparison(Schema& schema, ComparisonConfig& comparison) {
 
 void bind_machinery(Schema& schema, RunConfig& config) {
   bind_optimizer(schema, config);
+  bind_precision(schema, config);
   bind_parallel(schema, config);
   bind_evaluate(schema, config);
   bind_output(schema, config);

@@ -15,7 +15,8 @@ inline const Interval at_least_one = Interval::at_least(1), at_least_zero = Inte
 void bind_elastic(Schema& schema, RunConfig& config);
 /// Block <rank>.
 void bind_rank(Schema& schema, RankConfig& rank);
-/// Blocks <optimizer>, <parallel>, <evaluate>, <checkpoint>, <output> and <comparison>.
+/// Blocks <optimizer>, <precision>, <parallel>, <evaluate>, <checkpoint>, <output>
+/// and <comparison>.
 void bind_machinery(Schema& schema, RunConfig& config);
 
 }  // namespace elastic

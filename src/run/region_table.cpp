@@ -115,21 +115,22 @@ std::string region_table(const Communicator& comm, double peak_flops_per_rank) {
   return table;
 }
 
+template <class T>
 double measure_gemm_peak(const ExecutionSpace& exec) {
   constexpr bool on_host =
       Kokkos::SpaceAccessibility<HostSpace, ExecutionSpace::memory_space>::accessible;
   constexpr index_t extent = on_host ? 512 : 4096;  // a device needs more work to be busy
   constexpr double product_flops = 2.0 * extent * extent * extent, enough_seconds = 0.1;
-  const View2<Real> a("elastic::gemm_peak_a", extent, extent);
-  const View2<Real> b("elastic::gemm_peak_b", extent, extent);
-  const View2<Real> c("elastic::gemm_peak_c", extent, extent);
-  Kokkos::deep_copy(a, 1.0f);
-  Kokkos::deep_copy(b, 0.5f);
+  const View2<T> a("elastic::gemm_peak_a", extent, extent);
+  const View2<T> b("elastic::gemm_peak_b", extent, extent);
+  const View2<T> c("elastic::gemm_peak_c", extent, extent);
+  Kokkos::deep_copy(a, T(1.0f));
+  Kokkos::deep_copy(b, T(0.5f));
   const double flops_before = counted_flops(), begin = wall_seconds();
   double best_seconds = 0;
   for (int i = 0; i < 5 && (i == 0 || wall_seconds() - begin < enough_seconds); ++i) {
     const double start = wall_seconds();
-    kernels::gemm<Real>({exec}, kernels::Transpose::no, kernels::Transpose::no, 1, a, b, 0, c);
+    kernels::gemm<T>({exec}, kernels::Transpose::no, kernels::Transpose::no, 1, a, b, 0, c);
     fence(exec, "elastic::gemm_peak");
     const double seconds = wall_seconds() - start;
     best_seconds = i == 0 ? seconds : std::min(best_seconds, seconds);
@@ -137,5 +138,8 @@ double measure_gemm_peak(const ExecutionSpace& exec) {
   add_flops(flops_before - counted_flops());
   return best_seconds > 0 ? product_flops / best_seconds : 0;
 }
+
+template double measure_gemm_peak<float>(const ExecutionSpace&);
+template double measure_gemm_peak<bfloat16>(const ExecutionSpace&);
 
 }  // namespace elastic

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where the time of a run went: its regions (base/region.hpp) over all ranks.
 //
-//   log::info("{}", region_table(world, measure_gemm_peak(ExecutionSpace())));
+//   log::info("{}", region_table(world, measure_gemm_peak<float>(ExecutionSpace())));
 #pragma once
 #include <string>
 
@@ -22,8 +22,9 @@ namespace elastic {
 /// measured by this rank; 0 leaves the last column empty.
 std::string region_table(const Communicator& comm, double peak_flops_per_rank);
 
-/// FLOP/s of this rank's kernels::gemm<Real>: the best of at most 5 large square products. Takes
+/// FLOP/s of this rank's kernels::gemm<T>: the best of at most 5 large square products. Takes
 /// about 0.1 s at most. What it computes counts in no region.
+template <class T>
 double measure_gemm_peak(const ExecutionSpace& exec);
 
 }  // namespace elastic

@@ -269,5 +269,6 @@ bool Run<T>::must_stop(int num_saves) {
 }
 
 template class Run<float>;
+template class Run<bfloat16>;
 
 }  // namespace elastic

@@ -125,7 +125,7 @@ void Run<T>::report_phase() {
   m_results.ranks = m_comm.size();
   m_results.steps = m_state.step;
   m_results.tokens = m_curriculum.tokens_after(m_state.step);
-  const std::string regions = region_table(m_comm, measure_gemm_peak(ExecutionSpace()));
+  const std::string regions = region_table(m_comm, measure_gemm_peak<T>(ExecutionSpace()));
   on_root([&] {
     write_results(m_folder, m_results);
     write_report(m_folder, m_config, m_curriculum, m_results, regions);
@@ -142,6 +142,7 @@ void Run<T>::report_phase() {
   template bool Run<T>::evaluate_phase();                                   \
   template void Run<T>::report_phase();
 ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(bfloat16)
 #undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic

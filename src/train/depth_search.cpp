@@ -171,5 +171,6 @@ std::vector<index_t> DepthSearch<T>::drop_order(const LanguageModel<T>& parent, 
 }
 
 template class DepthSearch<float>;
+template class DepthSearch<bfloat16>;
 
 }  // namespace elastic

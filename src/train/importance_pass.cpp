@@ -119,5 +119,6 @@ Ranking ImportancePass<T>::ranking(const LanguageModel<T>& parent) {
 }
 
 template class ImportancePass<float>;
+template class ImportancePass<bfloat16>;
 
 }  // namespace elastic

@@ -77,6 +77,7 @@ std::vector<DrawGroup> StepDeal::micro_batches(TrainState<T>& state, const Stage
   template std::vector<DrawGroup> StepDeal::micro_batches<T>(TrainState<T>&, const Stage&, \
                                                              index_t, const RouterTemperature&);
 ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(bfloat16)
 #undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic

@@ -65,6 +65,7 @@ bool StepGradients::finish() {
   template void StepGradients::begin<T>(const TrainState<T>&, bool); \
   template void StepGradients::sum_masks<T>(const SoftWidths<T>&, bool);
 ELASTIC_INSTANTIATE(float)
+ELASTIC_INSTANTIATE(bfloat16)
 #undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic

@@ -361,5 +361,6 @@ const TokenSource& TrainStep<T>::source_of(const Stage& stage) {
 }
 
 template class TrainStep<float>;
+template class TrainStep<bfloat16>;
 
 }  // namespace elastic

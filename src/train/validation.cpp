@@ -142,5 +142,6 @@ double Validation<T>::max_logit_difference(const LanguageModel<T>& a,
 }
 
 template class Validation<float>;
+template class Validation<bfloat16>;
 
 }  // namespace elastic

@@ -90,7 +90,7 @@ TEST(RegionTable, WithoutRegionsOrPeakIsStillATable) {
 
 TEST(GemmPeak, IsPlausibleAndCountsNowhere) {
   const double before = counted_flops(), start = wall_seconds();
-  const double peak = measure_gemm_peak(ExecutionSpace());
+  const double peak = measure_gemm_peak<Real>(ExecutionSpace());
   EXPECT_GT(peak, 1e8);
   EXPECT_LT(peak, 1e15);
   EXPECT_LT(wall_seconds() - start, 5);
