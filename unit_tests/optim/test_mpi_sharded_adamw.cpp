@@ -65,8 +65,8 @@ TYPED_TEST(ShardedAdamW, GivesTheBitsOfTheWhole) {
       for (index_t step = 1; step <= 4; ++step) {
         whole_step(group, step, whole, reference);
         sharded_step(group, slices, step, sharded, optimizer);
-        ASSERT_TRUE(bitwise_equal(whole.values(), sharded.values()));
-        ASSERT_TRUE(bitwise_equal(whole.exact_values(), sharded.exact_values()));
+        EXPECT_TRUE(bitwise_equal(whole.values(), sharded.values()));
+        EXPECT_TRUE(bitwise_equal(whole.exact_values(), sharded.exact_values()));
       }
       for (const auto& p : whole)
         for (const Moment which : {Moment::first, Moment::second}) {
