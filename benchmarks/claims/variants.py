@@ -58,13 +58,15 @@ CLAIMS = (
           limits="The models trained alone see three times the tokens of the family in all; their router searches for one budget only."),
     Claim("One nested family, or a model distilled for each budget with a third of the tokens", ("nested", "alone_share_{}"),
           limits="Equal tokens in all; the family shares one set of weights, the three models have three."),
-    Claim("Two stages, or the short context only", ("nested", "short_only"), tasks=("text",),
-          limits="Equal tokens; measured on sequences of stage 2, four times as long as those of stage 1."),
+    Claim("Two stages, or the short context only", ("nested", "short_only"),
+          limits="Equal tokens; measured on sequences of stage 2, four times (text) or twice (reasoning) as long as those of stage 1. Several "
+                 "short problems fill a sequence of reasoning: they need no long context."),
     Claim("Weighted or uniform budgets in stage 2", ("nested", "uniform_stage2")),
     Claim("Widths per layer, or one width for all layers of a kind", ("nested", "shared_widths")),
     Claim("Learned widths, or the same fraction of every width", ("nested", "homogeneous"), budgets=("0.75", "0.5"),
           limits="Both drop layers in the order of the same ranking, the homogeneous models only where widths alone do not meet "
-                 "the budget. Theirs are fixed from the first step on; the learned ones are mixtures until the router has decided."),
+                 "the budget. Costs are equal within the tolerance of budgets. Theirs are fixed from the first step on; the learned ones are "
+                 "mixtures until the router has decided."),
     Claim("Distillation, or cross-entropy alone", ("nested", "cross_entropy")),
     Claim("A budget that was trained, or one that lies between two", ("nested", "two_budgets"), budgets=("0.75",)),
     Claim("Ranked by importance, at random, or the wrong way round", ("nested", "random_order", "reversed_order")),
