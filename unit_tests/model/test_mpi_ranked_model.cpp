@@ -3,6 +3,7 @@
 // alone; and a ranked model computes what it computed before.
 #include "model/ranked_model.hpp"
 
+#include "comm/collectives.hpp"
 #include "unit_tests/model/wide_model.hpp"
 
 namespace elastic::test {
@@ -54,9 +55,13 @@ void check_inverse() {
   const auto exact = to_host(model.parameters().exact_values());
   const Ranking ranking = some_ranking(wide_parent());
   apply_ranking_to_model(ranking, model);
-  EXPECT_FALSE(bitwise_equal(model.parameters().values(), before));
+  // A rank with few heads may keep all of its own in place.
+  const auto moved = [&](const auto& values, const auto& as_before) {
+    return all_reduce_sum(world, bitwise_equal(values, as_before) ? index_t{0} : index_t{1}) > 0;
+  };
+  EXPECT_TRUE(moved(model.parameters().values(), before));
   if (has_exact_values<T>) {
-    EXPECT_FALSE(bitwise_equal(model.parameters().exact_values(), exact));
+    EXPECT_TRUE(moved(model.parameters().exact_values(), exact));
   }
   apply_ranking_to_model(inverse(ranking), model);
   EXPECT_TRUE(bitwise_equal(model.parameters().values(), before));
