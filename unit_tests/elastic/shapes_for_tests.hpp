@@ -89,6 +89,17 @@ inline ElasticSpace random_space(Draw& draw, const ModelShape& parent) {
     if (draw.uniform() < 0.4) space.depth.widths.push_back(r);
   return space;
 }
+/// A random parent and a random space of its submodels; `draw` goes on from there.
+///
+///   auto [draw, shape, space, decisions] = RandomCase(seed);
+struct RandomCase {
+  explicit RandomCase(std::uint64_t seed) : draw(seed) {}
+  Draw draw;
+  ModelShape shape = random_shape(draw);
+  ElasticSpace space = random_space(draw, shape);
+  std::vector<Decision> decisions = list_decisions(shape, space);
+};
+
 inline std::vector<index_t> random_choices(Draw& draw, const std::vector<Decision>& decisions) {
   std::vector<index_t> choice;
   for (const auto& d : decisions)

@@ -140,10 +140,7 @@ TEST(MaskedWidths, FullSpecMasksNothing) {
 
 TEST(MaskedWidths, MasksCountWhatPrefixesKeep) {
   for (std::uint64_t seed = 0; seed < 30; ++seed) {
-    Draw draw(seed);
-    const auto shape = random_shape(draw);
-    const auto space = random_space(draw, shape);
-    const auto decisions = list_decisions(shape, space);
+    auto [draw, shape, space, decisions] = RandomCase(seed);
     const auto spec = spec_of_choices(shape, space, decisions, random_choices(draw, decisions));
     const auto masked = masked_widths<double>(shape, spec);
     const auto prefixed = prefix_widths<double>(shape, spec);

@@ -20,10 +20,7 @@ Probabilities one_hot(const std::vector<Decision>& decisions, const std::vector<
 
 TEST(BudgetLoss, ExpectedWidthsOfAOneHotAreTheSubmodel) {
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
-    Draw draw(seed);
-    const auto shape = random_shape(draw);
-    const auto space = random_space(draw, shape);
-    const auto decisions = list_decisions(shape, space);
+    auto [draw, shape, space, decisions] = RandomCase(seed);
     const auto choice = random_choices(draw, decisions);
     const auto spec = spec_of_choices(shape, space, decisions, choice);
     EXPECT_EQ(parameter_count(shape,

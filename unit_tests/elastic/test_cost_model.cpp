@@ -37,10 +37,7 @@ double counted(const ModelShape& s) {
 
 TEST(CostModel, SubmodelsCountAsTheirSlices) {
   for (std::uint64_t seed = 0; seed < 100; ++seed) {
-    Draw draw(seed);
-    const auto shape = random_shape(draw);
-    const auto space = random_space(draw, shape);
-    const auto decisions = list_decisions(shape, space);
+    auto [draw, shape, space, decisions] = RandomCase(seed);
     const auto spec = spec_of_choices(shape, space, decisions, random_choices(draw, decisions));
     const auto sliced = sliced_shape(shape, spec);
     const CostConfig memory{BudgetKind::memory, 2, 100, 2, 4, 3};

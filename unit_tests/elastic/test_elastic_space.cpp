@@ -140,10 +140,7 @@ TEST(ElasticSpace, ChannelsAreChosenByOneAxis) {
 
 TEST(ElasticSpace, FirstChoicesAreTheParent) {
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
-    Draw draw(seed);
-    const auto shape = random_shape(draw);
-    const auto space = random_space(draw, shape);
-    const auto decisions = list_decisions(shape, space);
+    auto [draw, shape, space, decisions] = RandomCase(seed);
     const std::vector<index_t> first(decisions.size(), 0);
     EXPECT_TRUE(spec_of_choices(shape, space, decisions, first).same_widths(full_spec(shape)));
     for (const auto& decision : decisions) EXPECT_GE(decision.widths.size(), 2u);

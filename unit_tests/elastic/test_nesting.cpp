@@ -12,7 +12,7 @@ namespace {
 TEST(Nesting, AllowedChoicesGiveNestedSubmodelsOnly) {
   int allowed_ones = 0, refused = 0;
   for (std::uint64_t seed = 0; seed < 200; ++seed) {
-    Draw draw(seed);
+    Draw draw(seed);  // named one by one: a lambda below captures them
     const auto shape = random_shape(draw);
     const auto space = random_space(draw, shape);
     const auto decisions = list_decisions(shape, space);
@@ -41,10 +41,7 @@ TEST(Nesting, AllowedChoicesGiveNestedSubmodelsOnly) {
 
 TEST(Nesting, TheBoundItselfIsAllowed) {
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
-    Draw draw(seed);
-    const auto shape = random_shape(draw);
-    const auto space = random_space(draw, shape);
-    const auto decisions = list_decisions(shape, space);
+    auto [draw, shape, space, decisions] = RandomCase(seed);
     const auto choice = random_choices(draw, decisions);
     const auto spec = spec_of_choices(shape, space, decisions, choice);
     for (std::size_t d = 0; d < decisions.size(); ++d)
