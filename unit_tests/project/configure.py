@@ -13,7 +13,6 @@ import unittest
 # What CMake is told not to find, and what the message must say about it: Debian package, Spack spec, variable.
 PACKAGES = {
     "Kokkos": ("libtrilinos-kokkos-dev", "kokkos", "-DKokkos_ROOT=FOLDER"),
-    "KokkosKernels": ("libtrilinos-kokkos-kernels-dev", "kokkos-kernels", "-DKokkosKernels_ROOT=FOLDER"),
     "MPI": ("libopenmpi-dev", "openmpi", "-DMPI_ROOT=FOLDER"),
     "HDF5": ("libhdf5-openmpi-dev", "hdf5 +mpi", "-DHDF5_ROOT=FOLDER"),
     "fmt": ("libfmt-dev", "fmt", "-Dfmt_ROOT=FOLDER"),

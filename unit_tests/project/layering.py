@@ -29,7 +29,7 @@ ALLOWED = {
 }
 # Headers of libraries that stay behind one door.
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.M)
-DOORS = {"mpi.h": "comm", "hdf5.h": "io", "dnnl.h": "kernels", "KokkosBlas": "kernels"}
+DOORS = {"mpi.h": "comm", "hdf5.h": "io", "dnnl.h": "kernels", "KokkosBlas": "kernels", "cblas.h": "kernels", "cublas": "kernels"}
 
 
 def check(root):

@@ -9,16 +9,17 @@
 // Columns of a dense C are operands with gaps: where panels are faster, C is cut. Panels write
 // bfloat16 by way of fp32 scratch of the extents of C; that is cut until it fits into a cache, but
 // not so far that packing counts (K in 512 x 512: 1.8 times as fast as whole at K = 512).
-#include "kernels/products/dnnl_matmul.hpp"
-
-#include "base/error.hpp"
-
+// A primitive belongs to extents, strides and types; each thread keeps the ones it used last, up to
+// a limit, with one scratch memory for all of them.
 #ifdef ELASTIC_HAVE_DNNL
 #include <cstdlib>
 #include <dnnl.hpp>
 #include <map>
 #include <memory>
 #include <unordered_map>
+
+#include "base/error.hpp"
+#include "kernels/products/library_matmul.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -211,7 +212,7 @@ Operand operand(const StridedMatrix<T>& matrix) {
 
 template <class T>
 bool has_matmul() {
-  if constexpr (!std::is_same_v<MemorySpace, HostSpace> || std::is_same_v<T, double>)
+  if constexpr (std::is_same_v<T, double>)
     return false;
   else if constexpr (std::is_same_v<T, float>)
     return true;
@@ -225,8 +226,8 @@ bool has_matmul() {
 }
 
 template <class T, class C>
-void matmul_products(BatchCount count, index_t depth, Accumulate<T> alpha, StridedMatrix<T> a,
-                     StridedMatrix<T> b, Accumulate<T> beta, MatrixBatch<C> c) {
+void matmul_products(const ExecutionSpace&, BatchCount count, index_t depth, Accumulate<T> alpha,
+                     StridedMatrix<T> a, StridedMatrix<T> b, Accumulate<T> beta, MatrixBatch<C> c) {
   thread_local ThreadCache cache;
   const Problem problem = {
       static_cast<index_t>(c.first.extent(0)),
@@ -247,37 +248,17 @@ void matmul_products(BatchCount count, index_t depth, Accumulate<T> alpha, Strid
   }
 }
 
-}  // namespace elastic::kernels
-
-#else
-
-namespace elastic::kernels {
-
-template <class T>
-bool has_matmul() {
-  return false;
-}
-template <class T, class C>
-void matmul_products(BatchCount, index_t, Accumulate<T>, StridedMatrix<T>, StridedMatrix<T>,
-                     Accumulate<T>, MatrixBatch<C>) {
-  throw ContractError("matmul_products: built without oneDNN");
-}
-
-}  // namespace elastic::kernels
-
-#endif
-
-namespace elastic::kernels {
-
 template bool has_matmul<bfloat16>();
 template bool has_matmul<float>();
 template bool has_matmul<double>();
-#define ELASTIC_INSTANTIATE(T, C)                                                           \
-  template void matmul_products<T, C>(BatchCount, index_t, Accumulate<T>, StridedMatrix<T>, \
-                                      StridedMatrix<T>, Accumulate<T>, MatrixBatch<C>);
+#define ELASTIC_INSTANTIATE(T, C)                                                                \
+  template void matmul_products<T, C>(const ExecutionSpace&, BatchCount, index_t, Accumulate<T>, \
+                                      StridedMatrix<T>, StridedMatrix<T>, Accumulate<T>,         \
+                                      MatrixBatch<C>);
 ELASTIC_INSTANTIATE(float, float)
 ELASTIC_INSTANTIATE(bfloat16, bfloat16)
 ELASTIC_INSTANTIATE(bfloat16, float)
 #undef ELASTIC_INSTANTIATE
 
 }  // namespace elastic::kernels
+#endif

@@ -4,21 +4,19 @@
 // neither descriptors nor a cache.
 #include "kernels/products/gemm.hpp"
 
-#include <KokkosBlas3_gemm.hpp>
 #ifdef ELASTIC_HAVE_DNNL
 #include <dnnl.h>
 #endif
 
 #include "base/region.hpp"
 #include "base/shapes.hpp"
-#include "kernels/products/dnnl_matmul.hpp"
+#include "kernels/products/blas_product.hpp"
 #include "kernels/products/gemm_deterministic.hpp"
 #include "kernels/products/gemm_few_rows.hpp"
+#include "kernels/products/library_matmul.hpp"
 
 namespace elastic::kernels {
 namespace {
-
-const char* blas_name(Transpose transpose) { return transpose == Transpose::yes ? "T" : "N"; }
 
 /// c = beta c, for products without terms.
 template <class C>
@@ -41,20 +39,9 @@ void scale(const ExecutionSpace& exec, BatchCount count, Accumulate<C> beta,
       });
 }
 
-template <class T>
-void blas_product(const ExecutionSpace& exec, const char* transpose_a, const char* transpose_b,
-                  T alpha, const View2<const T>& a, const View2<const T>& b, T beta,
-                  const View2<T>& c) {
-  if constexpr (requires {
-                  KokkosBlas::gemm(exec, transpose_a, transpose_b, alpha, a, b, beta, c);
-                })
-    KokkosBlas::gemm(exec, transpose_a, transpose_b, alpha, a, b, beta, c);
-  else
-    KokkosBlas::gemm(transpose_a, transpose_b, alpha, a, b, beta,
-                     c);  // before Kokkos Kernels 4: default instance only
-}
-
 #ifdef ELASTIC_HAVE_DNNL
+char blas_name(Transpose transpose) { return transpose == Transpose::yes ? 'T' : 'N'; }
+
 void dnnl_product(char transpose_a, char transpose_b, float alpha, const View2<const float>& a,
                   const View2<const float>& b, float beta, const View2<float>& c, index_t depth) {
   const auto status =
@@ -96,23 +83,24 @@ void gemm(const Products& products, Transpose transpose_a, Transpose transpose_b
   if (k == 0) return scale<C>(exec, {}, beta, {c});
   count_operations(1, k, c);
 
-  // Kokkos Kernels multiply matrices of one arithmetic type; the deterministic route takes any.
-  constexpr bool has_blas = std::is_same_v<T, C> && std::is_same_v<T, Accumulate<T>>;
-  const bool matmul = !has_blas && has_matmul<T>() && alpha != 0;
   const auto strided_a = operand<T>(a, transpose_a), strided_b = operand<T>(b, transpose_b);
-  if (products.deterministic || (!has_blas && !matmul))
-    return deterministic_product<T, C>(exec, k, alpha, strided_a, strided_b, beta, c);
+  const auto own_product = [&] {
+    deterministic_product<T, C>(exec, k, alpha, strided_a, strided_b, beta, c);
+  };
+  if (products.deterministic) return own_product();
   if constexpr (std::is_same_v<MemorySpace, HostSpace>)
     if (static_cast<index_t>(c.extent(0)) <= few_rows && !ta && tb)
       return few_rows_product<T, C>(exec, alpha, a, b, beta, c);
 #ifdef ELASTIC_HAVE_DNNL
-  if constexpr (has_blas && std::is_same_v<T, float> && std::is_same_v<MemorySpace, HostSpace>)
-    return dnnl_product(*blas_name(transpose_a), *blas_name(transpose_b), alpha, a, b, beta, c, k);
+  if constexpr (std::is_same_v<T, float>)
+    return dnnl_product(blas_name(transpose_a), blas_name(transpose_b), alpha, a, b, beta, c, k);
 #endif
-  if constexpr (has_blas)
-    blas_product<T>(exec, blas_name(transpose_a), blas_name(transpose_b), alpha, a, b, beta, c);
-  else
-    matmul_products<T, C>({}, k, alpha, strided_a, strided_b, beta, {c});
+  if (has_matmul<T>() && alpha != 0)
+    return matmul_products<T, C>(exec, {}, k, alpha, strided_a, strided_b, beta, {c});
+  // The BLAS multiply matrices of one arithmetic type; our own kernel takes any.
+  if constexpr (std::is_same_v<T, C> && std::is_same_v<T, Accumulate<T>>)
+    if (blas_product<T>(exec, transpose_a, transpose_b, alpha, a, b, beta, c)) return;
+  own_product();
 }
 
 template <class T, class C>
@@ -134,9 +122,8 @@ void gemm_batched(const Products& products, BatchCount count, Transpose transpos
              strided_b = operand<T>(b.first, transpose_b, b.stride);
   const bool one_product = (count.outer > 1 && a.stride.outer == 0 && b.stride.outer == 0) ||
                            (count.inner > 1 && a.stride.inner == 0 && b.stride.inner == 0);
-  if constexpr (!std::is_same_v<T, double>)
-    if (!products.deterministic && !one_product && has_matmul<T>())
-      return matmul_products<T, C>(count, k, 1, strided_a, strided_b, beta, c);
+  if (!products.deterministic && !one_product && has_matmul<T>())
+    return matmul_products<T, C>(products.exec, count, k, 1, strided_a, strided_b, beta, c);
   deterministic_products<T, C>(products.exec, count, k, 1, strided_a, strided_b, beta, c);
 }
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // oneDNN's matmul alone: products that it is given in pieces, its memory of compiled products, and
 // threads. Values of all shapes and strides: test_gemm.cpp, test_gemm_batched.cpp.
-#include "kernels/products/dnnl_matmul.hpp"
-
 #include <thread>
 
 #include "kernels/products/gemm_deterministic.hpp"
+#include "kernels/products/library_matmul.hpp"
 #include "unit_tests/support/views.hpp"
 
 namespace elastic::kernels {
@@ -17,8 +16,8 @@ template <class C>
 void multiply(Transpose ta, Transpose tb, const View2<bfloat16>& a, const View2<bfloat16>& b,
               float beta, const View2<C>& c) {
   const auto k = static_cast<index_t>(a.extent(ta == Transpose::yes ? 0 : 1));
-  matmul_products<bfloat16, C>({}, k, 1, operand<bfloat16>(a, ta), operand<bfloat16>(b, tb), beta,
-                               {c});
+  matmul_products<bfloat16, C>(ExecutionSpace(), {}, k, 1, operand<bfloat16>(a, ta),
+                               operand<bfloat16>(b, tb), beta, {c});
 }
 
 template <class C>

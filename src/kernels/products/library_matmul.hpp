@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products of the library that knows the machine best, single and in strided batches, with
+// bfloat16 operands and fp32 sums among them. One of
+//
+//   oneDNN   on a host     dnnl_matmul.cpp
+//   cuBLAS   on CUDA       cublas_matmul.cpp
+//
+// Operands with gaps between their rows and transposes are read in place.
+// Internal to kernels/products.
+#pragma once
+#include "kernels/products/strided_matrix.hpp"
+
+namespace elastic::kernels {
+
+/// Whether this route multiplies T at speed here. oneDNN: float; bfloat16 if the processor has bf16
+/// instructions (its code for others is slower than our own). cuBLAS: all types.
+template <class T>
+bool has_matmul();
+
+/// c = alpha a b + beta c for each product of the batch; c [M, N], a is [M, K], b is [K, N].
+/// M, N, K > 0; alpha != 0; beta = 0 overwrites. Throws RunError if the library fails.
+template <class T, class C>
+void matmul_products(const ExecutionSpace& exec, BatchCount count, index_t depth,
+                     Accumulate<T> alpha, StridedMatrix<T> a, StridedMatrix<T> b,
+                     Accumulate<T> beta, MatrixBatch<C> c);
+
+}  // namespace elastic::kernels
