@@ -22,9 +22,9 @@ namespace elastic::kernels {
 using RowTeam = Kokkos::TeamPolicy<ExecutionSpace>::member_type;
 
 /// Columns that one thread treats at a time: one on a device, so that neighbours read neighbours.
-constexpr index_t column_block = host_loops ? 16 : 1;
+constexpr index_t column_block = on_host ? 16 : 1;
 /// Chains of each class; classes may lie on ranks of their own. A power of two.
-constexpr index_t chains_of_class = host_loops ? column_block : 128;
+constexpr index_t chains_of_class = on_host ? column_block : 128;
 constexpr index_t most_chains = sum_classes * chains_of_class;
 
 /// The chains on one rank.
@@ -64,8 +64,8 @@ struct ColumnBlock {
 template <class F, class... T>
 KOKKOS_INLINE_FUNCTION void for_column_blocks(const RowTeam& team, index_t step, index_t columns,
                                               const F& body, const T*... row) {
-  const index_t stride = host_loops ? column_block : step;
-  Kokkos::parallel_for(Kokkos::TeamThreadRange(team, host_loops ? 1 : step), [&](index_t first) {
+  const index_t stride = on_host ? column_block : step;
+  Kokkos::parallel_for(Kokkos::TeamThreadRange(team, on_host ? 1 : step), [&](index_t first) {
     for (index_t v = first; v < columns; v += stride)
       body(v, static_cast<int>(math::min(column_block, columns - v)),
            ColumnBlock<T>(row, v, columns).values...);
@@ -127,7 +127,7 @@ class ColumnSums {
   /// Calls f(j, chains of a sum) for the first `chains` of every sum.
   template <class F>
   KOKKOS_INLINE_FUNCTION void for_chains(const RowTeam& team, index_t chains, const F& f) const {
-    const index_t length = host_loops ? chains : 1;
+    const index_t length = on_host ? chains : 1;
     T* const sum = m_sum;
     Kokkos::parallel_for(Kokkos::TeamThreadRange(team, chains / length), [&](index_t first) {
       for (int k = 0; k < count; ++k) {
@@ -147,7 +147,7 @@ class ColumnSums {
 template <class T>
 KOKKOS_INLINE_FUNCTION Accumulate<T> row_maximum(const RowTeam& team, const T* z, index_t columns) {
   using A = Accumulate<T>;
-  constexpr index_t stripe = host_loops ? 2048 : 1;
+  constexpr index_t stripe = on_host ? 2048 : 1;
   A maximum = 0;
   Kokkos::parallel_reduce(
       Kokkos::TeamThreadRange(team, (columns + stripe - 1) / stripe),

@@ -11,20 +11,17 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "base/types.hpp"
+#include "kernels/backend.hpp"
 #include "kernels/rows/store_rounded.hpp"
 
 namespace elastic::kernels {
 
-inline constexpr bool on_host = std::is_same_v<MemorySpace, HostSpace>;
 inline constexpr index_t lanes = 16;                   ///< columns of a tile, unit of padding
 inline constexpr index_t tile_rows = on_host ? 8 : 4;  ///< divides lanes
 
 KOKKOS_INLINE_FUNCTION constexpr index_t padded(index_t n) {
   return (n + lanes - 1) / lanes * lanes;
 }
-
-using Team = Kokkos::TeamPolicy<ExecutionSpace>::member_type;
 
 /// Hands out aligned pieces of a team's scratch memory; from a null base it only counts the bytes.
 class ScratchCarver {
@@ -43,9 +40,6 @@ class ScratchCarver {
   std::uintptr_t m_base;
   index_t m_bytes = 0;
 };
-
-/// Level 0 (shared memory of a device) as far as every device has it, else level 1.
-inline int scratch_level(index_t bytes) { return on_host || bytes <= 40000 ? 0 : 1; }
 
 // Inlined into a large kernel, the loop of a tile would share its registers
 // with everything around it.

@@ -152,7 +152,7 @@ template <class T, class C>
 void deterministic_products(const ExecutionSpace& exec, BatchCount count, index_t depth,
                             Accumulate<T> alpha, StridedMatrix<T> a, StridedMatrix<T> b,
                             Accumulate<T> beta, std::type_identity_t<MatrixBatch<C>> c) {
-  if constexpr (host_loops)
+  if constexpr (on_host)
     products_on_host<T, C>(exec, count, depth, alpha, a, b, beta, c);
   else
     products_on_device<T, C>(exec, count, depth, alpha, a, b, beta, c);

@@ -4,15 +4,13 @@
 // is independent of the number of threads.
 #pragma once
 #include "base/shapes.hpp"
+#include "kernels/backend.hpp"
 #include "kernels/rows/store_rounded.hpp"
 
 namespace elastic::kernels {
 
-/// Whether kernels run on the processor itself.
-inline constexpr bool host_loops =
-    std::is_same_v<ExecutionSpace, Kokkos::DefaultHostExecutionSpace>;
 /// The longest run of columns one work item handles: stays in the first cache.
-inline constexpr index_t longest_piece = host_loops ? 1024 : 1;
+inline constexpr index_t longest_piece = on_host ? 1024 : 1;
 /// So many rows make a block, whose contributions to a sum over tokens are added up first.
 inline constexpr index_t rows_per_block = 64;
 
@@ -25,7 +23,7 @@ using LinearPolicy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index
 template <class F>
 void for_row_pieces(const ExecutionSpace& exec, const char* label, index_t rows, index_t columns,
                     const F& body) {
-  const index_t length = host_loops ? math::max<index_t>(columns, 1) : 1;
+  const index_t length = on_host ? math::max<index_t>(columns, 1) : 1;
   const index_t pieces = (columns + length - 1) / length;
   Kokkos::parallel_for(
       label, LinearPolicy(exec, 0, rows * pieces), KOKKOS_LAMBDA(const index_t piece) {

@@ -17,7 +17,7 @@ void for_each_with_scratch(const ExecutionSpace& exec, const char* label, index_
     return;
   }
   const index_t bytes = size * static_cast<index_t>(sizeof(A));
-  const int level = host_loops || bytes <= 40000 ? 0 : 1;
+  const int level = scratch_level(bytes);
   Kokkos::TeamPolicy<ExecutionSpace> policy(exec, static_cast<int>(count), 1);
   policy.set_scratch_size(level, Kokkos::PerTeam(static_cast<int>(bytes + 64)));
   Kokkos::parallel_for(

@@ -121,7 +121,7 @@ void ssd_step(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs
   require_shape(name, "state", state, batch * H, P * N);
   require_shape(name, "y", y, batch, H * P);
   using A = Accumulate<T>;
-  const index_t rows = host_loops ? P : 1;  // of a state that one work item advances
+  const index_t rows = on_host ? P : 1;  // of a state that one work item advances
   Kokkos::parallel_for(
       "elastic::ssd_step", LinearPolicy(exec, 0, batch * H * P / rows),
       KOKKOS_LAMBDA(const index_t item) {

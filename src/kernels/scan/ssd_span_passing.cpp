@@ -14,7 +14,7 @@ void ssd_span_passing(const ExecutionSpace& exec, Direction direction, In1<index
   require_shape("ssd_span_passing", "states", states, spans * rows, columns);
   require_shape("ssd_span_passing", "decay", decay, spans * rows);
   const bool backward = direction == Direction::backward;
-  constexpr index_t run = host_loops ? 256 : 1;
+  constexpr index_t run = on_host ? 256 : 1;
   const index_t runs = (columns + run - 1) / run;
   Kokkos::parallel_for(
       "elastic::ssd_span_passing", LinearPolicy(exec, 0, rows * runs),
