@@ -8,31 +8,39 @@ namespace elastic::bench {
 namespace {
 using namespace kernels;
 
+template <class T>
 void bench_attention(benchmark::State& state, const AttentionShape& s, bool backward) {
   const ExecutionSpace exec;
   const index_t tokens = s.batch * s.seq_length, inner = s.num_heads * s.head_dim,
                 kv = s.num_groups * s.head_dim;
-  const auto q = random_matrix(tokens, inner, 1), k = random_matrix(tokens, kv, 2),
-             v = random_matrix(tokens, kv, 3);
-  const auto out = random_matrix(tokens, inner, 4), lse = random_matrix(tokens, s.num_heads, 5);
-  const auto dq = random_matrix(tokens, inner, 6), dk = random_matrix(tokens, kv, 7),
-             dv = random_matrix(tokens, kv, 8);
-  const View1<float> workspace("elastic::bench", attention_workspace_size<float>(s));
-  attention_forward<float>(exec, s, {q, k, v}, {out, lse});
+  const auto q = random_matrix<T>(tokens, inner, 1), k = random_matrix<T>(tokens, kv, 2),
+             v = random_matrix<T>(tokens, kv, 3);
+  const auto out = random_matrix<T>(tokens, inner, 4),
+             lse = random_matrix<Accumulate<T>>(tokens, s.num_heads, 5);
+  const auto dq = random_matrix<T>(tokens, inner, 6), dk = random_matrix<T>(tokens, kv, 7),
+             dv = random_matrix<T>(tokens, kv, 8);
+  const View1<Accumulate<T>> workspace("elastic::bench", attention_workspace_size<T>(s));
+  attention_forward<T>(exec, s, {q, k, v}, {out, lse});
   time_launches(state, 0, [&] {
     if (backward)
-      attention_backward<float>(exec, s, {q, k, v}, {out, lse}, q, {dq, dk, dv}, workspace);
+      attention_backward<T>(exec, s, {q, k, v}, {out, lse}, q, {dq, dk, dv}, workspace);
     else
-      attention_forward<float>(exec, s, {q, k, v}, {out, lse});
+      attention_forward<T>(exec, s, {q, k, v}, {out, lse});
   });
 }
 }  // namespace
 
-void add_attention_benchmarks() {
+template <class T>
+void add_attention() {
   for (const auto& e : all_extents())
     for (const bool backward : {false, true})
-      add(std::string(backward ? "attention_backward/" : "attention_forward/") + e.name,
-          [=](benchmark::State& state) { bench_attention(state, e.attention, backward); });
+      add(std::string(backward ? "attention_backward" : "attention_forward") + suffix_of<T>() +
+              "/" + e.name,
+          [=](benchmark::State& state) { bench_attention<T>(state, e.attention, backward); });
+}
+void add_attention_benchmarks() {
+  add_attention<float>();
+  add_attention<bfloat16>();
 }
 
 }  // namespace elastic::bench

@@ -14,19 +14,6 @@ using kernels::MatrixBatch;
 using kernels::Products;
 using kernels::Transpose;
 
-template <class T>
-View2<T> random_values(index_t rows, index_t columns, std::uint64_t stream) {
-  const auto values = random_matrix(rows, columns, stream);
-  const View2<T> result("elastic::bench", rows, columns);
-  Kokkos::parallel_for(
-      "elastic::bench_values",
-      Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>(0, rows * columns),
-      KOKKOS_LAMBDA(const index_t i) {
-        result(i / columns, i % columns) = static_cast<T>(values(i / columns, i % columns));
-      });
-  return result;
-}
-
 /// What one product computes: C [m, n] = op(A) op(B) over k.
 struct Extents3 {
   index_t m, n, k;
@@ -73,7 +60,7 @@ template <class T>
 MatrixBatch<T> random_batch(const BatchCount& count, bool share, index_t rows, index_t columns,
                             std::uint64_t stream) {
   const index_t inner = share ? 1 : count.inner, size = rows * columns;
-  const auto all = random_values<T>(count.outer * inner * rows, columns, stream);
+  const auto all = random_matrix<T>(count.outer * inner * rows, columns, stream);
   return {prefix(all, rows, columns), {inner * size, share ? 0 : size}};
 }
 

@@ -58,21 +58,36 @@ void add(const std::string& name, const Body& body) {
   benchmark::RegisterBenchmark(name.c_str(), body)->UseManualTime()->Unit(benchmark::kMicrosecond);
 }
 
-/// [rows, columns] with elements in (-1, 1).
-inline View2<float> random_matrix(index_t rows, index_t columns, std::uint64_t stream) {
-  const View2<float> view(Kokkos::view_alloc("elastic::bench", Kokkos::WithoutInitializing), rows,
-                          columns);
-  const auto h_view = Kokkos::create_mirror_view(view);
+/// [rows, columns] with elements in (-1, 1), made where they are used.
+template <class T = float>
+View2<T> random_matrix(index_t rows, index_t columns, std::uint64_t stream) {
+  const View2<T> view(Kokkos::view_alloc("elastic::bench", Kokkos::WithoutInitializing), rows,
+                      columns);
   const RandomKey key{1, RandomPurpose::test, stream};
-  for (index_t i = 0; i < rows; ++i)
-    for (index_t j = 0; j < columns; ++j)
-      h_view(i, j) = static_cast<float>(
-          2 * random_uniform(key, static_cast<std::uint64_t>(i * columns + j)) - 1);
-  Kokkos::deep_copy(view, h_view);
+  T* const values = view.data();
+  Kokkos::parallel_for(
+      "elastic::bench_values",
+      Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>(0, rows * columns),
+      KOKKOS_LAMBDA(const index_t i) {
+        values[i] = static_cast<T>(
+            static_cast<float>(2 * random_uniform(key, static_cast<std::uint64_t>(i)) - 1));
+      });
   return view;
 }
-inline View1<float> random_vector(index_t n, std::uint64_t stream) {
-  return Kokkos::subview(random_matrix(1, n, stream), 0, Kokkos::ALL);
+template <class T = float>
+View1<T> random_vector(index_t n, std::uint64_t stream) {
+  return Kokkos::subview(random_matrix<T>(1, n, stream), 0, Kokkos::ALL);
+}
+
+/// What names of benchmarks end in: nothing for float.
+template <class T>
+inline const char* suffix_of() {
+  return std::is_same_v<T, bfloat16> ? "_bf16" : "";
+}
+/// Bytes of `count` stored values.
+template <class T>
+double bytes_of(double count) {
+  return count * sizeof(T);
 }
 
 void add_gemm_benchmarks();

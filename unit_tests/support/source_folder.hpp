@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the tree lies. One file is compiled with it, so that the compiler's cache serves all others
-// in any copy of the tree.
+// Where the tree lies: where it was compiled, or in the folder of the environment variable
+// ELASTIC_SOURCE_FOLDER (programs that are run on another machine). One file is compiled with it,
+// so that the compiler's cache serves all others in any copy of the tree.
 #pragma once
 #include <filesystem>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products of one arithmetic type in the BLAS: by way of Kokkos Kernels where found, else CBLAS on a
-// host. What neither multiplies takes the deterministic kernel. Internal to kernels/products.
+// Products of one arithmetic type in the BLAS: by way of Kokkos Kernels where found, else CBLAS on
+// a host. What neither multiplies takes the deterministic kernel. Internal to kernels/products.
 #pragma once
 #include "kernels/products/strided_matrix.hpp"
 

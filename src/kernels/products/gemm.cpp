@@ -71,6 +71,28 @@ void count_operations(index_t products, index_t k, const C& c) {
             static_cast<double>(c.extent(0)) * static_cast<double>(c.extent(1)));
 }
 
+/// Shows products to Kokkos Tools, where one listens: what libraries compute is no kernel.
+class ProductRegion {
+ public:
+  ProductRegion(index_t products, index_t m, index_t n, index_t k)
+      : m_open(Kokkos::Profiling::profileLibraryLoaded()) {
+    if (m_open)
+      Kokkos::Profiling::pushRegion(fmt::format("elastic::gemm {} x {} {} {}", products, m, n, k));
+  }
+  ~ProductRegion() {
+    if (m_open) Kokkos::Profiling::popRegion();
+  }
+  ProductRegion(const ProductRegion&) = delete;
+  ProductRegion& operator=(const ProductRegion&) = delete;
+
+ private:
+  bool m_open;
+};
+template <class C>
+ProductRegion product_region(index_t products, index_t k, const C& c) {
+  return {products, static_cast<index_t>(c.extent(0)), static_cast<index_t>(c.extent(1)), k};
+}
+
 }  // namespace
 
 template <class T, class C>
@@ -82,6 +104,7 @@ void gemm(const Products& products, Transpose transpose_a, Transpose transpose_b
   if (c.extent(0) == 0 || c.extent(1) == 0) return;
   if (k == 0) return scale<C>(exec, {}, beta, {c});
   count_operations(1, k, c);
+  const ProductRegion region = product_region(1, k, c);
 
   const auto strided_a = operand<T>(a, transpose_a), strided_b = operand<T>(b, transpose_b);
   const auto own_product = [&] {
@@ -117,6 +140,7 @@ void gemm_batched(const Products& products, BatchCount count, Transpose transpos
   if (count.products() == 0 || c.first.extent(0) == 0 || c.first.extent(1) == 0) return;
   if (k == 0) return scale<C>(products.exec, count, beta, c);
   count_operations(count.products(), k, c.first);
+  const ProductRegion region = product_region(count.products(), k, c.first);
 
   const auto strided_a = operand<T>(a.first, transpose_a, a.stride),
              strided_b = operand<T>(b.first, transpose_b, b.stride);
@@ -135,6 +159,8 @@ void gemm_of_units(const ExecutionSpace& exec, Transpose transpose_b, In2<T> a, 
   require_shape("gemm_of_units", "a", a, m, count * active);
   if (m == 0 || n == 0) return;
   if (units.first >= count) return scale<C>(exec, {}, beta, {c});
+  const ProductRegion region =
+      product_region(1, (count - units.first + units.step - 1) / units.step * active, c);
   const auto a_all = operand<T>(a, Transpose::no), b_all = operand<T>(b, transpose_b);
   const auto multiply = [&](index_t u, index_t depth, index_t a_step, index_t b_step) {
     count_operations(1, depth, c);

@@ -3,8 +3,8 @@
 // one by one or in batches. A and B hold T; sums are formed in Accumulate<T>; C holds either, and
 // an element is rounded once.
 //
-//   oneDNN         on the host for fp32, and for bfloat16 (dnnl_matmul.hpp), where found
-//   KokkosBlas     elsewhere (BLAS, cuBLAS, rocBLAS); no bfloat16
+//   library        oneDNN on the host, cuBLAS on CUDA (library_matmul.hpp)
+//   BLAS           where no such library is (blas_product.hpp); no bfloat16, no batches
 //   few rows       on a host, at most 16 rows times a transposed weight (gemm_few_rows.hpp)
 //   deterministic  in deterministic mode, and where no library multiplies these types: a
 //                  kernel of our own (gemm_deterministic.hpp)
