@@ -14,7 +14,7 @@ archive=$(realpath -m "${2:?usage: scripts/device_bundle.sh BUILD ARCHIVE.tar.xz
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 bundle=$folder/bundle
-mkdir -p "$bundle"/{bin,lib,tree/unit_tests} "$bundle"/openmpi/{lib,etc,share}
+mkdir -p "$bundle"/{bin,lib,openmpi,tree/unit_tests}
 
 programs=()
 while read -r program; do programs+=("$program"); done < <(
@@ -32,22 +32,16 @@ copy_libraries() {
     while read -r library; do cp -nL "$library" "$bundle/lib/"; done
 }
 copy_libraries "${programs[@]}"
-plugins=$(dirname "$(ldconfig -p | awk '/libmpi\.so\.40/ { print $NF; exit }')")/openmpi/lib/openmpi3
+# One process alone needs no network; the plugins for fast ones ask for libraries of their own.
+plugins=$(ompi_info --path pkglibdir 2>/dev/null | awk '{ print $2 }' || true)
 if [[ -d $plugins ]]; then
-  mkdir -p "$bundle/openmpi/lib/openmpi3"
-  # One process alone needs no network; the plugins for it would ask for libraries of their own.
-  for plugin in ess_singleton btl_self btl_vader allocator_basic allocator_bucket bml_r2 pml_ob1 coll_basic coll_self coll_tuned \
-    coll_libnbc coll_inter coll_sync rcache_grdma mpool_hugepage osc_rdma osc_sm osc_pt2pt io_ompio fs_ufs fbtl_posix \
-    fcoll_individual fcoll_two_phase fcoll_vulcan fcoll_dynamic fcoll_dynamic_gen2 sharedfp_individual sharedfp_sm \
-    sharedfp_lockedfile topo_basic topo_treematch op_avx pmix_isolated pmix_ext3x pmix_pmix3x reachable_weighted shmem_mmap shmem_posix shmem_sysv \
-    patcher_overwrite state_app errmgr_default_app grpcomm_direct; do
-    if [[ -e $plugins/mca_$plugin.so ]]; then cp "$plugins/mca_$plugin.so" "$bundle/openmpi/lib/openmpi3/"; fi
-  done
-  copy_libraries "$bundle"/openmpi/lib/openmpi3/*.so
-  cp -r /usr/share/openmpi "$bundle/openmpi/share/" 2>/dev/null || true
+  find "$plugins" -name 'mca_*.so' -not -name '*_tm.so' |
+    { grep -Ev 'openib|ofi|psm|ucx|usnic|ugni|portals|yoda|hcoll|mxm|fca|slurm|alps|lsf' || true; } |
+    xargs -I{} cp {} "$bundle/openmpi/"
+  copy_libraries "$bundle"/openmpi/*.so
 fi
 cp -r unit_tests/fixtures "$bundle/tree/unit_tests/"
 cp -r input "$bundle/tree/"
 cp scripts/device_check.sh scripts/device_table.py "$bundle/"
-tar -C "$folder" -c bundle | xz -6 --lzma2=dict=128MiB -T1 >"$archive"
+tar -C "$folder" -c bundle | xz --lzma2=preset=1,dict=96MiB -T1 >"$archive"
 say "$archive: $(($(stat -c %s "$archive") / 1000000)) MB, ${#programs[@]} programs"

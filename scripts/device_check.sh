@@ -17,7 +17,7 @@ mkdir -p "$results"
 # CUDA's libraries lie in its folder, or in a Python environment.
 cuda=$(python3 -c 'import nvidia, pathlib; print(":".join(str(p) for r in nvidia.__path__ for p in pathlib.Path(r).glob("*/lib")))' 2>/dev/null)
 export LD_LIBRARY_PATH=$here/lib:/usr/local/cuda/lib64:$cuda:${LD_LIBRARY_PATH:-}
-export ELASTIC_SOURCE_FOLDER=$here/tree OPAL_PREFIX=$here/openmpi OMPI_MCA_ess_singleton_isolated=1
+export ELASTIC_SOURCE_FOLDER=$here/tree OMPI_MCA_mca_base_component_path=$here/openmpi OMPI_MCA_ess_singleton_isolated=1
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl=self OMPI_MCA_pml=ob1 OMP_NUM_THREADS=1
 
 run_tests() {

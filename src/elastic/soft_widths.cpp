@@ -278,7 +278,8 @@ Probabilities SoftWidths<T>::gradient(const ExecutionSpace& exec) const {
     const auto hidden = mixture_of(m_decisions, m_kept, m_hidden_decision, m_parent.hidden_size);
     const Accumulate<T>* begin = m_host_gradients.data() + m_hidden_offset;
     hidden.add_gradient(std::vector<double>(begin, begin + m_active.hidden),
-                        {m_host_gradients(m_norm_offset)}, dpi[m_hidden_decision]);
+                        std::vector<double>(1, m_host_gradients(m_norm_offset)),
+                        dpi[m_hidden_decision]);
   }
   for (index_t l = 0; l < m_parent.num_layers(); ++l) {
     if (!m_active.layers[l].active) continue;

@@ -34,12 +34,6 @@ struct LayerGroup {
   std::vector<index_t> own_width, own_channels;           // decisions by layer; empty: not its own
   index_t shared_width = -1, shared_channels = -1;        // decisions; -1: none
   std::map<std::pair<index_t, index_t>, WidthSums> sums;  // by choices of the shared decisions
-  index_t num_choices(const std::vector<Decision>& decisions) const {
-    const auto count = [&](const std::vector<index_t>& own) {
-      return own.empty() ? 1 : static_cast<index_t>(decisions[own[0]].widths.size());
-    };
-    return count(own_width) * count(own_channels);
-  }
 };
 
 /// One list of sums as costs, and how to read them.

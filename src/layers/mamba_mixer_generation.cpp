@@ -94,8 +94,9 @@ std::unique_ptr<LayerCache> MambaMixer<T>::Generation::narrow_cache(const LayerC
 
 template <class T>
 void MambaMixer<T>::Generation::clear(const ExecutionSpace& exec, const State& state) {
-  for (const auto& view : {state.conv_x, state.conv_B, state.conv_C})
-    Kokkos::deep_copy(exec, view, T(0));
+  Kokkos::deep_copy(exec, state.conv_x, T(0));
+  Kokkos::deep_copy(exec, state.conv_B, T(0));
+  Kokkos::deep_copy(exec, state.conv_C, T(0));
   Kokkos::deep_copy(exec, state.ssm, Accumulate<T>(0));
 }
 

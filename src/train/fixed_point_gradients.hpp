@@ -40,6 +40,7 @@ class BlockGradients final : public BlockSums {
  public:
   explicit BlockGradients(std::vector<FixedPointGradients*> buffers)
       : m_buffers(std::move(buffers)) {}
+  using BlockSums::take;
   void take(const View1<Accumulate<Real>>& gradient) override;
 
  private:
