@@ -10,7 +10,7 @@ using namespace kernels;
 
 template <class T>
 void bench_attention(benchmark::State& state, const AttentionShape& s, bool backward) {
-  const ExecutionSpace exec;
+  const Products products;
   const index_t tokens = s.batch * s.seq_length, inner = s.num_heads * s.head_dim,
                 kv = s.num_groups * s.head_dim;
   const auto q = random_matrix<T>(tokens, inner, 1), k = random_matrix<T>(tokens, kv, 2),
@@ -20,12 +20,12 @@ void bench_attention(benchmark::State& state, const AttentionShape& s, bool back
   const auto dq = random_matrix<T>(tokens, inner, 6), dk = random_matrix<T>(tokens, kv, 7),
              dv = random_matrix<T>(tokens, kv, 8);
   const View1<Accumulate<T>> workspace("elastic::bench", attention_workspace_size<T>(s));
-  attention_forward<T>(exec, s, {q, k, v}, {out, lse});
+  attention_forward<T>(products, s, {q, k, v}, {out, lse}, workspace);
   time_launches(state, 0, [&] {
     if (backward)
-      attention_backward<T>(exec, s, {q, k, v}, {out, lse}, q, {dq, dk, dv}, workspace);
+      attention_backward<T>(products, s, {q, k, v}, {out, lse}, q, {dq, dk, dv}, workspace);
     else
-      attention_forward<T>(exec, s, {q, k, v}, {out, lse});
+      attention_forward<T>(products, s, {q, k, v}, {out, lse}, workspace);
   });
 }
 }  // namespace

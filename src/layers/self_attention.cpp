@@ -40,19 +40,22 @@ kernels::AttentionShape SelfAttention<T>::shape_of(const LayerContext& context,
 template <class T>
 void SelfAttention<T>::attend(const LayerContext& context, const LayerActive<T>& active,
                               const AttentionSaved& saved) const {
-  if (!context.spans)
-    return kernels::attention_forward<T>(context.exec, shape_of(context, active),
-                                         {saved.q, saved.k, saved.v, context.segment},
-                                         {saved.heads, saved.lse});
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
+  const index_t scores = kernels::attention_forward_workspace_size(shape_of(context, active));
+  const View1<Accumulate<T>> workspace =
+      scores == 0 ? View1<Accumulate<T>>{} : arena.vector<Accumulate<T>>(scores);
+  if (!context.spans)
+    return kernels::attention_forward<T>(context.products(), shape_of(context, active),
+                                         {saved.q, saved.k, saved.v, context.segment},
+                                         {saved.heads, saved.lse}, workspace);
   const Spans& spans = *context.spans;
   const auto k = spans.whole(arena, saved.k), v = spans.whole(arena, saved.v);
   for (index_t i = 0; i < spans.num_here(); ++i) {
     const TokenBlock span{i, spans.num_here()};
-    kernels::attention_forward<T>(context.exec, shape_of(context, active, i),
+    kernels::attention_forward<T>(context.products(), shape_of(context, active, i),
                                   {span.of(saved.q), k, v, spans.whole_segment()},
-                                  {span.of(saved.heads), span.of(saved.lse)});
+                                  {span.of(saved.heads), span.of(saved.lse)}, workspace);
   }
 }
 
@@ -67,7 +70,7 @@ void SelfAttention<T>::attend_backward(const LayerContext& context, const LayerA
       arena.vector<Accumulate<T>>(kernels::attention_workspace_size<T>(shape_of(context, active)));
   if (!context.spans)
     return kernels::attention_backward<T>(
-        context.exec, shape_of(context, active), {saved.q, saved.k, saved.v, context.segment},
+        context.products(), shape_of(context, active), {saved.q, saved.k, saved.v, context.segment},
         {saved.heads, saved.lse}, dheads, {dq, dk, dv}, workspace);
   const Spans& spans = *context.spans;
   const auto k = spans.whole(arena, saved.k), v = spans.whole(arena, saved.v);
@@ -77,9 +80,9 @@ void SelfAttention<T>::attend_backward(const LayerContext& context, const LayerA
     dk_parts.push_back(arena.matrix<Accumulate<T>>(k.extent_int(0), k.extent_int(1)));
     dv_parts.push_back(arena.matrix<Accumulate<T>>(v.extent_int(0), v.extent_int(1)));
     kernels::attention_backward<T, Accumulate<T>>(
-        context.exec, shape_of(context, active, i), {span.of(saved.q), k, v, spans.whole_segment()},
-        {span.of(saved.heads), span.of(saved.lse)}, span.of(dheads),
-        {span.of(dq), dk_parts.back(), dv_parts.back()}, workspace);
+        context.products(), shape_of(context, active, i),
+        {span.of(saved.q), k, v, spans.whole_segment()}, {span.of(saved.heads), span.of(saved.lse)},
+        span.of(dheads), {span.of(dq), dk_parts.back(), dv_parts.back()}, workspace);
   }
   spans.sum_parts(arena, dk_parts, dk);
   spans.sum_parts(arena, dv_parts, dv);

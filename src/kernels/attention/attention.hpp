@@ -7,28 +7,19 @@
 //   out_i = sum_j softmax_j(s_ij) v_j
 //   lse_i = log sum_j exp(s_ij)
 //
+// Two routes, chosen here alone: on a device the scores of a block of queries are multiplied by the
+// library of products and kept in a bounded workspace (attention_batched.hpp); on a host, in
+// deterministic mode, and for queries with gaps between their rows, tiles with an online softmax.
+//
 // The queries may be a span of longer sequences whose keys and values are all there:
-// query i of the span stands at position q_begin + i. out, lse and dq have the bits of the whole
-// sequence; dk and dv are the span's part of the sum over queries.
+// query i of the span stands at position q_begin + i. dk and dv are the span's part of the sum over
+// queries; with tiles, out, lse and dq have the bits of the whole sequence.
 #pragma once
-#include "base/types.hpp"
+#include "kernels/attention/score_blocks.hpp"
+#include "kernels/backend.hpp"
+#include "kernels/products/gemm.hpp"
 
 namespace elastic::kernels {
-
-/// Extents of one call.
-struct AttentionShape {
-  index_t batch = 0;       ///< B
-  index_t seq_length = 0;  ///< L, queries of a sequence
-  index_t num_heads = 0;   ///< A, multiple of R
-  index_t num_groups = 0;  ///< R
-  index_t head_dim = 0;    ///< C; scale = 1/sqrt(C)
-  index_t q_begin = 0;     ///< position of the first query
-  index_t kv_length = 0;   ///< L', keys of a sequence, at least q_begin + L; 0: L
-
-  KOKKOS_INLINE_FUNCTION index_t num_keys() const {
-    return kv_length == 0 ? seq_length : kv_length;
-  }
-};
 
 template <class T>
 struct AttentionInputs {
@@ -49,22 +40,34 @@ struct AttentionGradients {
   View2<K> dk, dv;  ///< the same
 };
 
-/// [out] saved
+/// [out] saved; workspace of attention_forward_workspace_size(shape) elements
 template <class T>
-void attention_forward(const ExecutionSpace& exec, const AttentionShape& shape,
-                       const AttentionInputs<T>& in, const AttentionSaved<T>& saved);
+void attention_forward(const Products& products, const AttentionShape& shape,
+                       const AttentionInputs<T>& in, const AttentionSaved<T>& saved,
+                       InOut1<Accumulate<T>> workspace);
 /// Recomputes the probabilities from lse.
 /// [in] dout [B*L, A*C]; workspace of attention_workspace_size<T>(shape) elements
 template <class T, class K = T>
-void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape,
+void attention_backward(const Products& products, const AttentionShape& shape,
                         const AttentionInputs<T>& in, const AttentionSaved<T>& saved, In2<T> dout,
                         const AttentionGradients<T, K>& gradients, InOut1<Accumulate<T>> workspace);
-/// dk and dv of every head and delta; and dq, where T is too narrow to add it up in place.
+/// Scores, where they are kept.
+inline index_t attention_forward_workspace_size(const AttentionShape& shape) {
+  return on_host ? 0 : score_blocks(shape).scores;
+}
+/// Backward, with tiles: dk and dv of every head and delta; and dq, where T is too narrow to add it
+/// up in place.
 template <class T>
-constexpr index_t attention_workspace_size(const AttentionShape& shape) {
+constexpr index_t attention_tiles_workspace_size(const AttentionShape& shape) {
   const index_t dq = std::is_same_v<T, Accumulate<T>> ? 0 : shape.seq_length * shape.head_dim;
   return shape.batch * shape.num_heads *
          (2 * shape.num_keys() * shape.head_dim + shape.seq_length + dq);
+}
+/// Backward, whichever route is taken.
+template <class T>
+index_t attention_workspace_size(const AttentionShape& shape) {
+  const index_t tiles = attention_tiles_workspace_size<T>(shape);
+  return on_host ? tiles : math::max(tiles, batched_attention_workspace_size<T>(shape));
 }
 /// One new position of each of B sequences against a cache, of which the first `length` rows
 /// of each sequence count; the new position is the last of them. shape.seq_length = max_length.

@@ -11,6 +11,7 @@
 //
 // dk and dv of each head go to the workspace and are then summed over the heads of a KV group.
 #include "base/region.hpp"
+#include "kernels/attention/attention_batched.hpp"
 #include "kernels/attention/attention_tiles.hpp"
 #include "kernels/rows/store_rounded.hpp"
 
@@ -238,7 +239,7 @@ void sum_heads(const ExecutionSpace& exec, View2<const Accumulate<T>> heads,
 }  // namespace
 
 template <class T, class K>
-void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape,
+void attention_backward(const Products& products, const AttentionShape& shape,
                         const AttentionInputs<T>& in, const AttentionSaved<T>& saved, In2<T> dout,
                         const AttentionGradients<T, K>& gradients,
                         InOut1<Accumulate<T>> workspace) {
@@ -252,10 +253,12 @@ void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape,
   require_shape(name, "dq", dq, tokens, A * C);
   require_shape(name, "dk", dk, keys, shape.num_groups * C);
   require_shape(name, "dv", dv, keys, shape.num_groups * C);
-  ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= attention_workspace_size<T>(shape),
-                  "{}: workspace has {} of {} elements", name, workspace.extent(0),
-                  attention_workspace_size<T>(shape));
+  require_workspace(name, workspace, attention_workspace_size<T>(shape));
   if (tokens == 0 || A == 0) return;
+  if (takes_batched_route(products, shape, in.q, saved.out, dout, dq))
+    return attention_batched_backward<T, K>(products, shape, score_blocks(shape), in, saved, dout,
+                                            gradients, workspace);
+  const ExecutionSpace& exec = products.exec;
   Accumulate<T>* const base = workspace.data();
   const View2<Accumulate<T>> dk_heads(base, keys, A * C),
       dv_heads(base + keys * A * C, keys, A * C);
@@ -276,10 +279,10 @@ void attention_backward(const ExecutionSpace& exec, const AttentionShape& shape,
   add_flops(10 * attention_pairs(shape));
 }
 
-#define ELASTIC_INSTANTIATE(T, K)                                              \
-  template void attention_backward<T, K>(                                      \
-      const ExecutionSpace&, const AttentionShape&, const AttentionInputs<T>&, \
-      const AttentionSaved<T>&, In2<T>, const AttentionGradients<T, K>&, InOut1<Accumulate<T>>);
+#define ELASTIC_INSTANTIATE(T, K)                                                                  \
+  template void attention_backward<T, K>(                                                          \
+      const Products&, const AttentionShape&, const AttentionInputs<T>&, const AttentionSaved<T>&, \
+      In2<T>, const AttentionGradients<T, K>&, InOut1<Accumulate<T>>);
 ELASTIC_INSTANTIATE(bfloat16, bfloat16)
 ELASTIC_INSTANTIATE(bfloat16, float)
 ELASTIC_INSTANTIATE(float, float)

@@ -3,6 +3,7 @@
 // online softmax. Scores are kept transposed, [key, query], so that maxima and sums over keys are
 // vector operations over queries and the probabilities are k-major for the product with v.
 #include "base/region.hpp"
+#include "kernels/attention/attention_batched.hpp"
 #include "kernels/attention/attention_tiles.hpp"
 #include "kernels/rows/store_rounded.hpp"
 
@@ -172,23 +173,29 @@ struct ForwardTeam {
 }  // namespace
 
 template <class T>
-void attention_forward(const ExecutionSpace& exec, const AttentionShape& shape,
-                       const AttentionInputs<T>& in, const AttentionSaved<T>& saved) {
+void attention_forward(const Products& products, const AttentionShape& shape,
+                       const AttentionInputs<T>& in, const AttentionSaved<T>& saved,
+                       InOut1<Accumulate<T>> workspace) {
   const index_t tokens = shape.batch * shape.seq_length;
   require_attention_shapes<T>("attention_forward", shape, tokens, in, saved.out);
   require_shape("attention_forward", "lse", saved.lse, tokens, shape.num_heads);
+  require_workspace("attention_forward", workspace, attention_forward_workspace_size(shape));
   if (tokens == 0 || shape.num_heads == 0) return;
+  if (takes_batched_route(products, shape, in.q, saved.out))
+    return attention_batched_forward<T>(products, shape, score_blocks(shape), in, saved, workspace);
   ScratchCarver counter(nullptr);
   [[maybe_unused]] const ForwardScratch<Accumulate<T>> layout(counter, shape.head_dim);
   const ForwardTeam<T> body{shape, in, saved, TeamScratch(counter.bytes())};
   const index_t teams = shape.batch * shape.num_heads * body.query_tiles();
-  Kokkos::parallel_for("elastic::attention_forward", body.memory.policy(exec, teams), body);
+  Kokkos::parallel_for("elastic::attention_forward", body.memory.policy(products.exec, teams),
+                       body);
   add_flops(4 * attention_pairs(shape));
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                     \
-  template void attention_forward<T>(const ExecutionSpace&, const AttentionShape&, \
-                                     const AttentionInputs<T>&, const AttentionSaved<T>&);
+#define ELASTIC_INSTANTIATE(T)                                                            \
+  template void attention_forward<T>(const Products&, const AttentionShape&,              \
+                                     const AttentionInputs<T>&, const AttentionSaved<T>&, \
+                                     InOut1<Accumulate<T>>);
 ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)

@@ -122,6 +122,12 @@ void require_attention_shapes(const char* function, const AttentionShape& shape,
   require_shape(function, "out", out, q_rows, shape.num_heads * C);
 }
 
+template <class A>
+void require_workspace(const char* function, const View1<A>& workspace, index_t size) {
+  ELASTIC_REQUIRE(static_cast<index_t>(workspace.extent(0)) >= size,
+                  "{}: workspace has {} of {} elements", function, workspace.extent(0), size);
+}
+
 /// Multiply-adds of the visible scores per head and channel, over all sequences.
 inline double attention_pairs(const AttentionShape& shape) {
   const auto L = static_cast<double>(shape.seq_length), begin = static_cast<double>(shape.q_begin);

@@ -226,25 +226,31 @@ bool has_matmul() {
 }
 
 template <class T, class C>
-void matmul_products(const ExecutionSpace&, BatchCount count, index_t depth, Accumulate<T> alpha,
-                     StridedMatrix<T> a, StridedMatrix<T> b, Accumulate<T> beta, MatrixBatch<C> c) {
-  thread_local ThreadCache cache;
-  const Problem problem = {
-      static_cast<index_t>(c.first.extent(0)),
-      static_cast<index_t>(c.first.extent(1)),
-      depth,
-      count.outer,
-      count.inner,
-      operand<T>(a),
-      operand<T>(b),
-      {data_type<C>(), leading_dimension(c.first), 1, c.stride.outer, c.stride.inner},
-      alpha,
-      beta};
-  try {
-    multiply_columns(cache, problem, a.data, b.data, c.first.data());
-  } catch (const dnnl::error& error) {
-    throw RunError(fmt::format("oneDNN: matrix product failed with status {} ({})",
-                               static_cast<int>(error.status), error.what()));
+void matmul_products(const ExecutionSpace&, [[maybe_unused]] BatchCount count,
+                     [[maybe_unused]] index_t depth, [[maybe_unused]] Accumulate<T> alpha,
+                     [[maybe_unused]] StridedMatrix<T> a, [[maybe_unused]] StridedMatrix<T> b,
+                     [[maybe_unused]] Accumulate<T> beta, [[maybe_unused]] MatrixBatch<C> c) {
+  if constexpr (std::is_same_v<T, double>) {
+    throw ContractError("matmul_products: oneDNN has no products of double");
+  } else {
+    thread_local ThreadCache cache;
+    const Problem problem = {
+        static_cast<index_t>(c.first.extent(0)),
+        static_cast<index_t>(c.first.extent(1)),
+        depth,
+        count.outer,
+        count.inner,
+        operand<T>(a),
+        operand<T>(b),
+        {data_type<C>(), leading_dimension(c.first), 1, c.stride.outer, c.stride.inner},
+        alpha,
+        beta};
+    try {
+      multiply_columns(cache, problem, a.data, b.data, c.first.data());
+    } catch (const dnnl::error& error) {
+      throw RunError(fmt::format("oneDNN: matrix product failed with status {} ({})",
+                                 static_cast<int>(error.status), error.what()));
+    }
   }
 }
 
@@ -256,6 +262,7 @@ template bool has_matmul<double>();
                                       StridedMatrix<T>, StridedMatrix<T>, Accumulate<T>,         \
                                       MatrixBatch<C>);
 ELASTIC_INSTANTIATE(float, float)
+ELASTIC_INSTANTIATE(double, double)
 ELASTIC_INSTANTIATE(bfloat16, bfloat16)
 ELASTIC_INSTANTIATE(bfloat16, float)
 #undef ELASTIC_INSTANTIATE

@@ -15,6 +15,7 @@ using kernels::AttentionShape;
 template <class T>
 struct Attention {
   AttentionShape shape;
+  kernels::Products products = {};
   View2<T> q, k, v, dout;
   View1<token_t> segment;
   View2<T> out;
@@ -43,15 +44,19 @@ struct Attention {
     Kokkos::deep_copy(view, static_cast<U>(std::numeric_limits<float>::quiet_NaN()));
     return view;
   }
-  void forward() const { kernels::attention_forward<T>({}, shape, {q, k, v, segment}, {out, lse}); }
+  void forward() const {
+    const View1<Accumulate<T>> workspace("elastic::test::workspace",
+                                         kernels::attention_forward_workspace_size(shape));
+    kernels::attention_forward<T>(products, shape, {q, k, v, segment}, {out, lse}, workspace);
+  }
   void backward() const { backward(workspace()); }
   View1<Accumulate<T>> workspace() const {
     return View1<Accumulate<T>>("elastic::test::workspace",
                                 kernels::attention_workspace_size<T>(shape));
   }
   void backward(const View1<Accumulate<T>>& workspace) const {
-    kernels::attention_backward<T>({}, shape, {q, k, v, segment}, {out, lse}, dout, {dq, dk, dv},
-                                   workspace);
+    kernels::attention_backward<T>(products, shape, {q, k, v, segment}, {out, lse}, dout,
+                                   {dq, dk, dv}, workspace);
   }
   void run() const {
     forward();
@@ -68,6 +73,17 @@ struct Attention {
     return r;
   }
 };
+
+/// Tolerance of attention by batched products, which round probabilities and their gradients to T.
+template <class T>
+double batched_tolerance(index_t terms) {
+  return tolerance<T>(terms) + (std::is_same_v<T, Accumulate<T>> ? 0 : 1.0 / 128);
+}
+/// Tolerance of whichever route is taken where nothing is asked for.
+template <class T>
+double attention_tolerance(index_t terms) {
+  return kernels::on_host ? tolerance<T>(terms) : batched_tolerance<T>(terms);
+}
 
 /// Runs of random length, non-decreasing inside each sequence.
 inline std::vector<token_t> random_segments(index_t batch, index_t length, index_t mean_run) {

@@ -17,11 +17,11 @@ void expect_reference(const Attention<T>& attention) {
   const ReferenceAttention r = attention.reference();
   const index_t L = attention.shape.seq_length, C = attention.shape.head_dim;
   const index_t heads = attention.shape.num_heads / attention.shape.num_groups;
-  EXPECT_TRUE(near(attention.out, r.out, tolerance<T>(L)));
-  EXPECT_TRUE(near(attention.lse, r.lse, tolerance<T>(L + C)));
-  EXPECT_TRUE(near(attention.dq, r.dq, tolerance<T>(L + C)));
-  EXPECT_TRUE(near(attention.dk, r.dk, tolerance<T>(L * heads + C)));
-  EXPECT_TRUE(near(attention.dv, r.dv, tolerance<T>(L * heads + C)));
+  EXPECT_TRUE(near(attention.out, r.out, attention_tolerance<T>(L)));
+  EXPECT_TRUE(near(attention.lse, r.lse, attention_tolerance<T>(L + C)));
+  EXPECT_TRUE(near(attention.dq, r.dq, attention_tolerance<T>(L + C)));
+  EXPECT_TRUE(near(attention.dk, r.dk, attention_tolerance<T>(L * heads + C)));
+  EXPECT_TRUE(near(attention.dv, r.dv, attention_tolerance<T>(L * heads + C)));
 }
 
 /// Lengths and channels that do and do not fill tiles, blocks and vectors.
@@ -63,7 +63,7 @@ TYPED_TEST(AttentionOfPyTorch, IsOurs) {
   attention.dout = f.matrix<T>("dout");
   attention.segment = f.tokens("segment");
   attention.run();
-  const double tol = tolerance<T>(attention.shape.seq_length);
+  const double tol = attention_tolerance<T>(attention.shape.seq_length);
   EXPECT_TRUE(near(attention.out, f.matrix<double>("out"), tol));
   EXPECT_TRUE(near(attention.lse, f.matrix<double>("lse"), tol));
   EXPECT_TRUE(near(attention.dq, f.matrix<double>("dq"), tol));
@@ -97,7 +97,7 @@ TYPED_TEST(AttentionTest, LargeScoresAreFinite) {
   for (const auto& view : {attention.out, attention.dq, attention.dk, attention.dv})
     for (const double x : to_double(view)) ASSERT_TRUE(std::isfinite(x));
   for (const double x : to_double(attention.lse)) ASSERT_TRUE(std::isfinite(x));
-  EXPECT_TRUE(near(attention.out, attention.reference().out, 1e4 * tolerance<T>(16)));
+  EXPECT_TRUE(near(attention.out, attention.reference().out, 1e4 * attention_tolerance<T>(16)));
 }
 
 /// A key that is not a number is not passed over: all that see it, and nothing else, is NaN.
@@ -127,14 +127,16 @@ TYPED_TEST(AttentionTest, RepeatsBitwise) {
 }
 
 /// k heads in every group: the first k*R heads of the wide problem through strided Views equal the
-/// small problem bit by bit.
+/// small problem bit by bit, by the tiles of the deterministic route.
 TYPED_TEST(AttentionTest, PrefixOfHeadsIsTheSmallProblem) {
   using T = TypeParam;
   const index_t tokens = 90, R = 2, C = 12, wide_heads = 6;
   const Attention<T> wide({1, tokens, wide_heads, R, C});
+  const kernels::Products deterministic{.deterministic = true};
   for (const index_t heads : {2, 4}) {
     Attention<T> part({1, tokens, heads, R, C});
     const auto narrow = [&](const View2<T>& view) { return prefix(view, tokens, heads * C); };
+    part.products = deterministic;
     part.q = narrow(wide.q);
     part.k = wide.k;
     part.v = wide.v;
@@ -144,6 +146,7 @@ TYPED_TEST(AttentionTest, PrefixOfHeadsIsTheSmallProblem) {
     part.lse = prefix(wide.lse, tokens, heads);
     part.run();
     Attention<T> small({1, tokens, heads, R, C});
+    small.products = deterministic;
     small.q = clone(part.q);
     small.k = clone(part.k);
     small.v = clone(part.v);
@@ -159,13 +162,15 @@ TYPED_TEST(AttentionTest, PrefixOfHeadsIsTheSmallProblem) {
 }
 
 /// Spans of queries, at tiles and elsewhere, against all keys up to their end or to that of the
-/// sequence: rows have the bits of the whole sequence, dk and dv add up to those of the whole.
+/// sequence, by tiles: rows have the bits of the whole sequence, dk and dv add up to those of the
+/// whole.
 TYPED_TEST(AttentionTest, SpansEqualTheSequence) {
   using T = TypeParam;
   const index_t B = 2, L = 210;
   for (const index_t mean_run : {0, 3, 60})
     for (const bool all_keys : {false, true}) {
       Attention<T> whole({B, L, 4, 2, 20});
+      whole.products.deterministic = true;
       if (mean_run > 0) whole.segment = to_device(random_segments(B, L, mean_run));
       whole.run();
       std::vector<double> dk(B * L * 40), dv(B * L * 40);
@@ -249,10 +254,11 @@ TYPED_TEST(AttentionTest, DocumentsDoNotSeeEachOther) {
     alone.run();
     ASSERT_EQ(alone.dk.extent(1), static_cast<std::size_t>(kv));
     ASSERT_EQ(alone.dq.extent(1), static_cast<std::size_t>(wide));
-    EXPECT_TRUE(near(alone.out, clone(rows(packed.out, begin, end)), tolerance<T>(tokens)));
-    EXPECT_TRUE(near(alone.dq, clone(rows(packed.dq, begin, end)), tolerance<T>(tokens)));
-    EXPECT_TRUE(near(alone.dk, clone(rows(packed.dk, begin, end)), tolerance<T>(tokens)));
-    EXPECT_TRUE(near(alone.dv, clone(rows(packed.dv, begin, end)), tolerance<T>(tokens)));
+    EXPECT_TRUE(
+        near(alone.out, clone(rows(packed.out, begin, end)), attention_tolerance<T>(tokens)));
+    EXPECT_TRUE(near(alone.dq, clone(rows(packed.dq, begin, end)), attention_tolerance<T>(tokens)));
+    EXPECT_TRUE(near(alone.dk, clone(rows(packed.dk, begin, end)), attention_tolerance<T>(tokens)));
+    EXPECT_TRUE(near(alone.dv, clone(rows(packed.dv, begin, end)), attention_tolerance<T>(tokens)));
   }
 }
 
@@ -266,14 +272,14 @@ TYPED_TEST(AttentionTest, GivesSumsOfKeyGradientsThatAreNotRoundedYet) {
   const auto dq = random_matrix<T>(260, 80, 7);
   const auto dk = random_matrix<A>(260, 40, 8), dv = random_matrix<A>(260, 40, 9);
   kernels::attention_backward<T, A>(
-      {}, attention.shape, {attention.q, attention.k, attention.v, {}},
+      attention.products, attention.shape, {attention.q, attention.k, attention.v, {}},
       {attention.out, attention.lse}, attention.dout, {dq, dk, dv}, attention.workspace());
   EXPECT_TRUE(bitwise_equal(dq, attention.dq));
   EXPECT_TRUE(bitwise_equal(stored_as<T>(dk), attention.dk));
   EXPECT_TRUE(bitwise_equal(stored_as<T>(dv), attention.dv));
   const auto r = attention.reference();
-  EXPECT_TRUE(near(dk, r.dk, tolerance<T>(130)));
-  EXPECT_TRUE(near(dv, r.dv, tolerance<T>(130)));
+  EXPECT_TRUE(near(dk, r.dk, attention_tolerance<T>(130)));
+  EXPECT_TRUE(near(dv, r.dv, attention_tolerance<T>(130)));
 }
 
 TEST(Attention, TooLittleWorkspaceIsAContractError) {
