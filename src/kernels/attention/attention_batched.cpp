@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Blocks of queries are taken from the last one on, so that the first product into dk and dv, which
-// overwrites, has all keys. A team works on one row of scores; its threads are neighbours in memory.
+// overwrites, has all keys. A team works on one row of scores; its threads are neighbours in
+// memory.
 #include "kernels/attention/attention_batched.hpp"
 
 #include "kernels/attention/attention_tiles.hpp"
@@ -117,8 +118,8 @@ TeamPolicy row_teams(const ExecutionSpace& exec, const ScoreGroup& group) {
   return TeamPolicy(exec, teams, threads, 1);
 }
 
-/// Calls read(u, key), then, when all threads have read, write(u, key), for the keys of a row, a few
-/// at a time: what is written may lie over what was read if it is not wider.
+/// Calls read(u, key), then, when all threads have read, write(u, key), for the keys of a row, a
+/// few at a time: what is written may lie over what was read if it is not wider.
 template <class Read, class Write>
 KOKKOS_INLINE_FUNCTION void replace_row(const Team& team, index_t keys, const Read& read,
                                         const Write& write) {

@@ -5,9 +5,9 @@
 //   backward  S = Q K^T;  dP = dO V^T;  P = exp(scale S - lse);  dS = scale P (dP - delta);
 //             dQ = dS K;  dK += dS^T Q;  dV += P^T dO;      delta_i = dO_i . O_i
 //
-// Every query block is multiplied by all keys up to its last query; what a row does not see gets the
-// probability 0. P and dS are T and lie over S and dP, of which each element is written once and
-// read twice. Per score that is 12 bytes of traffic forward and 26 backward in bfloat16 (the second
+// Every query block is multiplied by all keys up to its last query; what a row does not see gets
+// the probability 0. P and dS are T and lie over S and dP; each element is written once and read
+// twice. Per score that is 12 bytes of traffic forward and 26 backward in bfloat16 (the second
 // reading of S comes from a cache).
 //
 // The query heads of KV head r are a = j R + r: rows (i, j) of a [L, A*C] matrix without gaps lie

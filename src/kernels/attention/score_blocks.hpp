@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Extents of an attention, and how much of its scores is in memory at a time where they are products
-// of matrices.
+// Extents of an attention, and how much of its scores is in memory at a time where they are
+// products of matrices.
 #pragma once
 #include <algorithm>
 
@@ -23,8 +23,8 @@ struct AttentionShape {
   }
 };
 
-/// What is multiplied at a time: so many queries of a sequence with all keys up to the last of them,
-/// for as many sequences and KV heads as have room.
+/// What is multiplied at a time: so many queries of a sequence with all keys up to the last of
+/// them, for as many sequences and KV heads as have room.
 struct ScoreBlocks {
   index_t queries = 0;  ///< in a block
   index_t scores = 0;   ///< room for one matrix of scores, in elements of Accumulate<T>

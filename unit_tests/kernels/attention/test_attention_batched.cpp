@@ -97,8 +97,8 @@ TYPED_TEST(AttentionBatched, EqualsTheTiles) {
   EXPECT_TRUE(near(batched.dv, tiles.dv, tol));
 }
 
-/// Spans of queries, whose keys end with them or with the sequence: rows are those of the whole, and
-/// dk and dv add up; keys past the last query get zeros.
+/// Spans of queries, whose keys end with them or with the sequence: rows are those of the whole,
+/// and dk and dv add up; keys past the last query get zeros.
 TYPED_TEST(AttentionBatched, SpansEqualTheSequence) {
   using T = TypeParam;
   using A = Accumulate<T>;
