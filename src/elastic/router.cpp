@@ -70,6 +70,7 @@ Router<T>::Router(const std::vector<Decision>& decisions, const std::vector<doub
                {seed, RandomPurpose::initialization, stream_base + static_cast<std::uint64_t>(k)});
   m_buffers = Buffers(num_budgets, config.hidden_size, m_nets, m_num_outputs);
   m_dpi = View1<T>("elastic::router_dpi", m_num_outputs);
+  m_h_dpi = Kokkos::create_mirror_view(m_dpi);
   m_dlogits = View1<T>("elastic::router_dlogits", m_num_outputs);
   m_dhidden = View2<T>("elastic::router_dhidden", 1, config.hidden_size);
 }
@@ -80,6 +81,7 @@ Router<T>::Buffers::Buffers(index_t num_budgets, index_t hidden_size, const std:
     : input("elastic::router_input", 1, num_budgets),
       before("elastic::router_before", nets.size(), hidden_size),
       hidden("elastic::router_hidden", nets.size(), hidden_size),
+      h_input(Kokkos::create_mirror_view(input)),
       logits("elastic::router_logits", num_outputs),
       pi("elastic::router_pi", num_outputs) {}
 
@@ -96,9 +98,8 @@ template <class T>
 void Router<T>::run(const kernels::Products& products, double budget,
                     const Buffers& buffers) const {
   const auto u = budget_blend(m_budgets, budget);
-  const auto host = Kokkos::create_mirror_view(buffers.input);
-  for (std::size_t b = 0; b < u.size(); ++b) host(0, b) = static_cast<T>(u[b]);
-  Kokkos::deep_copy(products.exec, buffers.input, host);
+  for (std::size_t b = 0; b < u.size(); ++b) buffers.h_input(0, b) = static_cast<T>(u[b]);
+  Kokkos::deep_copy(products.exec, buffers.input, buffers.h_input);
   for (std::size_t k = 0; k < m_nets.size(); ++k) {
     const auto& net = m_nets[k];
     const auto before = rows(buffers.before, k, k + 1), hidden = rows(buffers.hidden, k, k + 1);
@@ -108,7 +109,6 @@ void Router<T>::run(const kernels::Products& products, double budget,
     kernels::gemm<T>(products, Transpose::no, Transpose::yes, 1, hidden,
                      m_parameters[net.output].value, 0, flat_row(net, buffers.logits));
   }
-  fence(products.exec, "elastic::router_run");  // `host` ends here
 }
 
 template <class T>
@@ -159,12 +159,11 @@ template <class T>
 void Router<T>::backward(const kernels::Products& products, const Probabilities& dpi) {
   ELASTIC_REQUIRE(dpi.size() == m_decisions.size(), "{} lists for {} decisions", dpi.size(),
                   m_decisions.size());
-  const auto host = Kokkos::create_mirror_view(m_dpi);
   index_t next = 0;
   for (const auto& list : dpi)
-    for (const double v : list) host(next++) = static_cast<T>(v);
+    for (const double v : list) m_h_dpi(next++) = static_cast<T>(v);
   ELASTIC_REQUIRE(next == m_num_outputs, "{} gradients for {} choices", next, m_num_outputs);
-  Kokkos::deep_copy(products.exec, m_dpi, host);
+  Kokkos::deep_copy(products.exec, m_dpi, m_h_dpi);
   Kokkos::deep_copy(products.exec, m_dlogits, T(0));
   for (std::size_t k = 0; k < m_nets.size(); ++k) {
     const auto& net = m_nets[k];
@@ -182,7 +181,6 @@ void Router<T>::backward(const kernels::Products& products, const Probabilities&
     kernels::gemm<T>(products, Transpose::yes, Transpose::no, 1, m_dhidden, m_buffers.input, 1,
                      input.gradient);
   }
-  fence(products.exec, "elastic::router_backward");  // `host` ends here
 }
 
 template <class T>

@@ -75,7 +75,8 @@ class Router {
     Buffers(index_t num_budgets, index_t hidden_size, const std::vector<Net>& nets,
             index_t num_outputs);
     View2<T> input, before, hidden;  // u [1, S]; W1 u and h, one row per net
-    View1<T> logits, pi;             // flat, decision after decision
+    typename View2<T>::HostMirror h_input;
+    View1<T> logits, pi;  // flat, decision after decision
   };
   void run(const kernels::Products& products, double budget, const Buffers& buffers) const;
   View2<T> rows_of(const Net& net, const View1<T>& flat) const;
@@ -92,6 +93,7 @@ class Router {
   ParameterStore<T> m_parameters;
   Buffers m_buffers;  // of the last forward
   View1<T> m_dpi, m_dlogits;
+  typename View1<T>::HostMirror m_h_dpi;
   View2<T> m_dhidden;
   RouterTemperature m_temperature;
   std::uint64_t m_stream = 0;

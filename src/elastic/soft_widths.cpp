@@ -217,12 +217,12 @@ const ActiveWidths<T>& SoftWidths<T>::set(const ExecutionSpace& exec, const Rout
                     "{} probabilities for {} choices", draw.value[d].size(),
                     m_decisions[d].widths.size());
   m_kept = keep_choices(draw, m_epsilon_choice);
+  fence(exec, "elastic::soft_widths_set");  // what the host copy held may still be on its way
   m_active.layers.resize(m_layers.size());
   set_hidden();
   for (index_t l = 0; l < m_parent.num_layers(); ++l) set_layer(l);
   Kokkos::deep_copy(exec, m_values, m_host_values);
   Kokkos::deep_copy(exec, m_gradients, Accumulate<T>(0));
-  fence(exec, "elastic::soft_widths_set");  // the host copy is filled anew by the next call
   return m_active;
 }
 

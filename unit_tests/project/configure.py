@@ -66,7 +66,8 @@ class Configure(unittest.TestCase):
                               stderr=subprocess.STDOUT)
         self.assertEqual(done.returncode, 0, done.stdout)
         names = re.findall(r'^  "([\w-]+)"', done.stdout, re.M)
-        for name in ("release", "debug", "asan", "clang", "openmp", "cuda-a100", "cuda-h100"):
+        for name in ("release", "debug", "asan", "clang", "openmp", "cuda-a100", "cuda-h100", "hip-mi250x", "hip-mi300a",
+                     "sycl-pvc"):
             self.assertEqual(names.count(name), 3, name)  # configure, build, test
 
 
