@@ -9,9 +9,10 @@
 # and table.txt, which is printed at the end.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+if [[ ${1:-} == --one-suite ]]; then one_suite_only=1; shift; fi
 results=$(realpath -m "${1:?usage: device_check.sh RESULTS [tests] [kernels] [step]}")
 shift
-steps=${*:-tests kernels step}
+steps=${*:-kernels step tests}
 mkdir -p "$results"
 
 # CUDA's libraries lie in its folder, or in a Python environment.
@@ -20,15 +21,26 @@ export LD_LIBRARY_PATH=$here/lib:/usr/local/cuda/lib64:$cuda:${LD_LIBRARY_PATH:-
 export ELASTIC_SOURCE_FOLDER=$here/tree OMPI_MCA_mca_base_component_path=$here/openmpi OMPI_MCA_ess_singleton_isolated=1
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl=self OMPI_MCA_pml=ob1 OMP_NUM_THREADS=1
 
+# Every suite of tests in a process of its own: what one breaks on the device is not laid to the next.
 run_tests() {
-  local seconds=${TEST_SECONDS:-100}
-  find "$here/bin" -name 'test_*' -not -name 'test_mpi_*' -printf '%f\n' | sort |
-    xargs -P "${TEST_JOBS:-6}" -I{} sh -c \
-      "timeout -k 5 $seconds '$here/bin/{}' --gtest_output=json:'$results/{}.json' >'$results/{}.log' 2>&1; echo \"{} \$?\" >>'$results/exit_codes.txt'"
+  local program
+  for program in $(find "$here/bin" -name 'test_*' -not -name 'test_mpi_*' -printf '%f\n' | sort); do
+    "$here/bin/$program" --gtest_list_tests 2>/dev/null | sed -n "s|^\([A-Za-z_][A-Za-z0-9_/]*\)\..*|$program \1|p"
+  done >"$results/suites.txt"
+  xargs -P "${TEST_JOBS:-8}" -L 1 "$here/device_check.sh" --one-suite "$results" <"$results/suites.txt"
 }
+one_suite() {
+  local results=$1 program=$2 suite=$3 name
+  name=$program.$(tr '/' '_' <<<"$suite")
+  timeout -k 5 "${TEST_SECONDS:-60}" "$here/bin/$program" --gtest_filter="$suite.*" --gtest_output=json:"$results/$name.json" \
+    >"$results/$name.log" 2>&1
+  echo "$name $?" >>"$results/exit_codes.txt"
+}
+kernels='^(rmsnorm|gated_rmsnorm|residual_add|squared_relu|embedding|adamw_step|ssd|causal_conv1d|attention)[a-z_]*_bf16/nano12b'
+kernels+='|^gemm_bf16_(forward|input|weight)/nano12b|^gemm_batched_bf16_(scores|chunk|states|carried)/nano12b'
+kernels+='|^gemm_forward/nano12b|cross_entropy_bf16|kl_divergence_bf16|sum_of_squares/nano12b|adamw_step_bf16/nano12b'
 run_kernels() {
-  timeout "${BENCH_SECONDS:-150}" "$here/bin/bench_kernels" --benchmark_filter="${BENCH_FILTER:-nano12b|cross_entropy|kl_divergence}" \
-    --benchmark_min_time=0.05 --benchmark_out="$results/bench.json" --benchmark_out_format=json >"$results/bench.log" 2>&1
+  timeout "${BENCH_SECONDS:-150}" "$here/bin/bench_kernels" --benchmark_filter="${BENCH_FILTER:-$kernels}" --benchmark_min_time=0.05 --benchmark_out="$results/bench.json" --benchmark_out_format=json >"$results/bench.log" 2>&1
   echo "bench_kernels $?" >>"$results/exit_codes.txt"
 }
 run_step() {
@@ -42,6 +54,10 @@ run_step() {
   rm -rf "$results"/{step,profiled}/*.h5
 }
 
+if [[ ${one_suite_only:-} ]]; then
+  one_suite "$results" "$@"
+  exit
+fi
 nvidia-smi --query-gpu=name,memory.total,driver_version,clocks.sm,clocks.mem --format=csv,noheader >"$results/device.txt" 2>&1
 for step in $steps; do "run_$step"; done
 python3 "$here/device_table.py" "$results" | tee "$results/table.txt"

@@ -16,7 +16,7 @@ def read_json(file):
 
 
 def tests(folder):
-    """Per program: how many passed, which failed; a program without a result died."""
+    """Per suite: how many tests passed, which failed; a suite without a report died."""
     codes = dict(line.rsplit(" ", 1) for line in (folder / "exit_codes.txt").read_text().splitlines())
     result = {}
     for log in sorted(folder.glob("test_*.log")):
@@ -26,8 +26,9 @@ def tests(folder):
                  for suite in (report or {}).get("testsuites", []) for case in suite["testsuite"]
                  if case.get("result") != "SKIPPED"]
         failed = [case.removesuffix(" FAILED") for case in cases if case.endswith(" FAILED")]
-        last = "" if report else next((line for line in reversed(log.read_text(errors="replace").splitlines())
-                                       if line.startswith("[ RUN")), "died before its first test")
+        lines = log.read_text(errors="replace").splitlines()
+        last = "" if report else " | ".join(["died in " + next((line.split("]")[1].strip() for line in reversed(lines)
+                                                                if line.startswith("[ RUN")), "its first lines")] + lines[-2:])
         result[log.stem] = {"exit_code": code, "passed": len(cases) - len(failed), "failed": failed, "died_in": last}
     return result
 
@@ -45,10 +46,14 @@ def table(results):
         if key in ("elastic", "kokkos", "matrix product peak", "bf16 product peak", "copy"):
             yield f"{key:<24} {value}"
     if results["tests"]:
-        yield f"\n{'program':<24} {'exit':>5} {'passed':>7} {'failed':>7}"
+        all_tests = results["tests"].values()
+        yield (f"\ntests    {sum(test['passed'] for test in all_tests)} passed in {len(all_tests)} suites, "
+               f"{sum(len(test['failed']) for test in all_tests)} failed, "
+               f"{sum(bool(test['died_in']) for test in all_tests)} suites died")
     for name, test in results["tests"].items():
-        yield f"{name:<24} {test['exit_code']:>5} {test['passed']:>7} {len(test['failed']):>7}  {test['died_in']}"
-        yield from (f"    {failed}" for failed in test["failed"][:12])
+        yield from (f"    {name.split('.')[0]} {failed}" for failed in test["failed"][:6])
+        if test["died_in"]:
+            yield f"    {name} exit {test['exit_code']} {test['died_in'][:300]}"
     if results["kernels"]:
         yield f"\n{'kernel':<44} {'us':>12} {'TFLOP/s':>9} {'TB/s':>7}"
     for name, kernel in sorted(results["kernels"].items()):

@@ -46,7 +46,6 @@ class Passes {
     m_plan.per_token += m_plan.logits * logits_work(m_local);
     return m_plan;
   }
-  RankingPlan& plan() { return m_plan; }
 
  private:
   const ModelShape& m_local;
