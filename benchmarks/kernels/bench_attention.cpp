@@ -15,8 +15,8 @@ void bench_attention(benchmark::State& state, const AttentionShape& s, bool back
                 kv = s.num_groups * s.head_dim;
   const auto q = random_matrix<T>(tokens, inner, 1), k = random_matrix<T>(tokens, kv, 2),
              v = random_matrix<T>(tokens, kv, 3);
-  const auto out = random_matrix<T>(tokens, inner, 4),
-             lse = random_matrix<Accumulate<T>>(tokens, s.num_heads, 5);
+  const auto out = random_matrix<T>(tokens, inner, 4);
+  const auto lse = random_matrix<Accumulate<T>>(tokens, s.num_heads, 5);
   const auto dq = random_matrix<T>(tokens, inner, 6), dk = random_matrix<T>(tokens, kv, 7),
              dv = random_matrix<T>(tokens, kv, 8);
   const View1<Accumulate<T>> workspace("elastic::bench", attention_workspace_size<T>(s));

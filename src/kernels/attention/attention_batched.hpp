@@ -38,7 +38,7 @@ void attention_batched_forward(const Products& products, const AttentionShape& s
                                const AttentionSaved<T>& saved, InOut1<Accumulate<T>> workspace);
 /// As attention_backward; workspace of twice that many elements and, where K is not Accumulate<T>,
 /// one for each of dk and dv.
-template <class T, class K = T>
+template <class T, class K>
 void attention_batched_backward(const Products& products, const AttentionShape& shape,
                                 const ScoreBlocks& blocks, const AttentionInputs<T>& in,
                                 const AttentionSaved<T>& saved, In2<T> dout,
