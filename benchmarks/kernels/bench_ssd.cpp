@@ -35,24 +35,25 @@ struct Scan {
                   random_vector<A>(s.num_heads, 17),
                   random_vector<A>(s.num_heads, 18),
                   {}},
-        workspace("elastic::bench", ssd_workspace_size<T>(s)) {}
+        workspace("elastic::bench", ssd_workspace_size<T>(s)),
+        forward_workspace("elastic::bench", ssd_forward_workspace_size<T>(s)) {}
   SsdInputs<T> in;
   SsdSaved<T> saved;
   View2<T> y;
   SsdGradients<T> gradients;
-  View1<A> workspace;
+  View1<A> workspace, forward_workspace;
 };
 
 template <class T>
 void bench_scan(benchmark::State& state, const SsdShape& shape, bool backward) {
   const ExecutionSpace exec;
   const Scan<T> scan(shape);
-  ssd_forward<T>(exec, shape, scan.in, scan.saved, scan.y);
+  ssd_forward<T>({exec}, shape, scan.in, scan.saved, scan.y, scan.forward_workspace);
   time_launches(state, 0, [&] {
     if (backward)
-      ssd_backward<T>(exec, shape, scan.in, scan.saved, scan.y, scan.gradients, scan.workspace);
+      ssd_backward<T>({exec}, shape, scan.in, scan.saved, scan.y, scan.gradients, scan.workspace);
     else
-      ssd_forward<T>(exec, shape, scan.in, scan.saved, scan.y);
+      ssd_forward<T>({exec}, shape, scan.in, scan.saved, scan.y, scan.forward_workspace);
   });
 }
 

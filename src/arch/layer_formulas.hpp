@@ -49,9 +49,9 @@ struct PassTokens {
 };
 
 /// Arena memory of one mixer, in elements of T (PassTokens::sums): kept from forward to backward,
-/// and the most that backward adds.
+/// the most that backward adds, and what forward takes for a while, less than that.
 struct LayerElements {
-  double forward = 0, backward = 0;
+  double forward = 0, backward = 0, passing = 0;
 };
 
 /// Working memory of kernels, which this folder cannot see; in elements of Accumulate<T>.
@@ -66,6 +66,7 @@ struct KernelWorkspaces {
   index_t (*attention)(const Attention&);
   index_t (*convolution)(index_t tokens, index_t channels, index_t taps);
   index_t (*gated_norm)(index_t tokens, index_t width, index_t groups);
+  index_t (*scan_forward)(const Scan&) = [](const Scan&) { return index_t{0}; };
 };
 
 /// Sizes of each collective that context parallelism adds to one pass of a mixer,

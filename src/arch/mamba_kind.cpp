@@ -89,7 +89,10 @@ LayerElements memory(const ModelShape& model, const LayerShape& layer, const Pas
       values(n * inner) + t.sums(workspaces.gated_norm(n, inner, layer.num_groups));
   const double last = projected + t.partials(static_cast<double>(model.hidden_size));
   const double backward = values(n * (3 * inner + 2 * state + layer.width));
-  return {forward, backward + std::max({last, output, during_scan, after_scan})};
+  auto all = scan;
+  all.batch = t.batch;
+  return {forward, backward + std::max({last, output, during_scan, after_scan}),
+          t.sums(workspaces.scan_forward(all))};
 }
 
 /// Edges of the three convolutions, and the state and decay of each span.

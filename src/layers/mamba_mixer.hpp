@@ -82,6 +82,9 @@ class MambaMixer final : public Layer<T> {
                MambaSaved& saved) const;
   kernels::ConvolutionPast<T> past_of(const LayerContext& context, const Signal& signal,
                                       const TokenBlock& block = {}) const;
+  /// Fills in saved.scan and saved.scanned.
+  void scan(const LayerContext& context, const LayerActive<T>& active,
+            const MambaSaved& saved) const;
   /// Turns what each chunk contributes into the state at its beginning.
   void pass_states(const LayerContext& context, const LayerActive<T>& active,
                    const MambaSaved& saved) const;

@@ -58,7 +58,7 @@ void MambaMixer<T>::backward_scan(const LayerContext& context, const LayerActive
       arena.vector<Accumulate<T>>(context.num_blocks() * kernels::ssd_workspace_size<T>(shape));
   auto all = gradients;
   for_each_block(context, [&](const TokenBlock& block) {
-    kernels::ssd_backward_outputs<T>(context.exec, shape,
+    kernels::ssd_backward_outputs<T>(context.products(), shape,
                                      scan_inputs(context, active, saved, block),
                                      scan_saved(saved.scan, block), block.of(dscanned),
                                      part_of(all, block), block.of(workspace));
@@ -66,9 +66,9 @@ void MambaMixer<T>::backward_scan(const LayerContext& context, const LayerActive
   });
   all.dfinal_state = pass_state_gradients(context, active, saved, workspace);
   for_each_block(context, [&](const TokenBlock& block) {
-    kernels::ssd_backward_states<T>(context.exec, shape, scan_inputs(context, active, saved, block),
-                                    scan_saved(saved.scan, block), part_of(all, block),
-                                    block.of(workspace));
+    kernels::ssd_backward_states<T>(
+        context.products(), shape, scan_inputs(context, active, saved, block),
+        scan_saved(saved.scan, block), part_of(all, block), block.of(workspace));
     close_block<T>(context, {m_store[m_A_log].gradient_vector(),
                              m_store[m_dt_bias].gradient_vector(), active.heads.gradient});
   });

@@ -36,6 +36,20 @@ void MambaMixer<T>::project(const LayerContext& context, const LayerActive<T>& a
 }
 
 template <class T>
+void MambaMixer<T>::scan(const LayerContext& context, const LayerActive<T>& active,
+                         const MambaSaved& saved) const {
+  const Arena::Scope scope(*context.arena);
+  const auto shape = scan_shape(context, active);
+  const auto workspace =
+      context.arena->vector<Accumulate<T>>(kernels::ssd_forward_workspace_size<T>(shape));
+  const auto in = scan_inputs(context, active, saved);
+  kernels::ssd_forward_states<T>(context.products(), shape, in, saved.scan, workspace);
+  pass_states(context, active, saved);
+  kernels::ssd_forward_outputs<T>(context.products(), shape, in, saved.scan, saved.scanned,
+                                  workspace);
+}
+
+template <class T>
 void MambaMixer<T>::forward(const LayerContext& context, const LayerActive<T>& active,
                             View2<const T> u, View2<Accumulate<T>> y, Saved& saved_base) const {
   auto& saved = static_cast<MambaSaved&>(saved_base);
@@ -69,10 +83,7 @@ void MambaMixer<T>::forward(const LayerContext& context, const LayerActive<T>& a
     saved.incoming = arena.matrix<Accumulate<T>>(shape.batch * active.width, state_size);
     saved.scan.final_state = arena.matrix<Accumulate<T>>(shape.batch * active.width, state_size);
   }
-  const auto in = scan_inputs(context, active, saved);
-  kernels::ssd_forward_states<T>(context.exec, shape, in, saved.scan);
-  pass_states(context, active, saved);
-  kernels::ssd_forward_outputs<T>(context.exec, shape, in, saved.scan, saved.scanned);
+  scan(context, active, saved);
 
   saved.normed = arena.matrix<T>(tokens, channels);
   saved.rstd = arena.matrix<Accumulate<T>>(tokens, m_groups);
@@ -86,6 +97,8 @@ void MambaMixer<T>::forward(const LayerContext& context, const LayerActive<T>& a
 #define ELASTIC_INSTANTIATE(T)                                                                     \
   template void MambaMixer<T>::project(const LayerContext&, const LayerActive<T>&, View2<const T>, \
                                        MambaSaved&) const;                                         \
+  template void MambaMixer<T>::scan(const LayerContext&, const LayerActive<T>&, const MambaSaved&) \
+      const;                                                                                       \
   template void MambaMixer<T>::forward(const LayerContext&, const LayerActive<T>&, View2<const T>, \
                                        View2<Accumulate<T>>, Saved&) const;
 ELASTIC_INSTANTIATE(bfloat16)

@@ -39,15 +39,22 @@ struct Tokens : PassTokens {
   double shared_sum(double hidden) const { return narrow_values() ? sums(count()) * hidden : 0; }
 };
 
+kernels::SsdShape shape_of(const KernelWorkspaces::Scan& s) {
+  return {.batch = s.batch,
+          .seq_length = s.seq_length,
+          .num_heads = s.num_heads,
+          .head_dim = s.head_dim,
+          .num_groups = s.num_groups,
+          .state_dim = s.state_dim,
+          .chunk_size = s.chunk_size};
+}
 template <class T>
 index_t scan_workspace(const KernelWorkspaces::Scan& s) {
-  return kernels::ssd_workspace_size<T>({.batch = s.batch,
-                                         .seq_length = s.seq_length,
-                                         .num_heads = s.num_heads,
-                                         .head_dim = s.head_dim,
-                                         .num_groups = s.num_groups,
-                                         .state_dim = s.state_dim,
-                                         .chunk_size = s.chunk_size});
+  return kernels::ssd_workspace_size<T>(shape_of(s));
+}
+template <class T>
+index_t scan_forward_workspace(const KernelWorkspaces::Scan& s) {
+  return kernels::ssd_forward_workspace_size<T>(shape_of(s));
 }
 template <class T>
 index_t attention_workspace(const KernelWorkspaces::Attention& a) {
@@ -59,9 +66,9 @@ index_t attention_workspace(const KernelWorkspaces::Attention& a) {
                                                .kv_length = a.kv_length});
 }
 template <class T>
-constexpr KernelWorkspaces workspaces = {scan_workspace<T>, attention_workspace<T>,
-                                         kernels::causal_conv1d_workspace_size,
-                                         kernels::gated_rmsnorm_workspace_size};
+constexpr KernelWorkspaces workspaces = {
+    scan_workspace<T>, attention_workspace<T>, kernels::causal_conv1d_workspace_size,
+    kernels::gated_rmsnorm_workspace_size, scan_forward_workspace<T>};
 
 /// A layer with its norm.
 LayerElements layer_elements(const ModelShape& shape, const LayerShape& layer, const Tokens& t) {
@@ -73,7 +80,14 @@ LayerElements layer_elements(const ModelShape& shape, const LayerShape& layer, c
                output = t.narrow_values() ? mine * d : n * d + t.summed(d);
   return {own.forward + output + mine * d + t.sums(t.mine()) + t.gathered(d),
           t.sums(t.count()) * d + mine * d + t.gathered(d) +
-              std::max(own.backward, t.rounded(d) + norm)};
+              std::max(own.backward, t.rounded(d) + norm),
+          own.passing};
+}
+
+/// The most that a layer takes where no backward pass follows.
+double forward_elements(const ModelShape& shape, const LayerShape& layer, const Tokens& t) {
+  const LayerElements e = layer_elements(shape, layer, t);
+  return e.forward + e.passing;
 }
 
 /// What one of the ranks trains on at a time.
@@ -143,7 +157,7 @@ double evaluation_memory(const RunConfig& config, const ModelShape& shape, index
   const Tokens t{{.batch = 1, .seq_length = seq_length, .sum_size = sum_bytes / value_bytes}};
   const auto n = static_cast<double>(seq_length), d = static_cast<double>(shape.hidden_size);
   double layer = 0;
-  for (const auto& l : shape.layers) layer = std::max(layer, layer_elements(shape, l, t).forward);
+  for (const auto& l : shape.layers) layer = std::max(layer, forward_elements(shape, l, t));
   const auto chunk = static_cast<double>(std::min(config.parallel.logit_chunk_tokens, seq_length));
   const double logits = n + 2 * chunk * static_cast<double>(shape.vocab_size);
   return value_bytes *
@@ -167,7 +181,7 @@ double ranking_memory(const RunConfig& config, const ModelShape& shape) {
   const double stream = n * d + t.summed(d),
                pass = stream + mine * d + t.sums(t.mine()) + t.gathered(d);
   double layer = 0;
-  for (const auto& l : shape.layers) layer = std::max(layer, layer_elements(shape, l, t).forward);
+  for (const auto& l : shape.layers) layer = std::max(layer, forward_elements(shape, l, t));
   layer += t.partials(d) + t.shared_sum(d);
   double most = pass + layer;
   const bool searches =

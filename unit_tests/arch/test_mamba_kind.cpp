@@ -94,7 +94,7 @@ TEST(MambaKind, SpansInTurnGatherNothing) {
 
 TEST(MambaKind, WorkspacesAreAskedForWhatTheKernelsGet) {
   const auto shape = one_of(mamba());
-  static KernelWorkspaces::Scan scan;
+  static KernelWorkspaces::Scan scan, all_at_once;
   static index_t convolution, norm;
   const KernelWorkspaces spies = {[](const KernelWorkspaces::Scan& s) {
                                     scan = s;
@@ -108,9 +108,15 @@ TEST(MambaKind, WorkspacesAreAskedForWhatTheKernelsGet) {
                                   [](index_t t, index_t e, index_t g) {
                                     norm = t * 10000 + e * 100 + g;
                                     return index_t{0};
+                                  },
+                                  [](const KernelWorkspaces::Scan& s) {
+                                    all_at_once = s;
+                                    return index_t{10};
                                   }};
   const PassTokens t{.batch = 4, .seq_length = 3, .slots = 2, .in_turn = true};
   EXPECT_GE(mamba().memory(shape, shape.layers[0], t, spies).backward, 2000000) << "two blocks";
+  EXPECT_EQ(mamba().memory(shape, shape.layers[0], t, spies).passing, t.sums(10));
+  EXPECT_EQ(all_at_once.batch, 4) << "forward, blocks are not taken one by one";
   EXPECT_EQ(scan.batch, 2) << "of one block";
   EXPECT_EQ(scan.seq_length, 3);
   EXPECT_EQ(scan.num_heads * scan.head_dim, 30);

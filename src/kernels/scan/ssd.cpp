@@ -5,6 +5,7 @@
 #include "base/region.hpp"
 #include "base/shapes.hpp"
 #include "kernels/rows/row_loops.hpp"
+#include "kernels/scan/ssd_batched.hpp"
 #include "kernels/scan/ssd_chunk.hpp"
 #include "kernels/scan/ssd_chunk_cumsum.hpp"
 #include "kernels/scan/ssd_chunk_scan.hpp"
@@ -12,6 +13,27 @@
 #include "kernels/scan/ssd_state_passing.hpp"
 
 namespace elastic::kernels {
+namespace {
+/// Elements of SsdWorkspace that both routes need.
+template <class T>
+index_t shared_size(const SsdShape& shape) {
+  const index_t states = shape.num_states() * shape.head_dim * shape.state_dim,
+                heads = 2 * shape.num_tokens() + 4 * shape.batch * shape.num_chunks(),
+                rows = shape.num_heads * shape.head_dim + shape.num_groups * shape.state_dim;
+  return states + heads * shape.num_heads +
+         (std::is_same_v<T, Accumulate<T>> ? 0 : shape.num_tokens() * rows);
+}
+}  // namespace
+
+template <class T>
+index_t ssd_workspace_size(const SsdShape& shape) {
+  return shared_size<T>(shape) + (ssd_by_products ? ssd_products_backward_size<T>(shape) : 0);
+}
+template <class T>
+index_t ssd_forward_workspace_size(const SsdShape& shape) {
+  return ssd_by_products ? ssd_products_forward_size<T>(shape) : 0;
+}
+
 template <class T>
 SsdWorkspace<T>::SsdWorkspace(const SsdShape& shape, const View1<Accumulate<T>>& memory) {
   ELASTIC_REQUIRE(static_cast<index_t>(memory.extent(0)) >= ssd_workspace_size<T>(shape),
@@ -33,13 +55,17 @@ SsdWorkspace<T>::SsdWorkspace(const SsdShape& shape, const View1<Accumulate<T>>&
     dx = take(shape.num_tokens(), heads * shape.head_dim);
     dssm_B = take(shape.num_tokens(), shape.num_groups * shape.state_dim);
   }
+  for_products = View1<Accumulate<T>>(next, ssd_workspace_size<T>(shape) - shared_size<T>(shape));
 }
 
 template <class T>
-void ssd_forward_states(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
-                        const SsdSaved<T>& saved) {
-  ssd_chunk_cumsum_forward<T>(exec, shape, in, saved);
-  ssd_chunk_state_forward<T>(exec, shape, in, saved);
+void ssd_forward_states(const Products& products, const SsdShape& shape, const SsdInputs<T>& in,
+                        const SsdSaved<T>& saved, InOut1<Accumulate<T>> workspace) {
+  ssd_chunk_cumsum_forward<T>(products.exec, shape, in, saved);
+  if constexpr (ssd_by_products)
+    ssd_products_state_forward<T>(products, shape, in, saved, workspace);
+  else
+    ssd_chunk_state_forward<T>(products.exec, shape, in, saved);
 }
 template <class T>
 void ssd_forward_passing(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
@@ -47,9 +73,12 @@ void ssd_forward_passing(const ExecutionSpace& exec, const SsdShape& shape, cons
   ssd_state_passing_forward<T>(exec, shape, in, saved);
 }
 template <class T>
-void ssd_forward_outputs(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
-                         const SsdSaved<T>& saved, InOut2<T> y) {
-  ssd_chunk_scan_forward<T>(exec, shape, in, saved, y);
+void ssd_forward_outputs(const Products& products, const SsdShape& shape, const SsdInputs<T>& in,
+                         const SsdSaved<T>& saved, InOut2<T> y, InOut1<Accumulate<T>> workspace) {
+  if constexpr (ssd_by_products)
+    ssd_products_scan_forward<T>(products, shape, in, saved, y, workspace);
+  else
+    ssd_chunk_scan_forward<T>(products.exec, shape, in, saved, y);
 }
 template <class T>
 void ssd_forward_total(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
@@ -59,18 +88,22 @@ void ssd_forward_total(const ExecutionSpace& exec, const SsdShape& shape, const 
                              decay);
 }
 template <class T>
-void ssd_forward(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
-                 const SsdSaved<T>& saved, InOut2<T> y) {
-  ssd_forward_states<T>(exec, shape, in, saved);
-  ssd_forward_passing<T>(exec, shape, in, saved);
-  ssd_forward_outputs<T>(exec, shape, in, saved, y);
+void ssd_forward(const Products& products, const SsdShape& shape, const SsdInputs<T>& in,
+                 const SsdSaved<T>& saved, InOut2<T> y, InOut1<Accumulate<T>> workspace) {
+  ssd_forward_states<T>(products, shape, in, saved, workspace);
+  ssd_forward_passing<T>(products.exec, shape, in, saved);
+  ssd_forward_outputs<T>(products, shape, in, saved, y, workspace);
 }
 
 template <class T>
-void ssd_backward_outputs(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
+void ssd_backward_outputs(const Products& products, const SsdShape& shape, const SsdInputs<T>& in,
                           const SsdSaved<T>& saved, In2<T> dy, const SsdGradients<T>& gradients,
                           InOut1<Accumulate<T>> workspace) {
-  ssd_chunk_scan_backward<T>(exec, shape, in, saved, dy, {shape, workspace}, gradients);
+  const SsdWorkspace<T> work(shape, workspace);
+  if constexpr (ssd_by_products)
+    ssd_products_scan_backward<T>(products, shape, in, saved, dy, work, gradients);
+  else
+    ssd_chunk_scan_backward<T>(products.exec, shape, in, saved, dy, work, gradients);
 }
 template <class T>
 void ssd_backward_passing(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
@@ -79,12 +112,15 @@ void ssd_backward_passing(const ExecutionSpace& exec, const SsdShape& shape, con
   ssd_state_passing_backward<T>(exec, shape, in, saved, {shape, workspace}, gradients);
 }
 template <class T>
-void ssd_backward_states(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
+void ssd_backward_states(const Products& products, const SsdShape& shape, const SsdInputs<T>& in,
                          const SsdSaved<T>& saved, const SsdGradients<T>& gradients,
                          InOut1<Accumulate<T>> workspace) {
   const SsdWorkspace<T> work(shape, workspace);
-  ssd_chunk_state_backward<T>(exec, shape, in, saved, work, gradients);
-  ssd_chunk_cumsum_backward<T>(exec, shape, in, saved, work, gradients);
+  if constexpr (ssd_by_products)
+    ssd_products_state_backward<T>(products, shape, in, saved, work, gradients);
+  else
+    ssd_chunk_state_backward<T>(products.exec, shape, in, saved, work, gradients);
+  ssd_chunk_cumsum_backward<T>(products.exec, shape, in, saved, work, gradients);
 }
 template <class T>
 void ssd_backward_total(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
@@ -94,12 +130,12 @@ void ssd_backward_total(const ExecutionSpace& exec, const SsdShape& shape, const
                              SsdWorkspace<T>(shape, workspace).dstates, total, decay);
 }
 template <class T>
-void ssd_backward(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
+void ssd_backward(const Products& products, const SsdShape& shape, const SsdInputs<T>& in,
                   const SsdSaved<T>& saved, In2<T> dy, const SsdGradients<T>& gradients,
                   InOut1<Accumulate<T>> workspace) {
-  ssd_backward_outputs<T>(exec, shape, in, saved, dy, gradients, workspace);
-  ssd_backward_passing<T>(exec, shape, in, saved, gradients, workspace);
-  ssd_backward_states<T>(exec, shape, in, saved, gradients, workspace);
+  ssd_backward_outputs<T>(products, shape, in, saved, dy, gradients, workspace);
+  ssd_backward_passing<T>(products.exec, shape, in, saved, gradients, workspace);
+  ssd_backward_states<T>(products, shape, in, saved, gradients, workspace);
 }
 
 template <class T>
@@ -147,29 +183,31 @@ void ssd_step(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs
 
 #define ELASTIC_INSTANTIATE(T)                                                                     \
   template struct SsdWorkspace<T>;                                                                 \
-  template void ssd_forward<T>(const ExecutionSpace&, const SsdShape&, const SsdInputs<T>&,        \
-                               const SsdSaved<T>&, InOut2<T>);                                     \
-  template void ssd_forward_states<T>(const ExecutionSpace&, const SsdShape&, const SsdInputs<T>&, \
-                                      const SsdSaved<T>&);                                         \
+  template index_t ssd_workspace_size<T>(const SsdShape&);                                         \
+  template index_t ssd_forward_workspace_size<T>(const SsdShape&);                                 \
+  template void ssd_forward<T>(const Products&, const SsdShape&, const SsdInputs<T>&,              \
+                               const SsdSaved<T>&, InOut2<T>, InOut1<Accumulate<T>>);              \
+  template void ssd_forward_states<T>(const Products&, const SsdShape&, const SsdInputs<T>&,       \
+                                      const SsdSaved<T>&, InOut1<Accumulate<T>>);                  \
   template void ssd_forward_passing<T>(const ExecutionSpace&, const SsdShape&,                     \
                                        const SsdInputs<T>&, const SsdSaved<T>&);                   \
-  template void ssd_forward_outputs<T>(const ExecutionSpace&, const SsdShape&,                     \
-                                       const SsdInputs<T>&, const SsdSaved<T>&, InOut2<T>);        \
+  template void ssd_forward_outputs<T>(const Products&, const SsdShape&, const SsdInputs<T>&,      \
+                                       const SsdSaved<T>&, InOut2<T>, InOut1<Accumulate<T>>);      \
   template void ssd_forward_total<T>(const ExecutionSpace&, const SsdShape&, const SsdInputs<T>&,  \
                                      const SsdSaved<T>&, InOut2<Accumulate<T>>,                    \
                                      InOut1<Accumulate<T>>);                                       \
-  template void ssd_backward<T>(const ExecutionSpace&, const SsdShape&, const SsdInputs<T>&,       \
+  template void ssd_backward<T>(const Products&, const SsdShape&, const SsdInputs<T>&,             \
                                 const SsdSaved<T>&, In2<T>, const SsdGradients<T>&,                \
                                 InOut1<Accumulate<T>>);                                            \
-  template void ssd_backward_outputs<T>(const ExecutionSpace&, const SsdShape&,                    \
-                                        const SsdInputs<T>&, const SsdSaved<T>&, In2<T>,           \
-                                        const SsdGradients<T>&, InOut1<Accumulate<T>>);            \
+  template void ssd_backward_outputs<T>(const Products&, const SsdShape&, const SsdInputs<T>&,     \
+                                        const SsdSaved<T>&, In2<T>, const SsdGradients<T>&,        \
+                                        InOut1<Accumulate<T>>);                                    \
   template void ssd_backward_passing<T>(const ExecutionSpace&, const SsdShape&,                    \
                                         const SsdInputs<T>&, const SsdSaved<T>&,                   \
                                         const SsdGradients<T>&, InOut1<Accumulate<T>>);            \
-  template void ssd_backward_states<T>(const ExecutionSpace&, const SsdShape&,                     \
-                                       const SsdInputs<T>&, const SsdSaved<T>&,                    \
-                                       const SsdGradients<T>&, InOut1<Accumulate<T>>);             \
+  template void ssd_backward_states<T>(const Products&, const SsdShape&, const SsdInputs<T>&,      \
+                                       const SsdSaved<T>&, const SsdGradients<T>&,                 \
+                                       InOut1<Accumulate<T>>);                                     \
   template void ssd_backward_total<T>(const ExecutionSpace&, const SsdShape&, const SsdInputs<T>&, \
                                       const SsdSaved<T>&, InOut1<Accumulate<T>>,                   \
                                       InOut2<Accumulate<T>>, InOut1<Accumulate<T>>);               \

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // The whole state-space scan of the Mamba-2 mixer: the four chunked steps in order, forward
-// and backward, and one step of the plain recurrence for generation.
+// and backward, and one step of the plain recurrence for generation. On hosts two of the steps are
+// kernels of register tiles, on devices batched products (kernels/scan/ssd_batched.hpp).
 // Extents and equations: kernels/scan/ssd_shape.hpp.
 #pragma once
+#include "kernels/products/gemm.hpp"
 #include "kernels/scan/ssd_operands.hpp"
 
 namespace elastic::kernels {
 
-/// [out] y [T, H*P], and `saved`, which the caller allocates
+/// [out] y [T, H*P], and `saved`, which the caller allocates; workspace of
+/// ssd_forward_workspace_size<T>(shape) elements, empty on hosts
 template <class T>
-void ssd_forward(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
-                 const SsdSaved<T>& saved, InOut2<T> y);
+void ssd_forward(const Products& products, const SsdShape& shape, const SsdInputs<T>& in,
+                 const SsdSaved<T>& saved, InOut2<T> y, InOut1<Accumulate<T>> workspace);
 /// [in] dy [T, H*P]; workspace of ssd_workspace_size<T>(shape) elements
 template <class T>
-void ssd_backward(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
+void ssd_backward(const Products& products, const SsdShape& shape, const SsdInputs<T>& in,
                   const SsdSaved<T>& saved, In2<T> dy, const SsdGradients<T>& gradients,
                   InOut1<Accumulate<T>> workspace);
 
@@ -23,14 +26,14 @@ void ssd_backward(const ExecutionSpace& exec, const SsdShape& shape, const SsdIn
 ///
 ///   final_state = decay incoming.state + total,   total [B*H, P*N], decay [B*H]
 template <class T>
-void ssd_forward_states(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
-                        const SsdSaved<T>& saved);
+void ssd_forward_states(const Products& products, const SsdShape& shape, const SsdInputs<T>& in,
+                        const SsdSaved<T>& saved, InOut1<Accumulate<T>> workspace);
 template <class T>
 void ssd_forward_passing(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
                          const SsdSaved<T>& saved);
 template <class T>
-void ssd_forward_outputs(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
-                         const SsdSaved<T>& saved, InOut2<T> y);
+void ssd_forward_outputs(const Products& products, const SsdShape& shape, const SsdInputs<T>& in,
+                         const SsdSaved<T>& saved, InOut2<T> y, InOut1<Accumulate<T>> workspace);
 template <class T>
 void ssd_forward_total(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
                        const SsdSaved<T>& saved, InOut2<Accumulate<T>> total,
@@ -41,7 +44,7 @@ void ssd_forward_total(const ExecutionSpace& exec, const SsdShape& shape, const 
 ///
 ///   dincoming_state = decay dfinal_state + total
 template <class T>
-void ssd_backward_outputs(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
+void ssd_backward_outputs(const Products& products, const SsdShape& shape, const SsdInputs<T>& in,
                           const SsdSaved<T>& saved, In2<T> dy, const SsdGradients<T>& gradients,
                           InOut1<Accumulate<T>> workspace);
 template <class T>
@@ -49,7 +52,7 @@ void ssd_backward_passing(const ExecutionSpace& exec, const SsdShape& shape, con
                           const SsdSaved<T>& saved, const SsdGradients<T>& gradients,
                           InOut1<Accumulate<T>> workspace);
 template <class T>
-void ssd_backward_states(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
+void ssd_backward_states(const Products& products, const SsdShape& shape, const SsdInputs<T>& in,
                          const SsdSaved<T>& saved, const SsdGradients<T>& gradients,
                          InOut1<Accumulate<T>> workspace);
 template <class T>

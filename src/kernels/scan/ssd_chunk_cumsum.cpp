@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// One work item owns one chunk and `lanes` heads, and walks along the chunk.
+// On a host one work item owns one chunk and `lanes` heads, and walks along the chunk. On a device
+// a thread has one chunk and head: its lanes take the positions, one of them adds up.
 #include "kernels/scan/ssd_chunk_cumsum.hpp"
 
 #include "base/shapes.hpp"
-#include "kernels/scan/ssd_chunk.hpp"
+#include "kernels/scan/ssd_batches.hpp"
 #include "kernels/rows/store_rounded.hpp"
 
 namespace elastic::kernels {
 namespace {
-constexpr index_t heads_of_item = on_host ? lanes : 1;
+constexpr index_t heads_of_item = lanes;
 
 using Policy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>;
 Policy chunk_heads(const ExecutionSpace& exec, const SsdShape& shape) {
@@ -55,6 +56,70 @@ struct Forward {
   }
 };
 
+/// A team (row_threads pairs of a chunk and a head), on a device.
+template <class T>
+struct DeviceForward {
+  using A = Accumulate<T>;
+
+  SsdShape shape;
+  SsdInputs<T> in;
+  View2<A> dt, dA_cumsum;
+  index_t rows = 0;  ///< Q' = min(Q, L)
+  int level = 0;
+
+  /// [row_threads, 2, Q'] high and low words; first, steps and whether a document begins.
+  index_t bytes() const { return row_threads * 2 * rows * static_cast<index_t>(sizeof(A)); }
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    const index_t heads = shape.num_heads, first = team.league_rank() * index_t{row_threads},
+                  count = math::min<index_t>(row_threads, num_rows() - first);
+    A* const scratch = static_cast<A*>(team.team_scratch(level).get_shmem_aligned(
+        row_threads * 2 * rows * static_cast<index_t>(sizeof(A)), 64));
+    for_each_row(team, count, [&](const index_t thread) {
+      const index_t h = (first + thread) % heads;
+      const Chunk chunk(shape, in.segment, (first + thread) / heads);
+      const A rate = -math::exp(in.A_log(h)), bias = in.dt_bias(h),
+              mask = in.dt_mask.extent(0) == 0 ? A(1) : in.dt_mask(h);
+      A *high = scratch + 2 * thread * rows, *low = high + rows;
+      for_lanes(team, chunk.tokens, [&](const index_t i) {
+        const index_t t = chunk.first + i;
+        const A delta = softplus(mask * widen(in.dt_raw(t, h)) + bias);
+        dt(t, h) = delta;
+        high[i] = step_exponent(delta, rate);
+        low[i] = in.segment.extent(0) != 0 && i > 0 && in.segment(t) != in.segment(t - 1);
+      });
+    });
+    for_each_row(team, count, [&](const index_t thread) {
+      const Chunk chunk(shape, in.segment, (first + thread) / heads);
+      A *high = scratch + 2 * thread * rows, *low = high + rows;
+      Kokkos::single(Kokkos::PerThread(team), [&]() {
+        TwoWords<A> sum;
+        for (index_t i = 0; i < chunk.tokens; ++i) {
+          if (low[i] != A(0)) sum = {};
+          sum.add(high[i]);
+          high[i] = sum.high;
+          low[i] = sum.low;
+        }
+      });
+    });
+    for_each_row(team, count, [&](const index_t thread) {
+      const index_t h = (first + thread) % heads;
+      const Chunk chunk(shape, in.segment, (first + thread) / heads);
+      const A *high = scratch + 2 * thread * rows, *low = high + rows;
+      for_lanes(team, chunk.tokens, [&](const index_t i) {
+        dA_cumsum(chunk.first + i, h) = high[i];
+        dA_cumsum(chunk.first + i, heads + h) = low[i];
+      });
+    });
+  }
+
+ private:
+  KOKKOS_INLINE_FUNCTION index_t num_rows() const {
+    return shape.batch * ((shape.seq_length + shape.chunk_size - 1) / shape.chunk_size) *
+           shape.num_heads;
+  }
+};
+
 /// Partial sums of chunk `row` in rows 3 row, 3 row + 1, 3 row + 2: dA_log, ddt_bias, ddt_mask.
 template <class T>
 struct Backward {
@@ -94,6 +159,45 @@ struct Backward {
     }
   }
 };
+
+/// A row (chunk, head), on a device: the lanes take the positions.
+template <class T>
+struct DeviceBackward {
+  using A = Accumulate<T>;
+
+  SsdShape shape;
+  SsdInputs<T> in;
+  View2<const A> dt, ddt, ddA;
+  View2<A> of_heads;
+  View2<T> ddt_raw;
+
+  KOKKOS_FUNCTION void operator()(const Team& team, index_t row) const {
+    const index_t h = row % shape.num_heads;
+    const Chunk chunk(shape, in.segment, row / shape.num_heads);
+    const A rate = -math::exp(in.A_log(h)), bias = in.dt_bias(h),
+            m = in.dt_mask.extent(0) == 0 ? A(1) : in.dt_mask(h);
+    const auto before = [&](const index_t t) {
+      return (ddt(t, h) + rate * ddA(t, h)) * vector_sigmoid(m * widen(in.dt_raw(t, h)) + bias);
+    };
+    const A dA = sum_of_lanes<A>(team, chunk.tokens, [&](const index_t i) {
+      return dt(chunk.first + i, h) * ddA(chunk.first + i, h);
+    });
+    const A dbias = sum_of_lanes<A>(team, chunk.tokens, [&](const index_t i) {
+      const A gradient = before(chunk.first + i);
+      ddt_raw(chunk.first + i, h) = static_cast<T>(gradient * m);
+      return gradient;
+    });
+    const A dmask = sum_of_lanes<A>(team, chunk.tokens, [&](const index_t i) {
+      return before(chunk.first + i) * widen(in.dt_raw(chunk.first + i, h));
+    });
+    Kokkos::single(Kokkos::PerThread(team), [&]() {
+      of_heads(3 * chunk.row, h) = rate * dA;
+      of_heads(3 * chunk.row + 1, h) = dbias;
+      of_heads(3 * chunk.row + 2, h) = dmask;
+    });
+  }
+};
+
 template <class T>
 void require_inputs(const char* name, const SsdShape& shape, const SsdInputs<T>& in,
                     const SsdSaved<T>& saved) {
@@ -112,8 +216,18 @@ template <class T>
 void ssd_chunk_cumsum_forward(const ExecutionSpace& exec, const SsdShape& shape,
                               const SsdInputs<T>& in, const SsdSaved<T>& saved) {
   require_inputs("ssd_chunk_cumsum_forward", shape, in, saved);
-  Kokkos::parallel_for("elastic::ssd_chunk_cumsum_forward", chunk_heads(exec, shape),
-                       Forward<T>{shape, in, saved});
+  const char* label = "elastic::ssd_chunk_cumsum_forward";
+  if constexpr (on_host) {
+    Kokkos::parallel_for(label, chunk_heads(exec, shape), Forward<T>{shape, in, saved});
+  } else {
+    DeviceForward<T> forward{shape, in, saved.dt, saved.dA_cumsum,
+                             math::min(shape.chunk_size, shape.seq_length)};
+    forward.level = scratch_level(forward.bytes());
+    auto teams =
+        device_teams(exec, (shape.num_states() + row_threads - 1) / row_threads, row_threads);
+    teams.set_scratch_size(forward.level, Kokkos::PerTeam(static_cast<int>(forward.bytes() + 64)));
+    Kokkos::parallel_for(label, teams, forward);
+  }
 }
 
 template <class T>
@@ -127,22 +241,21 @@ void ssd_chunk_cumsum_backward(const ExecutionSpace& exec, const SsdShape& shape
   require_shape(name, "dA_log", gradients.dA_log, heads);
   require_shape(name, "ddt_bias", gradients.ddt_bias, heads);
   require_shape_or_empty(name, "ddt_mask", gradients.ddt_mask, heads);
-  Kokkos::parallel_for("elastic::ssd_chunk_cumsum_backward", chunk_heads(exec, shape),
-                       Backward<T>{shape, in, saved, work, gradients.ddt_raw});
-  const bool with_mask = gradients.ddt_mask.extent(0) != 0;
-  Kokkos::parallel_for(
-      "elastic::ssd_chunk_cumsum_parameters", Policy(exec, 0, heads),
-      KOKKOS_LAMBDA(const index_t h) {
-        Accumulate<T> dA = 0, dbias = 0, dmask = 0;
-        for (index_t row = 0; row < chunks; ++row) {
-          dA += work.of_heads(3 * row, h);
-          dbias += work.of_heads(3 * row + 1, h);
-          dmask += work.of_heads(3 * row + 2, h);
-        }
-        gradients.dA_log(h) += dA;
-        gradients.ddt_bias(h) += dbias;
-        if (with_mask) gradients.ddt_mask(h) += dmask;
-      });
+  const char* label = "elastic::ssd_chunk_cumsum_backward";
+  if constexpr (on_host)
+    Kokkos::parallel_for(label, chunk_heads(exec, shape),
+                         Backward<T>{shape, in, saved, work, gradients.ddt_raw});
+  else
+    for_rows_in_teams(label, exec, shape.num_states(),
+                      DeviceBackward<T>{shape, in, saved.dt, work.ddt, work.ddA, work.of_heads,
+                                        gradients.ddt_raw});
+  const auto add = [&](index_t first, const View1<Accumulate<T>>& total) {
+    add_chunk_sums<Accumulate<T>>("elastic::ssd_chunk_cumsum_parameters", exec, work.of_heads,
+                                  {first, 3, chunks}, total);
+  };
+  add(0, gradients.dA_log);
+  add(1, gradients.ddt_bias);
+  if (gradients.ddt_mask.extent(0) != 0) add(2, gradients.ddt_mask);
 }
 
 #define ELASTIC_INSTANTIATE(T)                                                        \

@@ -5,7 +5,7 @@
 
 #include "base/region.hpp"
 #include "base/shapes.hpp"
-#include "kernels/scan/ssd_chunk.hpp"
+#include "kernels/scan/ssd_batches.hpp"
 #include "kernels/rows/store_rounded.hpp"
 
 namespace elastic::kernels {
@@ -424,13 +424,8 @@ void ssd_chunk_scan_backward(const ExecutionSpace& exec, const SsdShape& shape,
   launch_chunk_groups("elastic::ssd_chunk_scan_backward", exec, shape,
                       Backward<T>{shape, in, saved, before, dy, work, work.sum_of_dx(gradients),
                                   work.sum_of_dssm_B(gradients), gradients.dssm_C});
-  Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>> policy(exec, 0, heads);
-  Kokkos::parallel_for(
-      "elastic::ssd_chunk_scan_skip", policy, KOKKOS_LAMBDA(const index_t h) {
-        Accumulate<T> sum = 0;
-        for (index_t row = 0; row < chunks; ++row) sum += work.of_skip(row, h);
-        gradients.dssm_D(h) += sum;
-      });
+  add_chunk_sums<Accumulate<T>>("elastic::ssd_chunk_scan_skip", exec, work.of_skip, {0, 1, chunks},
+                                gradients.dssm_D);
   add_flops(2 * state_flops(shape) + 3 * score_flops(shape, shape.num_groups, shape.state_dim) +
             2 * score_flops(shape, heads, shape.head_dim));
 }

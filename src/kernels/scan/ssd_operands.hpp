@@ -67,6 +67,7 @@ struct SsdWorkspace {
   /// [T, H*P], [T, G*N] what ssd_chunk_scan hands on of dx and dssm_B, not rounded yet; empty where
   /// T can hold sums: then dx and dssm_B themselves do.
   View2<Accumulate<T>> dx, dssm_B;
+  View1<Accumulate<T>> for_products;  ///< where ssd_by_products (kernels/scan/ssd_batched.hpp)
 
   /// memory: ssd_workspace_size<T>(shape) elements.
   SsdWorkspace(const SsdShape& shape, const View1<Accumulate<T>>& memory);
@@ -85,13 +86,11 @@ struct SsdWorkspace {
       return dssm_B;
   }
 };
+/// Elements of the workspace of a backward pass.
 template <class T>
-constexpr index_t ssd_workspace_size(const SsdShape& shape) {
-  const index_t states = shape.num_states() * shape.head_dim * shape.state_dim,
-                heads = 2 * shape.num_tokens() + 4 * shape.batch * shape.num_chunks(),
-                rows = shape.num_heads * shape.head_dim + shape.num_groups * shape.state_dim;
-  return states + heads * shape.num_heads +
-         (std::is_same_v<T, Accumulate<T>> ? 0 : shape.num_tokens() * rows);
-}
+index_t ssd_workspace_size(const SsdShape& shape);
+/// Elements of the workspace of a forward pass: none on hosts.
+template <class T>
+index_t ssd_forward_workspace_size(const SsdShape& shape);
 
 }  // namespace elastic::kernels

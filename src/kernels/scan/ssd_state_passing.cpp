@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One team for each sequence and head;
-// a thread carries some elements of the state along the chunks.
+// On a host one team for each sequence and head, whose threads carry runs of elements of the state
+// along the chunks; on a device several, whose lanes carry a few elements each.
 #include "kernels/scan/ssd_state_passing.hpp"
 
 #include "base/shapes.hpp"
@@ -21,9 +21,10 @@ KOKKOS_INLINE_FUNCTION A chunk_decay(const SsdShape& shape, const View1<const to
   return decay_of(dA_cumsum(chunk.first + chunk.tokens - 1, head));
 }
 
-constexpr index_t carried_elements = on_host ? 256 : 1;
+constexpr index_t lane_elements = 4;  ///< carried by a lane of a device, whose loads then overlap
+constexpr index_t team_elements = row_threads * device_lanes * lane_elements;
 
-/// One pass along the chunks, for one team per sequence and head. Views [B*H, *] may be empty.
+/// One pass along the chunks. Views [B*H, *] may be empty.
 template <class A, class State>
 struct Passing {
   SsdShape shape;
@@ -39,10 +40,28 @@ struct Passing {
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     const index_t chunks = (shape.seq_length + shape.chunk_size - 1) / shape.chunk_size,
-                  heads = shape.num_heads, size = shape.head_dim * shape.state_dim,
-                  row = team.league_rank(), b = row / heads, h = row % heads;
+                  size = shape.head_dim * shape.state_dim,
+                  pieces = on_host ? 1 : (size + team_elements - 1) / team_elements,
+                  row = team.league_rank() / pieces, piece = team.league_rank() % pieces;
     A* const decay = static_cast<A*>(
         team.team_scratch(level).get_shmem_aligned(chunks * static_cast<index_t>(sizeof(A)), 64));
+    if constexpr (on_host)
+      carry_runs(team, chunks, size, row, decay);
+    else
+      carry_elements(team, chunks, size, row, piece * team_elements, decay);
+    if (total_decay.extent(0) == 0 || piece != 0) return;
+    Kokkos::single(Kokkos::PerTeam(team), [&]() {
+      A product = 1;
+      for (index_t k = 0; k < chunks; ++k) product *= decay[k];
+      total_decay(row) = product;
+    });
+  }
+
+ private:
+  KOKKOS_INLINE_FUNCTION void carry_runs(const Team& team, index_t chunks, index_t size,
+                                         index_t row, A* decay) const {
+    constexpr index_t carried_elements = 256;
+    const index_t heads = shape.num_heads, b = row / heads, h = row % heads;
     for_each_row(team, chunks, [&](const index_t k) {
       decay[k] = chunk_decay<A>(shape, segment, before, dA_cumsum, b * chunks + k, h);
     });
@@ -59,15 +78,63 @@ struct Passing {
       if (carried_out.extent(0) != 0)
         for (index_t e = 0; e < count; ++e) carried_out(row, first + e) = carried[e];
     });
-    if (total_decay.extent(0) == 0) return;
-    Kokkos::single(Kokkos::PerTeam(team), [&]() {
-      A product = 1;
-      for (index_t k = 0; k < chunks; ++k) product *= decay[k];
-      total_decay(row) = product;
-    });
   }
 
- private:
+  KOKKOS_INLINE_FUNCTION void carry_elements(const Team& team, index_t chunks, index_t size,
+                                             index_t row, index_t first, A* decay) const {
+    const index_t heads = shape.num_heads, b = row / heads, h = row % heads;
+    for_each_row(team, chunks, [&](const index_t k) {
+      const Chunk chunk(shape, segment, b * chunks + k, before);
+      int begins = chunk.continues ? 0 : 1;
+      if (chunk.continues && segment.extent(0) != 0)
+        Kokkos::parallel_reduce(
+            Kokkos::ThreadVectorRange(team, chunk.tokens - 1),
+            [&](const index_t i, int& sum) {
+              sum += segment(chunk.first + i) != segment(chunk.first + i + 1);
+            },
+            begins);
+      Kokkos::single(Kokkos::PerThread(team), [&]() {
+        decay[k] = begins > 0 ? A(0) : decay_of(dA_cumsum(chunk.first + chunk.tokens - 1, h));
+      });
+    });
+    Kokkos::parallel_for(Kokkos::TeamThreadRange(team, row_threads), [&](const index_t thread) {
+      Kokkos::parallel_for(Kokkos::ThreadVectorRange(team, device_lanes), [&](const index_t lane) {
+        carry_lane(chunks, size, row, first + thread * device_lanes + lane, decay);
+      });
+    });
+  }
+  /// Elements begin, begin + row_threads * device_lanes, ... of one state. The next chunk's are
+  /// read before this chunk's are written.
+  KOKKOS_INLINE_FUNCTION void carry_lane(index_t chunks, index_t size, index_t row, index_t begin,
+                                         const A* decay) const {
+    constexpr index_t stride = row_threads * device_lanes;
+    const index_t heads = shape.num_heads, b = row / heads, h = row % heads;
+    const auto state = [&](index_t step) {
+      const index_t k = backwards ? chunks - 1 - step : step;
+      return &states((b * chunks + k) * heads + h, 0);
+    };
+    A carried[lane_elements], added[lane_elements], next[lane_elements] = {};
+    for (index_t m = 0; m < lane_elements; ++m) {
+      const index_t e = begin + m * stride;
+      carried[m] = carried_in.extent(0) != 0 && e < size ? carried_in(row, e) : A(0);
+      added[m] = e < size ? state(0)[e] : A(0);
+    }
+    for (index_t step = 0; step < chunks; ++step) {
+      if (step + 1 < chunks)
+        for (index_t m = 0; m < lane_elements; ++m)
+          if (begin + m * stride < size) next[m] = state(step + 1)[begin + m * stride];
+      const A d = decay[backwards ? chunks - 1 - step : step];
+      for (index_t m = 0; m < lane_elements; ++m) {
+        if constexpr (!std::is_const_v<typename State::value_type>)
+          if (begin + m * stride < size) state(step)[begin + m * stride] = carried[m];
+        carried[m] = d * carried[m] + added[m];
+        added[m] = next[m];
+      }
+    }
+    if (carried_out.extent(0) != 0)
+      for (index_t m = 0; m < lane_elements; ++m)
+        if (begin + m * stride < size) carried_out(row, begin + m * stride) = carried[m];
+  }
   /// What was carried to here is handed out, and carried on with what the chunk adds.
   KOKKOS_INLINE_FUNCTION static void pass(A d, A* value, index_t count, A* carried) {
     ELASTIC_SIMD
@@ -88,8 +155,11 @@ void launch(const char* label, const ExecutionSpace& exec, Passing<A, State> pas
   const auto& shape = passing.shape;
   const index_t bytes = shape.num_chunks() * static_cast<index_t>(sizeof(A));
   passing.level = scratch_level(bytes);
-  Kokkos::TeamPolicy<ExecutionSpace> policy(exec, static_cast<int>(shape.batch * shape.num_heads),
-                                            Kokkos::AUTO);
+  const index_t rows = shape.batch * shape.num_heads, size = shape.head_dim * shape.state_dim;
+  TeamPolicy policy =
+      on_host
+          ? TeamPolicy(exec, static_cast<int>(rows), Kokkos::AUTO)
+          : device_teams(exec, rows * ((size + team_elements - 1) / team_elements), row_threads);
   policy.set_scratch_size(passing.level, Kokkos::PerTeam(static_cast<int>(bytes + 64)));
   Kokkos::parallel_for(label, policy, passing);
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/scan/ssd.hpp"
+#include "kernels/scan/ssd_batched.hpp"
 #include "unit_tests/kernels/spans.hpp"
 #include "unit_tests/kernels/scan/reference_ssd.hpp"
 #include "unit_tests/support/views.hpp"
@@ -16,6 +17,13 @@ namespace elastic::test {
 inline std::string describe(const kernels::SsdShape& s) {
   return fmt::format("B{} L{} H{} P{} G{} N{} Q{}", s.batch, s.seq_length, s.num_heads, s.head_dim,
                      s.num_groups, s.state_dim, s.chunk_size);
+}
+
+/// tolerance(), and where the scan goes by products, what rounding their operands to T allows.
+template <class T>
+double scan_tolerance(index_t reduction_length) {
+  return kernels::ssd_by_products ? stored_tolerance<T>(reduction_length, 3)
+                                  : tolerance<T>(reduction_length);
 }
 
 /// Both words of given sums [T, H], the low ones zero: [T, 2H].
@@ -180,8 +188,14 @@ struct SsdProblem {
     return {shape, memory};
   }
 
+  /// Like workspace(), for a forward pass.
+  View1<A> forward_workspace() const {
+    const View1<A> all("elastic::test::workspace", kernels::ssd_forward_workspace_size<T>(shape));
+    Kokkos::deep_copy(all, std::numeric_limits<A>::quiet_NaN());
+    return all;
+  }
   View2<T> forward() {
-    kernels::ssd_forward<T>(ExecutionSpace(), shape, inputs(), saved, y);
+    kernels::ssd_forward<T>({}, shape, inputs(), saved, y, forward_workspace());
     return y;
   }
   /// After forward(). The workspace and the overwritten gradients begin as NaN.
@@ -191,7 +205,7 @@ struct SsdProblem {
     for (const auto& overwritten :
          {gradients.dx, gradients.dssm_B, gradients.dssm_C, gradients.ddt_raw})
       Kokkos::deep_copy(overwritten, nan);
-    kernels::ssd_backward<T>(ExecutionSpace(), shape, inputs(), saved, dy, gradients, memory);
+    kernels::ssd_backward<T>({}, shape, inputs(), saved, dy, gradients, memory);
   }
   /// sum(y * dy) of a new forward pass.
   double loss() {

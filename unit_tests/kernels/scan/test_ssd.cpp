@@ -29,7 +29,7 @@ TYPED_TEST(Ssd, EqualsTheRecurrence) {
       SCOPED_TRACE(describe(shape) + (extras ? " with mask and segments" : ""));
       SsdProblem<TypeParam> problem(shape, extras);
       EXPECT_TRUE(near(problem.forward(), reference_ssd(shape, problem.reference()),
-                       tolerance<TypeParam>(shape.state_dim * shape.seq_length)));
+                       scan_tolerance<TypeParam>(shape.state_dim * shape.seq_length)));
     }
 }
 
@@ -116,7 +116,7 @@ TYPED_TEST(Ssd, ChunkSizeDoesNotMatter) {
     SCOPED_TRACE(chunk);
     SsdProblem<T> problem({2, 61, 4, 6, 2, 10, chunk}, true);
     problem.forward(), problem.backward();
-    const double tol = tolerance<T>(10 * 61);
+    const double tol = scan_tolerance<T>(10 * 61);
     EXPECT_TRUE(near(problem.y, reference.y, tol));
     EXPECT_TRUE(near(problem.gradients.dx, reference.gradients.dx, tol));
     EXPECT_TRUE(near(problem.gradients.dssm_B, reference.gradients.dssm_B, tol));
@@ -167,7 +167,7 @@ TYPED_TEST(Ssd, PackedDocumentsEqualSeparateRows) {
     packed.segment = to_device(segment);
     for (auto* problem : {&separate, &packed})
       problem->forward(), problem->clear_gradients(), problem->backward();
-    const double tol = chunk == 8 ? 0 : tolerance<T>(10 * length);
+    const double tol = chunk == 8 ? 0 : scan_tolerance<T>(10 * length);
     EXPECT_TRUE(near(packed.y, separate.y, tol));
     EXPECT_TRUE(near(packed.gradients.dx, separate.gradients.dx, tol));
     EXPECT_TRUE(near(packed.gradients.dssm_B, separate.gradients.dssm_B, tol));
@@ -190,9 +190,11 @@ std::vector<SsdProblem<T>> run_spans(const SsdProblem<T>& whole,
     if (i > 0)
       span.incoming = {spans[i - 1].saved.final_state,
                        rows_of_sequences(whole.segment, batch, borders[i] - 1, borders[i])};
-    kernels::ssd_forward_states<T>(exec, span.shape, span.inputs(), span.saved);
+    kernels::ssd_forward_states<T>({exec}, span.shape, span.inputs(), span.saved,
+                                   span.forward_workspace());
     kernels::ssd_forward_passing<T>(exec, span.shape, span.inputs(), span.saved);
-    kernels::ssd_forward_outputs<T>(exec, span.shape, span.inputs(), span.saved, span.y);
+    kernels::ssd_forward_outputs<T>({exec}, span.shape, span.inputs(), span.saved, span.y,
+                                    span.forward_workspace());
     spans.push_back(span);
   }
   for (std::size_t i = spans.size(); i-- > 0;) {
@@ -240,7 +242,7 @@ TYPED_TEST(Ssd, SpansEqualTheSequence) {
       whole.forward(), whole.backward();
       const std::vector<index_t> borders = {0, length / 3, length / 3 + 1, length - 2, length};
       const auto spans = run_spans(whole, borders);
-      const double tol = tolerance<T>(shape.state_dim * length);
+      const double tol = scan_tolerance<T>(shape.state_dim * length);
       std::vector<double> dA_log(shape.num_heads), ddt_bias = dA_log, dssm_D = dA_log,
                                                    ddt_mask(whole.dt_mask.extent(0));
       for (std::size_t i = 0; i < spans.size(); ++i) {
@@ -311,9 +313,10 @@ TYPED_TEST(Ssd, TotalsCombineSpans) {
       for (index_t i = 0; i < 8 * 60; ++i) result[i] += d[i / 60] * s[i];
       return result;
     };
-    const double tol = tolerance<T>(200);
+    const double tol = scan_tolerance<T>(200);
     const auto in = problem.inputs();
-    kernels::ssd_forward_states<T>(exec, problem.shape, in, problem.saved);
+    kernels::ssd_forward_states<T>({exec}, problem.shape, in, problem.saved,
+                                   problem.forward_workspace());
     kernels::ssd_forward_total<T>(exec, problem.shape, in, problem.saved, total, decay);
     kernels::ssd_forward_passing<T>(exec, problem.shape, in, problem.saved);
     EXPECT_TRUE(near(problem.saved.final_state, combined(in.incoming.state), tol));
@@ -322,7 +325,7 @@ TYPED_TEST(Ssd, TotalsCombineSpans) {
     g.dfinal_state = random_matrix<A>(8, 60, 52);
     const View1<A> workspace("elastic::test::workspace",
                              kernels::ssd_workspace_size<T>(problem.shape));
-    kernels::ssd_backward_outputs<T>(exec, problem.shape, in, problem.saved, problem.dy, g,
+    kernels::ssd_backward_outputs<T>({exec}, problem.shape, in, problem.saved, problem.dy, g,
                                      workspace);
     kernels::ssd_backward_total<T>(exec, problem.shape, in, problem.saved, workspace, total, decay);
     kernels::ssd_backward_passing<T>(exec, problem.shape, in, problem.saved, g, workspace);
@@ -349,11 +352,11 @@ TYPED_TEST(Ssd, StepsEqualTheScan) {
     in.dt_raw = rows(problem.dt_raw, t, t + 1);
     if (t % 8 == 0) {
       const auto saved = rows(problem.saved.states, t / 2, t / 2 + 4);
-      EXPECT_TRUE(near(state, saved, tolerance<T>(t + 1)));
+      EXPECT_TRUE(near(state, saved, scan_tolerance<T>(t + 1)));
     }
     kernels::ssd_step<T>(ExecutionSpace(), one, in, state, y);
     const std::vector<T> expected(whole.begin() + t * 24, whole.begin() + (t + 1) * 24);
-    EXPECT_TRUE(near(y, expected, tolerance<T>(10 * (t + 1)))) << "position " << t;
+    EXPECT_TRUE(near(y, expected, scan_tolerance<T>(10 * (t + 1)))) << "position " << t;
   }
 }
 
@@ -434,8 +437,8 @@ TEST(Ssd, WrongShapesThrow) {
   EXPECT_THROW(problem.backward(), ContractError);
   problem.gradients.dfinal_state = {};
   const View1<float> small("elastic::test::workspace", 1);
-  EXPECT_THROW(kernels::ssd_backward<float>(ExecutionSpace(), problem.shape, problem.inputs(),
-                                            problem.saved, problem.dy, problem.gradients, small),
+  EXPECT_THROW(kernels::ssd_backward<float>({}, problem.shape, problem.inputs(), problem.saved,
+                                            problem.dy, problem.gradients, small),
                ContractError);
 }
 

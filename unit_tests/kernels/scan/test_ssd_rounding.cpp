@@ -30,7 +30,7 @@ TYPED_TEST(SsdRounding, StoredValuesAreRoundedOnce) {
       problem.forward(), problem.backward();
       exact.forward(), exact.backward();
       const auto &g = problem.gradients, &e = exact.gradients;
-      const double tol = tolerance<TypeParam>(shape.state_dim * shape.seq_length);
+      const double tol = scan_tolerance<TypeParam>(shape.state_dim * shape.seq_length);
       EXPECT_TRUE(near(problem.y, exact.y, tol));
       EXPECT_TRUE(near(g.dx, e.dx, tol));
       EXPECT_TRUE(near(g.dssm_B, e.dssm_B, tol));
@@ -56,7 +56,7 @@ TYPED_TEST(SsdRounding, OfASpanThatGoesOn) {
   exact.gradients.dfinal_state = stored_as<double>(dfinal_state);
   problem.forward(), problem.backward();
   exact.forward(), exact.backward();
-  const double tol = tolerance<T>(shape.state_dim * shape.seq_length);
+  const double tol = scan_tolerance<T>(shape.state_dim * shape.seq_length);
   EXPECT_TRUE(near(problem.gradients.dx, exact.gradients.dx, tol));
   EXPECT_TRUE(near(problem.gradients.dssm_B, exact.gradients.dssm_B, tol));
   EXPECT_TRUE(near(problem.gradients.dincoming_state, exact.gradients.dincoming_state, tol));

@@ -72,7 +72,7 @@ TEST(SsdSpanPassing, GivesTheStatesThatSpansHandOn) {
                                ? View1<const token_t>(rows_of_sequences(whole.segment, 2, 0, 1))
                                : rows_of_sequences(whole.segment, 2, borders[i] - 1, borders[i])};
     if (i > 0) span.incoming.state = handed_on;
-    ssd_forward_states<double>({}, span.shape, span.inputs(), span.saved);
+    ssd_forward_states<double>({}, span.shape, span.inputs(), span.saved, span.forward_workspace());
     ssd_forward_total<double>({}, span.shape, span.inputs(), span.saved,
                               rows(states, i * n, (i + 1) * n),
                               View1<double>(Kokkos::subview(decay, Range(i * n, (i + 1) * n))));

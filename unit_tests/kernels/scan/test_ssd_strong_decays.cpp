@@ -62,7 +62,7 @@ TYPED_TEST(SsdStrongDecays, EqualTheRecurrenceAtAnyChunkSize) {
     for (const index_t chunk : {1, 16, 64, 256}) {
       SCOPED_TRACE(fmt::format("chunk {}, extras {}", chunk, extras));
       auto problem = strong<T>(chunk, extras);
-      const double tol = tolerance<T>(16);
+      const double tol = scan_tolerance<T>(16);
       EXPECT_TRUE(near(problem.forward(), reference_ssd(problem.shape, problem.reference()), tol));
       problem.backward();
       expect_gradients(
@@ -81,7 +81,7 @@ TYPED_TEST(SsdStrongDecays, GradientsVanishWhereNothingIsRemembered) {
     expect_gradients(
         problem.gradients,
         reference_ssd_gradients(problem.shape, problem.reference(), to_double(problem.dy)),
-        tolerance<T>(16));
+        scan_tolerance<T>(16));
   }
 }
 
@@ -93,7 +93,7 @@ TYPED_TEST(SsdStrongDecays, TheLargestRatesForgetEverything) {
     auto problem = strong<T>(chunk, false);
     Kokkos::deep_copy(problem.A_log, std::is_same_v<A, float> ? A(88) : A(700));
     EXPECT_TRUE(near(problem.forward(), reference_ssd(problem.shape, problem.reference()),
-                     tolerance<T>(16)));
+                     scan_tolerance<T>(16)));
     problem.backward();
     for (const double value : to_double(problem.gradients.ddt_raw))
       EXPECT_TRUE(std::isfinite(value));
@@ -121,7 +121,7 @@ TYPED_TEST(SsdStrongDecays, StepsEqualTheScan) {
       in.dt_raw = rows(problem.dt_raw, t, t + 1);
       kernels::ssd_step<T>(ExecutionSpace(), one, in, state, y);
       const std::vector<T> expected(whole.begin() + t * 20, whole.begin() + (t + 1) * 20);
-      EXPECT_TRUE(near(y, expected, tolerance<T>(16))) << "position " << t;
+      EXPECT_TRUE(near(y, expected, scan_tolerance<T>(16))) << "position " << t;
     }
   }
 }
