@@ -36,7 +36,7 @@ std::string first_fault(const Extents3& e, const MatrixBatch<T>& a, const Matrix
   };
   const auto x = matrix(a), y = matrix(b);
   const auto z = matrix(c);
-  const double sums = 5e-6 * std::sqrt(static_cast<double>(e.k)),
+  const double sums = 1e-5 * std::sqrt(static_cast<double>(e.k)),
                rounding = sizeof(C) == 2 ? 0x1p-8 : 0;
   for (index_t sample = 0; sample < 32; ++sample) {
     const index_t i = sample * 7919 % e.m, j = sample * 104729 % e.n;

@@ -122,7 +122,7 @@ inline void check_gradients(const ModelShape& shape, const SubmodelSpec& spec, b
     EXPECT_GT(dot(p.gradient, p.gradient), 0) << p.info.name;
     EXPECT_LT(directional_error(loss, p.value, p.gradient), 1e-6) << p.info.name;
   }
-  for (const auto& mask : {active.inner, active.heads}) {
+  for (const auto& mask : each_of(active.inner, active.heads)) {
     if (mask.value.size() == 0) continue;
     EXPECT_LT(directional_error(loss, mask.value, mask.gradient), 1e-6) << "mask";
   }

@@ -18,6 +18,13 @@
 
 namespace elastic::test {
 
+/// The arguments as a list to loop over. cudafe++ loses lists in braces whose type depends on that
+/// of a template.
+template <class First, class... Rest>
+std::vector<First> each_of(const First& first, const Rest&... rest) {
+  return {first, rest...};
+}
+
 /// Overwrites `view` (possibly strided) with compact row-major values.
 template <class T>
 void assign(const View1<T>& view, const std::vector<T>& values) {

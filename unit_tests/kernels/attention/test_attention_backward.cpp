@@ -88,13 +88,13 @@ TEST(Attention, GradientsEqualFiniteDifferences) {
 TYPED_TEST(AttentionTest, LargeScoresAreFinite) {
   using T = TypeParam;
   const Attention<T> attention({1, 80, 2, 1, 16});
-  for (const auto& view : {attention.q, attention.k}) {
+  for (const auto& view : each_of(attention.q, attention.k)) {
     auto values = to_host(view);
     for (T& x : values) x = static_cast<T>(50 * widen(x));
     assign(view, values);
   }
   attention.run();
-  for (const auto& view : {attention.out, attention.dq, attention.dk, attention.dv})
+  for (const auto& view : each_of(attention.out, attention.dq, attention.dk, attention.dv))
     for (const double x : to_double(view)) ASSERT_TRUE(std::isfinite(x));
   for (const double x : to_double(attention.lse)) ASSERT_TRUE(std::isfinite(x));
   EXPECT_TRUE(near(attention.out, attention.reference().out, 1e4 * attention_tolerance<T>(16)));
@@ -229,7 +229,7 @@ TYPED_TEST(AttentionTest, DocumentsDoNotSeeEachOther) {
              b_dv = clone(rows(packed.dv, end_a, tokens));
 
   // changing the last token of document A leaves document B as it is, bit by bit
-  for (const auto& view : {packed.q, packed.k, packed.v, packed.dout}) {
+  for (const auto& view : each_of(packed.q, packed.k, packed.v, packed.dout)) {
     auto values = to_host(view);
     const index_t columns = view.extent(1);
     for (index_t c = 0; c < columns; ++c) {

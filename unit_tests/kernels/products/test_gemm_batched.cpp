@@ -154,7 +154,7 @@ TYPED_TEST(GemmBatched, RepeatsItsBits) {
   const BatchCount count = {4, 6};
   const Operand<T> a(Layout::heads, count, 64, 64, 1), b(Layout::heads, count, 64, 64, 2);
   const Operand<C> c(Layout::heads, count, 64, 64, 3), d(Layout::heads, count, 64, 64, 3);
-  for (const auto& result : {c, d})
+  for (const auto& result : each_of(c, d))
     gemm_batched<T, C>({}, count, Transpose::no, Transpose::yes, a.input(), b.input(), 1,
                        result.batch);
   EXPECT_TRUE(bitwise_equal(c.buffer, d.buffer));

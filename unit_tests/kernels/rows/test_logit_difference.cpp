@@ -66,7 +66,7 @@ TYPED_TEST(LogitDifference, NanIsNotPassedOver) {
         maximum("elastic::test::maximum", 2);
     squared_difference<T>(ExecutionSpace(), a, b, difference, norm);
     max_abs_difference<T>(ExecutionSpace(), b, a, maximum);
-    for (const auto& result : {difference, norm, maximum}) {
+    for (const auto& result : each_of(difference, norm, maximum)) {
       EXPECT_TRUE(std::isfinite(to_host(result)[0])) << place;
       EXPECT_TRUE(std::isnan(to_host(result)[1])) << place;
     }

@@ -97,7 +97,7 @@ TYPED_TEST(Ssd, MaskedHeadsAreAsIfCut) {
   assign(full.dt_mask, mask);
   assign(full.x, x);
   auto cut = first_heads(full, kept);
-  for (auto* problem : {&full, &cut}) problem->forward(), problem->backward();
+  for (auto* problem : each_of(&full, &cut)) problem->forward(), problem->backward();
   EXPECT_TRUE(bitwise_equal(prefix(full.y, tokens, kept * 5), cut.y));
   EXPECT_TRUE(bitwise_equal(prefix(full.gradients.dx, tokens, kept * 5), cut.gradients.dx));
   EXPECT_TRUE(bitwise_equal(full.gradients.dssm_B, cut.gradients.dssm_B));
@@ -137,13 +137,14 @@ TYPED_TEST(Ssd, ADocumentDoesNotSeeTheOneBefore) {
     const auto outputs = [&] {
       problem.forward(), problem.backward();
       std::vector<std::vector<T>> result;
-      for (const auto& view : {problem.y, problem.gradients.dx, problem.gradients.dssm_B,
-                               problem.gradients.dssm_C, problem.gradients.ddt_raw})
+      for (const auto& view : each_of(problem.y, problem.gradients.dx, problem.gradients.dssm_B,
+                                      problem.gradients.dssm_C, problem.gradients.ddt_raw))
         result.push_back(to_host(rows(view, cut, 60)));
       return result;
     };
     const auto before = outputs();
-    for (const auto& view : {problem.x, problem.ssm_B, problem.ssm_C, problem.dt_raw, problem.dy}) {
+    for (const auto& view :
+         each_of(problem.x, problem.ssm_B, problem.ssm_C, problem.dt_raw, problem.dy)) {
       auto values = to_host(view);
       for (index_t i = 0; i < cut * static_cast<index_t>(view.extent(1)); ++i)
         values[i] = static_cast<T>(1.5f * widen(values[i]));
@@ -165,7 +166,7 @@ TYPED_TEST(Ssd, PackedDocumentsEqualSeparateRows) {
     for (index_t t = 0; t < 3 * length; ++t)
       segment.push_back(static_cast<token_t>(t / length % 2));
     packed.segment = to_device(segment);
-    for (auto* problem : {&separate, &packed})
+    for (auto* problem : each_of(&separate, &packed))
       problem->forward(), problem->clear_gradients(), problem->backward();
     const double tol = chunk == 8 ? 0 : scan_tolerance<T>(10 * length);
     EXPECT_TRUE(near(packed.y, separate.y, tol));
@@ -365,7 +366,7 @@ TYPED_TEST(Ssd, RepeatsBitwiseAndAccumulates) {
   using A = Accumulate<T>;
   const SsdShape shape{2, 37, 6, 5, 3, 18, 8};
   SsdProblem<T> once(shape, true), twice(shape, true);
-  for (auto* problem : {&once, &twice}) problem->forward(), problem->backward();
+  for (auto* problem : each_of(&once, &twice)) problem->forward(), problem->backward();
   EXPECT_TRUE(bitwise_equal(once.gradients.dx, twice.gradients.dx));
   EXPECT_TRUE(bitwise_equal(once.gradients.dssm_B, twice.gradients.dssm_B));
   EXPECT_TRUE(bitwise_equal(once.gradients.dA_log, twice.gradients.dA_log));

@@ -26,7 +26,8 @@ TEST(SsdWorkspace, PartsShareOutTheWholeMemory) {
     expect(work.of_skip, chunks, heads);
     expect(work.of_heads, 3 * chunks, heads);
     double number = 1;
-    for (const auto& part : {work.dstates, work.ddt, work.ddA, work.of_skip, work.of_heads}) {
+    for (const auto& part :
+         each_of(work.dstates, work.ddt, work.ddA, work.of_skip, work.of_heads)) {
       Kokkos::deep_copy(part, number);
       number += 1;
     }
