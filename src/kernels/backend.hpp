@@ -43,6 +43,14 @@ inline TeamPolicy device_teams(const ExecutionSpace& exec, index_t teams, int th
     return TeamPolicy(exec, static_cast<int>(teams), threads, device_lanes);
 }
 
+/// As device_teams, but without lanes: neighbouring threads are neighbours in memory, and a thread
+/// knows its place (team_rank). For loops that keep something per thread.
+inline TeamPolicy thread_teams(const ExecutionSpace& exec, index_t teams, int threads) {
+  constexpr bool is_processor = std::is_same_v<MemorySpace, HostSpace>;
+  return TeamPolicy(exec, static_cast<int>(teams),
+                    is_processor ? math::min(threads, ELASTIC_TEAM_SIZE) : threads, 1);
+}
+
 /// Level 0 (shared memory of a device, first cache of a processor) as far as the policy allows,
 /// else level 1.
 inline int scratch_level(index_t bytes) {

@@ -7,13 +7,13 @@
 //   out_i = sum_j softmax_j(s_ij) v_j
 //   lse_i = log sum_j exp(s_ij)
 //
-// Two routes, chosen here alone: on a device the scores of a block of queries are multiplied by the
-// library of products and kept in a bounded workspace (attention_batched.hpp); on a host, in
-// deterministic mode, and for queries with gaps between their rows, tiles with an online softmax.
+// Two routes: on a host tiles with an online softmax; on a device the scores of a block of queries
+// are products of matrices, kept in a bounded workspace (attention_batched.hpp).
 //
 // The queries may be a span of longer sequences whose keys and values are all there:
 // query i of the span stands at position q_begin + i. dk and dv are the span's part of the sum over
-// queries; with tiles, out, lse and dq have the bits of the whole sequence.
+// queries. On a host, and on the deterministic route of products, out, lse and dq have the bits of
+// the whole sequence.
 #pragma once
 #include "kernels/attention/score_blocks.hpp"
 #include "kernels/backend.hpp"
@@ -51,23 +51,18 @@ template <class T, class K = T>
 void attention_backward(const Products& products, const AttentionShape& shape,
                         const AttentionInputs<T>& in, const AttentionSaved<T>& saved, In2<T> dout,
                         const AttentionGradients<T, K>& gradients, InOut1<Accumulate<T>> workspace);
-/// Scores, where they are kept.
+/// Scores, where they are kept; on a host nothing.
 inline index_t attention_forward_workspace_size(const AttentionShape& shape) {
   return on_host ? 0 : score_blocks(shape).scores;
 }
-/// Backward, with tiles: dk and dv of every head and delta; and dq, where T is too narrow to add it
-/// up in place.
+/// Scores; on a host dk and dv of every head and delta, and dq, where T is too narrow to add it up
+/// in place.
 template <class T>
-constexpr index_t attention_tiles_workspace_size(const AttentionShape& shape) {
+index_t attention_workspace_size(const AttentionShape& shape) {
+  if constexpr (!on_host) return batched_attention_workspace_size<T>(shape);
   const index_t dq = std::is_same_v<T, Accumulate<T>> ? 0 : shape.seq_length * shape.head_dim;
   return shape.batch * shape.num_heads *
          (2 * shape.num_keys() * shape.head_dim + shape.seq_length + dq);
-}
-/// Backward, whichever route is taken.
-template <class T>
-index_t attention_workspace_size(const AttentionShape& shape) {
-  const index_t tiles = attention_tiles_workspace_size<T>(shape);
-  return on_host ? tiles : math::max(tiles, batched_attention_workspace_size<T>(shape));
 }
 /// One new position of each of B sequences against a cache, of which the first `length` rows
 /// of each sequence count; the new position is the last of them. shape.seq_length = max_length.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Backward attention: one team per (sequence, head) goes over its key tiles and, inside, over
+// Backward attention on a host: one team per (sequence, head) goes over its key tiles and, inside, over
 // the query tiles that see them. No element is written by two teams, so that no atomics are needed.
 //
 //   p       = exp(scale q k^T - lse)
@@ -49,7 +49,7 @@ struct TilePair {
   index_t offset;  ///< distance from the position of the first key to that of the first query
 };
 /// The largest multiple of `lanes` that is not above n.
-KOKKOS_INLINE_FUNCTION index_t floor_to_lanes(index_t n) {
+[[maybe_unused]] KOKKOS_INLINE_FUNCTION index_t floor_to_lanes(index_t n) {
   return n >= 0 ? n / lanes * lanes : -((-n + lanes - 1) / lanes * lanes);
 }
 
@@ -236,6 +236,34 @@ void sum_heads(const ExecutionSpace& exec, View2<const Accumulate<T>> heads,
       });
 }
 
+template <class T, class K>
+void backward_of_tiles(const ExecutionSpace& exec, const AttentionShape& shape,
+                       const AttentionInputs<T>& in, const AttentionSaved<T>& saved,
+                       const View2<const T>& dout, const AttentionGradients<T, K>& gradients,
+                       const View1<Accumulate<T>>& workspace) {
+  const index_t A = shape.num_heads, C = shape.head_dim;
+  const index_t tokens = shape.batch * shape.seq_length, keys = shape.batch * shape.num_keys();
+  const auto& [dq, dk, dv] = gradients;
+  Accumulate<T>* const base = workspace.data();
+  const View2<Accumulate<T>> dk_heads(base, keys, A * C),
+      dv_heads(base + keys * A * C, keys, A * C);
+  const View2<Accumulate<T>> deltas(base + 2 * keys * A * C, A, tokens);
+  View2<Accumulate<T>> dq_sum;
+  if constexpr (std::is_same_v<T, Accumulate<T>>)
+    dq_sum = dq;
+  else
+    dq_sum = View2<Accumulate<T>>(deltas.data() + A * tokens, tokens, A * C);
+  ScratchCarver counter(nullptr);
+  [[maybe_unused]] const BackwardScratch<Accumulate<T>> layout(counter, C);
+  const BackwardTeam<T> body{shape,  in,       saved,    dout,   dq,
+                             dq_sum, dk_heads, dv_heads, deltas, TeamScratch(counter.bytes())};
+  Kokkos::parallel_for("elastic::attention_backward", body.memory.policy(exec, shape.batch * A),
+                       body);
+  sum_heads<K>(exec, dk_heads, dk);
+  sum_heads<K>(exec, dv_heads, dv);
+  add_flops(10 * attention_pairs(shape));
+}
+
 }  // namespace
 
 template <class T, class K>
@@ -255,28 +283,11 @@ void attention_backward(const Products& products, const AttentionShape& shape,
   require_shape(name, "dv", dv, keys, shape.num_groups * C);
   require_workspace(name, workspace, attention_workspace_size<T>(shape));
   if (tokens == 0 || A == 0) return;
-  if (takes_batched_route(products, shape, in.q, saved.out, dout, dq))
-    return attention_batched_backward<T, K>(products, shape, score_blocks(shape), in, saved, dout,
-                                            gradients, workspace);
-  const ExecutionSpace& exec = products.exec;
-  Accumulate<T>* const base = workspace.data();
-  const View2<Accumulate<T>> dk_heads(base, keys, A * C),
-      dv_heads(base + keys * A * C, keys, A * C);
-  const View2<Accumulate<T>> deltas(base + 2 * keys * A * C, A, tokens);
-  View2<Accumulate<T>> dq_sum;
-  if constexpr (std::is_same_v<T, Accumulate<T>>)
-    dq_sum = dq;
+  if constexpr (on_host)
+    backward_of_tiles<T, K>(products.exec, shape, in, saved, dout, gradients, workspace);
   else
-    dq_sum = View2<Accumulate<T>>(deltas.data() + A * tokens, tokens, A * C);
-  ScratchCarver counter(nullptr);
-  [[maybe_unused]] const BackwardScratch<Accumulate<T>> layout(counter, C);
-  const BackwardTeam<T> body{shape,  in,       saved,    dout,   dq,
-                             dq_sum, dk_heads, dv_heads, deltas, TeamScratch(counter.bytes())};
-  Kokkos::parallel_for("elastic::attention_backward", body.memory.policy(exec, shape.batch * A),
-                       body);
-  sum_heads<K>(exec, dk_heads, dk);
-  sum_heads<K>(exec, dv_heads, dv);
-  add_flops(10 * attention_pairs(shape));
+    attention_batched_backward<T, K>(products, shape, score_blocks(shape), in, saved, dout,
+                                     gradients, workspace);
 }
 
 #define ELASTIC_INSTANTIATE(T, K)                                                                  \

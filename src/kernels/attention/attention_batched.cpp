@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Blocks of queries are taken from the last one on, so that the first product into dk and dv, which
-// overwrites, has all keys. A team works on one row of scores; its threads are neighbours in
-// memory.
+// A team works on one row of scores; its threads are neighbours in memory. With products on the
+// deterministic route, heads are multiplied one by one: each element is one sum over rising rows,
+// zeros among them, so that its bits depend neither on blocks and their room nor on gaps.
 #include "kernels/attention/attention_batched.hpp"
 
 #include "kernels/attention/attention_tiles.hpp"
@@ -10,13 +10,13 @@
 namespace elastic::kernels {
 namespace {
 
-/// A block of queries of some sequences, and the KV heads whose scores are in memory together.
+/// A block of queries of some sequences, and the heads whose scores are in memory together.
 struct ScoreGroup {
   index_t query, queries;    ///< of each sequence
   index_t keys;              ///< up to the last query
   index_t batch, sequences;  ///< the first, and how many
   index_t kv, kv_heads;      ///< the first, and how many
-  index_t heads;             ///< query heads of a KV head
+  index_t head, heads;       ///< of the query heads of each KV head
   index_t row;               ///< elements from one row of scores to the next
 
   KOKKOS_INLINE_FUNCTION index_t rows() const { return queries * heads; }
@@ -29,22 +29,32 @@ index_t even_part(index_t count, index_t most) {
   return (count + parts - 1) / parts;
 }
 
-/// Calls f(group) for all groups, the last queries first.
+/// Calls f(group) for all groups with `heads` heads of each KV head at a time.
 template <class F>
-void for_each_group(const AttentionShape& shape, const ScoreBlocks& blocks, const F& f) {
+void for_each_group(const AttentionShape& shape, const ScoreBlocks& blocks, index_t head,
+                    index_t heads, const F& f) {
   const index_t L = shape.seq_length, B = shape.batch, R = shape.num_groups;
-  for (index_t block = (L + blocks.queries - 1) / blocks.queries - 1; block >= 0; --block) {
-    const index_t query = block * blocks.queries, queries = math::min(blocks.queries, L - query);
-    const index_t keys = shape.q_begin + query + queries;
-    const index_t fit =
-        math::max<index_t>(blocks.scores / scores_of_kv_head(shape, queries, keys), 1);
+  for (index_t query = 0; query < L; query += blocks.queries) {
+    const index_t queries = math::min(blocks.queries, L - query),
+                  keys = shape.q_begin + query + queries;
+    const index_t fit = math::max<index_t>(blocks.scores / (queries * heads * score_row(keys)), 1);
     const index_t kv_heads = even_part(R, math::min(fit, R)),
                   sequences = kv_heads == R ? even_part(B, math::min(fit / R, B)) : 1;
     for (index_t b = 0; b < B; b += sequences)
       for (index_t r = 0; r < R; r += kv_heads)
         f(ScoreGroup{query, queries, keys, b, math::min(sequences, B - b), r,
-                     math::min(kv_heads, R - r), shape.num_heads / R, score_row(keys)});
+                     math::min(kv_heads, R - r), head, heads, score_row(keys)});
   }
+}
+/// Calls f(group) for all groups: with all heads of a KV head where their rows are evenly spaced in
+/// all matrices [B*L, A*C], else head by head.
+template <class F, class... Matrices>
+void for_each_group(const Products& products, const AttentionShape& shape,
+                    const ScoreBlocks& blocks, const F& f, const Matrices&... matrices) {
+  const index_t heads = shape.num_heads / shape.num_groups;
+  const bool together = !products.deterministic && (rows_are_even(shape, matrices) && ...);
+  if (together) return for_each_group(shape, blocks, 0, heads, f);
+  for (index_t head = 0; head < heads; ++head) for_each_group(shape, blocks, head, 1, f);
 }
 
 /// Rows (query, head) of each (sequence, KV head) of a matrix [B*L, A*C].
@@ -53,8 +63,8 @@ MatrixBatch<V> queries_of(const View2<V>& matrix, const AttentionShape& shape,
                           const ScoreGroup& group) {
   const index_t ld = leading_dimension(matrix), C = shape.head_dim;
   const index_t step = group.heads == 1 ? ld : shape.num_groups * C;
-  V* const first =
-      matrix.data() + (group.batch * shape.seq_length + group.query) * ld + group.kv * C;
+  V* const first = matrix.data() + (group.batch * shape.seq_length + group.query) * ld +
+                   (group.head * shape.num_groups + group.kv) * C;
   return {prefix(View2<V>(first, group.rows(), step), group.rows(), C), {shape.seq_length * ld, C}};
 }
 /// The keys of each (sequence, KV head) of a matrix [B*L', R*C].
@@ -87,7 +97,7 @@ struct ScoreRow {
     const int j = row % heads, i = row / heads % queries, product = row / heads / queries;
     const index_t batch = group.batch + product / kv_heads, query = group.query + i;
     token = batch * shape.seq_length + query;
-    head = j * shape.num_groups + group.kv + product % kv_heads;
+    head = (group.head + j) * shape.num_groups + group.kv + product % kv_heads;
     begin = 0;
     end = shape.q_begin + query + 1;
     if (segments.extent(0) == 0) return;
@@ -107,15 +117,11 @@ struct ScoreRow {
 };
 
 constexpr int at_once = 4;  ///< scores that a thread has in flight
+constexpr int softmax_threads = 128;
 
-/// Teams of threads without lanes: neighbouring threads are neighbours in memory.
+/// A team for each row of scores.
 TeamPolicy row_teams(const ExecutionSpace& exec, const ScoreGroup& group) {
-  int threads = 32;
-  while (threads < 256 && threads * at_once * 2 <= group.keys) threads *= 2;
-  const auto teams = static_cast<int>(group.sequences * group.kv_heads * group.rows());
-  if constexpr (std::is_same_v<MemorySpace, HostSpace>)
-    threads = math::min(threads, ELASTIC_TEAM_SIZE);
-  return TeamPolicy(exec, teams, threads, 1);
+  return thread_teams(exec, group.sequences * group.kv_heads * group.rows(), softmax_threads);
 }
 
 /// Calls read(u, key), then, when all threads have read, write(u, key), for the keys of a row, a
@@ -245,7 +251,7 @@ void attention_batched_forward(const Products& products, const AttentionShape& s
   using A = Accumulate<T>;
   require_workspace("attention_batched_forward", workspace, blocks.scores);
   A* const scores = workspace.data();
-  for_each_group(shape, blocks, [&](const ScoreGroup& group) {
+  const auto attend = [&](const ScoreGroup& group) {
     gemm_batched<T, A>(products, group.count(), Transpose::no, Transpose::yes,
                        queries_of(in.q, shape, group), keys_of(in.k, shape, group), 0,
                        scores_of<A>(scores, group));
@@ -254,7 +260,8 @@ void attention_batched_forward(const Products& products, const AttentionShape& s
     gemm_batched<T, T>(products, group.count(), Transpose::no, Transpose::no,
                        scores_of<const T>(scores, group), keys_of(in.v, shape, group), 0,
                        queries_of(saved.out, shape, group));
-  });
+  };
+  for_each_group(products, shape, blocks, attend, in.q, saved.out);
 }
 
 template <class T, class K>
@@ -267,7 +274,6 @@ void attention_batched_backward(const Products& products, const AttentionShape& 
   constexpr bool in_place = std::is_same_v<K, A>;
   constexpr auto N = Transpose::no, Y = Transpose::yes;
   const index_t all_keys = shape.batch * shape.num_keys(), kv = shape.num_groups * shape.head_dim;
-  const index_t seen = shape.q_begin + shape.seq_length;
   require_workspace("attention_batched_backward", workspace,
                     2 * blocks.scores + (in_place ? 0 : 2 * all_keys * kv));
   A *const scores = workspace.data(), *const dp = scores + blocks.scores;
@@ -279,12 +285,9 @@ void attention_batched_backward(const Products& products, const AttentionShape& 
     dk = View2<A>(dp + blocks.scores, all_keys, kv);
     dv = View2<A>(dk.data() + all_keys * kv, all_keys, kv);
   }
-  for (index_t b = 0; b < shape.batch && seen < shape.num_keys(); ++b) {
-    const index_t begin = b * shape.num_keys() + seen, end = (b + 1) * shape.num_keys();
-    Kokkos::deep_copy(products.exec, rows(dk, begin, end), A(0));
-    Kokkos::deep_copy(products.exec, rows(dv, begin, end), A(0));
-  }
-  for_each_group(shape, blocks, [&](const ScoreGroup& group) {
+  Kokkos::deep_copy(products.exec, dk, A(0));
+  Kokkos::deep_copy(products.exec, dv, A(0));
+  const auto differentiate = [&](const ScoreGroup& group) {
     const auto multiply = [&]<class C>(Transpose ta, Transpose tb, MatrixBatch<const T> a,
                                        MatrixBatch<const T> b, MatrixBatch<C> c, A beta) {
       gemm_batched<T, C>(products, group.count(), ta, tb, a, b, beta, c);
@@ -297,11 +300,11 @@ void attention_batched_backward(const Products& products, const AttentionShape& 
         "elastic::attention_softmax_gradient", row_teams(products.exec, group),
         SoftmaxGradientRow<T>{shape, group, in.segment, saved.lse, saved.out, dout, scores, dp});
     const auto p = scores_of<const T>(scores, group), ds = scores_of<const T>(dp, group);
-    const A beta = group.keys == seen ? 0 : 1;
     multiply(N, N, ds, k, queries_of(gradients.dq, shape, group), 0);
-    multiply(Y, N, ds, q, keys_of(dk, shape, group), beta);
-    multiply(Y, N, p, d, keys_of(dv, shape, group), beta);
-  });
+    multiply(Y, N, ds, q, keys_of(dk, shape, group), 1);
+    multiply(Y, N, p, d, keys_of(dv, shape, group), 1);
+  };
+  for_each_group(products, shape, blocks, differentiate, in.q, dout, gradients.dq);
   if constexpr (!in_place) {
     convert<K, A>(products.exec, dk, gradients.dk);
     convert<K, A>(products.exec, dv, gradients.dv);

@@ -24,12 +24,6 @@ bool rows_are_even(const AttentionShape& shape, const View2<T>& matrix) {
   return shape.num_heads == shape.num_groups ||
          leading_dimension(matrix) == shape.num_heads * shape.head_dim;
 }
-/// Whether this route is taken by an attention with these matrices [B*L, A*C].
-template <class... Matrices>
-bool takes_batched_route(const Products& products, const AttentionShape& shape,
-                         const Matrices&... matrices) {
-  return !on_host && !products.deterministic && (rows_are_even(shape, matrices) && ...);
-}
 
 /// As attention_forward; workspace of blocks.scores elements.
 template <class T>

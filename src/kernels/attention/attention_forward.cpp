@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Forward attention: one team per (sequence, head, query tile) runs over the key tiles with an
+// Forward attention on a host: one team per (sequence, head, query tile) runs over the key tiles with an
 // online softmax. Scores are kept transposed, [key, query], so that maxima and sums over keys are
 // vector operations over queries and the probabilities are k-major for the product with v.
 #include "base/region.hpp"
@@ -170,6 +170,17 @@ struct ForwardTeam {
   }
 };
 
+template <class T>
+void forward_of_tiles(const ExecutionSpace& exec, const AttentionShape& shape,
+                      const AttentionInputs<T>& in, const AttentionSaved<T>& saved) {
+  ScratchCarver counter(nullptr);
+  [[maybe_unused]] const ForwardScratch<Accumulate<T>> layout(counter, shape.head_dim);
+  const ForwardTeam<T> body{shape, in, saved, TeamScratch(counter.bytes())};
+  const index_t teams = shape.batch * shape.num_heads * body.query_tiles();
+  Kokkos::parallel_for("elastic::attention_forward", body.memory.policy(exec, teams), body);
+  add_flops(4 * attention_pairs(shape));
+}
+
 }  // namespace
 
 template <class T>
@@ -181,15 +192,10 @@ void attention_forward(const Products& products, const AttentionShape& shape,
   require_shape("attention_forward", "lse", saved.lse, tokens, shape.num_heads);
   require_workspace("attention_forward", workspace, attention_forward_workspace_size(shape));
   if (tokens == 0 || shape.num_heads == 0) return;
-  if (takes_batched_route(products, shape, in.q, saved.out))
-    return attention_batched_forward<T>(products, shape, score_blocks(shape), in, saved, workspace);
-  ScratchCarver counter(nullptr);
-  [[maybe_unused]] const ForwardScratch<Accumulate<T>> layout(counter, shape.head_dim);
-  const ForwardTeam<T> body{shape, in, saved, TeamScratch(counter.bytes())};
-  const index_t teams = shape.batch * shape.num_heads * body.query_tiles();
-  Kokkos::parallel_for("elastic::attention_forward", body.memory.policy(products.exec, teams),
-                       body);
-  add_flops(4 * attention_pairs(shape));
+  if constexpr (on_host)
+    forward_of_tiles<T>(products.exec, shape, in, saved);
+  else
+    attention_batched_forward<T>(products, shape, score_blocks(shape), in, saved, workspace);
 }
 
 #define ELASTIC_INSTANTIATE(T)                                                            \

@@ -14,8 +14,7 @@ constexpr index_t weight_rows_per_item = 16;
 
 /// out[r] = a_r . b for `count` rows of A that are lda apart.
 template <index_t count, class T>
-KOKKOS_INLINE_FUNCTION void dot_products(const T* a, index_t lda, const T* b, index_t depth,
-                                         Accumulate<T>* out) {
+inline void dot_products(const T* a, index_t lda, const T* b, index_t depth, Accumulate<T>* out) {
   Accumulate<T> sum[count][lanes] = {};
   const index_t whole = depth / lanes * lanes;
   for (index_t k = 0; k < whole; k += lanes)
@@ -32,17 +31,15 @@ KOKKOS_INLINE_FUNCTION void dot_products(const T* a, index_t lda, const T* b, in
   }
 }
 
-}  // namespace
-
 template <class T, class C>
-void few_rows_product(const ExecutionSpace& exec, Accumulate<T> alpha, In2<T> a, In2<T> b,
-                      Accumulate<T> beta, InOut2<C> c) {
+void product_on_host(const ExecutionSpace& exec, Accumulate<T> alpha, In2<T> a, In2<T> b,
+                     Accumulate<T> beta, InOut2<C> c) {
   const auto m = static_cast<index_t>(c.extent(0)), n = static_cast<index_t>(c.extent(1)),
              depth = static_cast<index_t>(a.extent(1)), lda = leading_dimension(a);
   ELASTIC_REQUIRE(m <= few_rows, "few_rows_product: {} rows", m);
   const index_t items = (n + weight_rows_per_item - 1) / weight_rows_per_item;
   Kokkos::parallel_for(
-      "elastic::gemm_few_rows", LinearPolicy(exec, 0, items), KOKKOS_LAMBDA(const index_t item) {
+      "elastic::gemm_few_rows", LinearPolicy(exec, 0, items), [=](const index_t item) {
         const index_t begin = item * weight_rows_per_item,
                       end = math::min(n, begin + weight_rows_per_item);
         for (index_t j = begin; j < end; ++j) {
@@ -56,6 +53,17 @@ void few_rows_product(const ExecutionSpace& exec, Accumulate<T> alpha, In2<T> a,
                 static_cast<C>(beta == 0 ? alpha * dot[i] : alpha * dot[i] + beta * widen(c(i, j)));
         }
       });
+}
+
+}  // namespace
+
+template <class T, class C>
+void few_rows_product(const ExecutionSpace& exec, Accumulate<T> alpha, In2<T> a, In2<T> b,
+                      Accumulate<T> beta, InOut2<C> c) {
+  if constexpr (std::is_same_v<MemorySpace, HostSpace>)
+    product_on_host<T, C>(exec, alpha, a, b, beta, c);
+  else
+    throw ContractError("few_rows_product: a route of hosts");
 }
 
 #define ELASTIC_INSTANTIATE(T, C)                                                            \

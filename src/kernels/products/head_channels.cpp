@@ -20,6 +20,13 @@ index_t checked_rows(const char* function, const Full& full, const Packed& packe
   return rows;
 }
 
+/// The row of the full matrix that is row `row` of the packed one. In 32 bits, which divide faster on
+/// a device.
+KOKKOS_INLINE_FUNCTION index_t full_row(index_t row, index_t head_dim, index_t active) {
+  const auto packed = static_cast<std::uint32_t>(row), width = static_cast<std::uint32_t>(active);
+  return packed / width * head_dim + packed % width;
+}
+
 }  // namespace
 
 template <class T>
@@ -29,7 +36,7 @@ void pack_head_channels(const ExecutionSpace& exec, In2<T> full, index_t head_di
   for_row_pieces(
       exec, "elastic::pack_head_channels", rows, static_cast<index_t>(packed.extent(1)),
       KOKKOS_LAMBDA(const index_t row, const index_t begin, const index_t end) {
-        const T* from = &full(row / active_head_dim * head_dim + row % active_head_dim, 0);
+        const T* from = &full(full_row(row, head_dim, active_head_dim), 0);
         T* to = &packed(row, 0);
         ELASTIC_SIMD
         for (index_t j = begin; j < end; ++j) to[j] = from[j];
@@ -46,7 +53,7 @@ void unpack_add_head_channels(const ExecutionSpace& exec, In2<Accumulate<T>> pac
       exec, "elastic::unpack_add_head_channels", rows, static_cast<index_t>(packed.extent(1)),
       KOKKOS_LAMBDA(const index_t row, const index_t begin, const index_t end) {
         const Accumulate<T>* from = &packed(row, 0);
-        Accumulate<T>* to = &full(row / active_head_dim * head_dim + row % active_head_dim, 0);
+        Accumulate<T>* to = &full(full_row(row, head_dim, active_head_dim), 0);
         ELASTIC_SIMD
         for (index_t j = begin; j < end; ++j) to[j] += from[j];
       });

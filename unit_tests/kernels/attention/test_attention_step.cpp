@@ -33,7 +33,7 @@ TYPED_TEST(AttentionStep, EqualsTheRowsOfTheSequence) {
     kernels::attention_step<T>({}, {B, room, A, R, C}, length, to_device(q_row, B, A * C),
                                to_device(k_cache, B * room, R * C),
                                to_device(v_cache, B * room, R * C), result);
-    ASSERT_TRUE(near(result, expected, tolerance<T>(L))) << "length " << length;
+    ASSERT_TRUE(near(result, expected, attention_tolerance<T>(L))) << "length " << length;
   }
 }
 
