@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Backward attention on a host: one team per (sequence, head) goes over its key tiles and, inside, over
-// the query tiles that see them. No element is written by two teams, so that no atomics are needed.
+// Backward attention on a host: one team per (sequence, head) goes over its key tiles and, inside,
+// over the query tiles that see them. No element is written by two teams, so that no atomics are
+// needed.
 //
 //   p       = exp(scale q k^T - lse)
 //   delta_i = dout_i . out_i

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Forward attention on a host: one team per (sequence, head, query tile) runs over the key tiles with an
-// online softmax. Scores are kept transposed, [key, query], so that maxima and sums over keys are
-// vector operations over queries and the probabilities are k-major for the product with v.
+// Forward attention on a host: one team per (sequence, head, query tile) runs over the key tiles
+// with an online softmax. Scores are kept transposed, [key, query], so that maxima and sums over
+// keys are vector operations over queries and the probabilities are k-major for the product with v.
 #include "base/region.hpp"
 #include "kernels/attention/attention_batched.hpp"
 #include "kernels/attention/attention_tiles.hpp"

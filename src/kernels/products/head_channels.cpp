@@ -20,8 +20,8 @@ index_t checked_rows(const char* function, const Full& full, const Packed& packe
   return rows;
 }
 
-/// The row of the full matrix that is row `row` of the packed one. In 32 bits, which divide faster on
-/// a device.
+/// The row of the full matrix that is row `row` of the packed one; in 32 bits, which divide faster
+/// on a device.
 KOKKOS_INLINE_FUNCTION index_t full_row(index_t row, index_t head_dim, index_t active) {
   const auto packed = static_cast<std::uint32_t>(row), width = static_cast<std::uint32_t>(active);
   return packed / width * head_dim + packed % width;
