@@ -49,15 +49,17 @@ struct TileSum {
   KOKKOS_INLINE_FUNCTION bool references_scalar() const { return true; }
 };
 
-/// A tile (chunk, rows i, columns j) of all heads of the group, by one thread: weights of each
-/// head, dscores, and the sums of pairs that the tile contributes.
+/// Tiles (chunk, rows i, columns j): weights of each head, dscores, and the sums of pairs that the
+/// tile contributes. head_shares threads of a team share out the heads of a tile.
 template <class T>
 struct Pairs : BatchKernel {
   using A = Accumulate<T>;
   View1<const A> ssm_D;
   OutputGradientBuffers<T> buffers;
 
-  /// A thread's, and there its lanes': the scores of the tile, their gradient, and which count.
+  static constexpr index_t head_shares = 4, team_tiles = row_threads / head_shares;
+
+  /// A thread's, and there its lanes': scores of the tile, its part of dscores, and which count.
   struct Scratch {
     A scores[pair_rows][pair_columns], dscores[pair_rows][pair_columns];
     int visible[pair_columns];
@@ -65,66 +67,93 @@ struct Pairs : BatchKernel {
   KOKKOS_INLINE_FUNCTION static constexpr index_t bytes() {
     return row_threads * static_cast<index_t>(sizeof(Scratch));
   }
+  KOKKOS_INLINE_FUNCTION index_t num_tiles() const {
+    return batch.count * tiles(batch.tokens, pair_rows) * tiles(batch.tokens, pair_columns);
+  }
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     auto* const scratch =
         static_cast<Scratch*>(team.team_scratch(0).get_shmem_aligned(bytes(), 64));
-    const index_t down = tiles(batch.tokens, pair_rows), across = tiles(batch.tokens, pair_columns);
-    Kokkos::parallel_for(Kokkos::TeamThreadRange(team, row_threads), [&](const index_t thread) {
-      const index_t item = team.league_rank() * static_cast<index_t>(row_threads) + thread;
-      if (item >= batch.count * down * across) return;
-      const index_t c = item / (down * across), i0 = item / across % down * pair_rows,
-                    j0 = item % across * pair_columns;
-      if (j0 >= i0 + pair_rows)
-        clear_tile(team, c, i0, j0);
+    const index_t first = team.league_rank() * index_t{team_tiles},
+                  count = math::min(index_t{team_tiles}, num_tiles() - first);
+    for_each_row(team, count * head_shares, [&](const index_t thread) {
+      const PairTile tile(*this, first + thread / head_shares);
+      if (!tile.is_above) share_heads(team, scratch[thread], tile, thread % head_shares);
+    });
+    for_each_row(team, count * head_shares, [&](const index_t thread) {
+      const index_t of_team = thread / head_shares;
+      const PairTile tile(*this, first + of_team);
+      if (tile.is_above)
+        clear_tile(team, tile, thread % head_shares);
       else
-        fill_tile(team, scratch[thread], c, i0, j0);
+        store_dscores(team, scratch + of_team * head_shares, tile, thread % head_shares);
     });
   }
 
  private:
-  KOKKOS_INLINE_FUNCTION void clear_tile(const Team& team, index_t c, index_t i0,
-                                         index_t j0) const {
-    const index_t columns = math::min(pair_columns, batch.tokens - j0),
-                  end = math::min(i0 + pair_rows, batch.tokens);
-    for (index_t i = i0; i < end; ++i) {
-      for_lanes(team, columns, [&](const index_t lane) {
-        buffers.dscores[(c * rows + i) * rows + j0 + lane] = T(A(0));
-        for (index_t r = 0; r < heads; ++r)
-          buffers.weights[((c * heads + r) * rows + i) * rows + j0 + lane] = T(A(0));
-      });
+  struct PairTile {
+    index_t c, i0, j0, rows, columns;
+    bool is_above;  ///< all columns lie behind the rows: nothing counts
+
+    KOKKOS_INLINE_FUNCTION PairTile(const Pairs& pairs, index_t tile) {
+      const index_t n = pairs.batch.tokens;
+      const auto at = BatchRow::by_head(tile, tiles(n, pair_rows), tiles(n, pair_columns));
+      c = at.chunk;
+      i0 = at.head_of_group * pair_rows;
+      j0 = at.item * pair_columns;
+      rows = math::min(pair_rows, n - i0);
+      columns = math::min(pair_columns, n - j0);
+      is_above = j0 >= i0 + pair_rows;
     }
+  };
+
+  KOKKOS_INLINE_FUNCTION void clear_tile(const Team& team, const PairTile& tile,
+                                         index_t share) const {
+    for_lanes(team, tile.columns, [&](const index_t lane) {
+      for (index_t a = 0; a < tile.rows; ++a) {
+        const index_t i = tile.i0 + a, j = tile.j0 + lane;
+        if (share == 0) buffers.dscores[(tile.c * rows + i) * rows + j] = T(A(0));
+        for (index_t r = share; r < heads; r += head_shares)
+          buffers.weights[((tile.c * heads + r) * rows + i) * rows + j] = T(A(0));
+      }
+    });
   }
 
-  KOKKOS_INLINE_FUNCTION void fill_tile(const Team& team, Scratch& scratch, index_t c, index_t i0,
-                                        index_t j0) const {
-    const index_t columns = math::min(pair_columns, batch.tokens - j0),
-                  end = math::min(i0 + pair_rows, batch.tokens);
-    const int* run = buffers.factors.run + batch.first_token(c);
-    for_lanes(team, columns, [&](const index_t lane) {
-      const index_t j = j0 + lane;
+  KOKKOS_INLINE_FUNCTION void share_heads(const Team& team, Scratch& scratch, const PairTile& tile,
+                                          index_t share) const {
+    const int* run = buffers.factors.run + batch.first_token(tile.c);
+    for_lanes(team, tile.columns, [&](const index_t lane) {
+      const index_t j = tile.j0 + lane;
       int visible = 0;
-      for (index_t i = i0; i < end; ++i) {
-        scratch.scores[i - i0][lane] = buffers.scores[(c * rows + i) * rows + j];
-        scratch.dscores[i - i0][lane] = A(0);
-        if (j <= i && run[j] == run[i]) visible |= 1 << (i - i0);
+      for (index_t a = 0; a < tile.rows; ++a) {
+        const index_t i = tile.i0 + a;
+        scratch.scores[a][lane] = buffers.scores[(tile.c * rows + i) * rows + j];
+        scratch.dscores[a][lane] = A(0);
+        if (j <= i && run[j] == run[i]) visible |= 1 << a;
       }
       scratch.visible[lane] = visible;
     });
-    for (index_t r = 0; r < heads; ++r) one_head(team, scratch, c, r, i0, j0);
-    for_lanes(team, columns, [&](const index_t lane) {
-      for (index_t i = i0; i < end; ++i)
-        buffers.dscores[(c * rows + i) * rows + j0 + lane] =
-            static_cast<T>(scratch.dscores[i - i0][lane]);
-    });
+    for (index_t r = share; r < heads; r += head_shares) one_head(team, scratch, tile, r);
+  }
+
+  /// The parts of all shares, in their order; each thread stores some of the rows.
+  KOKKOS_INLINE_FUNCTION void store_dscores(const Team& team, const Scratch* parts,
+                                            const PairTile& tile, index_t share) const {
+    for (index_t a = share; a < tile.rows; a += head_shares)
+      for_lanes(team, tile.columns, [&](const index_t lane) {
+        A sum = 0;
+        for (index_t part = 0; part < head_shares; ++part) sum += parts[part].dscores[a][lane];
+        buffers.dscores[(tile.c * rows + tile.i0 + a) * rows + tile.j0 + lane] =
+            static_cast<T>(sum);
+      });
   }
 
   /// Rows from the last to the first: a column's sum so far reaches from row i on.
-  KOKKOS_INLINE_FUNCTION void one_head(const Team& team, Scratch& scratch, index_t c, index_t r,
-                                       index_t i0, index_t j0) const {
-    const index_t columns = math::min(pair_columns, batch.tokens - j0), h = head(r),
-                  count = math::min(pair_rows, batch.tokens - i0), of_chunk = c * heads + r,
-                  of_head = h * buffers.factors.tokens + batch.first_token(c);
+  KOKKOS_INLINE_FUNCTION void one_head(const Team& team, Scratch& scratch, const PairTile& tile,
+                                       index_t r) const {
+    const index_t i0 = tile.i0, j0 = tile.j0, columns = tile.columns, count = tile.rows,
+                  h = head(r), of_chunk = tile.c * heads + r,
+                  of_head = h * buffers.factors.tokens + batch.first_token(tile.c);
     const A *high = buffers.factors.high + of_head, *low = buffers.factors.low + of_head,
             *delta = buffers.factors.delta + of_head,
             *dweights = buffers.dweights + (of_chunk * rows + i0) * rows + j0;
@@ -297,9 +326,9 @@ struct Backward {
     gemm_batched<T, A>(products, all, Transpose::no, Transpose::yes, upstream,
                        chunks_of(in.x, batch, batch.group * P, P, step), 0,
                        batch_of(buffers.dweights, n, n, q, pairs));
-    const index_t threads = batch.count * tiles(n, pair_rows) * tiles(n, pair_columns);
-    launch_teams("elastic::ssd_pairs", products.exec, tiles(threads, row_threads),
-                 Pairs<T>::bytes(), 0, Pairs<T>{{shape, batch}, in.ssm_D, buffers});
+    const Pairs<T> kernel{{shape, batch}, in.ssm_D, buffers};
+    launch_teams("elastic::ssd_pairs", products.exec,
+                 tiles(kernel.num_tiles(), Pairs<T>::team_tiles), Pairs<T>::bytes(), 0, kernel);
     gemm_batched<T, A>(products, all, Transpose::yes, Transpose::no,
                        batch_of<const T>(buffers.weights, n, n, q, pairs), upstream, 0,
                        chunks_of(work.sum_of_dx(gradients), batch, batch.group * P, P, step));

@@ -5,22 +5,23 @@
 
 namespace elastic::kernels {
 namespace {
-/// A row (chunk, token): to_end Delta x of all heads.
+/// A row (chunk, token, head): to_end Delta x.
 template <class T>
 struct ScaleInputs : BatchKernel {
+  using A = Accumulate<T>;
   View2<const T> x;
-  HeadFactors<Accumulate<T>> factors;
+  HeadFactors<A> factors;
   T* scaled_x;
 
   KOKKOS_FUNCTION void operator()(const Team& team, index_t row) const {
-    const index_t c = row / batch.tokens, i = row % batch.tokens, P = shape.head_dim,
-                  t = batch.first_token(c) + i;
-    T* target = scaled_x + (c * rows + i) * channels();
-    for_lanes(team, channels(), [&](const index_t e) {
-      const index_t h = head(e / P), at = h * factors.tokens + t;
-      target[e] =
-          static_cast<T>(factors.to_end[at] * factors.delta[at] * widen(x(t, h * P + e % P)));
-    });
+    const auto at = BatchRow::by_item(row, heads, batch.tokens);
+    const index_t P = shape.head_dim, t = batch.first_token(at.chunk) + at.item,
+                  h = head(at.head_of_group), of_position = h * factors.tokens + t;
+    const A factor = factors.to_end[of_position] * factors.delta[of_position];
+    const T* from = &x(t, h * P);
+    T* target = scaled_x + (at.chunk * rows + at.item) * channels() + at.head_of_group * P;
+    for_lanes(team, P,
+              [&](const index_t p) { target[p] = static_cast<T>(factor * widen(from[p])); });
   }
 };
 
@@ -104,7 +105,8 @@ struct FinishSteps : BatchKernel {
 template <class T>
 void scale_inputs(const ExecutionSpace& exec, const SsdShape& shape, const ChunkBatch& batch,
                   const View2<const T>& x, const HeadFactors<Accumulate<T>>& factors, T* scaled_x) {
-  for_rows_in_teams("elastic::ssd_scale_inputs", exec, batch.count * batch.tokens,
+  for_rows_in_teams("elastic::ssd_scale_inputs", exec,
+                    batch.count * batch.tokens * (shape.num_heads / shape.num_groups),
                     ScaleInputs<T>{{shape, batch}, x, factors, scaled_x});
 }
 

@@ -45,7 +45,7 @@ TYPED_TEST(SsdChunkState, PassedStatesEqualTheRecurrence) {
           else
             expected.insert(expected.end(), last, last + size);
         }
-      EXPECT_TRUE(near(problem.saved.states, expected, tolerance<TypeParam>(shape.seq_length)))
+      EXPECT_TRUE(near(problem.saved.states, expected, scan_tolerance<TypeParam>(shape.seq_length)))
           << describe(shape);
     }
 }

@@ -2,12 +2,19 @@
 #include "kernels/scan/ssd_operands.hpp"
 
 #include "base/error.hpp"
+#include "kernels/scan/ssd_batched.hpp"
 #include "unit_tests/support/views.hpp"
 
 namespace elastic::kernels {
 namespace {
 
 using namespace elastic::test;
+
+/// Elements of a workspace that the route by products has for itself, at its end.
+template <class T>
+index_t for_products(const SsdShape& shape) {
+  return ssd_by_products ? ssd_products_backward_size<T>(shape) : 0;
+}
 
 /// Every part has its extents and, together, the parts are the workspace: each element written
 /// through one of them once.
@@ -25,12 +32,14 @@ TEST(SsdWorkspace, PartsShareOutTheWholeMemory) {
     expect(work.ddA, shape.num_tokens(), heads);
     expect(work.of_skip, chunks, heads);
     expect(work.of_heads, 3 * chunks, heads);
+    EXPECT_EQ(work.for_products.extent_int(0), for_products<double>(shape));
     double number = 1;
     for (const auto& part :
          each_of(work.dstates, work.ddt, work.ddA, work.of_skip, work.of_heads)) {
       Kokkos::deep_copy(part, number);
       number += 1;
     }
+    Kokkos::deep_copy(work.for_products, 5.0);
     double last = 1;
     for (const double value : to_host(memory)) {
       EXPECT_GE(value, last);  // no part overwrites another, and nothing is left over
@@ -43,9 +52,11 @@ TEST(SsdWorkspace, PartsShareOutTheWholeMemory) {
 /// A type that cannot hold sums gets room for those of dx and dB, and the others none.
 TEST(SsdWorkspace, KeepsSumsThatGradientsCannotHold) {
   const SsdShape shape{2, 37, 6, 5, 3, 18, 8};
-  const index_t size = ssd_workspace_size<bfloat16>(shape), dx = 74 * 6 * 5, dssm_B = 74 * 3 * 18;
-  EXPECT_EQ(size, ssd_workspace_size<float>(shape) + dx + dssm_B);
-  const View1<float> memory("elastic::test::memory", size);
+  const index_t dx = 74 * 6 * 5, dssm_B = 74 * 3 * 18,
+                size = ssd_workspace_size<bfloat16>(shape) - for_products<bfloat16>(shape);
+  EXPECT_EQ(size, ssd_workspace_size<float>(shape) - for_products<float>(shape) + dx + dssm_B);
+  const View1<float> memory("elastic::test::memory",
+                            ssd_workspace_size<bfloat16>(shape) + ssd_workspace_size<float>(shape));
   const SsdWorkspace<bfloat16> work(shape, memory);
   EXPECT_EQ(work.dx.data() - memory.data(), size - dx - dssm_B);
   EXPECT_EQ(work.dssm_B.data() - memory.data(), size - dssm_B);
@@ -66,12 +77,13 @@ TEST(SsdWorkspace, TooLittleMemoryIsAContractError) {
   EXPECT_THROW(SsdWorkspace<float>(shape, memory), ContractError);
 }
 
-/// What plan and arena count on: linear in the batch, and enough for every sequence alone.
+/// What plan and arena count on: linear in the batch, and enough for every sequence alone, but for
+/// the buffers of products, which serve a batch of chunks after the other.
 TEST(SsdWorkspace, GrowsWithTheBatch) {
   SsdShape shape{1, 37, 6, 5, 3, 18, 8};
-  const index_t one = ssd_workspace_size<float>(shape);
-  for (shape.batch = 2; shape.batch < 5; ++shape.batch)
-    EXPECT_EQ(ssd_workspace_size<float>(shape), shape.batch * one);
+  const auto size = [&] { return ssd_workspace_size<float>(shape) - for_products<float>(shape); };
+  const index_t one = size();
+  for (shape.batch = 2; shape.batch < 5; ++shape.batch) EXPECT_EQ(size(), shape.batch * one);
   EXPECT_GT(one, shape.head_dim * shape.state_dim * shape.num_heads * 5);
 }
 
