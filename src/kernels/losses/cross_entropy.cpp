@@ -21,6 +21,8 @@ struct Target {
         mine(word < 0 || word % shard.size == shard.rank),
         exists(mine && word >= 0 && column < columns) {}
 };
+template <class T>
+constexpr T nan = std::numeric_limits<T>::quiet_NaN();
 /// Sums of a row: that of the exponentials, and the logit of the target.
 template <class T>
 struct RowSums {
@@ -32,8 +34,7 @@ KOKKOS_INLINE_FUNCTION RowSums<Accumulate<T>> sum_row(const RowTeam& team, const
                                                       index_t columns, const Target& target,
                                                       Accumulate<T> maximum, index_t chains) {
   using A = Accumulate<T>;
-  constexpr A nan = std::numeric_limits<A>::quiet_NaN();
-  const A logit = target.exists ? widen(s[target.column]) : target.mine ? nan : A(0);
+  const A logit = target.exists ? widen(s[target.column]) : target.mine ? nan<A> : A(0);
   const ColumnSums<A, 1> sums(team, chains);
   sums.add_up(
       team, columns,

@@ -38,8 +38,8 @@ KOKKOS_INLINE_FUNCTION RowSums<Accumulate<T>> sum_row(const RowTeam& team, const
                 b = (widen(z_q) - maxima.student) * scale;
         const A p = vector_exp(a), q = vector_exp(b), difference = p * (a - b);
         sum[0] += counts ? p : A(0);
-        sum[most_chains] += counts ? q : A(0);
-        sum[2 * most_chains] += counts ? difference : A(0);
+        sum[sum_distance] += counts ? q : A(0);
+        sum[2 * sum_distance] += counts ? difference : A(0);
       },
       s_p, s_q);
   return {sums[0], sums[1], sums[2]};

@@ -10,22 +10,27 @@
 // own levels of the tree. The sum has equal bits on 1, 2, 4 and 8 ranks if the levels that are
 // left pair ranks in this way too.
 //
-// Columns are computed in blocks, all of a block by equal instructions, so that no bit depends
-// on where in a row a column stands.
+// On a host columns are computed in blocks, all of a block by equal instructions, so that no bit
+// depends on where in a row a column stands. On a device 128 lanes have packs of columns
+// (kernels/rows/pack.hpp); for a sum, each the same 8/t chains of t ranks, in registers.
 #pragma once
 #include "base/shard.hpp"
-#include "kernels/rows/row_loops.hpp"
+#include "kernels/rows/pack.hpp"
 #include "kernels/rows/vector_exp.hpp"
 
 namespace elastic::kernels {
 
-using RowTeam = Kokkos::TeamPolicy<ExecutionSpace>::member_type;
+using RowTeam = Team;
 
-/// Columns that one thread treats at a time: one on a device, so that neighbours read neighbours.
-constexpr index_t column_block = on_host ? 16 : 1;
-/// Chains of each class; classes may lie on ranks of their own. A power of two.
+/// Columns that one thread of a host treats at a time.
+constexpr index_t column_block = 16;
+/// Chains of each class; classes may lie on ranks of their own. A power of two. On a device these
+/// are the lanes of a team.
 constexpr index_t chains_of_class = on_host ? column_block : 128;
 constexpr index_t most_chains = sum_classes * chains_of_class;
+constexpr int softmax_threads = static_cast<int>(chains_of_class) / device_lanes;
+/// How far apart the sums of one column stand that a term adds to.
+constexpr index_t sum_distance = on_host ? most_chains : sum_classes;
 
 /// The chains on one rank.
 inline index_t num_chains(const Shard& shard) {
@@ -33,9 +38,9 @@ inline index_t num_chains(const Shard& shard) {
 }
 /// One team per row, with scratch for the chains of `sums` sums.
 template <class T>
-Kokkos::TeamPolicy<ExecutionSpace> row_policy(const ExecutionSpace& exec, index_t rows,
-                                              index_t sums) {
-  Kokkos::TeamPolicy<ExecutionSpace> policy(exec, static_cast<int>(rows), Kokkos::AUTO);
+TeamPolicy row_policy(const ExecutionSpace& exec, index_t rows, index_t sums) {
+  TeamPolicy policy = on_host ? TeamPolicy(exec, static_cast<int>(rows), Kokkos::AUTO)
+                              : device_teams(exec, rows, softmax_threads);
   const auto bytes =
       static_cast<int>(sums * most_chains * static_cast<index_t>(sizeof(Accumulate<T>)));
   policy.set_scratch_size(0, Kokkos::PerTeam(bytes + 64));
@@ -59,24 +64,22 @@ struct ColumnBlock {
   }
 };
 /// Calls body(v, count, block...) for all columns, with the blocks of the given rows;
-/// `count` <= column_block of a block's columns exist. A host's thread takes all blocks; thread j
-/// of a device takes j, j + step, ...
+/// `count` <= column_block of a block's columns exist.
 template <class F, class... T>
-KOKKOS_INLINE_FUNCTION void for_column_blocks(const RowTeam& team, index_t step, index_t columns,
-                                              const F& body, const T*... row) {
-  const index_t stride = on_host ? column_block : step;
-  Kokkos::parallel_for(Kokkos::TeamThreadRange(team, on_host ? 1 : step), [&](index_t first) {
-    for (index_t v = first; v < columns; v += stride)
+KOKKOS_INLINE_FUNCTION void for_column_blocks(const RowTeam& team, index_t columns, const F& body,
+                                              const T*... row) {
+  Kokkos::parallel_for(Kokkos::TeamThreadRange(team, 1), [&](int) {
+    for (index_t v = 0; v < columns; v += column_block)
       body(v, static_cast<int>(math::min(column_block, columns - v)),
            ColumnBlock<T>(row, v, columns).values...);
   });
   team.team_barrier();
 }
 
-/// target_v = f(row_v...) for all columns; the target may be one of the rows.
+/// A host's transform_columns.
 template <class F, class U, class... T>
-KOKKOS_INLINE_FUNCTION void transform_columns(const RowTeam& team, index_t columns, const F& f,
-                                              U* target, const T*... row) {
+KOKKOS_INLINE_FUNCTION void transform_blocks(const RowTeam& team, index_t columns, const F& f,
+                                             U* target, const T*... row) {
   const auto body = [&](index_t v, int count, const T*... z) {
     U padded[column_block];
     const bool whole = count == static_cast<int>(column_block);
@@ -86,7 +89,34 @@ KOKKOS_INLINE_FUNCTION void transform_columns(const RowTeam& team, index_t colum
     if (whole) return;
     for (int l = 0; l < count; ++l) target[v + l] = padded[l];
   };
-  for_column_blocks(team, team.team_size(), columns, body, row...);
+  for_column_blocks(team, columns, body, row...);
+}
+/// Whether packs of a row begin at multiples of 16 bytes.
+template <class T>
+KOKKOS_INLINE_FUNCTION bool is_aligned(const T* row) {
+  return reinterpret_cast<std::uintptr_t>(row) % 16 == 0;
+}
+/// target_i = f(z_i...) for one pack.
+template <class F, class U, class... T>
+KOKKOS_INLINE_FUNCTION void transform_pack(const F& f, U* target, int count, bool aligned,
+                                           const StoredPack<T>&... z) {
+  Pack<Accumulate<U>> result;
+  for (int i = 0; i < pack_size; ++i) result[i] = f(z.value[i]...);
+  store_pack(target, result, count, aligned);
+}
+/// target_v = f(row_v...) for all columns; the target may be one of the rows.
+template <class F, class U, class... T>
+KOKKOS_INLINE_FUNCTION void transform_columns(const RowTeam& team, index_t columns, const F& f,
+                                              U* target, const T*... row) {
+  if constexpr (on_host) {
+    transform_blocks(team, columns, f, target, row...);
+  } else {
+    const bool aligned = is_aligned(target) && (is_aligned(row) && ...);
+    for_row_packs(team, columns, [&](index_t v, int count) {
+      transform_pack(f, target + v, count, aligned, load_stored(row + v, count, aligned)...);
+    });
+    team.team_barrier();
+  }
 }
 template <class T>
 KOKKOS_INLINE_FUNCTION void zero_row(const RowTeam& team, T* z, index_t columns) {
@@ -104,11 +134,33 @@ class ColumnSums {
             team.team_scratch(0).get_shmem_aligned(count * most_chains * sizeof(T), 64))),
         m_chains(chains) {}
 
-  /// term(sum, counts, row_v...) adds a column's term of sum k to sum[k * most_chains]; the term is
-  /// zero if `counts` is false (padding). Every thread may read the sums on return.
+  /// term(sum, counts, row_v...) adds a column's term of sum k to sum[k * sum_distance]; the term
+  /// is zero if `counts` is false (padding). Every thread may read the sums on return.
   template <class Term, class... Row>
   KOKKOS_INLINE_FUNCTION void add_up(const RowTeam& team, index_t columns, const Term& term,
                                      const Row*... row) const {
+    if constexpr (on_host)
+      add_blocks(team, columns, term, row...);
+    else if (m_chains == 8 * chains_of_class)
+      add_lanes<8>(team, columns, term, row...);
+    else if (m_chains == 4 * chains_of_class)
+      add_lanes<4>(team, columns, term, row...);
+    else if (m_chains == 2 * chains_of_class)
+      add_lanes<2>(team, columns, term, row...);
+    else
+      add_lanes<1>(team, columns, term, row...);
+    for (index_t half = m_chains / 2; half > 0; half /= 2)
+      for_chains(team, half, [&](index_t j, T* sums) { sums[j] += sums[j + half]; });
+  }
+  KOKKOS_INLINE_FUNCTION T operator[](int k) const { return m_sum[k * most_chains]; }
+
+ private:
+  static_assert(sum_classes == 8 && sum_classes == pack_size);
+
+  /// The chains on a host: one thread walks the row.
+  template <class Term, class... Row>
+  KOKKOS_INLINE_FUNCTION void add_blocks(const RowTeam& team, index_t columns, const Term& term,
+                                         const Row*... row) const {
     for_chains(team, m_chains, [&](index_t j, T* sum) { sum[j] = 0; });
     T* const sum = m_sum;
     const index_t mask = m_chains - 1;
@@ -117,24 +169,46 @@ class ColumnSums {
       ELASTIC_SIMD
       for (int l = 0; l < static_cast<int>(column_block); ++l) term(block + l, l < n, z[l]...);
     };
-    for_column_blocks(team, m_chains, columns, body, row...);
-    for (index_t half = m_chains / 2; half > 0; half /= 2)
-      for_chains(team, half, [&](index_t j, T* sums) { sums[j] += sums[j + half]; });
+    for_column_blocks(team, columns, body, row...);
   }
-  KOKKOS_INLINE_FUNCTION T operator[](int k) const { return m_sum[k * most_chains]; }
-
- private:
+  /// The chains on a device: a lane has `own` neighbours.
+  template <int own, class Term, class... Row>
+  KOKKOS_INLINE_FUNCTION void add_lanes(const RowTeam& team, index_t columns, const Term& term,
+                                        const Row*... row) const {
+    const bool aligned = own == pack_size && (is_aligned(row) && ...);
+    Kokkos::parallel_for(
+        Kokkos::TeamVectorRange(team, static_cast<int>(chains_of_class)), [&](const int lane) {
+          T sum[count * sum_distance] = {};
+          for (index_t v = lane * own; v < columns; v += own * chains_of_class)
+            add_pack<own>(term, static_cast<int>(math::min<index_t>(own, columns - v)), sum,
+                          load_stored<own>(row + v, columns - v, aligned)...);
+          for (int k = 0; k < count; ++k)
+            for (int i = 0; i < own; ++i)
+              m_sum[k * most_chains + lane * own + i] = sum[k * sum_distance + i];
+        });
+    team.team_barrier();
+  }
+  template <int own, class Term, class... Row>
+  KOKKOS_INLINE_FUNCTION static void add_pack(const Term& term, int n, T* sum,
+                                              const StoredPack<Row>&... z) {
+    for (int i = 0; i < own; ++i) term(sum + i, i < n, z.value[i]...);
+  }
   /// Calls f(j, chains of a sum) for the first `chains` of every sum.
   template <class F>
   KOKKOS_INLINE_FUNCTION void for_chains(const RowTeam& team, index_t chains, const F& f) const {
-    const index_t length = on_host ? chains : 1;
     T* const sum = m_sum;
-    Kokkos::parallel_for(Kokkos::TeamThreadRange(team, chains / length), [&](index_t first) {
-      for (int k = 0; k < count; ++k) {
-        ELASTIC_SIMD
-        for (index_t j = first; j < first + length; ++j) f(j, sum + k * most_chains);
-      }
-    });
+    if constexpr (on_host) {
+      Kokkos::parallel_for(Kokkos::TeamThreadRange(team, 1), [&](int) {
+        for (int k = 0; k < count; ++k) {
+          ELASTIC_SIMD
+          for (index_t j = 0; j < chains; ++j) f(j, sum + k * most_chains);
+        }
+      });
+    } else {
+      Kokkos::parallel_for(Kokkos::TeamVectorRange(team, chains), [&](const index_t j) {
+        for (int k = 0; k < count; ++k) f(j, sum + k * most_chains);
+      });
+    }
     team.team_barrier();
   }
 
@@ -147,18 +221,30 @@ class ColumnSums {
 template <class T>
 KOKKOS_INLINE_FUNCTION Accumulate<T> row_maximum(const RowTeam& team, const T* z, index_t columns) {
   using A = Accumulate<T>;
-  constexpr index_t stripe = on_host ? 2048 : 1;
   A maximum = 0;
-  Kokkos::parallel_reduce(
-      Kokkos::TeamThreadRange(team, (columns + stripe - 1) / stripe),
-      [&](index_t i, A& best) {
-        const index_t end = math::min(columns, (i + 1) * stripe);
-        A part = best;
-        ELASTIC_SIMD_MAX(part)
-        for (index_t v = i * stripe; v < end; ++v) part = part < widen(z[v]) ? widen(z[v]) : part;
-        best = part;
-      },
-      Kokkos::Max<A>(maximum));
+  if constexpr (on_host) {
+    constexpr index_t stripe = 2048;
+    Kokkos::parallel_reduce(
+        Kokkos::TeamThreadRange(team, (columns + stripe - 1) / stripe),
+        [&](index_t i, A& best) {
+          const index_t end = math::min(columns, (i + 1) * stripe);
+          A part = best;
+          ELASTIC_SIMD_MAX(part)
+          for (index_t v = i * stripe; v < end; ++v) part = part < widen(z[v]) ? widen(z[v]) : part;
+          best = part;
+        },
+        Kokkos::Max<A>(maximum));
+  } else {
+    const bool aligned = is_aligned(z);
+    Kokkos::parallel_reduce(
+        Kokkos::TeamVectorRange(team, num_packs(columns)),
+        [&](index_t p, A& best) {
+          const int n = static_cast<int>(math::min<index_t>(pack_size, columns - p * pack_size));
+          const Pack<A> part = load_pack(z + p * pack_size, n, aligned);
+          for (int i = 0; i < pack_size; ++i) best = i < n && best < part[i] ? part[i] : best;
+        },
+        Kokkos::Max<A>(maximum));
+  }
   return maximum;
 }
 

@@ -1,32 +1,68 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/rows/activation_score.hpp"
 
-#include "kernels/rows/row_loops.hpp"
+#include "kernels/rows/column_sums.hpp"
 
 namespace elastic::kernels {
 namespace {
 
+template <class A>
+KOKKOS_INLINE_FUNCTION A magnitude(A x) {
+  return math::abs(x);
+}
+/// The pieces of columns of a host.
+template <class T, class F>
+struct ScorePieces {
+  using A = Accumulate<T>;
+  View2<const T> x;
+  index_t group_rows;
+  View1<A> score;
+  F finish;
+
+  KOKKOS_FUNCTION void operator()(const index_t begin, const index_t end) const {
+    const auto rows = static_cast<index_t>(x.extent(0));
+    A sum[longest_piece];
+    for (index_t first = 0; first < rows; first += group_rows) {
+      for (index_t c = begin; c < end; ++c) sum[c - begin] = 0;
+      for (index_t t = first; t < math::min(rows, first + group_rows); ++t) {
+        const T* x_t = &x(t, 0);
+        ELASTIC_SIMD
+        for (index_t c = begin; c < end; ++c) sum[c - begin] += magnitude(widen(x_t[c]));
+      }
+      for (index_t c = begin; c < end; ++c) score(c) += finish(sum[c - begin]);
+    }
+  }
+};
+/// The packs of a device.
+template <class T>
+struct Magnitudes {
+  View2<const T> x;
+  bool aligned;
+  KOKKOS_FUNCTION void operator()(const index_t t, const index_t c, const int count,
+                                  Pack<Accumulate<T>>& sum) const {
+    const auto x_t = load_pack(&x(t, c), count, aligned);
+    for (int i = 0; i < pack_size; ++i) sum[i] += magnitude(x_t[i]);
+  }
+};
 /// score_c += sum over groups of rows of finish( sum_{t in group} |x_tc| ),
-/// rows and groups in rising order.
+/// on a host with rows and groups in rising order.
 template <class T, class F>
 void add_group_scores(const ExecutionSpace& exec, const View2<const T>& x, index_t group_rows,
                       const View1<Accumulate<T>>& score, const F& finish) {
-  const auto rows = static_cast<index_t>(x.extent(0));
-  for_column_pieces(
-      exec, "elastic::activation_score", static_cast<index_t>(x.extent(1)),
-      KOKKOS_LAMBDA(const index_t begin, const index_t end) {
-        Accumulate<T> sum[longest_piece];
-        for (index_t first = 0; first < rows; first += group_rows) {
-          for (index_t c = begin; c < end; ++c) sum[c - begin] = 0;
-          for (index_t t = first; t < math::min(rows, first + group_rows); ++t) {
-            const T* x_t = &x(t, 0);
-            ELASTIC_SIMD
-            for (index_t c = begin; c < end; ++c) sum[c - begin] += math::abs(widen(x_t[c]));
-          }
-          for (index_t c = begin; c < end; ++c) score(c) += finish(sum[c - begin]);
-        }
-      });
+  const char* label = "elastic::activation_score";
+  if constexpr (on_host)
+    for_column_pieces(exec, label, static_cast<index_t>(x.extent(1)),
+                      ScorePieces<T, F>{x, group_rows, score, finish});
+  else
+    add_column_sums<Accumulate<T>>(exec, label, static_cast<index_t>(x.extent(0)), group_rows,
+                                   Magnitudes<T>{x, packs_are_aligned(x)}, finish, score);
 }
+
+template <class A>
+struct SquaredMean {
+  A factor;
+  KOKKOS_INLINE_FUNCTION A operator()(A sum) const { return sum * factor * (sum * factor); }
+};
 
 }  // namespace
 
@@ -38,16 +74,14 @@ void activation_score(const ExecutionSpace& exec, In2<T> x, index_t seq_length,
   ELASTIC_REQUIRE(seq_length > 0 && rows % seq_length == 0,
                   "activation_score: {} rows, sequences of {}", rows, seq_length);
   const Accumulate<T> factor = 1 / static_cast<Accumulate<T>>(seq_length);
-  add_group_scores<T>(
-      exec, x, seq_length, score,
-      KOKKOS_LAMBDA(const Accumulate<T> sum) { return sum * factor * (sum * factor); });
+  add_group_scores<T>(exec, x, seq_length, score, SquaredMean<Accumulate<T>>{factor});
 }
 
 template <class T>
 void activation_sum(const ExecutionSpace& exec, In2<T> x, InOut1<Accumulate<T>> score) {
   require_shape("activation_sum", "score", score, static_cast<index_t>(x.extent(1)));
-  add_group_scores<T>(
-      exec, x, rows_per_block, score, KOKKOS_LAMBDA(const Accumulate<T> sum) { return sum; });
+  const index_t group_rows = on_host ? rows_per_block : static_cast<index_t>(x.extent(0));
+  add_group_scores<T>(exec, x, group_rows, score, Unchanged<Accumulate<T>>());
 }
 
 #define ELASTIC_INSTANTIATE(T)                                              \

@@ -1,9 +1,56 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/rows/argmax.hpp"
 
-#include "base/shapes.hpp"
+#include "kernels/rows/pack.hpp"
 
 namespace elastic::kernels {
+namespace {
+
+template <class T>
+struct HostRows {
+  View2<const T> logits;
+  View1<token_t> index;
+
+  KOKKOS_FUNCTION void operator()(const index_t r) const {
+    index_t best = 0;
+    for (index_t v = 1; v < static_cast<index_t>(logits.extent(1)); ++v)
+      if (widen(logits(r, v)) > widen(logits(r, best))) best = v;
+    index(r) = static_cast<token_t>(best);
+  }
+};
+
+/// On a device, a team per row: the largest logit, then the first column that has it. As on a host,
+/// NaN is larger than nothing, and nothing is larger than a NaN in the first column.
+template <class T>
+struct TeamRows {
+  using A = Accumulate<T>;
+  static constexpr int threads = 16;
+  View2<const T> logits;
+  View1<token_t> index;
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    const index_t r = team.league_rank(), columns = static_cast<index_t>(logits.extent(1));
+    const T* const row = &logits(r, 0);
+    A largest = 0;
+    Kokkos::parallel_reduce(
+        Kokkos::TeamVectorRange(team, columns),
+        [&](const index_t v, A& best) { best = best < widen(row[v]) ? widen(row[v]) : best; },
+        Kokkos::Max<A>(largest));
+    index_t first = 0;
+    Kokkos::parallel_reduce(
+        Kokkos::TeamVectorRange(team, columns),
+        [&](const index_t v, index_t& found) {
+          found = v < found && widen(row[v]) == largest ? v : found;
+        },
+        Kokkos::Min<index_t>(first));
+    const A start = widen(row[0]);
+    const bool none = start != start || first >= columns;
+    Kokkos::single(Kokkos::PerTeam(team),
+                   [&]() { index(r) = static_cast<token_t>(none ? 0 : first); });
+  }
+};
+
+}  // namespace
 
 template <class T>
 void argmax_rows(const ExecutionSpace& exec, In2<T> logits, InOut1<token_t> index) {
@@ -11,15 +58,12 @@ void argmax_rows(const ExecutionSpace& exec, In2<T> logits, InOut1<token_t> inde
              columns = static_cast<index_t>(logits.extent(1));
   require_shape("argmax_rows", "index", index, rows);
   ELASTIC_REQUIRE(columns > 0, "argmax_rows: logits have no columns");
-  Kokkos::parallel_for(
-      "elastic::argmax_rows",
-      Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>(exec, 0, rows),
-      KOKKOS_LAMBDA(index_t r) {
-        index_t best = 0;
-        for (index_t v = 1; v < columns; ++v)
-          if (widen(logits(r, v)) > widen(logits(r, best))) best = v;
-        index(r) = static_cast<token_t>(best);
-      });
+  const char* label = "elastic::argmax_rows";
+  if constexpr (on_host)
+    Kokkos::parallel_for(label, LinearPolicy(exec, 0, rows), HostRows<T>{logits, index});
+  else if (rows > 0)
+    Kokkos::parallel_for(label, device_teams(exec, rows, TeamRows<T>::threads),
+                         TeamRows<T>{logits, index});
 }
 
 template void argmax_rows<bfloat16>(const ExecutionSpace&, In2<bfloat16>, InOut1<token_t>);

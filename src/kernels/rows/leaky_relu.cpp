@@ -1,25 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/rows/leaky_relu.hpp"
 
-#include "kernels/rows/row_loops.hpp"
+#include "kernels/rows/row_map.hpp"
 
 namespace elastic::kernels {
+namespace {
+
+template <class A>
+struct LeakyRelu {
+  A slope;
+  KOKKOS_INLINE_FUNCTION A operator()(A, A x) const { return x > 0 ? x : slope * x; }
+};
+template <class A>
+struct InputGradient {
+  A slope;
+  KOKKOS_INLINE_FUNCTION A operator()(A, A x, A dy) const { return x > 0 ? dy : slope * dy; }
+};
+
+}  // namespace
 
 template <class T>
 void leaky_relu_forward(const ExecutionSpace& exec, In2<T> x, Accumulate<T> slope, InOut2<T> y) {
   const auto m = static_cast<index_t>(x.extent(0)), n = static_cast<index_t>(x.extent(1));
   require_shape("leaky_relu_forward", "y", y, m, n);
-  for_row_pieces(
-      exec, "elastic::leaky_relu_forward", m, n,
-      KOKKOS_LAMBDA(const index_t i, const index_t begin, const index_t end) {
-        const T* x_i = &x(i, 0);
-        T* y_i = &y(i, 0);
-        ELASTIC_SIMD
-        for (index_t j = begin; j < end; ++j) {
-          const Accumulate<T> v = widen(x_i[j]);
-          store_rounded(y_i[j], v > 0 ? v : slope * v);
-        }
-      });
+  map_rows<T, T>(exec, "elastic::leaky_relu_forward", LeakyRelu<Accumulate<T>>{slope}, {}, x, y);
 }
 
 template <class T>
@@ -28,18 +32,8 @@ void leaky_relu_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, Accumu
   const auto m = static_cast<index_t>(x.extent(0)), n = static_cast<index_t>(x.extent(1));
   require_shape("leaky_relu_backward", "dy", dy, m, n);
   require_shape("leaky_relu_backward", "dx", dx, m, n);
-  for_row_pieces(
-      exec, "elastic::leaky_relu_backward", m, n,
-      KOKKOS_LAMBDA(const index_t i, const index_t begin, const index_t end) {
-        const T* x_i = &x(i, 0);
-        const T* dy_i = &dy(i, 0);
-        T* dx_i = &dx(i, 0);
-        ELASTIC_SIMD
-        for (index_t j = begin; j < end; ++j) {
-          const Accumulate<T> d = widen(dy_i[j]);
-          store_rounded(dx_i[j], widen(x_i[j]) > 0 ? d : slope * d);
-        }
-      });
+  map_rows<T, T, T>(exec, "elastic::leaky_relu_backward", InputGradient<Accumulate<T>>{slope}, {},
+                    x, dy, dx);
 }
 
 #define ELASTIC_INSTANTIATE(T)                                                                  \

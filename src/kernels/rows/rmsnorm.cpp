@@ -8,6 +8,12 @@
 namespace elastic::kernels {
 namespace {
 
+constexpr int norm_threads = 4;  // of a team per row: 128 lanes, each with 5 packs of a 12B's row
+
+template <class A>
+KOKKOS_INLINE_FUNCTION A normed(A factor, A m, A x, A w) {
+  return factor * (m * x) * w;
+}
 template <class T, class M>
 KOKKOS_INLINE_FUNCTION void forward_row(index_t width, const T* x, const T* w, const M& m,
                                         const NormFactor& norm, T* y, Accumulate<T>* rstd) {
@@ -19,15 +25,77 @@ KOKKOS_INLINE_FUNCTION void forward_row(index_t width, const T* x, const T* w, c
   *rstd = static_cast<A>(r);
   ELASTIC_SIMD
   for (index_t j = 0; j < width; ++j)
-    store_rounded(y[j], factor * (m(j) * widen(x[j])) * widen(w[j]));
+    store_rounded(y[j], normed(factor, m(j), widen(x[j]), widen(w[j])));
 }
+
+template <class T>
+struct ForwardRows {
+  RmsNormInputs<T> in;
+  NormFactor norm;
+  View2<T> y;
+  View1<Accumulate<T>> rstd;
+
+  KOKKOS_FUNCTION void operator()(const index_t t) const {
+    with_mask<Accumulate<T>>(in.mask, [&](const auto& m) {
+      forward_row(static_cast<index_t>(in.x.extent(1)), &in.x(t, 0), in.weight.data(), m, norm,
+                  &y(t, 0), &rstd(t));
+    });
+  }
+};
+
+/// The forward on a device: a team per row.
+template <class T>
+struct ForwardTeams {
+  using A = Accumulate<T>;
+  RmsNormInputs<T> in;
+  NormFactor norm;
+  View2<T> y;
+  View1<A> rstd;
+  bool aligned;
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    const index_t t = team.league_rank(), width = static_cast<index_t>(in.x.extent(1));
+    const T* const x_t = &in.x(t, 0);
+    const A squares = sum_row_packs<A>(team, width, [&](index_t j, int count, A& sum) {
+      const Pack<A> x = load_pack(x_t + j, count, aligned),
+                    m = load_mask(in.mask, j, count, aligned);
+      for (int i = 0; i < pack_size; ++i) sum += m[i] * x[i] * (m[i] * x[i]);
+    });
+    const double r = norm.rstd(static_cast<double>(squares));
+    const A factor = static_cast<A>(norm.scale * r);
+    Kokkos::single(Kokkos::PerTeam(team), [&]() { rstd(t) = static_cast<A>(r); });
+    T* const y_t = &y(t, 0);
+    for_row_packs(team, width, [&](index_t j, int count) {
+      const Pack<A> x = load_pack(x_t + j, count, aligned),
+                    m = load_mask(in.mask, j, count, aligned),
+                    w = load_pack(in.weight.data() + j, count, aligned);
+      Pack<A> result;
+      for (int i = 0; i < pack_size; ++i) result[i] = normed(factor, m[i], x[i], w[i]);
+      store_pack(y_t + j, result, count, aligned);
+    });
+  }
+};
 
 /// What the backward of a row knows of the norm: rstd, and scale and 1 / mean_width of its params.
 template <class A>
 struct RowFactors {
   A r, scale, inverse_width;
 };
-/// One row of the backward. dot = sum_j dy_j w_j m_j x_j.
+template <class A>
+struct RowTerms {
+  A factor, back;
+};
+/// Adds what one element contributes to the gradients. dot = sum_j dy_j w_j m_j x_j of the row;
+/// factor = scale r, back = factor r^2 dot / mean_width.
+template <class A>
+KOKKOS_INLINE_FUNCTION void add_gradients(const RowTerms<A>& row, A dy, A x, A w, A m, A& dx,
+                                          A& dmask, A& dweight) {
+  const A v = m * x;
+  const A dv = row.factor * (dy * w) - row.back * v;
+  dx += m * dv;
+  dmask += x * dv;
+  dweight += row.factor * v * dy;
+}
 template <class T, class M>
 KOKKOS_INLINE_FUNCTION void backward_row(index_t width, const T* dy, const T* x, const T* w,
                                          const M& m, const RowFactors<Accumulate<T>>& row, T* dx,
@@ -37,16 +105,99 @@ KOKKOS_INLINE_FUNCTION void backward_row(index_t width, const T* dy, const T* x,
   const A dot = lane_sum<A>(
       width, [=](index_t j) { return widen(dy[j]) * widen(w[j]) * (m(j) * widen(x[j])); });
   const A factor = row.scale * r, back = factor * r * r * row.inverse_width * dot;
+  const RowTerms<A> terms{factor, back};
   *sums.scale += r * dot;
   ELASTIC_SIMD
   for (index_t j = 0; j < width; ++j) {
-    const A v = m(j) * widen(x[j]);
-    const A dv = factor * (widen(dy[j]) * widen(w[j])) - back * v;
-    store_rounded(dx[j], widen(dx[j]) + m(j) * dv);
-    sums.mask[j] += widen(x[j]) * dv;
-    sums.weight[j] += factor * v * widen(dy[j]);
+    A sum = widen(dx[j]);
+    add_gradients(terms, widen(dy[j]), widen(x[j]), widen(w[j]), m(j), sum, sums.mask[j],
+                  sums.weight[j]);
+    store_rounded(dx[j], sum);
   }
 }
+
+/// One block of tokens of the backward on a host.
+template <class T>
+struct BackwardBlocks {
+  using A = Accumulate<T>;
+  RmsNormInputs<T> in;
+  View1<const A> rstd;
+  View2<const T> dy;
+  View2<T> dx;
+  A scale, inverse_width;
+  View1<A> workspace;
+
+  KOKKOS_FUNCTION void operator()(const index_t block) const {
+    const auto tokens = static_cast<index_t>(in.x.extent(0)),
+               width = static_cast<index_t>(in.x.extent(1));
+    const NormGradients<A> sums(workspace.data(), block, width, 1);
+    sums.clear();
+    const index_t end = math::min(tokens, (block + 1) * rows_per_block);
+    for (index_t t = block * rows_per_block; t < end; ++t)
+      with_mask<A>(in.mask, [&](const auto& m) {
+        backward_row(width, &dy(t, 0), &in.x(t, 0), in.weight.data(), m,
+                     RowFactors<A>{rstd(t), scale, inverse_width}, &dx(t, 0), sums);
+      });
+  }
+};
+
+/// First launch of the backward on a device, a team per row: dot_t = sum_j dy_j w_j m_j x_j.
+template <class T>
+struct DotTeams {
+  using A = Accumulate<T>;
+  RmsNormInputs<T> in;
+  View2<const T> dy;
+  A* dot;
+  bool aligned;
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    const index_t t = team.league_rank();
+    const T *const x_t = &in.x(t, 0), *const dy_t = &dy(t, 0);
+    const auto width = static_cast<index_t>(in.x.extent(1));
+    const A sum_t = sum_row_packs<A>(team, width, [&](index_t j, int count, A& sum) {
+      const Pack<A> x = load_pack(x_t + j, count, aligned), d = load_pack(dy_t + j, count, aligned),
+                    w = load_pack(in.weight.data() + j, count, aligned),
+                    m = load_mask(in.mask, j, count, aligned);
+      for (int i = 0; i < pack_size; ++i) sum += d[i] * w[i] * (m[i] * x[i]);
+    });
+    Kokkos::single(Kokkos::PerTeam(team), [&]() { dot[t] = sum_t; });
+  }
+};
+/// Second launch: the body of NormTiles.
+template <class T>
+struct BackwardTiles {
+  using A = Accumulate<T>;
+  View2<const T> x, dy;
+  View1<const T> weight;
+  View1<const A> mask, rstd;
+  View2<T> dx;
+  A scale, inverse_width;
+  const A* dot;
+  bool aligned;
+
+  struct Channels {
+    index_t column;
+    int count;
+    Pack<A> weight, mask;
+  };
+  KOKKOS_INLINE_FUNCTION Channels channels(index_t column, int count, index_t) const {
+    return {column, count, load_pack(weight.data() + column, count, aligned),
+            load_mask(mask, column, count, aligned)};
+  }
+  KOKKOS_INLINE_FUNCTION void row(index_t t, const Channels& c, Pack<A>& weight_sum,
+                                  Pack<A>& mask_sum) const {
+    const Pack<A> x_t = load_pack(&x(t, c.column), c.count, aligned),
+                  dy_t = load_pack(&dy(t, c.column), c.count, aligned);
+    Pack<A> dx_t = load_pack(&dx(t, c.column), c.count, aligned);
+    const A r = rstd(t), factor = scale * r, back = factor * r * r * inverse_width * dot[t];
+    const RowTerms<A> terms{factor, back};
+    for (int i = 0; i < pack_size; ++i)
+      add_gradients(terms, dy_t[i], x_t[i], c.weight[i], c.mask[i], dx_t[i], mask_sum[i],
+                    weight_sum[i]);
+    store_pack(&dx(t, c.column), dx_t, c.count, aligned);
+  }
+  KOKKOS_INLINE_FUNCTION A scale_term(index_t t, index_t) const { return rstd(t) * dot[t]; }
+};
 
 }  // namespace
 
@@ -74,12 +225,14 @@ void rmsnorm_forward(const ExecutionSpace& exec, const RmsNormInputs<T>& in,
   require_inputs<T>("rmsnorm_forward", in, params, rstd);
   require_shape("rmsnorm_forward", "y", y, tokens, width);
   const NormFactor norm = norm_factor(params);
-  Kokkos::parallel_for(
-      "elastic::rmsnorm_forward", LinearPolicy(exec, 0, tokens), KOKKOS_LAMBDA(const index_t t) {
-        with_mask<Accumulate<T>>(in.mask, [&](const auto& m) {
-          forward_row(width, &in.x(t, 0), in.weight.data(), m, norm, &y(t, 0), &rstd(t));
-        });
-      });
+  if constexpr (on_host) {
+    Kokkos::parallel_for("elastic::rmsnorm_forward", LinearPolicy(exec, 0, tokens),
+                         ForwardRows<T>{in, norm, y, rstd});
+  } else if (tokens > 0) {
+    const bool aligned = packs_are_aligned(in.x, in.weight, in.mask, y);
+    Kokkos::parallel_for("elastic::rmsnorm_forward", device_teams(exec, tokens, norm_threads),
+                         ForwardTeams<T>{in, norm, y, rstd, aligned});
+  }
 }
 
 template <class T>
@@ -101,19 +254,21 @@ void rmsnorm_backward(const ExecutionSpace& exec, const RmsNormInputs<T>& in,
   using A = Accumulate<T>;
   const A inverse_width = static_cast<A>(1 / params.mean_width),
           scale = static_cast<A>(params.scale);
-  const View2<T> dx = gradients.dx;
-  Kokkos::parallel_for(
-      "elastic::rmsnorm_backward", LinearPolicy(exec, 0, blocks),
-      KOKKOS_LAMBDA(const index_t block) {
-        const NormGradients<A> sums(workspace.data(), block, width, 1);
-        sums.clear();
-        const index_t end = math::min(tokens, (block + 1) * rows_per_block);
-        for (index_t t = block * rows_per_block; t < end; ++t)
-          with_mask<Accumulate<T>>(in.mask, [&](const auto& m) {
-            backward_row(width, &dy(t, 0), &in.x(t, 0), in.weight.data(), m,
-                         RowFactors<A>{rstd(t), scale, inverse_width}, &dx(t, 0), sums);
-          });
-      });
+  if constexpr (on_host) {
+    Kokkos::parallel_for(
+        "elastic::rmsnorm_backward", LinearPolicy(exec, 0, blocks),
+        BackwardBlocks<T>{in, rstd, dy, gradients.dx, scale, inverse_width, workspace});
+  } else if (tokens > 0) {
+    const bool aligned = packs_are_aligned(in.x, in.weight, in.mask, dy, gradients.dx);
+    A* const dot = workspace.data() + blocks * (2 * width + 1);
+    Kokkos::parallel_for("elastic::rmsnorm_backward_rows", device_teams(exec, tokens, norm_threads),
+                         DotTeams<T>{in, dy, dot, aligned});
+    const BackwardTiles<T> body{in.x,         dy,    in.weight,     in.mask, rstd,
+                                gradients.dx, scale, inverse_width, dot,     aligned};
+    for_norm_tiles<A, BackwardTiles<T>>(
+        exec, "elastic::rmsnorm_backward",
+        {body, HeadPacks(1, width), tokens, width, 1, workspace.data()});
+  }
   add_norm_gradients<A>(exec, workspace, blocks, width, gradients);
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/rows/squared_relu.hpp"
 
-#include "kernels/rows/row_loops.hpp"
+#include "kernels/rows/column_sums.hpp"
+#include "kernels/rows/row_map.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -11,26 +12,53 @@ KOKKOS_INLINE_FUNCTION A relu(A x) {
   return math::max(x, A(0));
 }
 
-/// dmask_f += sum_t 2 relu(m x) x dy: pieces of columns walk all tokens in order.
-template <class T>
-void add_mask_gradient(const ExecutionSpace& exec, const View2<const T>& dy,
-                       const View2<const T>& x, const View1<const Accumulate<T>>& mask,
-                       const View1<Accumulate<T>>& dmask) {
-  const auto tokens = static_cast<index_t>(x.extent(0));
-  for_column_pieces(
-      exec, "elastic::squared_relu_backward_mask", static_cast<index_t>(dmask.extent(0)),
-      KOKKOS_LAMBDA(const index_t begin, const index_t end) {
-        with_mask<Accumulate<T>>(mask, [&](const auto& m) {
-          Accumulate<T>* sum = dmask.data();
-          for (index_t t = 0; t < tokens; ++t) {
-            const T *x_t = &x(t, 0), *dy_t = &dy(t, 0);
-            ELASTIC_SIMD
-            for (index_t f = begin; f < end; ++f)
-              sum[f] += 2 * relu(m(f) * widen(x_t[f])) * widen(x_t[f]) * widen(dy_t[f]);
-          }
-        });
-      });
+template <class A>
+struct SquaredRelu {
+  KOKKOS_INLINE_FUNCTION A operator()(A m, A x) const {
+    const A r = relu(m * x);
+    return r * r;
+  }
+};
+/// The gradient by x.
+template <class A>
+struct InputGradient {
+  KOKKOS_INLINE_FUNCTION A operator()(A m, A x, A dy) const { return 2 * m * relu(m * x) * dy; }
+};
+/// An element's term of the gradient by its mask.
+template <class A>
+KOKKOS_INLINE_FUNCTION A mask_term(A m, A x, A dy) {
+  return 2 * relu(m * x) * x * dy;
 }
+
+/// The gradient by the mask: on a host, pieces of columns walk all tokens in order.
+template <class T>
+struct MaskGradient {
+  using A = Accumulate<T>;
+  View2<const T> dy, x;
+  View1<const A> mask;
+  View1<A> dmask;
+  bool aligned;
+
+  KOKKOS_FUNCTION void operator()(const index_t begin, const index_t end) const {
+    const auto tokens = static_cast<index_t>(x.extent(0));
+    with_mask<A>(mask, [&](const auto& m) {
+      A* sum = dmask.data();
+      for (index_t t = 0; t < tokens; ++t) {
+        const T *x_t = &x(t, 0), *dy_t = &dy(t, 0);
+        ELASTIC_SIMD
+        for (index_t f = begin; f < end; ++f)
+          sum[f] += mask_term(m(f), widen(x_t[f]), widen(dy_t[f]));
+      }
+    });
+  }
+  /// A device's pack of row t.
+  KOKKOS_FUNCTION void operator()(const index_t t, const index_t f, const int count,
+                                  Pack<A>& sum) const {
+    const Pack<A> m = load_mask(mask, f, count, aligned), x_t = load_pack(&x(t, f), count, aligned),
+                  dy_t = load_pack(&dy(t, f), count, aligned);
+    for (int i = 0; i < pack_size; ++i) sum[i] += mask_term(m[i], x_t[i], dy_t[i]);
+  }
+};
 
 }  // namespace
 
@@ -40,19 +68,7 @@ void squared_relu_forward(const ExecutionSpace& exec, In2<T> x, In1<Accumulate<T
   const auto tokens = static_cast<index_t>(x.extent(0)), width = static_cast<index_t>(x.extent(1));
   require_shape_or_empty("squared_relu_forward", "mask", mask, width);
   require_shape("squared_relu_forward", "y", y, tokens, width);
-  for_row_pieces(
-      exec, "elastic::squared_relu_forward", tokens, width,
-      KOKKOS_LAMBDA(const index_t t, const index_t begin, const index_t end) {
-        with_mask<Accumulate<T>>(mask, [&](const auto& m) {
-          const T* x_t = &x(t, 0);
-          T* y_t = &y(t, 0);
-          ELASTIC_SIMD
-          for (index_t f = begin; f < end; ++f) {
-            const Accumulate<T> r = relu(m(f) * widen(x_t[f]));
-            store_rounded(y_t[f], r * r);
-          }
-        });
-      });
+  map_rows<T, T>(exec, "elastic::squared_relu_forward", SquaredRelu<Accumulate<T>>(), mask, x, y);
 }
 
 template <class T>
@@ -63,18 +79,12 @@ void squared_relu_backward(const ExecutionSpace& exec, In2<T> dy, In2<T> x, In1<
   require_shape_or_empty("squared_relu_backward", "mask", mask, width);
   require_shape("squared_relu_backward", "dx", dx, tokens, width);
   require_shape_or_empty("squared_relu_backward", "dmask", dmask, width);
-  add_mask_gradient<T>(exec, dy, x, mask, dmask);  // first, because dx may overwrite dy
-  for_row_pieces(
-      exec, "elastic::squared_relu_backward", tokens, width,
-      KOKKOS_LAMBDA(const index_t t, const index_t begin, const index_t end) {
-        with_mask<Accumulate<T>>(mask, [&](const auto& m) {
-          const T *x_t = &x(t, 0), *dy_t = &dy(t, 0);
-          T* dx_t = &dx(t, 0);
-          ELASTIC_SIMD
-          for (index_t f = begin; f < end; ++f)
-            store_rounded(dx_t[f], 2 * m(f) * relu(m(f) * widen(x_t[f])) * widen(dy_t[f]));
-        });
-      });
+  // The mask first, because dx may overwrite dy.
+  sum_columns<Accumulate<T>>(exec, "elastic::squared_relu_backward_mask", tokens,
+                             MaskGradient<T>{dy, x, mask, dmask, packs_are_aligned(dy, x, mask)},
+                             dmask);
+  map_rows<T, T, T>(exec, "elastic::squared_relu_backward", InputGradient<Accumulate<T>>(), mask, x,
+                    dy, dx);
 }
 
 #define ELASTIC_INSTANTIATE(T)                                                             \

@@ -1,58 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // One work item owns some rows and `channels_of_block` channels. It keeps their taps (and, going
 // backward, the last gradients of v) in local arrays and walks down the rows. Parameter gradients
-// are partial sums per block of rows, then their sum in rising order.
+// are partial sums per block of rows, then their sum in rising order (on a device: by a tree).
 #include "kernels/scan/causal_conv1d.hpp"
 
 #include "base/region.hpp"
 #include "kernels/rows/row_loops.hpp"
-#include "kernels/rows/vector_exp.hpp"
+#include "kernels/scan/causal_conv1d_lanes.hpp"
 
 namespace elastic::kernels {
 namespace {
 constexpr index_t max_width = 8;
 constexpr index_t channels_of_block = std::is_same_v<MemorySpace, HostSpace> ? 128 : 1;
-
-/// The inputs that rows see: those of their sequence in u, and before these those of the past.
-template <class T>
-struct Signal {
-  View2<const T> u;
-  View1<const token_t> segment;
-  index_t length;  ///< L
-  View2<const T> past;
-  View1<const token_t> past_segment;
-  index_t past_length;  ///< n
-
-  explicit Signal(const ConvolutionInputs<T>& in)
-      : u(in.u),
-        segment(in.segment),
-        length(in.seq_length),
-        past(in.past.u),
-        past_segment(in.past.segment),
-        past_length(static_cast<index_t>(past.extent(0)) * length /
-                    math::max<index_t>(1, static_cast<index_t>(u.extent(0)))) {}
-
-  /// The row of the past that lies `back` positions before row t, which is at `position` < back.
-  KOKKOS_INLINE_FUNCTION index_t past_row(index_t t, index_t position, index_t back) const {
-    return (t / length + 1) * past_length + position - back;
-  }
-  /// The number of positions before row t that it sees, at most `most`.
-  KOKKOS_INLINE_FUNCTION index_t reach(index_t t, index_t most) const {
-    const index_t position = t % length, inside = math::min(most, position),
-                  all = math::min(most, position + past_length);
-    if (segment.extent(0) == 0) return all;
-    for (index_t s = 1; s <= inside; ++s)
-      if (segment(t - s) != segment(t)) return s - 1;
-    for (index_t s = inside + 1; s <= all; ++s)
-      if (past_segment(past_row(t, position, s)) != segment(t)) return s - 1;
-    return all;
-  }
-  /// `row`, which points into row t of u, moved back by `back` <= reach positions.
-  KOKKOS_INLINE_FUNCTION const T* before(const T* row, index_t t, index_t back) const {
-    if (past_length == 0 || back <= t % length) return row - back * leading_dimension(u);
-    return &past(past_row(t, t % length, back), row - &u(t, 0));
-  }
-};
 
 /// What a work item knows: its rows, its channels, and their masked taps.
 template <class T>
@@ -100,8 +59,7 @@ struct Block {
     for (index_t c = 0; c < count; ++c) upstream[c] = widen(dout_row[c]);
     ELASTIC_SIMD
     for (index_t c = 0; c < channels_of_block; ++c) {
-      const A m = mask[c], v = m * (bias[c] + m * sum[c]), sigmoid = vector_sigmoid(v);
-      dv[c] = upstream[c] * sigmoid * (A(1) + v * (A(1) - sigmoid));
+      dv[c] = gradient_by_v(upstream[c], sum[c], bias[c], mask[c]);
     }
   }
 };
@@ -241,6 +199,110 @@ struct Backward {
     }
   }
 };
+
+/// Calls body with the width as a constant, if it is one that has lanes and this is a device.
+template <class F>
+bool with_lanes([[maybe_unused]] index_t width, [[maybe_unused]] const F& body) {
+  if constexpr (!on_host) {
+    if (width == 2) body(std::integral_constant<int, 2>());
+    if (width == 3) body(std::integral_constant<int, 3>());
+    if (width == 4) body(std::integral_constant<int, 4>());
+    return 2 <= width && width <= 4;
+  }
+  return false;
+}
+template <class T>
+bool forward_lanes(const ExecutionSpace& exec, const ConvolutionInputs<T>& in,
+                   const Signal<T>& signal, const View2<T>& out) {
+  return with_lanes(static_cast<index_t>(in.weight.extent(1)), [&](auto width) {
+    using Lanes = ForwardLanes<T, decltype(width)::value>;
+    const auto tokens = static_cast<index_t>(in.u.extent(0)),
+               channels = static_cast<index_t>(in.u.extent(1));
+    const bool aligned = lanes_are_aligned<T, Lanes::channels>(in.u, out);
+    Kokkos::parallel_for(
+        "elastic::causal_conv1d_forward",
+        LinearPolicy(exec, 0,
+                     num_row_blocks(tokens) * ((channels + Lanes::channels - 1) / Lanes::channels)),
+        Lanes{signal, in.weight, in.bias, in.mask, out, aligned});
+  });
+}
+template <class T>
+bool backward_lanes(const ExecutionSpace& exec, const Backward<T>& b) {
+  return with_lanes(static_cast<index_t>(b.weight.extent(1)), [&](auto width) {
+    using Lanes = BackwardLanes<T, decltype(width)::value>;
+    const auto tokens = static_cast<index_t>(b.du.extent(0)),
+               channels = static_cast<index_t>(b.du.extent(1));
+    const bool aligned = lanes_are_aligned<T, Lanes::channels>(b.in.u, b.dout, b.du);
+    Kokkos::parallel_for(
+        "elastic::causal_conv1d_backward",
+        LinearPolicy(exec, 0,
+                     num_row_blocks(tokens) * ((channels + Lanes::channels - 1) / Lanes::channels)),
+        Lanes{b.in, b.dout, b.weight, b.bias, b.mask, b.future, b.future_length, b.du, b.partial,
+              aligned});
+  });
+}
+
+/// The partial sums as a matrix: block by block, column j * channels + c.
+template <class A>
+struct Partial {
+  View2<A> sums;  ///< [row blocks * (W + 2), channels]
+  index_t width, channels;
+
+  index_t blocks() const { return static_cast<index_t>(sums.extent(0)) / (width + 2); }
+  KOKKOS_INLINE_FUNCTION void operator()(index_t block, index_t j, int count, Pack<A>& sum) const {
+    const Pack<A> terms =
+        load_pack(sums.data() + block * (width + 2) * channels + j, count, channels % 4 == 0);
+    for (int i = 0; i < pack_size; ++i) sum[i] += terms[i];
+  }
+};
+/// Where the sum of such a column belongs.
+template <class T>
+struct ParameterGradients {
+  using A = Accumulate<T>;
+  View2<A> dweight;
+  View1<A> dbias, dmask;
+
+  KOKKOS_INLINE_FUNCTION void add(index_t j, index_t c, A sum) const {
+    const auto width = static_cast<index_t>(dweight.extent(1));
+    if (j < width) dweight(c, j) += sum;
+    if (j == width) dbias(c) += sum;
+    if (j == width + 1 && dmask.extent(0) != 0) dmask(c) += sum;
+  }
+  KOKKOS_INLINE_FUNCTION void operator()(index_t column, A sum) const {
+    const auto channels = static_cast<index_t>(dweight.extent(0));
+    add(column / channels, column % channels, sum);
+  }
+};
+/// The gradients of a channel on a host: blocks in rising order.
+template <class T>
+struct ChannelSums {
+  Partial<Accumulate<T>> partial;
+  ParameterGradients<T> gradients;
+
+  KOKKOS_FUNCTION void operator()(const index_t c) const {
+    const index_t rows = partial.width + 2, count = static_cast<index_t>(partial.sums.extent(0));
+    for (index_t j = 0; j < rows; ++j) {
+      Accumulate<T> sum = 0;
+      for (index_t row = j; row < count; row += rows) sum += partial.sums(row, c);
+      gradients.add(j, c, sum);
+    }
+  }
+};
+template <class T>
+void add_parameter_gradients(const ExecutionSpace& exec, const Partial<Accumulate<T>>& partial,
+                             const ConvolutionGradients<T>& gradients) {
+  using A = Accumulate<T>;
+  const char* label = "elastic::causal_conv1d_parameters";
+  const ParameterGradients<T> into{gradients.dweight, gradients.dbias, gradients.dmask};
+  if constexpr (on_host)
+    Kokkos::parallel_for(label, LinearPolicy(exec, 0, partial.channels),
+                         ChannelSums<T>{partial, into});
+  else
+    for_column_sums<A, Partial<A>, ParameterGradients<T>>(
+        exec, label,
+        {partial.blocks(), math::max<index_t>(partial.blocks(), 1),
+         (partial.width + 2) * partial.channels, partial, into});
+}
 }  // namespace
 
 template <class T>
@@ -252,6 +314,8 @@ void causal_conv1d_forward(const ExecutionSpace& exec, const ConvolutionInputs<T
   require_inputs("causal_conv1d_forward", in);
   require_shape("causal_conv1d_forward", "out", out, tokens, channels);
   const Signal<T> signal(in);
+  add_flops(2.0 * tokens * channels * width);
+  if (forward_lanes<T>(exec, in, signal, out)) return;
   Kokkos::parallel_for(
       "elastic::causal_conv1d_forward", LinearPolicy(exec, 0, num_items(tokens, channels)),
       KOKKOS_LAMBDA(const index_t item) {
@@ -261,14 +325,12 @@ void causal_conv1d_forward(const ExecutionSpace& exec, const ConvolutionInputs<T
           block.convolve(signal, t, width, signal.reach(t, width - 1), v);
           ELASTIC_SIMD
           for (index_t c = 0; c < channels_of_block; ++c) {
-            v[c] = block.mask[c] * (block.bias[c] + block.mask[c] * v[c]);
-            v[c] *= vector_sigmoid(v[c]);
+            v[c] = activated(v[c], block.bias[c], block.mask[c]);
           }
           T* target = &out(t, block.channel);
           for (index_t c = 0; c < block.count; ++c) store_rounded(target[c], v[c]);
         }
       });
-  add_flops(2.0 * tokens * channels * width);
 }
 
 template <class T>
@@ -293,23 +355,12 @@ void causal_conv1d_backward(const ExecutionSpace& exec, const ConvolutionInputs<
   const View2<Accumulate<T>> partial(workspace.data(), blocks * (width + 2), channels);
   const index_t future_length =
       static_cast<index_t>(future.dv.extent(0)) * in.seq_length / math::max<index_t>(1, tokens);
-  Kokkos::parallel_for("elastic::causal_conv1d_backward",
-                       LinearPolicy(exec, 0, num_items(tokens, channels)),
-                       Backward<T>{Signal<T>(in), dout, in.weight, in.bias, in.mask, future,
-                                   future_length, gradients.du, partial});
-  const bool with_mask = gradients.dmask.extent(0) != 0;
-  Kokkos::parallel_for(
-      "elastic::causal_conv1d_parameters", LinearPolicy(exec, 0, channels),
-      KOKKOS_LAMBDA(const index_t c) {
-        for (index_t j = 0; j < width + 2; ++j) {
-          Accumulate<T> sum = 0;
-          for (index_t block = 0; block < blocks; ++block)
-            sum += partial(block * (width + 2) + j, c);
-          if (j < width) gradients.dweight(c, j) += sum;
-          if (j == width) gradients.dbias(c) += sum;
-          if (j == width + 1 && with_mask) gradients.dmask(c) += sum;
-        }
-      });
+  const Backward<T> kernel{Signal<T>(in), dout,          in.weight,    in.bias, in.mask,
+                           future,        future_length, gradients.du, partial};
+  if (!backward_lanes(exec, kernel))
+    Kokkos::parallel_for("elastic::causal_conv1d_backward",
+                         LinearPolicy(exec, 0, num_items(tokens, channels)), kernel);
+  add_parameter_gradients<T>(exec, {partial, width, channels}, gradients);
   add_flops(6.0 * tokens * channels * width);  // v again, du and dweight
 }
 

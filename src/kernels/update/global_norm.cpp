@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Blocks are reduced on the device, their results in order on the host.
+// Blocks are reduced where the buffer is, their results in order on the host. On a device at most
+// 1056 teams share out the blocks of a part, so that few numbers are copied.
 #include "kernels/update/global_norm.hpp"
 
 #include <cmath>
 #include <limits>
 
-#include "kernels/rows/row_loops.hpp"
+#include "kernels/rows/pack.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -18,14 +19,81 @@ index_t length(const View1<const T>& x) {
   return static_cast<index_t>(x.extent(0));
 }
 
-/// Calls reduce(x, n, k) for every block of every part and k < per_block, on the device;
-/// all results on the host, block by block.
-template <class T, class Reduce>
+constexpr index_t most_teams = 1056;  // eight for each multiprocessor of a large device
+
+/// The numbers that a part of n elements is reduced to, for each of `per_block` reductions.
+index_t num_results(index_t n) {
+  return on_host ? num_blocks(n) : math::min(num_blocks(n), most_teams);
+}
+
+/// Reduction k < per_block of team i / per_block of the teams of a part.
+template <class T, class Reduction>
+struct ReduceTeams {
+  const T* x;
+  index_t n, teams, per_block;
+  double* out;
+  Reduction reduction;
+  bool aligned;
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    const index_t result = team.league_rank(), k = result % per_block;
+    double reduced = 0;
+    const Kokkos::Max<double> largest(reduced);
+    if (reduction.is_maximum(k))
+      Kokkos::parallel_reduce(
+          Kokkos::TeamVectorRange(team, int(lanes)),
+          [&](const int lane, double& best) {
+            walk(result / per_block, lane,
+                 [&](const T value) { best = math::max(best, reduction.term(value, k)); });
+          },
+          largest);
+    else
+      Kokkos::parallel_reduce(
+          Kokkos::TeamVectorRange(team, int(lanes)),
+          [&](const int lane, double& sum) {
+            walk(result / per_block, lane, [&](const T value) { sum += reduction.term(value, k); });
+          },
+          reduced);
+    const bool is_empty_maximum = reduction.is_maximum(k) && reduced < 0;
+    Kokkos::single(Kokkos::PerTeam(team), [&]() { out[result] = is_empty_maximum ? 0 : reduced; });
+  }
+
+ private:
+  static constexpr int lanes = row_threads * device_lanes;
+  /// Calls body(x_i) for the packs of a lane, block by block.
+  template <class F>
+  KOKKOS_INLINE_FUNCTION void walk(index_t first, int lane, const F& body) const {
+    for (index_t begin = first * block_length; begin < n; begin += teams * block_length)
+      for (index_t i = begin + lane * pack_size; i < math::min(n, begin + block_length);
+           i += lanes * pack_size) {
+        const StoredPack<T> pack = load_stored(x + i, n - i, aligned);
+        for (int j = 0; j < pack_size; ++j)
+          if (i + j < n) body(pack.value[j]);
+      }
+  }
+};
+
+template <class T, class Reduction>
+void reduce_on_host(const ExecutionSpace& exec, const View1<const T>& x, index_t per_block,
+                    double* out, const Reduction& reduction) {
+  const index_t n = length<T>(x);
+  const T* values = x.data();
+  Kokkos::parallel_for(
+      "elastic::global_norm", LinearPolicy(exec, 0, per_block * num_blocks(n)),
+      KOKKOS_LAMBDA(const index_t i) {
+        const index_t begin = i / per_block * block_length;
+        out[i] = reduction.block(values + begin, math::min(block_length, n - begin), i % per_block);
+      });
+}
+
+/// Reduces every block of every part for each k < per_block: on a host reduction.block(x, n, k), on
+/// a device terms. All results on the host, k running fastest.
+template <class T, class Reduction>
 std::vector<double> reduce_blocks(const ExecutionSpace& exec, const Parts<T>& parts,
                                   index_t per_block, const View1<double>& workspace,
-                                  const Reduce& reduce) {
+                                  const Reduction& reduction) {
   index_t total = 0;
-  for (const auto& x : parts) total += per_block * num_blocks(length<T>(x));
+  for (const auto& x : parts) total += per_block * num_results(length<T>(x));
   View1<double> results = workspace;
   if (workspace.extent(0) == 0)
     results = View1<double>(Kokkos::view_alloc("elastic::global_norm", Kokkos::WithoutInitializing),
@@ -34,15 +102,14 @@ std::vector<double> reduce_blocks(const ExecutionSpace& exec, const Parts<T>& pa
                   results.extent(0), total);
   index_t first_result = 0;
   for (const auto& x : parts) {
-    const index_t n = length<T>(x), count = per_block * num_blocks(n), offset = first_result;
-    const T* values = x.data();
-    double* out = results.data();
-    Kokkos::parallel_for(
-        "elastic::global_norm", LinearPolicy(exec, 0, count), KOKKOS_LAMBDA(const index_t i) {
-          const index_t begin = i / per_block * block_length;
-          out[offset + i] =
-              reduce(values + begin, math::min(block_length, n - begin), i % per_block);
-        });
+    const index_t n = length<T>(x), count = per_block * num_results(n);
+    double* out = results.data() + first_result;
+    if constexpr (on_host)
+      reduce_on_host<T>(exec, x, per_block, out, reduction);
+    else if (count > 0)
+      Kokkos::parallel_for("elastic::global_norm", device_teams(exec, count, row_threads),
+                           ReduceTeams<T, Reduction>{x.data(), n, num_results(n), per_block, out,
+                                                     reduction, packs_are_aligned(x)});
     first_result += count;
   }
   std::vector<double> h_results(static_cast<std::size_t>(total));
@@ -66,42 +133,73 @@ int even_exponent(double largest) {
   return exponent + (exponent % 2 != 0 ? 1 : 0);
 }
 
+/// A reduction whose blocks are sums of terms.
+template <class T, class Term>
+struct SumOf : Term {
+  KOKKOS_INLINE_FUNCTION bool is_maximum(index_t) const { return false; }
+  KOKKOS_INLINE_FUNCTION double block(const T* x, index_t n, index_t k) const {
+    const SumOf self = *this;
+    return lane_sum<double>(n, [=](index_t i) { return self.term(x[i], k); });
+  }
+};
+template <class T>
+struct Value {
+  KOKKOS_INLINE_FUNCTION double term(T x, index_t) const { return static_cast<double>(x); }
+};
+template <class T>
+struct Square {
+  KOKKOS_INLINE_FUNCTION double term(T x, index_t) const {
+    const auto value = static_cast<double>(x);
+    return value * value;
+  }
+};
+/// The high and the low word of a square, integers: their sums over 2^25 squares are exact.
+template <class T>
+struct SquareWords {
+  double factor;
+  KOKKOS_INLINE_FUNCTION double term(T x, index_t k) const {
+    const double root = factor * static_cast<double>(x), square = root * root;
+    const auto high = static_cast<double>(static_cast<index_t>(square));
+    if (k == 0) return high;
+    return static_cast<double>(static_cast<index_t>((square - high) * 0x1p28 + 0.5));
+  }
+};
+/// The largest magnitude, then the number of elements that are not finite.
+template <class T>
+struct Largest {
+  KOKKOS_INLINE_FUNCTION bool is_maximum(index_t k) const { return k == 0; }
+  KOKKOS_INLINE_FUNCTION double term(T x, index_t k) const {
+    if (k == 0) return static_cast<double>(math::abs(widen(x)));
+    return math::isfinite(widen(x)) ? 0.0 : 1.0;
+  }
+  KOKKOS_INLINE_FUNCTION double block(const T* x, index_t n, index_t k) const {
+    if (k == 1)
+      return lane_sum<double>(n,
+                              [=](index_t i) { return math::isfinite(widen(x[i])) ? 0.0 : 1.0; });
+    Accumulate<T> largest = 0;
+    ELASTIC_SIMD_MAX(largest)
+    for (index_t i = 0; i < n; ++i) largest = math::max(largest, math::abs(widen(x[i])));
+    return static_cast<double>(largest);
+  }
+};
+
 }  // namespace
 
 template <class T>
 double sum_of_squares(const ExecutionSpace& exec, const Parts<T>& parts,
                       const View1<double>& workspace) {
-  return added(reduce_blocks<T>(
-      exec, parts, 1, workspace, KOKKOS_LAMBDA(const T* x, const index_t n, index_t) {
-        return lane_sum<double>(n, [=](index_t i) {
-          const auto value = static_cast<double>(x[i]);
-          return value * value;
-        });
-      }));
+  return added(reduce_blocks<T>(exec, parts, 1, workspace, SumOf<T, Square<T>>()));
 }
 
 template <class T>
 double sum(const ExecutionSpace& exec, In1<T> x, const View1<double>& workspace) {
-  return added(reduce_blocks<T>(
-      exec, Parts<T>{x}, 1, workspace, KOKKOS_LAMBDA(const T* values, const index_t n, index_t) {
-        return lane_sum<double>(n, [=](index_t i) { return static_cast<double>(values[i]); });
-      }));
+  return added(reduce_blocks<T>(exec, Parts<T>{x}, 1, workspace, SumOf<T, Value<T>>()));
 }
 
 template <class T>
 double largest_square(const ExecutionSpace& exec, const Parts<T>& parts,
                       const View1<double>& workspace) {
-  // The largest magnitude, then the number of elements that are not finite.
-  const auto results = reduce_blocks<T>(
-      exec, parts, 2, workspace, KOKKOS_LAMBDA(const T* x, const index_t n, const index_t k) {
-        if (k == 1)
-          return lane_sum<double>(
-              n, [=](index_t i) { return math::isfinite(widen(x[i])) ? 0.0 : 1.0; });
-        Accumulate<T> largest = 0;
-        ELASTIC_SIMD_MAX(largest)
-        for (index_t i = 0; i < n; ++i) largest = math::max(largest, math::abs(widen(x[i])));
-        return static_cast<double>(largest);
-      });
+  const auto results = reduce_blocks<T>(exec, parts, 2, workspace, Largest<T>());
   double largest = 0, not_finite = 0;
   for (std::size_t i = 0; i < results.size(); i += 2) {
     largest = math::max(largest, results[i]);
@@ -118,16 +216,9 @@ FixedSquares sum_of_squares_fixed(const ExecutionSpace& exec, const Parts<T>& pa
   for (const auto& x : parts) sum.count += length<T>(x);
   if (largest == 0) return sum;
   const double factor = std::ldexp(1.0, 14 - even_exponent(largest) / 2);
-  // Sums of a block are integers below 2^41: exact in double.
-  const auto results = reduce_blocks<T>(
-      exec, parts, 2, workspace, KOKKOS_LAMBDA(const T* x, const index_t n, const index_t k) {
-        return lane_sum<double>(n, [=](index_t i) {
-          const double root = factor * static_cast<double>(x[i]), square = root * root;
-          const auto high = static_cast<double>(static_cast<index_t>(square));
-          if (k == 0) return high;
-          return static_cast<double>(static_cast<index_t>((square - high) * 0x1p28 + 0.5));
-        });
-      });
+  // The sums of blocks, and of the teams of a device, are integers below 2^53: exact in double.
+  const auto results =
+      reduce_blocks<T>(exec, parts, 2, workspace, SumOf<T, SquareWords<T>>{{factor}});
   for (std::size_t i = 0; i < results.size(); i += 2) {
     sum.high += static_cast<index_t>(results[i]);
     sum.low += static_cast<index_t>(results[i + 1]);

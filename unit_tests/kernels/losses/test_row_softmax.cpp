@@ -26,7 +26,7 @@ View2<Accumulate<T>> row_sums(const View2<T>& z, const Shard& shard) {
             team, columns,
             [=](A* sum, bool counts, T value) {
               sum[0] += counts ? widen(value) : A(0);
-              sum[most_chains] += counts ? widen(value) * widen(value) : A(0);
+              sum[sum_distance] += counts ? widen(value) * widen(value) : A(0);
             },
             row);
         Kokkos::single(Kokkos::PerTeam(team), [&]() {

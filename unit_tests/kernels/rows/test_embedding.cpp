@@ -82,6 +82,31 @@ TYPED_TEST(Embedding, RanksGiveTheBitsOfOne) {
   }
 }
 
+/// Thousands of tokens of few words, alone and on ranks: sums in the order of the tokens, whatever
+/// stands between two tokens of a word.
+TYPED_TEST(Embedding, ManyTokensOfOneWordAreAddedInOrder) {
+  using T = TypeParam;
+  using A = Accumulate<T>;
+  const index_t V = 9, D = 21, count = 2503;
+  std::vector<token_t> words(count);
+  for (index_t t = 0; t < count; ++t)
+    words[t] = t < 1100 ? token_t(t % 3) : static_cast<token_t>((t * t + t / 7) % V);
+  const auto ids = to_device(words);
+  const auto dy = random_matrix<T>(count, D, 1);
+  const auto values = to_host(dy);
+  for (const int ranks : {1, 2}) {
+    const Shard shard{ranks - 1, ranks};
+    const View2<A> dweight("elastic::test::dweight", local_count(V, shard), D);
+    embedding_backward<T>(ExecutionSpace(), ids, dy, dweight, shard);
+    std::vector<A> expected(dweight.size());
+    for (index_t t = 0; t < count; ++t)
+      if (words[t] % ranks == shard.rank)
+        for (index_t j = 0; j < D; ++j)
+          expected[words[t] / ranks * D + j] += widen(values[t * D + j]);
+    EXPECT_TRUE(bitwise_equal(to_host(dweight), expected)) << ranks;
+  }
+}
+
 /// Tokens above 2^16 find their rows, and no others.
 TYPED_TEST(Embedding, LargeIds) {
   using T = TypeParam;
