@@ -27,7 +27,7 @@ run_tests() {
   for program in $(find "$here/bin" -name 'test_*' -not -name 'test_mpi_*' -printf '%f\n' | sort); do
     "$here/bin/$program" --gtest_list_tests 2>/dev/null | sed -n "s|^\([A-Za-z_][A-Za-z0-9_/]*\)\..*|$program \1|p"
   done >"$results/suites.txt"
-  xargs -P "${TEST_JOBS:-8}" -L 1 "$here/device_check.sh" --one-suite "$results" <"$results/suites.txt"
+  xargs -r -P "${TEST_JOBS:-8}" -L 1 "$here/device_check.sh" --one-suite "$results" <"$results/suites.txt"
 }
 one_suite() {
   local results=$1 program=$2 suite=$3 name
