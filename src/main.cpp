@@ -15,6 +15,7 @@
 
 #include "base/log.hpp"
 #include "base/version.hpp"
+#include "base/view_layout.hpp"
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
 #include "deck/parser.hpp"
@@ -137,6 +138,7 @@ int start(int argc, char** argv) {
   // 2
   if (const auto code = parse_command_line(argc, argv, world.is_root(), line)) return *code;
   try {
+    require_equal_view_layouts();
     return static_cast<int>(execute(world, line));
   } catch (const Error& error) {
     return report_error(world, error.what(), error.code());

@@ -151,9 +151,10 @@ MatrixBatch<T> chunks_of(const View2<T>& all, const ChunkBatch& batch, index_t c
 template <class A>
 MatrixBatch<A> states_of(const View2<A>& all, const SsdShape& shape, const ChunkBatch& batch) {
   const index_t size = shape.head_dim * shape.state_dim;
-  return {
-      View2<A>(&all(batch.row * shape.num_heads + batch.group, 0), shape.head_dim, shape.state_dim),
-      {batch.row_step * shape.num_heads * size, shape.num_groups * size}};
+  A* const first =
+      all.data() + (batch.row * shape.num_heads + batch.group) * leading_dimension(all);
+  return {View2<A>(first, shape.head_dim, shape.state_dim),
+          {batch.row_step * shape.num_heads * size, shape.num_groups * size}};
 }
 
 /// Throws ContractError unless the operands of a step have the extents of the shape.

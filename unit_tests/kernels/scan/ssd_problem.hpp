@@ -203,7 +203,7 @@ struct SsdProblem {
     const T nan = static_cast<T>(std::numeric_limits<A>::quiet_NaN());
     workspace();
     for (const auto& overwritten :
-         {gradients.dx, gradients.dssm_B, gradients.dssm_C, gradients.ddt_raw})
+         each_of(gradients.dx, gradients.dssm_B, gradients.dssm_C, gradients.ddt_raw))
       Kokkos::deep_copy(overwritten, nan);
     kernels::ssd_backward<T>({}, shape, inputs(), saved, dy, gradients, memory);
   }

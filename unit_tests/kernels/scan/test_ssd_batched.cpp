@@ -110,7 +110,8 @@ void expect_equal(SsdProblem<T>& p, SsdProblem<double>& exact) {
   const double tol = stored_tolerance<T>(p.shape.state_dim * p.shape.seq_length, 3);
   forward_by_products(p), backward_by_products(p);
   forward_by_tiles(exact), backward_by_tiles(exact);
-  const auto &g = p.gradients, &e = exact.gradients;
+  const auto& g = p.gradients;
+  const auto& e = exact.gradients;
   EXPECT_TRUE(near(p.saved.states, exact.saved.states, tol)) << "states";
   EXPECT_TRUE(near(p.y, exact.y, tol)) << "y";
   EXPECT_TRUE(near(g.dx, e.dx, tol)) << "dx";
