@@ -90,24 +90,26 @@ struct BatchRow {
   }
 };
 
-/// Calls kernel(team, row) for all rows, each by one thread with its lanes.
+/// Calls kernel(team, row) for all rows, each by one of the `threads` threads of a team with its
+/// lanes.
 template <class Kernel>
 struct RowsInTeams {
   Kernel kernel;
   index_t rows;
+  int threads;
   KOKKOS_FUNCTION void operator()(const Team& team) const {
-    Kokkos::parallel_for(Kokkos::TeamThreadRange(team, row_threads), [&](const index_t thread) {
-      const index_t row = team.league_rank() * static_cast<index_t>(row_threads) + thread;
+    Kokkos::parallel_for(Kokkos::TeamThreadRange(team, threads), [&](const index_t thread) {
+      const index_t row = team.league_rank() * static_cast<index_t>(threads) + thread;
       if (row < rows) kernel(team, row);
     });
   }
 };
 template <class Kernel>
 void for_rows_in_teams(const char* label, const ExecutionSpace& exec, index_t rows,
-                       const Kernel& kernel) {
-  const index_t teams = (rows + row_threads - 1) / row_threads;
-  Kokkos::parallel_for(label, device_teams(exec, teams, row_threads),
-                       RowsInTeams<Kernel>{kernel, rows});
+                       const Kernel& kernel, int threads = row_threads) {
+  const index_t teams = (rows + threads - 1) / threads;
+  Kokkos::parallel_for(label, device_teams(exec, teams, threads),
+                       RowsInTeams<Kernel>{kernel, rows, threads});
 }
 /// f(i) for i < count, by the lanes of a thread.
 template <class F>

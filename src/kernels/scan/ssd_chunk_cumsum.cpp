@@ -10,6 +10,9 @@
 namespace elastic::kernels {
 namespace {
 constexpr index_t heads_of_item = lanes;
+/// Pairs of a chunk and a head that a team of a device has: so few that 1024 of them, those of a
+/// rank of 8, keep all its processors busy.
+constexpr int team_rows = 4;
 
 using Policy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>;
 Policy chunk_heads(const ExecutionSpace& exec, const SsdShape& shape) {
@@ -56,7 +59,7 @@ struct Forward {
   }
 };
 
-/// A team (row_threads pairs of a chunk and a head), on a device.
+/// A team of team_rows threads, each with a chunk and a head, on a device.
 template <class T>
 struct DeviceForward {
   using A = Accumulate<T>;
@@ -67,14 +70,14 @@ struct DeviceForward {
   index_t rows = 0;  ///< Q' = min(Q, L)
   int level = 0;
 
-  /// [row_threads, 2, Q'] high and low words; first, steps and whether a document begins.
-  index_t bytes() const { return row_threads * 2 * rows * static_cast<index_t>(sizeof(A)); }
+  /// [team_rows, 2, Q'] high and low words; first, steps and whether a document begins.
+  index_t bytes() const { return team_rows * 2 * rows * static_cast<index_t>(sizeof(A)); }
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
-    const index_t heads = shape.num_heads, first = team.league_rank() * index_t{row_threads},
-                  count = math::min<index_t>(row_threads, num_rows() - first);
+    const index_t heads = shape.num_heads, first = team.league_rank() * index_t{team_rows},
+                  count = math::min<index_t>(team_rows, num_rows() - first);
     A* const scratch = static_cast<A*>(team.team_scratch(level).get_shmem_aligned(
-        row_threads * 2 * rows * static_cast<index_t>(sizeof(A)), 64));
+        team_rows * 2 * rows * static_cast<index_t>(sizeof(A)), 64));
     for_each_row(team, count, [&](const index_t thread) {
       const index_t h = (first + thread) % heads;
       const Chunk chunk(shape, in.segment, (first + thread) / heads);
@@ -223,8 +226,7 @@ void ssd_chunk_cumsum_forward(const ExecutionSpace& exec, const SsdShape& shape,
     DeviceForward<T> forward{shape, in, saved.dt, saved.dA_cumsum,
                              math::min(shape.chunk_size, shape.seq_length)};
     forward.level = scratch_level(forward.bytes());
-    auto teams =
-        device_teams(exec, (shape.num_states() + row_threads - 1) / row_threads, row_threads);
+    auto teams = device_teams(exec, (shape.num_states() + team_rows - 1) / team_rows, team_rows);
     teams.set_scratch_size(forward.level, Kokkos::PerTeam(static_cast<int>(forward.bytes() + 64)));
     Kokkos::parallel_for(label, teams, forward);
   }
@@ -248,7 +250,8 @@ void ssd_chunk_cumsum_backward(const ExecutionSpace& exec, const SsdShape& shape
   else
     for_rows_in_teams(label, exec, shape.num_states(),
                       DeviceBackward<T>{shape, in, saved.dt, work.ddt, work.ddA, work.of_heads,
-                                        gradients.ddt_raw});
+                                        gradients.ddt_raw},
+                      team_rows);
   const auto add = [&](index_t first, const View1<Accumulate<T>>& total) {
     add_chunk_sums<Accumulate<T>>("elastic::ssd_chunk_cumsum_parameters", exec, work.of_heads,
                                   {first, 3, chunks}, total);
