@@ -61,7 +61,8 @@ LayerElements memory(const ModelShape& model, const LayerShape& layer, const Pas
   return {static_cast<double>(n * ((t.masked_heads ? 3 : 2) * inner + 2 * kv)) +
               t.sums(n * layer.width),
           static_cast<double>(n * (2 * inner + 2 * kv)) +
-              std::max(last, t.sums(workspaces.attention(queries)) + keys)};
+              std::max(last, t.sums(workspaces.attention(queries)) + keys),
+          t.sums(workspaces.attention_forward(queries))};
 }
 
 /// Keys and values of all spans come here; backward, their gradients go back.

@@ -67,6 +67,7 @@ struct KernelWorkspaces {
   index_t (*convolution)(index_t tokens, index_t channels, index_t taps);
   index_t (*gated_norm)(index_t tokens, index_t width, index_t groups);
   index_t (*scan_forward)(const Scan&) = [](const Scan&) { return index_t{0}; };
+  index_t (*attention_forward)(const Attention&) = [](const Attention&) { return index_t{0}; };
 };
 
 /// Sizes of each collective that context parallelism adds to one pass of a mixer,

@@ -56,19 +56,28 @@ template <class T>
 index_t scan_forward_workspace(const KernelWorkspaces::Scan& s) {
   return kernels::ssd_forward_workspace_size<T>(shape_of(s));
 }
-template <class T>
-index_t attention_workspace(const KernelWorkspaces::Attention& a) {
-  return kernels::attention_workspace_size<T>({.batch = a.batch,
-                                               .seq_length = a.seq_length,
-                                               .num_heads = a.num_heads,
-                                               .num_groups = a.num_groups,
-                                               .head_dim = a.head_dim,
-                                               .kv_length = a.kv_length});
+kernels::AttentionShape shape_of(const KernelWorkspaces::Attention& a) {
+  return {.batch = a.batch,
+          .seq_length = a.seq_length,
+          .num_heads = a.num_heads,
+          .num_groups = a.num_groups,
+          .head_dim = a.head_dim,
+          .kv_length = a.kv_length};
 }
 template <class T>
-constexpr KernelWorkspaces workspaces = {
-    scan_workspace<T>, attention_workspace<T>, kernels::causal_conv1d_workspace_size,
-    kernels::gated_rmsnorm_workspace_size, scan_forward_workspace<T>};
+index_t attention_workspace(const KernelWorkspaces::Attention& a) {
+  return kernels::attention_workspace_size<T>(shape_of(a));
+}
+index_t attention_forward_workspace(const KernelWorkspaces::Attention& a) {
+  return kernels::attention_forward_workspace_size(shape_of(a));
+}
+template <class T>
+constexpr KernelWorkspaces workspaces = {scan_workspace<T>,
+                                         attention_workspace<T>,
+                                         kernels::causal_conv1d_workspace_size,
+                                         kernels::gated_rmsnorm_workspace_size,
+                                         scan_forward_workspace<T>,
+                                         attention_forward_workspace};
 
 /// A layer with its norm.
 LayerElements layer_elements(const ModelShape& shape, const LayerShape& layer, const Tokens& t) {

@@ -81,6 +81,18 @@ TEST(AttentionKind, WorkspaceOfWholeSequencesAndOfSpans) {
   EXPECT_EQ(asked.kv_length, 30);
 }
 
+TEST(AttentionKind, ScoresOfAForwardPassComeAndGo) {
+  const auto shape = one_of(attention());
+  KernelWorkspaces spies = no_workspaces;
+  spies.attention_forward = [](const KernelWorkspaces::Attention& a) { return a.batch * 100; };
+  const PassTokens t{.batch = 2, .seq_length = 10, .sum_size = 2};
+  const auto with = attention().memory(shape, shape.layers[0], t, spies),
+             without = attention().memory(shape, shape.layers[0], t, no_workspaces);
+  EXPECT_EQ(with.passing, t.sums(200));
+  EXPECT_EQ(with.forward, without.forward);
+  EXPECT_EQ(with.backward, without.backward);
+}
+
 TEST(AttentionKind, KeysOfAllSpansAreGathered) {
   const auto shape = one_of(attention());
   const auto forward = attention().messages(shape, shape.layers[0], {8, 640, false}),

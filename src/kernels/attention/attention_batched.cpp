@@ -242,6 +242,15 @@ struct SoftmaxGradientRow {
   }
 };
 
+/// Where gradients are added up: in place, or in a workspace if they are rounded.
+template <class A, class K>
+View2<A> sums_of(const View2<K>& gradients, [[maybe_unused]] A* workspace) {
+  if constexpr (std::is_same_v<A, K>)
+    return gradients;
+  else
+    return View2<A>(workspace, gradients.extent(0), gradients.extent(1));
+}
+
 }  // namespace
 
 template <class T>
@@ -277,14 +286,8 @@ void attention_batched_backward(const Products& products, const AttentionShape& 
   require_workspace("attention_batched_backward", workspace,
                     2 * blocks.scores + (in_place ? 0 : 2 * all_keys * kv));
   A *const scores = workspace.data(), *const dp = scores + blocks.scores;
-  View2<A> dk, dv;
-  if constexpr (in_place) {
-    dk = gradients.dk;
-    dv = gradients.dv;
-  } else {
-    dk = View2<A>(dp + blocks.scores, all_keys, kv);
-    dv = View2<A>(dk.data() + all_keys * kv, all_keys, kv);
-  }
+  const View2<A> dk = sums_of<A>(gradients.dk, dp + blocks.scores),
+                 dv = sums_of<A>(gradients.dv, dp + blocks.scores + all_keys * kv);
   Kokkos::deep_copy(products.exec, dk, A(0));
   Kokkos::deep_copy(products.exec, dv, A(0));
   const auto differentiate = [&](const ScoreGroup& group) {
