@@ -6,7 +6,7 @@
 namespace elastic::kernels {
 namespace {
 
-constexpr int difference_threads = 8;  // of a device's team for one row
+constexpr int difference_threads = 4;  // of a device's team for one row
 
 template <class T>
 struct SquaredRows {

@@ -56,7 +56,7 @@ KOKKOS_INLINE_FUNCTION StoredPack<T> load_stored(const T* from, index_t count, b
   if (own == pack_size && aligned && count >= pack_size)
     return *reinterpret_cast<const StoredPack<T>*>(from);
   StoredPack<T> stored;
-  for (int i = 0; i < own; ++i) stored.value[i] = i < count ? from[i] : T(0);
+  for (int i = 0; i < pack_size; ++i) stored.value[i] = i < own && i < count ? from[i] : T(0);
   return stored;
 }
 /// The `count` <= pack_size values from `from` on, and zeros.
@@ -109,16 +109,18 @@ KOKKOS_INLINE_FUNCTION void for_row_packs(const Team& team, index_t columns, con
     body(j, static_cast<int>(math::min<index_t>(pack_size, columns - j)));
   });
 }
-/// The sum over a row; add(j, count, sum) adds the terms of a pack. Each lane adds up its packs,
-/// and lanes are joined by a tree: zeros at the end change no bit. Every thread gets the sum.
+/// The sum over a row; add(j, count, sum) adds the terms of a pack. Pack p belongs to lane p mod
+/// 128 whatever the width, and lanes are joined by a tree: zeros at the end change no bit.
+/// All threads get the sum.
 template <class A, class F>
 KOKKOS_INLINE_FUNCTION A sum_row_packs(const Team& team, index_t columns, const F& add) {
+  constexpr int lanes = 128;
   A total = 0;
   Kokkos::parallel_reduce(
-      Kokkos::TeamVectorRange(team, num_packs(columns)),
-      [&](const index_t p, A& sum) {
-        const index_t j = p * pack_size;
-        add(j, static_cast<int>(math::min<index_t>(pack_size, columns - j)), sum);
+      Kokkos::TeamVectorRange(team, int(lanes)),
+      [&](const int lane, A& sum) {
+        for (index_t j = lane * pack_size; j < columns; j += lanes * pack_size)
+          add(j, static_cast<int>(math::min<index_t>(pack_size, columns - j)), sum);
       },
       total);
   return total;
