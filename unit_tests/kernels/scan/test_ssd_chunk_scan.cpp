@@ -95,6 +95,7 @@ TEST(SsdChunkScan, RepeatsBitwiseAndWritesNothingBesideY) {
   const kernels::SsdShape shape{2, 37, 6, 5, 3, 18, 8};
   SsdProblem<float> p(shape, true);
   p.forward();
+  kernels::ssd_chunk_scan_forward<float>({}, shape, p.inputs(), p.saved, p.y);
   const auto expected = clone(p.y);
   const auto parent = random_matrix<float>(75, 33, 5);
   const auto before = to_host(parent);
