@@ -254,18 +254,7 @@ void matmul_products(const ExecutionSpace&, [[maybe_unused]] BatchCount count,
   }
 }
 
-template bool has_matmul<bfloat16>();
-template bool has_matmul<float>();
-template bool has_matmul<double>();
-#define ELASTIC_INSTANTIATE(T, C)                                                                \
-  template void matmul_products<T, C>(const ExecutionSpace&, BatchCount, index_t, Accumulate<T>, \
-                                      StridedMatrix<T>, StridedMatrix<T>, Accumulate<T>,         \
-                                      MatrixBatch<C>);
-ELASTIC_INSTANTIATE(float, float)
-ELASTIC_INSTANTIATE(double, double)
-ELASTIC_INSTANTIATE(bfloat16, bfloat16)
-ELASTIC_INSTANTIATE(bfloat16, float)
-#undef ELASTIC_INSTANTIATE
+ELASTIC_INSTANTIATE_LIBRARY_PRODUCTS
 
 }  // namespace elastic::kernels
 #endif

@@ -24,4 +24,18 @@ void matmul_products(const ExecutionSpace& exec, BatchCount count, index_t depth
                      Accumulate<T> alpha, StridedMatrix<T> a, StridedMatrix<T> b,
                      Accumulate<T> beta, MatrixBatch<C> c);
 
+/// All types that gemm asks for. The one file that a build takes ends with this.
+#define ELASTIC_LIBRARY_PRODUCTS(T, C)                                                           \
+  template void matmul_products<T, C>(const ExecutionSpace&, BatchCount, index_t, Accumulate<T>, \
+                                      StridedMatrix<T>, StridedMatrix<T>, Accumulate<T>,         \
+                                      MatrixBatch<C>);
+#define ELASTIC_INSTANTIATE_LIBRARY_PRODUCTS   \
+  template bool has_matmul<bfloat16>();        \
+  template bool has_matmul<float>();           \
+  template bool has_matmul<double>();          \
+  ELASTIC_LIBRARY_PRODUCTS(float, float)       \
+  ELASTIC_LIBRARY_PRODUCTS(double, double)     \
+  ELASTIC_LIBRARY_PRODUCTS(bfloat16, bfloat16) \
+  ELASTIC_LIBRARY_PRODUCTS(bfloat16, float)
+
 }  // namespace elastic::kernels
