@@ -26,9 +26,10 @@ struct JobConfig {
   index_t seed = 1234;
   bool deterministic = false;
   std::vector<std::string> phases = {"pretrain", "rank", "elastic", "slice", "evaluate", "report"};
-  std::string parent;           // checkpoint that the parent is read from instead of pretraining
-  index_t stop_after_step = 0;  // 0: run to the end
-  std::string walltime;         // Slurm's formats; empty: what Slurm says, if it runs the job
+  std::string parent;              // checkpoint that the parent is read from instead of pretraining
+  index_t stop_after_step = 0;     // 0: run to the end
+  std::string walltime;            // Slurm's formats; empty: what Slurm says, if it runs the job
+  double watchdog_seconds = 1800;  // without progress of any rank; 0: no watchdog
   std::string run_folder() const { return folder.empty() ? "runs/" + name : folder; }
   bool has(Phase phase) const;
 };
@@ -145,6 +146,18 @@ struct EvaluateConfig {
 struct CheckpointConfig {
   bool save = true;
   index_t every_steps = 200, keep = 2;
+  index_t keep_every = 0;  // steps whose multiples are kept for ever; 0: none
+  bool asynchronous = true;
+  bool allow_fallback = false;
+};
+
+/// What happens when the loss of a step or its gradients are not finite, or the loss is a spike.
+enum class GuardPolicy { stop, skip, rollback };
+struct GuardConfig {
+  GuardPolicy policy = GuardPolicy::stop;
+  double spike_factor = 0;    // of the median of the last losses; 0: only what is not finite counts
+  index_t spike_window = 50;  // steps
+  index_t limit = 3;          // steps skipped and ways back, together, before the run stops
 };
 
 struct OutputConfig {
@@ -174,6 +187,7 @@ struct RunConfig {
   ParallelConfig parallel;
   EvaluateConfig evaluate;
   CheckpointConfig checkpoint;
+  GuardConfig guard;
   OutputConfig output;
   ComparisonConfig comparison;
 };

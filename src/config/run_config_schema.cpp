@@ -31,7 +31,12 @@ void bind_job(Schema& schema, JobConfig& job) {
                "Save a checkpoint and stop after this step of the whole plan; 0: run to the end."})
       .bind("walltime", &job.walltime,
             {.help = "Time the program may take, as MM, HH:MM:SS or D-HH:MM:SS: it saves a "
-                     "checkpoint and stops before; empty: what Slurm allows the job."});
+                     "checkpoint and stops before; empty: what Slurm allows the job."})
+      .bind("watchdog_seconds", &job.watchdog_seconds,
+            {.unit = "s",
+             .range = not_negative,
+             .help = "A run of which some rank makes no progress for so long names that rank, its "
+                     "region and step, and ends with exit code 2; 0: it waits for ever."});
 }
 
 void bind_model(Schema& schema, RunConfig& config) {

@@ -96,6 +96,29 @@ void bind_evaluate(Schema& schema, RunConfig& config) {
              .help = "Untrained budgets to extract and evaluate too, by interpolation."});
 }
 
+void bind_guard(Schema& schema, GuardConfig& guard) {
+  schema.block("guard", "Steps whose numbers are not to be trusted.")
+      .bind("policy", &guard.policy,
+            {{"stop", GuardPolicy::stop},
+             {"skip", GuardPolicy::skip},
+             {"rollback", GuardPolicy::rollback}},
+            {.help = "Where the loss or the gradients of a step are not finite, or the loss is a "
+                     "spike: stop with exit code 3, skip the update, or go back to the last "
+                     "checkpoint and leave out the data of that step."})
+      .bind("spike_factor", &guard.spike_factor,
+            {.unit = "1",
+             .range = not_negative,
+             .help = "A loss above so many times the median of the last ones is a spike; 0: only "
+                     "numbers that are not finite count."})
+      .bind(
+          "spike_window", &guard.spike_window,
+          {.unit = "steps", .range = at_least_one, .help = "Last steps whose losses are compared."})
+      .bind("limit", &guard.limit,
+            {.unit = "events",
+             .range = at_least_zero,
+             .help = "Skips and ways back in one run; one more stops it with exit code 3."});
+}
+
 void bind_output(Schema& schema, RunConfig& config) {
   schema.block("checkpoint", "Saving and resuming.")
       .bind("save", &config.checkpoint.save,
@@ -105,7 +128,17 @@ void bind_output(Schema& schema, RunConfig& config) {
              .range = at_least_zero,
              .help = "Interval of checkpoints; 0: only at the end of each stage and when stopped."})
       .bind("keep", &config.checkpoint.keep,
-            {.unit = "files", .range = at_least_one, .help = "Newest checkpoints to keep."});
+            {.unit = "files", .range = at_least_one, .help = "Newest checkpoints to keep."})
+      .bind("keep_every", &config.checkpoint.keep_every,
+            {.unit = "steps",
+             .range = at_least_zero,
+             .help = "Checkpoints of multiples of this step are kept for ever; 0: none."})
+      .bind("asynchronous", &config.checkpoint.asynchronous,
+            {.help = "Steps go on while a checkpoint is written from a copy in memory."})
+      .bind("allow_fallback", &config.checkpoint.allow_fallback,
+            {.help = "Where the newest checkpoint is damaged, --resume takes the newest that is "
+                     "not, with a warning, instead of refusing (as --allow-fallback)."});
+  bind_guard(schema, config.guard);
   schema.block("output", "What is written while a run goes on.")
       .bind("every_steps", &config.output.every_steps,
             {.unit = "steps", .range = at_least_one, .help = "Interval of rows in history.csv."});
