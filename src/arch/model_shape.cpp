@@ -2,12 +2,14 @@
 #include "arch/model_shape.hpp"
 
 #include "arch/layer_kind.hpp"
+#include "arch/shape_limits.hpp"
 
 namespace elastic {
 namespace {
 
-void check_positive(const std::string& what, index_t value) {
-  if (value < 1) throw InputError(fmt::format("{} is {}, expected at least 1", what, value));
+void check_extent(const std::string& what, index_t value, index_t most = max_extent) {
+  if (value < 1 || value > most)
+    throw InputError(fmt::format("{} is {}, expected 1 to {}", what, value, most));
 }
 
 void check_layer(index_t index, const LayerShape& layer) {
@@ -16,9 +18,10 @@ void check_layer(index_t index, const LayerShape& layer) {
     throw InputError(fmt::format("layer {} is of unknown kind '{}', expected {}", index,
                                  layer.symbol(), list_layer_kinds()));
   const std::string place = fmt::format("layer {} ({})", index, layer.symbol());
-  check_positive(place + ": width", layer.width);
-  check_positive(place + ": head_channels", layer.head_channels);
-  check_positive(place + ": num_groups", layer.num_groups);
+  check_extent(place + ": width", layer.width);
+  check_extent(place + ": head_channels", layer.head_channels);
+  check_extent(place + ": num_groups", layer.num_groups);
+  check_extent(place + ": width * head_channels", layer.inner());
   if (layer.width % layer.num_groups != 0)
     throw InputError(fmt::format("{}: width {} is not divisible by its {} groups", place,
                                  layer.width, layer.num_groups));
@@ -50,14 +53,15 @@ index_t ModelShape::extent(Dim dim, index_t layer) const {
 }
 
 void check_shape(const ModelShape& shape) {
-  check_positive("vocabulary size", shape.vocab_size);
-  check_positive("hidden size", shape.hidden_size);
-  check_positive("Mamba state dimension", shape.mamba_state_dim);
-  check_positive("Mamba convolution width", shape.mamba_d_conv);
-  check_positive("chunk size", shape.chunk_size);
-  check_positive("number of layers", shape.num_layers());
-  if (!(shape.norm_epsilon > 0))
-    throw InputError(fmt::format("norm epsilon is {}, expected more than 0", shape.norm_epsilon));
+  check_extent("vocabulary size", shape.vocab_size);
+  check_extent("hidden size", shape.hidden_size);
+  check_extent("Mamba state dimension", shape.mamba_state_dim);
+  check_extent("Mamba convolution width", shape.mamba_d_conv);
+  check_extent("chunk size", shape.chunk_size);
+  check_extent("number of layers", shape.num_layers(), max_layers);
+  if (!(shape.norm_epsilon > 0 && shape.norm_epsilon <= 1))
+    throw InputError(
+        fmt::format("norm epsilon is {}, expected more than 0, at most 1", shape.norm_epsilon));
   for (index_t l = 0; l < shape.num_layers(); ++l) check_layer(l, shape.layers[l]);
 }
 

@@ -8,13 +8,17 @@
 
 #include "arch/layer_kind.hpp"
 #include "data/character_vocabulary.hpp"
+#include "elastic/cost_model.hpp"
 #include "deck/reference.hpp"
 #include "deck/resolve.hpp"
 #include "config/run_config_schema.hpp"
+#include "config/schema_parts.hpp"
 #include "config/wall_time_text.hpp"
 
 namespace elastic {
 namespace {
+
+constexpr double most_parameters = 1e15;
 
 /// Runs a check of a lower layer and files what it throws under a key of the deck.
 template <class Check>
@@ -26,10 +30,19 @@ void report_failure(DeckReport& report, const char* block, const char* key, cons
   }
 }
 
+double tokens_per_step(const StageConfig& stage) {
+  return static_cast<double>(stage.global_batch_size) * static_cast<double>(stage.seq_length);
+}
+
 void check_stage(DeckReport& report, const std::string& block, const StageConfig& stage,
                  const RunConfig& config, bool elastic) {
   if ((stage.steps > 0) == (stage.tokens > 0))
     report.add(block, "steps", "give either steps or tokens, greater than 0");
+  else if (static_cast<double>(stage.num_steps()) > limits::most_steps)
+    report.add(block, "tokens",
+               fmt::format("more than {} steps of {} * {} tokens; expected at most {} tokens",
+                           limits::most_steps, stage.global_batch_size, stage.seq_length,
+                           limits::most_steps * tokens_per_step(stage)));
   if (!elastic && stage.global_batch_size % config.parallel.micro_batch_size != 0)
     report.add(block, "global_batch_size",
                fmt::format("must be a multiple of <parallel>/micro_batch_size = {}",
@@ -58,6 +71,26 @@ void check_stage(DeckReport& report, const std::string& block, const StageConfig
   if (elastic && trained > 0 && stage.budgets_per_sample > trained)
     report.add(block, "budgets_per_sample",
                fmt::format("there are only {} budgets with a probability", trained));
+}
+
+/// Counts of tokens and samples are exact: the plan as a whole stays below 2^53 tokens.
+void check_plan_size(DeckReport& report, const RunConfig& config) {
+  constexpr double most_tokens = 9e15;
+  constexpr std::size_t most_stages = 1000;
+  if (config.stages.size() > most_stages)
+    report.add(config.stages.back().name, "steps",
+               fmt::format("{} stages; expected at most {}", config.stages.size(), most_stages));
+  double tokens = 0;
+  const auto add = [&](const StageConfig& stage) {
+    const bool too_many = tokens > most_tokens;
+    tokens += static_cast<double>(stage.num_steps()) * tokens_per_step(stage);
+    if (!too_many && tokens > most_tokens)
+      report.add(stage.name, stage.steps > 0 ? "steps" : "tokens",
+                 fmt::format("the plan has {} tokens up to here; expected at most {}", tokens,
+                             most_tokens));
+  };
+  if (config.job.has(Phase::pretrain)) add(config.pretrain);
+  for (const auto& stage : config.stages) add(stage);
 }
 
 /// Sequences are cut into equal spans, in which a convolution sees no further than the neighbour.
@@ -92,7 +125,22 @@ index_t vocabulary_of(SourceKind source) {
   return 0;
 }
 
+/// Lists name things; none counts twice.
+template <class T>
+void check_different(DeckReport& report, const char* block, const char* key,
+                     const std::vector<T>& items) {
+  std::set<T> seen;
+  for (const auto& item : items)
+    if (!seen.insert(item).second)
+      return report.add(block, key, fmt::format("'{}' stands twice; expected each once", item));
+}
+
 void check_data(DeckReport& report, const DataConfig& data) {
+  check_different(report, "data", "train", data.train);
+  check_different(report, "data", "families", data.families);
+  if (data.families.empty()) report.add("data", "families", "expected at least one family");
+  for (const auto& file : data.train)
+    if (file.empty()) report.add("data", "train", "expected names of files");
   if (data.source != SourceKind::reasoning && data.train.empty())
     report.add("data", "train", "expected at least one file for source = text or indexed");
   if (data.source == SourceKind::indexed && data.vocab_size == 0)
@@ -111,6 +159,20 @@ bool is_file_name(const std::string& name) {
   const std::string allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
   return !name.empty() && name.front() != '.' &&
          name.find_first_not_of(allowed) == std::string::npos;
+}
+
+/// Each budget has a file of its own, called by its name.
+void check_extra_budgets(DeckReport& report, const RunConfig& config) {
+  if (report.is_wrong("elastic", "budgets") || report.is_wrong("elastic", "budget_names") ||
+      (!config.elastic.budget_names.empty() &&
+       config.elastic.budget_names.size() != config.elastic.budgets.size()))
+    return;  // reported
+
+  std::set<std::string> names;
+  for (const auto& budget : all_budgets(config))
+    if (!names.insert(budget.name).second)
+      report.add("evaluate", "extra_budgets",
+                 fmt::format("{} is a budget already; expected others, each once", budget.name));
 }
 
 void check_elastic(DeckReport& report, const RunConfig& config) {
@@ -138,6 +200,8 @@ void check_elastic(DeckReport& report, const RunConfig& config) {
                "expected letters, digits, '_', '-' and '.' (not as first): they name files");
   if (std::set<std::string>(names.begin(), names.end()).size() != names.size())
     report.add("elastic", "budget_names", "expected different names");
+  check_different(report, "elastic", "per_layer", elastic.per_layer);
+  check_extra_budgets(report, config);
 }
 
 /// One cost for each kind of the deck.
@@ -155,6 +219,10 @@ Costs budget_costs(const ElasticConfig& elastic) {
 
 void check_phases(DeckReport& report, const RunConfig& config) {
   const JobConfig& job = config.job;
+  if (job.folder.empty() && !is_file_name(job.name))
+    report.add("job", "name",
+               "expected letters, digits, '_', '-' and '.' (not as first): it names the folder of "
+               "the run");
   std::vector<int> order;
   for (const auto& name : job.phases)
     for (const Phase p : {Phase::pretrain, Phase::rank, Phase::elastic, Phase::slice,
@@ -203,8 +271,12 @@ void check_parallel(DeckReport& report, const RunConfig& config) {
 
 void check_all(DeckReport& report, const RunConfig& config) {
   check_phases(report, config);
+  check_plan_size(report, config);
   if (!config.job.walltime.empty())
-    report_failure(report, "job", "walltime", [&] { parse_wall_time(config.job.walltime); });
+    report_failure(report, "job", "walltime", [&] {
+      if (parse_wall_time(config.job.walltime) <= 0)
+        throw InputError("expected a time greater than 0");
+    });
   check_data(report, config.data);
   check_elastic(report, config);
   if (config.job.has(Phase::pretrain)) {
@@ -224,6 +296,10 @@ void check_all(DeckReport& report, const RunConfig& config) {
   check_parallel(report, config);
   if (!report.empty()) return;  // what follows builds on sound values
   report_failure(report, "model", "hybrid_layer_pattern", [&] { parent_shape(config); });
+  if (report.empty() && parameter_count(parent_shape(config)) > most_parameters)
+    report.add("model", "hybrid_layer_pattern",
+               fmt::format("a model of {:.3g} parameters; expected at most {}",
+                           parameter_count(parent_shape(config)), most_parameters));
   if (report.empty())
     report_failure(report, "elastic", "", [&] { elastic_space(config, parent_shape(config)); });
 }
@@ -258,8 +334,8 @@ bool JobConfig::has(Phase phase) const {
 
 index_t StageConfig::num_steps() const {
   if (steps > 0) return steps;
-  return static_cast<index_t>(
-      std::ceil(tokens / static_cast<double>(global_batch_size * seq_length)));
+  const double needed = std::ceil(tokens / tokens_per_step(*this));
+  return static_cast<index_t>(std::min(needed, 2 * limits::most_steps));  // the deck refuses more
 }
 
 std::string ElasticConfig::budget_name(std::size_t i) const {
@@ -319,6 +395,11 @@ ElasticSpace elastic_space(const RunConfig& config, const ModelShape& parent) {
   const ElasticConfig& e = config.elastic;
   ElasticSpace space = rigid_space(parent);
   const auto set = [&](AxisChoices& axis, const std::vector<index_t>& widths, const char* name) {
+    if (widths.size() == 1 && axis.widths != widths)
+      throw InputError(
+          fmt::format("elastic axis {}: the only width is {}, expected {}", name, widths.front(),
+                      axis.widths.empty() ? "none: no layer is of this kind"
+                                          : fmt::format("the full one, {}", axis.widths.front())));
     if (!widths.empty()) axis.widths = widths;
     axis.per_layer = std::find(e.per_layer.begin(), e.per_layer.end(), name) != e.per_layer.end();
   };

@@ -26,7 +26,7 @@ void bind_job(Schema& schema, JobConfig& job) {
       .bind(
           "stop_after_step", &job.stop_after_step,
           {.unit = "steps",
-           .range = at_least_zero,
+           .range = limits::steps,
            .help =
                "Save a checkpoint and stop after this step of the whole plan; 0: run to the end."})
       .bind("walltime", &job.walltime,
@@ -34,7 +34,7 @@ void bind_job(Schema& schema, JobConfig& job) {
                      "checkpoint and stops before; empty: what Slurm allows the job."})
       .bind("watchdog_seconds", &job.watchdog_seconds,
             {.unit = "s",
-             .range = not_negative,
+             .range = Interval::between(0, 1e8),
              .help = "A run of which some rank makes no progress for so long names that rank, its "
                      "region and step, and ends with exit code 2; 0: it waits for ever."});
 }
@@ -49,8 +49,9 @@ void bind_model(Schema& schema, RunConfig& config) {
   schema.block("model", "The parent.")
       .bind_pattern("hybrid_layer_pattern", &m.hybrid_layer_pattern, symbols,
                     {.help = "Layers in order: " + names + "; blanks are ignored."})
-      .bind("hidden_size", &m.hidden_size,
-            {.unit = "channels", .range = at_least_one, .help = "Width D of the residual stream."})
+      .bind(
+          "hidden_size", &m.hidden_size,
+          {.unit = "channels", .range = limits::extents, .help = "Width D of the residual stream."})
       .bind("norm_epsilon", &m.norm_epsilon,
             {.unit = "1", .range = Interval::positive(), .help = "Epsilon of every RMSNorm."})
       .bind("init_std", &config.init_std,
@@ -59,33 +60,35 @@ void bind_model(Schema& schema, RunConfig& config) {
              .help = "Standard deviation of initial linear weights and embeddings."});
   schema.block("mamba", "Mamba-2 layers.")
       .bind("num_heads", &m.mamba_num_heads,
-            {.unit = "heads", .range = at_least_one, .help = "Heads H of each Mamba layer."})
+            {.unit = "heads", .range = limits::extents, .help = "Heads H of each Mamba layer."})
       .bind("head_dim", &m.mamba_head_dim,
-            {.unit = "channels", .range = at_least_one, .help = "Channels P of a head."})
+            {.unit = "channels", .range = limits::extents, .help = "Channels P of a head."})
       .bind("num_groups", &m.mamba_num_groups,
             {.unit = "groups",
-             .range = at_least_one,
+             .range = limits::extents,
              .help = "Groups G that share B and C; divides num_heads in every submodel."})
       .bind("state_dim", &m.mamba_state_dim,
-            {.unit = "1", .range = at_least_one, .help = "State size N per channel."})
+            {.unit = "1", .range = limits::extents, .help = "State size N per channel."})
       .bind("d_conv", &m.mamba_d_conv,
-            {.unit = "tokens", .range = at_least_one, .help = "Width W of the causal convolution."})
+            {.unit = "tokens",
+             .range = limits::extents,
+             .help = "Width W of the causal convolution."})
       .bind("chunk_size", &m.chunk_size,
             {.unit = "tokens",
-             .range = at_least_one,
+             .range = limits::extents,
              .help = "Chunk Q of the scan; changes speed and rounding only."});
   schema.block("attention", "Attention layers (grouped queries, no positions).")
       .bind("num_heads", &m.num_attention_heads,
-            {.unit = "heads", .range = at_least_one, .help = "Query heads A."})
+            {.unit = "heads", .range = limits::extents, .help = "Query heads A."})
       .bind("num_query_groups", &m.num_query_groups,
             {.unit = "groups",
-             .range = at_least_one,
+             .range = limits::extents,
              .help = "Key/value heads R; divides num_heads in every submodel."})
       .bind("kv_channels", &m.kv_channels,
-            {.unit = "channels", .range = at_least_one, .help = "Channels C of a head."});
+            {.unit = "channels", .range = limits::extents, .help = "Channels C of a head."});
   schema.block("mlp", "MLP layers (squared ReLU, no gate).")
       .bind("ffn_hidden_size", &m.ffn_hidden_size,
-            {.unit = "neurons", .range = at_least_one, .help = "Width F."});
+            {.unit = "neurons", .range = limits::extents, .help = "Width F."});
 }
 
 void bind_data(Schema& schema, DataConfig& data) {
@@ -105,7 +108,7 @@ void bind_data(Schema& schema, DataConfig& data) {
              .help = "Proportions in which .bin/.idx files of `train` are blended; empty: equal."})
       .bind("vocab_size", &data.vocab_size,
             {.unit = "tokens",
-             .range = at_least_zero,
+             .range = Interval::between(0, limits::extents.high),
              .help = "Vocabulary of the model; 0: that of the source (reasoning 64, text 256); "
                      "larger: the rest is never drawn."})
       .bind("validation_fraction", &data.validation_fraction,
@@ -152,17 +155,17 @@ void bind_data(Schema& schema, DataConfig& data) {
 void bind_stage(SchemaBlock& block, StageConfig& stage) {
   block
       .bind("steps", &stage.steps,
-            {.unit = "steps", .range = at_least_zero, .help = "Optimizer steps; or give tokens."})
+            {.unit = "steps", .range = limits::steps, .help = "Optimizer steps; or give tokens."})
       .bind("tokens", &stage.tokens,
             {.unit = "tokens",
              .range = not_negative,
              .help = "Training tokens, instead of steps: steps = tokens / (global_batch_size * "
                      "seq_length), rounded up."})
       .bind("seq_length", &stage.seq_length,
-            {.unit = "tokens", .range = at_least_one, .help = "Sequence length L."})
+            {.unit = "tokens", .range = limits::lengths, .help = "Sequence length L."})
       .bind("global_batch_size", &stage.global_batch_size,
             {.unit = "sequences",
-             .range = at_least_one,
+             .range = limits::sequences,
              .help = "Sequences per step, over all ranks."})
       .bind("learning_rate", &stage.learning_rate,
             {.unit = "1",
@@ -170,7 +173,7 @@ void bind_stage(SchemaBlock& block, StageConfig& stage) {
              .help = "Peak learning rate of the model; 0 in every stage: its weights stay and no "
                      "moments are held."})
       .bind("warmup_steps", &stage.warmup_steps,
-            {.unit = "steps", .range = at_least_zero, .help = "Linear warm-up."})
+            {.unit = "steps", .range = limits::steps, .help = "Linear warm-up."})
       .bind("decay", &stage.decay,
             {{"constant", LrKind::constant},
              {"cosine", LrKind::cosine},
@@ -201,7 +204,7 @@ void bind_elastic_stage(SchemaBlock& block, StageConfig& stage) {
                      "their order; normalised; empty: uniform."})
       .bind("budgets_per_sample", &stage.budgets_per_sample,
             {.unit = "budgets",
-             .range = at_least_one,
+             .range = Interval::between(1, 1000),
              .help = "Budgets that each sample trains, all with one teacher pass; no budget more "
                      "than once."})
       .replaced("budgets_per_micro_batch", "'budgets_per_sample'")

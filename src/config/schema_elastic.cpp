@@ -20,10 +20,10 @@ void bind_budgets(SchemaBlock& block, ElasticConfig& e) {
                      "cost the part given."})
       .bind("memory_batch", &e.cost.batch,
             {.unit = "sequences",
-             .range = at_least_one,
+             .range = limits::sequences,
              .help = "Sequences of the inference whose memory counts."})
       .bind("memory_seq_length", &e.cost.seq_length,
-            {.unit = "tokens", .range = at_least_one, .help = "Their length."})
+            {.unit = "tokens", .range = limits::extents, .help = "Their length."})
       .bind("weight_bytes", &e.cost.weight_bytes,
             {.unit = "bytes",
              .range = Interval::positive(),
@@ -39,13 +39,13 @@ void bind_budgets(SchemaBlock& block, ElasticConfig& e) {
       .replaced("cache_bytes", "'kv_cache_bytes' and 'ssm_cache_bytes', each for its kind of cache")
       .bind("flops_seq_length", &e.flops_seq_length,
             {.unit = "tokens",
-             .range = at_least_one,
+             .range = limits::extents,
              .help = "Length of the sequences whose FLOPs count."});
 }
 
 void bind_widths(SchemaBlock& block, ElasticConfig& e) {
   const auto widths = [](const char* what) {
-    return KeyOptions{.unit = "1", .range = at_least_one, .help = what};
+    return KeyOptions{.unit = "1", .range = limits::extents, .help = what};
   };
   block
       .bind("hidden_size", &e.hidden_size,
@@ -61,7 +61,7 @@ void bind_widths(SchemaBlock& block, ElasticConfig& e) {
       .bind(
           "drop_layers", &e.drop_layers,
           {.unit = "layers",
-           .range = at_least_zero,
+           .range = Interval::between(0, 1e6),
            .help =
                "Allowed numbers of dropped layers, 0 first, rising; empty: depth is not elastic."})
       .bind("per_layer", &e.per_layer,
@@ -98,7 +98,9 @@ void bind_router(Schema& schema, RunConfig& config) {
                      "training as the same part of every axis. Fixed widths need no router: it "
                      "stays as it begins, and of the keys below only samples_per_draw counts."})
       .bind("hidden_size", &net.hidden_size,
-            {.unit = "1", .range = at_least_one, .help = "Width of its hidden layer."})
+            {.unit = "1",
+             .range = Interval::between(1, 1 << 16),
+             .help = "Width of its hidden layer."})
       .bind("init_std", &net.init_std,
             {.unit = "1",
              .range = not_negative,
@@ -110,7 +112,7 @@ void bind_router(Schema& schema, RunConfig& config) {
                      "always (hard mode)."})
       .bind("samples_per_draw", &config.router.samples_per_draw,
             {.unit = "sequences",
-             .range = at_least_one,
+             .range = limits::sequences,
              .help = "Most sequences of a step that share a budget's draw of noise, hence its "
                      "masks; a micro-batch of elastic training has no more."})
       .bind(

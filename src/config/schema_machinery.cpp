@@ -42,13 +42,13 @@ void bind_parallel(Schema& schema, RunConfig& config) {
   schema.block("parallel", "How a step is cut up, and how the model is spread over ranks.")
       .bind("tensor_parallel_size", &config.parallel.tensor_parallel_size,
             {.unit = "ranks",
-             .range = at_least_one,
+             .range = limits::ranks,
              .help = "Ranks that share one model: each holds some of the groups of every mixer, of "
                      "the neurons and of the words. Divides the ranks of the run, Mamba's groups "
                      "and the query groups; the other ranks are data-parallel replicas."})
       .bind("context_parallel_size", &config.parallel.context_parallel_size,
             {.unit = "ranks",
-             .range = at_least_one,
+             .range = limits::ranks,
              .help = "Ranks that share the tokens of each training sequence, for long sequences: "
                      "each holds two spans of it. tensor_parallel_size * context_parallel_size "
                      "divides the ranks of the run. Every seq_length of training is a multiple of "
@@ -61,7 +61,7 @@ void bind_parallel(Schema& schema, RunConfig& config) {
       .bind(
           "micro_batch_size", &config.parallel.micro_batch_size,
           {.unit = "sequences",
-           .range = at_least_one,
+           .range = limits::sequences,
            .help =
                "Sequences per forward pass; divides the global_batch_size of pretraining. Changes "
                "speed, memory and rounding only."})
@@ -70,7 +70,7 @@ void bind_parallel(Schema& schema, RunConfig& config) {
                      "memory, more work."})
       .bind("logit_chunk_tokens", &config.parallel.logit_chunk_tokens,
             {.unit = "tokens",
-             .range = at_least_one,
+             .range = limits::lengths,
              .help = "Tokens whose logits exist at a time."});
 }
 
@@ -78,16 +78,16 @@ void bind_evaluate(Schema& schema, RunConfig& config) {
   schema.block("evaluate", "Validation on held-out data.")
       .bind("every_steps", &config.evaluate.every_steps,
             {.unit = "steps",
-             .range = at_least_zero,
+             .range = limits::steps,
              .help = "Validation loss of every budget at this interval; 0: only at the end of each "
                      "stage."})
       .bind("samples", &config.evaluate.samples,
             {.unit = "sequences",
-             .range = at_least_one,
+             .range = limits::sequences,
              .help = "Held-out sequences per validation."})
       .bind("problems", &config.evaluate.problems,
             {.unit = "problems",
-             .range = at_least_zero,
+             .range = Interval::between(0, 1e6),
              .help = "Held-out problems that every final model answers by greedy generation "
                      "(reasoning data)."})
       .bind("extra_budgets", &config.evaluate.extra_budgets,
@@ -110,12 +110,13 @@ void bind_guard(Schema& schema, GuardConfig& guard) {
              .range = not_negative,
              .help = "A loss above so many times the median of the last ones is a spike; 0: only "
                      "numbers that are not finite count."})
-      .bind(
-          "spike_window", &guard.spike_window,
-          {.unit = "steps", .range = at_least_one, .help = "Last steps whose losses are compared."})
+      .bind("spike_window", &guard.spike_window,
+            {.unit = "steps",
+             .range = Interval::between(1, 1e6),
+             .help = "Last steps whose losses are compared."})
       .bind("limit", &guard.limit,
             {.unit = "events",
-             .range = at_least_zero,
+             .range = limits::steps,
              .help = "Skips and ways back in one run; one more stops it with exit code 3."});
 }
 
@@ -125,13 +126,13 @@ void bind_output(Schema& schema, RunConfig& config) {
             {.help = "Write training checkpoints; without them a run cannot be resumed."})
       .bind("every_steps", &config.checkpoint.every_steps,
             {.unit = "steps",
-             .range = at_least_zero,
+             .range = limits::steps,
              .help = "Interval of checkpoints; 0: only at the end of each stage and when stopped."})
       .bind("keep", &config.checkpoint.keep,
-            {.unit = "files", .range = at_least_one, .help = "Newest checkpoints to keep."})
+            {.unit = "files", .range = limits::files, .help = "Newest checkpoints to keep."})
       .bind("keep_every", &config.checkpoint.keep_every,
             {.unit = "steps",
-             .range = at_least_zero,
+             .range = limits::steps,
              .help = "Checkpoints of multiples of this step are kept for ever; 0: none."})
       .bind("asynchronous", &config.checkpoint.asynchronous,
             {.help = "Steps go on while a checkpoint is written from a copy in memory."})
@@ -141,7 +142,9 @@ void bind_output(Schema& schema, RunConfig& config) {
   bind_guard(schema, config.guard);
   schema.block("output", "What is written while a run goes on.")
       .bind("every_steps", &config.output.every_steps,
-            {.unit = "steps", .range = at_least_one, .help = "Interval of rows in history.csv."});
+            {.unit = "steps",
+             .range = limits::interval_steps,
+             .help = "Interval of rows in history.csv."});
 }
 
 void bind_comparison(Schema& schema, ComparisonConfig& comparison) {

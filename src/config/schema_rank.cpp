@@ -7,9 +7,9 @@ namespace elastic {
 void bind_rank(Schema& schema, RankConfig& rank) {
   schema.block("rank", "Importance ranking (phase rank).")
       .bind("samples", &rank.samples,
-            {.unit = "sequences", .range = at_least_one, .help = "Calibration sequences."})
+            {.unit = "sequences", .range = limits::sequences, .help = "Calibration sequences."})
       .bind("seq_length", &rank.seq_length,
-            {.unit = "tokens", .range = at_least_one, .help = "Their length."})
+            {.unit = "tokens", .range = limits::lengths, .help = "Their length."})
       .bind("aggregation", &rank.measure.aggregation,
             {{"mean_l2", Aggregation::mean_l2}, {"sum", Aggregation::sum}},
             {.help = "What makes one number of a unit's activations: the L2 norm over sequences of "
@@ -36,7 +36,7 @@ void bind_rank(Schema& schema, RankConfig& rank) {
                      "the more."})
       .bind("depth_candidates", &rank.depth_candidates,
             {.unit = "layers",
-             .range = at_least_one,
+             .range = Interval::between(1, 1e6),
              .help = "Layers of whose removal logit_nmse holds the final states at once; all of "
                      "them share one computation of the parent's logits."});
 }

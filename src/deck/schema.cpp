@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "deck/text.hpp"
 
@@ -41,9 +42,16 @@ std::string describe(const KeyOptions& options) {
 
 /// Reads one value and checks it against range and allowed values.
 template <class T>
-bool read_item(std::string_view text, T& value, const KeyOptions& options) {
+bool read_item(std::string_view text, T& value, const KeyOptions& options, std::string& detail) {
   T item;
   if (!impl::read_scalar(text, item)) return false;
+  if constexpr (std::same_as<T, double>)
+    if (const double size = std::abs(item);
+        size != 0 && (size < smallest_number || size > largest_number)) {
+      detail =
+          fmt::format("numbers other than 0 are of size {} to {}", smallest_number, largest_number);
+      return false;
+    }
   if constexpr (std::same_as<T, index_t> || std::same_as<T, double>)
     if (!options.range.contains(static_cast<double>(item))) return false;
   const auto& allowed = options.allowed;
@@ -60,10 +68,11 @@ bool read_list(std::string_view text, std::vector<T>& value, const KeyOptions& o
   std::vector<T> items;
   for (const std::string_view piece : impl::split(text, ',')) {
     T item{};
-    if (piece.empty() || !read_item(piece, item, options)) {
-      detail = piece.empty()
-                   ? fmt::format("item {} is empty", items.size() + 1)
-                   : fmt::format("item {} is '{}'", items.size() + 1, impl::shorten(piece));
+    std::string why;
+    if (piece.empty() || !read_item(piece, item, options, why)) {
+      detail = piece.empty() ? fmt::format("item {} is empty", items.size() + 1)
+                             : fmt::format("item {} is '{}'{}{}", items.size() + 1,
+                                           impl::shorten(piece), why.empty() ? "" : ": ", why);
       return false;
     }
     items.push_back(std::move(item));
@@ -98,7 +107,7 @@ SchemaBlock& SchemaBlock::bind(std::string name, T* member, KeyOptions options) 
     if constexpr (DeckList<T>)
       return read_list(text, *member, options, detail);
     else
-      return read_item(text, *member, options);
+      return read_item(text, *member, options, detail);
   };
   key.write = [member] { return write(*member); };
   return add(std::move(key));

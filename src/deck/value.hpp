@@ -21,6 +21,10 @@ concept DeckList = std::same_as<T, std::vector<index_t>> || std::same_as<T, std:
 template <class T>
 concept DeckValue = DeckScalar<T> || DeckList<T>;
 
+/// Sizes of the real numbers of a deck other than 0: those that keep their meaning where they are
+/// used with 32 bits, squared or divided by.
+inline constexpr double smallest_number = 1e-30, largest_number = 1e30;
+
 /// Allowed range of a number (of every item of a list); an open bound is excluded.
 struct Interval {
   double low = -std::numeric_limits<double>::infinity();

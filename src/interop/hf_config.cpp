@@ -5,13 +5,12 @@
 #include <cmath>
 
 #include "arch/layer_kind.hpp"
+#include "arch/shape_limits.hpp"
 #include "interop/strict_json.hpp"
 
 namespace elastic {
 namespace {
 
-constexpr index_t max_extent = index_t(1) << 28;
-constexpr std::size_t max_layers = 2000;
 using Names = std::vector<const char*>;
 
 /// Access to one JSON object, with messages that say where it stands.
@@ -97,7 +96,7 @@ std::string pattern_of(const Keys& keys) {
     if (!find_layer_kind(listed[l]))
       keys.refuse(fmt::format("hybrid_override_pattern: layer {} is '{}', expected {}", l,
                               listed[l], list_layer_kinds()));
-  if (listed.size() > max_layers)
+  if (static_cast<index_t>(listed.size()) > max_layers)
     keys.refuse(fmt::format("has {} layers, at most {} are read", listed.size(), max_layers));
   const auto count = static_cast<index_t>(listed.size());
   if (keys.extent({"num_hidden_layers"}, count) != count)

@@ -2,6 +2,8 @@
 // Extents and the rules of valid shapes.
 #include <gmock/gmock.h>
 
+#include <cmath>
+
 #include "unit_tests/elastic/shapes_for_tests.hpp"
 
 namespace elastic::test {
@@ -35,11 +37,19 @@ TEST(ModelShape, InvalidShapesNameLayerAndRule) {
   EXPECT_EQ(message([](ModelShape& s) { s.layers[3].width = 5; }),
             "layer 3 (M): width 5 is not divisible by its 2 groups");
   EXPECT_EQ(message([](ModelShape& s) { s.layers[1].width = 0; }),
-            "layer 1 (-): width is 0, expected at least 1");
+            "layer 1 (-): width is 0, expected 1 to 268435456");
   EXPECT_THAT(message([](ModelShape& s) { s.layers[1].num_groups = 2; }),
               testing::HasSubstr("layer 1 (-)"));
   EXPECT_EQ(message([](ModelShape& s) { s.hidden_size = -1; }),
-            "hidden size is -1, expected at least 1");
+            "hidden size is -1, expected 1 to 268435456");
+  EXPECT_EQ(message([](ModelShape& s) { s.vocab_size = index_t{1} << 33; }),
+            "vocabulary size is 8589934592, expected 1 to 268435456");
+  EXPECT_THAT(
+      message([](ModelShape& s) { s.layers[0].width = s.layers[0].head_channels = 1 << 20; }),
+      testing::HasSubstr("layer 0 (M): width * head_channels"));
+  EXPECT_NE(message([](ModelShape& s) { s.layers.resize(2001, s.layers[1]); }), "valid");
+  EXPECT_NE(message([](ModelShape& s) { s.norm_epsilon = HUGE_VAL; }), "valid");
+  EXPECT_NE(message([](ModelShape& s) { s.norm_epsilon = std::nan(""); }), "valid");
   EXPECT_NE(message([](ModelShape& s) { s.layers.clear(); }), "valid");
   EXPECT_NE(message([](ModelShape& s) { s.norm_epsilon = 0; }), "valid");
   EXPECT_NE(message([](ModelShape& s) { s.layers[0].kind = static_cast<LayerKind>('E'); }),

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 
+#include "config/run_config_schema.hpp"
 #include "deck/parser.hpp"
 #include "plan/run_plan.hpp"
 #include "unit_tests/support/source_folder.hpp"
@@ -58,7 +59,7 @@ TEST(RunConfig, SixMistakesInOneMessage) {
   EXPECT_THAT(text, HasSubstr("toy.in:3 <job>/phases = pretrain, rnk: "));
   EXPECT_THAT(text, HasSubstr("pretrain, rank, elastic, slice, evaluate, report; item 2 is 'rnk'"));
   EXPECT_THAT(text, HasSubstr("toy.in:4 <modl>: unknown block; nearest valid name 'model'"));
-  EXPECT_THAT(text, HasSubstr("toy.in:6 <model>/hidden_size = 0: expected an integer >= 1"));
+  EXPECT_THAT(text, HasSubstr("toy.in:6 <model>/hidden_size = 0: expected an integer in [1, "));
   EXPECT_THAT(text, HasSubstr("toy.in:8 <mamba>/num_groups = 3: must divide num_heads = 8"));
   EXPECT_THAT(text,
               HasSubstr("toy.in:10 <elastic>/budgets = 0.5, 1.0: expected the largest budget"));
@@ -99,7 +100,7 @@ TEST(RunConfig, ContradictionsBetweenKeys) {
   EXPECT_THAT(one_mistake("rank/depth_measure=logit_nmsq"), HasSubstr("logit_nmse"));
   EXPECT_THAT(one_mistake("rank/aggregation=mean"), HasSubstr("mean_l2, sum"));
   EXPECT_THAT(one_mistake("rank/activations=queries"), HasSubstr("outputs, projections"));
-  EXPECT_THAT(one_mistake("rank/depth_candidates=0"), HasSubstr("an integer >= 1"));
+  EXPECT_THAT(one_mistake("rank/depth_candidates=0"), HasSubstr("an integer in [1, "));
   EXPECT_THAT(one_mistake("data/source=text"), HasSubstr("expected at least one file"));
   EXPECT_THAT(one_mistake("data/weights=1,2"), HasSubstr("expected 0 values, one per file"));
   EXPECT_THAT(one_mistake("data/vocab_size=63"), HasSubstr("at least 64, the vocabulary of this"));
@@ -125,6 +126,87 @@ TEST(RunConfig, ElasticWidthsMustFitTheModel) {
               HasSubstr("replaced by 'kv_cache_bytes' and 'ssm_cache_bytes'"));
   EXPECT_THAT(one_mistake("stage1/budgets_per_micro_batch=3"),
               HasSubstr("replaced by 'budgets_per_sample'"));
+}
+
+TEST(RunConfig, NumbersBeyondAnyUseAreRefused) {
+  RunConfig config;
+  config.stages.resize(1);
+  Schema schema;
+  bind_run_config(schema, config, {"stage1"});
+  int integers = 0, numbers = 0;
+  for (const auto& block : schema.blocks())
+    for (const auto& key : block.keys()) {
+      const bool whole = key.expected.find("integer") != std::string::npos,
+                 real = key.expected.find("number") != std::string::npos;
+      integers += whole;
+      numbers += real;
+      std::vector<const char*> refused;
+      if (whole || real)
+        refused = {"9000000000000000000",
+                   "-9000000000000000000",
+                   "9223372036854775808",
+                   "1e400",
+                   "nan",
+                   "-inf",
+                   "0x10",
+                   "1 2",
+                   "--1"};
+      if (real) refused.insert(refused.end(), {"1e31", "1e-31", "-1e-310"});
+      for (const char* value : refused) {
+        if (real && value[0] == '9') continue;
+        const std::string place = fmt::format("<{}>/{} = ", block.name(), key.name);
+        EXPECT_THAT(mistakes(stage, {fmt::format("{}/{}={}", block.name(), key.name, value)}),
+                    HasSubstr(place + value))
+            << place;
+      }
+    }
+  EXPECT_GT(integers, 50);
+  EXPECT_GT(numbers, 40);
+}
+
+TEST(RunConfig, PlansThatCannotBeCounted) {
+  EXPECT_THAT(mistakes("<pretrain>\ntokens = 1e30\n<stage1>\nsteps = 10\n"),
+              HasSubstr("<pretrain>/tokens = 1e30: more than 1000000000 steps of 16 * 256 tokens; "
+                        "expected at most 4096000000000 tokens"));
+  EXPECT_EQ(
+      read("<pretrain>\ntokens = 4.096e12\n<stage1>\nsteps = 1\n").config.pretrain.num_steps(),
+      1000000000);
+  EXPECT_THAT(mistakes(stage, {"stage1/steps=1e9", "stage1/seq_length=16777216",
+                               "stage1/global_batch_size=1048576"}),
+              HasSubstr("<stage1>/steps = 1e9: the plan has 1.759"));
+  EXPECT_THAT(mistakes(stage, {"model/hidden_size=200000000", "mlp/ffn_hidden_size=200000000"}),
+              HasSubstr("parameters; expected at most 1000000000000000"));
+  EXPECT_THAT(one_mistake("model/hybrid_layer_pattern=" + std::string(2001, '-')),
+              HasSubstr("number of layers is 2001, expected 1 to 2000"));
+  EXPECT_THAT(one_mistake("job/walltime=0"), HasSubstr("expected a time greater than 0"));
+}
+
+TEST(RunConfig, ListsNameEachThingOnce) {
+  EXPECT_THAT(one_mistake("data/families=addition,addition"), HasSubstr("'addition' stands twice"));
+  EXPECT_THAT(one_mistake("data/families="), HasSubstr("at least one family"));
+  EXPECT_THAT(mistakes(stage, {"data/source=text", "data/train=a.txt,b.txt,a.txt"}),
+              HasSubstr("'a.txt' stands twice"));
+  EXPECT_THAT(one_mistake("elastic/per_layer=ffn_hidden_size,ffn_hidden_size"),
+              HasSubstr("stands twice"));
+  EXPECT_THAT(one_mistake("evaluate/extra_budgets=0.6,0.6"), HasSubstr("0.6 is a budget already"));
+  EXPECT_THAT(one_mistake("evaluate/extra_budgets=0.75"), HasSubstr("0.75 is a budget already"));
+  for (const char* name : {"job/name=", "job/name=../up", "job/name=a/b", "job/name=.hidden"})
+    EXPECT_THAT(one_mistake(name), HasSubstr("names the folder of the run"));
+  EXPECT_EQ(read(stage, {"job/name=a/b", "job/folder=here"}).config.job.run_folder(), "here");
+}
+
+TEST(RunConfig, ASingleWidthIsTheFullOne) {
+  EXPECT_THAT(
+      one_mistake("elastic/mamba_num_heads=4"),
+      HasSubstr("elastic axis mamba_num_heads: the only width is 4, expected the full one"));
+  EXPECT_THAT(one_mistake("elastic/ffn_hidden_size=256"), HasSubstr("expected the full one, 512"));
+  EXPECT_THAT(one_mistake("elastic/mamba_head_dim=16"), HasSubstr("expected the full one, 32"));
+  EXPECT_THAT(one_mistake("elastic/num_attention_heads=2"), HasSubstr("expected the full one, 4"));
+  EXPECT_THAT(one_mistake("elastic/hidden_size=64"), HasSubstr("expected the full one, 128"));
+  EXPECT_THAT(one_mistake("elastic/drop_layers=1"), HasSubstr("expected the full one, 0"));
+  EXPECT_THAT(mistakes(stage, {"model/hybrid_layer_pattern=--", "elastic/mamba_num_heads=8"}),
+              HasSubstr("expected none: no layer is of this kind"));
+  EXPECT_NO_THROW(read(stage, {"elastic/ffn_hidden_size=512", "elastic/drop_layers=0"}));
 }
 
 TEST(RunConfig, OverridesWinAndAreNamed) {

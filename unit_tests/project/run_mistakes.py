@@ -34,7 +34,7 @@ steps = 4
 global_batch_size = 4
 """
 EXPECTED_MISTAKES = [(3, "<job>/sed", "'seed'"), (4, "<modle>", "'model'"), (8, "<model>/hidden_size = wide", "integer"),
-                     (10, "<mamba>/state_dim = 0", ">= 1"), (13, "<pretrain>/learning_rat", "'learning_rate'"),
+                     (10, "<mamba>/state_dim = 0", "in [1, "), (13, "<pretrain>/learning_rat", "'learning_rate'"),
                      (14, "<pretrain>/global_batch_size = 3", "multiple of <parallel>/micro_batch_size = 2")]
 
 
