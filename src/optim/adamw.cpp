@@ -120,8 +120,10 @@ const Parameter<T>& AdamW<T>::tensor(const std::string& name) const {
 }
 
 template <class T>
-auto AdamW<T>::pieces_of(const Parameter<T>& parameter) const -> std::vector<Piece> {
-  const index_t tensor_begin = parameter.offset, tensor_end = tensor_begin + parameter.size();
+auto AdamW<T>::pieces_of(const Parameter<T>& parameter, Range elements) const
+    -> std::vector<Piece> {
+  const index_t tensor_begin = parameter.offset + elements.first,
+                tensor_end = parameter.offset + elements.second;
   std::vector<Piece> pieces;
   index_t moment_begin = 0;
   for (const auto& range : m_owned) {
@@ -160,13 +162,24 @@ std::vector<Accumulate<T>> AdamW<T>::gather(const Communicator& comm,
 }
 
 template <class T>
-void AdamW<T>::take_owned(const View1<Accumulate<T>>& flat, const Parameter<T>& parameter,
-                          const Accumulate<T>* values) const {
-  for (const auto& piece : pieces_of(parameter)) {
+void AdamW<T>::to_host(const View1<Accumulate<T>>& flat, const Parameter<T>& parameter,
+                       Range elements, Accumulate<T>* out) const {
+  const index_t first = parameter.offset + elements.first;
+  for (const auto& piece : pieces_of(parameter, elements)) {
     const index_t length = piece.end - piece.begin;
-    Kokkos::deep_copy(
-        run_of(flat, piece.moment_begin, length),
-        HostView1<const Accumulate<T>>(values + (piece.begin - parameter.offset), length));
+    Kokkos::deep_copy(HostView1<Accumulate<T>>(out + (piece.begin - first), length),
+                      run_of(flat, piece.moment_begin, length));
+  }
+}
+
+template <class T>
+void AdamW<T>::from_host(const View1<Accumulate<T>>& flat, const Parameter<T>& parameter,
+                         Range elements, const Accumulate<T>* values) const {
+  const index_t first = parameter.offset + elements.first;
+  for (const auto& piece : pieces_of(parameter, elements)) {
+    const index_t length = piece.end - piece.begin;
+    Kokkos::deep_copy(run_of(flat, piece.moment_begin, length),
+                      HostView1<const Accumulate<T>>(values + (piece.begin - first), length));
   }
 }
 
@@ -179,7 +192,8 @@ std::vector<Accumulate<T>> AdamW<T>::gather_moment(const Communicator& comm, Mom
 template <class T>
 void AdamW<T>::set_moment(Moment which, const std::string& name,
                           const Accumulate<T>* values) const {
-  take_owned(moments(which), tensor(name), values);
+  const auto& p = tensor(name);
+  from_host(moments(which), p, {0, p.size()}, values);
 }
 
 template <class T>
@@ -195,7 +209,7 @@ std::vector<Accumulate<T>> AdamW<T>::gather_masters(const Communicator& comm,
 template <class T>
 void AdamW<T>::set_masters(const std::string& name, const Accumulate<T>* values) const {
   const auto& p = tensor(name);
-  if constexpr (has_masters<T>) take_owned(m_masters, p, values);
+  masters_from_host(p, {0, p.size()}, values);
   set_values(p, values);
 }
 

@@ -67,6 +67,25 @@ class AdamW {
     return moment(Moment::second, name);
   }
 
+  /// Copy those of some elements of a tensor's part (counted from its first) that are owned to the
+  /// host and from it; `out` and `values` begin at the first of `elements`. Nothing is done with
+  /// masters where there are none. Local.
+  void moment_to_host(Moment which, const Parameter<T>& parameter, Range elements,
+                      Accumulate<T>* out) const {
+    to_host(moments(which), parameter, elements, out);
+  }
+  void moment_from_host(Moment which, const Parameter<T>& parameter, Range elements,
+                        const Accumulate<T>* values) const {
+    from_host(moments(which), parameter, elements, values);
+  }
+  void masters_to_host(const Parameter<T>& parameter, Range elements, Accumulate<T>* out) const {
+    if (has_masters<T>) to_host(m_masters, parameter, elements, out);
+  }
+  void masters_from_host(const Parameter<T>& parameter, Range elements,
+                         const Accumulate<T>* values) const {
+    if (has_masters<T>) from_host(m_masters, parameter, elements, values);
+  }
+
   /// Collective over the ranks that share the elements of the store among them.
   /// Returns one tensor's moments (this tensor-parallel rank's rows * columns) on rank 0,
   /// on the host; empty elsewhere.
@@ -96,7 +115,11 @@ class AdamW {
     index_t begin, end, moment_begin;
   };
   const Parameter<T>& tensor(const std::string& name) const;
-  std::vector<Piece> pieces_of(const Parameter<T>& parameter) const;
+  /// Those of some elements of a tensor, counted from its first.
+  std::vector<Piece> pieces_of(const Parameter<T>& parameter, Range elements) const;
+  std::vector<Piece> pieces_of(const Parameter<T>& parameter) const {
+    return pieces_of(parameter, {0, parameter.size()});
+  }
   View2<Accumulate<T>> moment(Moment which, const std::string& name) const;
   const View1<Accumulate<T>>& moments(Moment which) const {
     return which == Moment::first ? m_first : m_second;
@@ -104,8 +127,10 @@ class AdamW {
   /// `flat`: moments or masters.
   std::vector<Accumulate<T>> gather(const Communicator& comm, const View1<Accumulate<T>>& flat,
                                     const Parameter<T>& parameter) const;
-  void take_owned(const View1<Accumulate<T>>& flat, const Parameter<T>& parameter,
-                  const Accumulate<T>* values) const;
+  void to_host(const View1<Accumulate<T>>& flat, const Parameter<T>& parameter, Range elements,
+               Accumulate<T>* out) const;
+  void from_host(const View1<Accumulate<T>>& flat, const Parameter<T>& parameter, Range elements,
+                 const Accumulate<T>* values) const;
 
   ParameterStore<T> m_parameters;
   std::vector<Range> m_owned;

@@ -27,6 +27,23 @@ Range FlatSlices::slice(index_t k, int rank) const {
   return {all.first + part.first, all.first + part.second};
 }
 
+void FlatSlices::for_each_owner(Range elements,
+                                const std::function<void(int, index_t, index_t)>& body) const {
+  ELASTIC_REQUIRE(0 <= elements.first && elements.second <= m_count, "elements [{}, {}) of {}",
+                  elements.first, elements.second, m_count);
+  for (index_t at = elements.first; at < elements.second;) {
+    const index_t k = (m_count - 1 - at) / m_bucket_size;
+    const index_t begin = bucket(k).first, end = std::min(bucket(k).second, elements.second);
+    const auto offsets_here = offsets(k);
+    for (int r = 0; r < m_ranks && at < end; ++r) {
+      const index_t last = std::min(begin + offsets_here[static_cast<std::size_t>(r) + 1], end);
+      if (last <= at) continue;
+      body(r, at, last);
+      at = last;
+    }
+  }
+}
+
 std::vector<Range> FlatSlices::of(int rank) const {
   std::vector<Range> ranges;
   for (index_t k = num_buckets() - 1; k >= 0; --k) {

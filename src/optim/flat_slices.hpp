@@ -11,6 +11,7 @@
 //   AdamW<float> optimizer(store, slices.of(data.rank()));
 #pragma once
 #include <algorithm>
+#include <functional>
 #include <vector>
 
 #include "base/parameter.hpp"
@@ -34,6 +35,8 @@ class FlatSlices {
   std::vector<index_t> offsets(index_t k) const;
   /// Elements of bucket k that `rank` owns.
   Range slice(index_t k, int rank) const;
+  /// Calls body(rank, begin, end), in order, for the pieces of `elements`, each with its owner.
+  void for_each_owner(Range elements, const std::function<void(int, index_t, index_t)>& body) const;
   /// All elements that `rank` owns, rising; neighbours are one range, none is empty.
   std::vector<Range> of(int rank) const;
 

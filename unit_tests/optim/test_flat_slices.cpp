@@ -45,6 +45,31 @@ TEST(FlatSlices, BucketsGoFromTheEndToTheFront) {
   EXPECT_THROW(FlatSlices(10, 0, 5), ContractError);
 }
 
+TEST(FlatSlices, PiecesOfARangeKnowTheirOwners) {
+  for (const index_t count : {1, 23, 64, 1001})
+    for (const int ranks : {1, 2, 3, 8})
+      for (const index_t size : {1, 5, 64, 5000}) {
+        const FlatSlices slices(count, ranks, size);
+        std::vector<int> owners(count, -1);
+        for (int rank = 0; rank < ranks; ++rank)
+          for (const Range& range : slices.of(rank))
+            for (index_t e = range.first; e < range.second; ++e) owners[e] = rank;
+        for (const Range& elements :
+             {Range(0, count), Range(count / 3, count - count / 4), Range(count / 2, count / 2)}) {
+          index_t at = elements.first;
+          slices.for_each_owner(elements, [&](int rank, index_t begin, index_t end) {
+            EXPECT_EQ(begin, at);
+            EXPECT_LT(begin, end);
+            for (index_t e = begin; e < end; ++e) EXPECT_EQ(owners[e], rank);
+            at = end;
+          });
+          EXPECT_EQ(at, elements.second);
+        }
+      }
+  EXPECT_THROW(FlatSlices(10, 1, 5).for_each_owner({5, 11}, [](int, index_t, index_t) {}),
+               ContractError);
+}
+
 TEST(FlatSlices, OfOneRankAreOneRange) {
   EXPECT_EQ(FlatSlices(1000, 1, 64).of(0), (std::vector<Range>{{0, 1000}}));
   EXPECT_TRUE(FlatSlices(0, 1, 64).of(0).empty());
