@@ -29,13 +29,23 @@ build() {
   cmake --build "$BUILD" --target "$1" --parallel "$(build_jobs)"
 }
 
-# on_ranks N PROGRAM ARGUMENTS...: also as root and on machines with fewer cores than ranks (Open MPI refuses both unasked).
-on_ranks() {
-  local ranks=$1 flags=()
-  shift
+# The launcher of N ranks and its flags: also as root and on machines with fewer cores than ranks (Open MPI refuses both unasked).
+launcher() {
+  local flags=()
   if mpirun --version 2>/dev/null | grep -qi 'open.mpi\|open-rte'; then
     if ((EUID == 0)); then flags+=(--allow-run-as-root); fi
-    if (($(cores) < ranks)); then flags+=(--oversubscribe); fi
+    if (($(cores) < $1)); then flags+=(--oversubscribe); fi
   fi
-  mpirun "${flags[@]}" -n "$ranks" "$@"
+  echo mpirun "${flags[@]}" -n
 }
+
+# on_ranks N PROGRAM ARGUMENTS...
+on_ranks() {
+  local ranks=$1 words
+  shift
+  read -ra words <<<"$(launcher "$ranks")"
+  "${words[@]}" "$ranks" "$@"
+}
+
+# The python that the packages belong to.
+python() { if [[ -x /usr/bin/python3 ]]; then /usr/bin/python3 -B "$@"; else python3 -B "$@"; fi; }

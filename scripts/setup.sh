@@ -5,7 +5,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 packages=(
-  build-essential cmake ninja-build ccache pkg-config clang-format-14
+  build-essential cmake ninja-build ccache pkg-config clang-format-14 clang-14 libclang-rt-14-dev
   libtrilinos-kokkos-dev libtrilinos-kokkos-kernels-dev libdnnl-dev libopenblas-dev
   libopenmpi-dev openmpi-bin libhdf5-openmpi-dev hdf5-tools
   libcli11-dev libfmt-dev libspdlog-dev nlohmann-json3-dev librandom123-dev libxxhash-dev
