@@ -30,10 +30,31 @@ struct CommandLine {
   std::string deck, machine;
   std::vector<std::string> overrides;
   int planned_ranks = 0;
-  bool check = false, resume = false, keys = false, markdown = false;
+  bool check = false, keys = false, markdown = false;
+  RunOptions run;
   std::string keys_block;
   VerbOptions verb;
 };
+
+void add_resume_flags(CLI::App& app, RunOptions& run) {
+  auto* resume =
+      app.add_flag("--resume", run.resume, "Continue from the newest checkpoint of the run folder");
+  auto* fallback = app.add_flag("--allow-fallback", run.resuming.allow_fallback,
+                                "With --resume: where the newest checkpoint is damaged, take the "
+                                "newest that is not (checkpoint/allow_fallback)");
+  auto* from = app.add_option("--from", run.resuming.from,
+                              "With --resume: go back to the checkpoint of this step; what was "
+                              "saved after it is moved to the folder abandoned")
+                   ->check(CLI::NonNegativeNumber)
+                   ->type_name("STEP");
+  auto* changes = app.add_flag("--accept-changes", run.resuming.accept_changes,
+                               "With --resume: go on although the deck differs in keys that "
+                               "decided the steps done");
+  for (auto* option : {fallback, from, changes}) option->needs(resume);
+  app.add_flag("--break-lock", run.break_lock,
+               "Take the run folder from a run on another machine of which it is not known whether "
+               "it still goes on");
+}
 
 /// Fills `line`; returns an exit code if there is nothing left to do.
 std::optional<int> parse_command_line(int argc, char** argv, bool speaks, CommandLine& line) {
@@ -54,7 +75,7 @@ std::optional<int> parse_command_line(int argc, char** argv, bool speaks, Comman
                                        "With --check: plan for this many ranks, not those started")
                             ->check(CLI::PositiveNumber);
   for (auto* option : {machine, planned_ranks}) option->needs("--check");
-  app.add_flag("--resume", line.resume, "Continue from the newest checkpoint of the run folder");
+  add_resume_flags(app, line.run);
   app.add_option_function<std::string>(
       "--walltime", [&](const auto& time) { line.overrides.push_back("job/walltime=" + time); },
       "Save and stop before this time is up: MM, HH:MM:SS or D-HH:MM:SS (job/walltime)");
@@ -119,7 +140,7 @@ ExitCode execute(Communicator& world, const CommandLine& line) {
   // 6
   world.set_deterministic(deck.config.job.deterministic);
   return with_precision(deck.config.precision.compute,
-                        [&]<class T>(T) { return Run<T>(world, deck, line.resume).execute(); });
+                        [&]<class T>(T) { return Run<T>(world, deck, line.run).execute(); });
 }
 
 /// 7: prints an error once if all ranks failed alike; otherwise prints it here and ends the others.

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "run/run_folder.hpp"
+#include "run/folder/run_folder.hpp"
 
 namespace elastic {
 

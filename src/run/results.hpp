@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "config/curriculum.hpp"
-#include "run/run_folder.hpp"
+#include "run/folder/run_folder.hpp"
 #include "train/validation.hpp"
 
 namespace elastic {

@@ -16,9 +16,16 @@
 #include "train/importance_pass.hpp"
 
 namespace elastic {
+namespace {
+ResumeOptions resume_options(const RunOptions& options, const RunConfig& config) {
+  ResumeOptions resuming = options.resuming;
+  resuming.allow_fallback = resuming.allow_fallback || config.checkpoint.allow_fallback;
+  return resuming;
+}
+}  // namespace
 
 template <class T>
-Run<T>::Run(const Communicator& comm, const ResolvedDeck& deck, bool resume)
+Run<T>::Run(const Communicator& comm, const ResolvedDeck& deck, const RunOptions& options)
     : m_bytes_before(resident_bytes()),
       m_comm(comm),
       m_deck(deck),
@@ -27,8 +34,12 @@ Run<T>::Run(const Communicator& comm, const ResolvedDeck& deck, bool resume)
       m_curriculum(make_curriculum(deck.config)),
       m_folder{deck.config.job.run_folder()},
       m_checkpoints(m_folder.checkpoints(), deck.config.checkpoint.keep),
+      m_lock(take_lock(options)),
+      m_choice(options.resume ? choose_checkpoint(comm, m_folder, m_checkpoints, deck.text,
+                                                  resume_options(options, deck.config))
+                              : CheckpointChoice()),
       m_state(all_ranks_agree(comm, [&] {
-        const bool is_read = resume || !deck.config.job.parent.empty();
+        const bool is_read = options.resume || !deck.config.job.parent.empty();
         return make_parent<T>(deck.config, m_grid, is_read ? Weights::zero : Weights::initial);
       })) {
   return_freed_arrays();
@@ -38,7 +49,7 @@ Run<T>::Run(const Communicator& comm, const ResolvedDeck& deck, bool resume)
     m_validation = std::make_unique<Validation<T>>(m_grid.data_context, m_config, m_arena);
   });
   require_reachable_budgets(elastic_space(m_config, m_state.model->shape()));
-  if (resume)
+  if (options.resume)
     restore();
   else
     start_new();
@@ -49,10 +60,24 @@ Run<T>::Run(const Communicator& comm, const ResolvedDeck& deck, bool resume)
 }
 
 template <class T>
+std::unique_ptr<RunLock> Run<T>::take_lock(const RunOptions& options) {
+  std::unique_ptr<RunLock> lock;
+  on_root([&] {
+    if (options.resume)
+      require_run_folder(m_folder);
+    else
+      require_no_other_files(m_folder);
+    lock = std::make_unique<RunLock>(m_folder.root, options.break_lock);
+  });
+  return lock;
+}
+
+template <class T>
 void Run<T>::start_new() {
   if (!m_config.job.parent.empty()) read_parent();  // it may lie in the folder of the earlier run
   on_root([&] {
-    const auto aside = prepare_new_run(m_folder);
+    m_identity.id = new_run_id();
+    const auto aside = prepare_new_run(m_folder, m_identity.id, *m_lock);
     if (!aside.empty())
       log::info("the earlier run in {} was moved to {}", m_folder.root.string(), aside.string());
   });
@@ -78,23 +103,24 @@ void Run<T>::read_parent() {
 
 template <class T>
 void Run<T>::restore() {
-  std::string path;
-  on_root([&] {
-    const auto latest = m_checkpoints.latest();
-    if (!latest)
-      throw InputError(fmt::format("{}: no checkpoint to resume from; start without --resume",
-                                   m_folder.checkpoints().string()));
-    path = latest->string();
-  });
-  broadcast(m_comm, path);
+  const std::string path = m_choice.path.string();
   all_ranks_agree(m_comm, [&] {
-    const CheckpointReader reader(path);
+    const CheckpointReader reader(m_choice.path);
     read_state(reader, m_config, m_state);
     if (m_state.step > m_curriculum.total_steps)
       throw InputError(fmt::format("{}: step {} lies beyond the {} steps of this deck", path,
                                    m_state.step, m_curriculum.total_steps));
     if (m_state.elastic && m_state.elastic->teacher)
       read_model(CheckpointReader(m_folder.parent()), *m_state.elastic->teacher);
+  });
+  m_identity = m_choice.run;
+  m_parent_hash = m_choice.head.identity.parent_hash;
+  on_root([&] {
+    write_run_identity(m_folder.id(), m_identity);
+    if (m_choice.later.empty()) return;
+    const auto aside = abandon_later(m_folder, m_choice.later, m_state.elastic.has_value());
+    log::info("goes back to step {}; what was saved after it is in {}", m_state.step,
+              aside.string());
   });
   log::info("resumed from {} at step {} of {}", path, m_state.step, m_curriculum.total_steps);
 }
@@ -111,6 +137,7 @@ ExitCode Run<T>::execute() {
   const index_t router = m_state.elastic ? m_state.elastic->router->parameters().num_elements() : 0;
   const PlanMemory plan = plan_memory(m_config, m_state.model->shape(), router, m_comm.size());
   log::info("{}", peak_memory_line(m_comm, m_bytes_before, plan.total()));
+  require_folder();
   return ExitCode::success;
 }
 
@@ -220,6 +247,7 @@ bool Run<T>::after_step(const Stage& stage, const StepMetrics& metrics) {
   const bool validates = stage_ends || due(m_config.evaluate.every_steps);
   if (validates || due(m_config.output.every_steps)) {
     const StepValidation validation = validates ? validate(stage) : StepValidation{};
+    require_folder();
     on_root([&] {
       m_history->append(step, stage, m_curriculum.tokens_after(step), metrics, validation);
       if (const auto& elastic = m_state.elastic)
@@ -237,18 +265,41 @@ bool Run<T>::after_step(const Stage& stage, const StepMetrics& metrics) {
 template <class T>
 void Run<T>::save_checkpoint() {
   if (!m_config.checkpoint.save) return;
+  require_folder();  // or the folder would be made anew
   const Region region("checkpoint");
   const double start = wall_seconds();
   write_together(
       m_comm, m_grid.data_context,
       [&](const auto& body) { m_checkpoints.save(m_state.step, body); },
-      [&](const StateWriter& writer) { write_state(writer, m_state, m_deck.text); });
+      [&](const StateWriter& writer) {
+        write_state(writer, m_state, m_deck.text);
+        write_identity(writer);
+      });
   m_wall_time.saved(wall_seconds() - start);
 }
 
 template <class T>
 void Run<T>::write_file(const std::filesystem::path& path, const FillFile& fill) {
-  write_together(m_comm, m_grid.data_context, path, fill);
+  require_folder();
+  write_together(m_comm, m_grid.data_context, path, [&](const StateWriter& writer) {
+    fill(writer);
+    write_identity(writer);
+  });
+}
+
+template <class T>
+void Run<T>::write_identity(const StateWriter& writer) const {
+  writer.write([&](CheckpointWriter& file) {
+    write_file_identity(file, {m_identity.id, m_parent_hash});
+  });
+}
+
+template <class T>
+void Run<T>::require_folder() {
+  on_root([&] {
+    m_lock->require_held();
+    m_history->require_linked();
+  });
 }
 
 template <class T>

@@ -8,6 +8,8 @@
 #include "config/curriculum.hpp"
 #include "io/checkpoint_folder.hpp"
 #include "parallel/process_grid.hpp"
+#include "run/folder/checkpoint_choice.hpp"
+#include "run/folder/run_lock.hpp"
 #include "run/progress.hpp"
 #include "run/results.hpp"
 #include "run/run_history.hpp"
@@ -18,16 +20,26 @@
 
 namespace elastic {
 
+/// How a run begins.
+struct RunOptions {
+  bool resume = false;      ///< from a checkpoint of the run folder
+  ResumeOptions resuming;   ///< which one, and with which deck
+  bool break_lock = false;  ///< of a run of which it is not known whether it still goes on
+};
+
 /// T: stored values and activations.
 template <class T>
 class Run {
  public:
-  /// Collective. `resume`: continue from the newest checkpoint of the run folder.
-  Run(const Communicator& comm, const ResolvedDeck& deck, bool resume);
+  /// Collective. Holds the lock of the run folder as long as it lives. Throws InputError, before
+  /// anything is changed, if another run holds it, or if what is to be resumed is damaged, of
+  /// another run, or had another deck.
+  Run(const Communicator& comm, const ResolvedDeck& deck, const RunOptions& options);
   /// success, or requeue if the run was asked to stop (a checkpoint is saved, --resume continues).
   ExitCode execute();
 
  private:
+  std::unique_ptr<RunLock> take_lock(const RunOptions& options);
   void start_new();
   void restore();
   void read_parent();
@@ -48,8 +60,12 @@ class Run {
   /// Collective. The ranked parent as it was before elastic training.
   const LanguageModel<T>& parent();
   BudgetResult evaluate_budget(const SubmodelSpec& spec, bool trained);
-  void write_model_file(const std::filesystem::path& path, std::size_t num_specs);
+  void write_model_file();
   void write_file(const std::filesystem::path& path, const FillFile& fill);
+  /// Adds to a file which run it is of.
+  void write_identity(const StateWriter& writer) const;
+  /// Collective. Throws RunError if the run folder is gone, or no longer this run's.
+  void require_folder();
   void report_phase();
   /// Runs `work` on rank 0 while the others wait. Its error becomes the error of all.
   template <class Work>
@@ -67,6 +83,10 @@ class Run {
   Curriculum m_curriculum;
   RunFolder m_folder;
   CheckpointFolder m_checkpoints;
+  std::unique_ptr<RunLock> m_lock;  // on rank 0
+  CheckpointChoice m_choice;        // what is resumed
+  RunIdentity m_identity;
+  std::string m_parent_hash;  // of parent.h5; empty before the ranking
   Arena m_arena;
   TrainState<T> m_state;
   Ranking m_given_ranking;  // of a parent that was read

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/run_history.hpp"
 
+#include <fmt/ranges.h>
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
+
+#include "base/log.hpp"
+#include "io/durable_file.hpp"
 
 namespace elastic {
 namespace {
@@ -28,7 +34,58 @@ std::vector<double> softmax(std::vector<double> z, double scale) {
   for (double& x : z) x /= sum;
   return z;
 }
+
+/// Keeps a table whose columns are about to be left out under the name PATH.1, PATH.2, ...
+void keep_table(const std::filesystem::path& path) {
+  int number = 1;
+  const auto name = [&] { return fmt::format("{}.{}", path.string(), number); };
+  while (std::filesystem::exists(name())) ++number;
+  std::filesystem::copy_file(path, name());
+  log::warn("{}: has numbers of budgets that the deck no longer names; kept as {}", path.string(),
+            name());
+}
+
+/// Gives a table these columns; see RunHistory.
+void change_columns(const std::filesystem::path& path, const std::vector<std::string>& columns) {
+  if (!std::filesystem::exists(path) || std::filesystem::file_size(path) == 0) return;
+  const History old(path);
+  if (old.columns() == columns) return;
+  const auto has = [](const auto& list, const auto& item) {
+    return std::find(list.begin(), list.end(), item) != list.end();
+  };
+  const std::vector<std::string> nothing(old.num_rows());
+  bool loses = false;
+  for (const auto& column : old.columns())
+    loses = loses || (!has(columns, column) && old.texts(column) != nothing);
+  if (loses) keep_table(path);
+  std::vector<std::vector<std::string>> cells;
+  for (const auto& column : columns)
+    cells.push_back(has(old.columns(), column) ? old.texts(column) : nothing);
+  std::string text = fmt::format("{}\n", fmt::join(columns, ","));
+  for (std::size_t i = 0; i < old.num_rows(); ++i) {
+    std::vector<std::string> row;
+    for (const auto& column : cells) row.push_back(column[i]);
+    text += fmt::format("{}\n", fmt::join(row, ","));
+  }
+  write_file_durably(path, text);
+}
 }  // namespace
+
+RunHistory::Table RunHistory::table(const std::filesystem::path& path) {
+  struct stat status = {};
+  if (::stat(path.c_str(), &status) != 0) return {path};
+  return {path, status.st_dev, status.st_ino};
+}
+
+void RunHistory::require_linked() const {
+  for (const Table& opened : m_tables) {
+    const Table now = table(opened.path);
+    if (now.device == opened.device && now.inode == opened.inode) continue;
+    throw RunError(fmt::format("{}: was {} while the run goes on: its rows would be lost",
+                               opened.path.string(),
+                               now.inode == 0 ? "removed" : "replaced by another file"));
+  }
+}
 
 RunHistory::RunHistory(const RunFolder& folder, const RunConfig& config, index_t first_step,
                        bool writes)
@@ -36,10 +93,12 @@ RunHistory::RunHistory(const RunFolder& folder, const RunConfig& config, index_t
   if (!writes) return;
   truncate_history_after(folder.history(), "step", static_cast<double>(first_step));
   truncate_history_after(folder.router(), "step", static_cast<double>(first_step));
+  change_columns(folder.history(), history_columns(config));
   m_history = std::make_unique<HistoryWriter>(folder.history(), history_columns(config));
   m_router = std::make_unique<HistoryWriter>(
       folder.router(), std::vector<std::string>{"step", "budget", "axis", "layer", "likely_width",
                                                 "probability", "expected_width"});
+  m_tables = {table(folder.history()), table(folder.router())};
 }
 
 void RunHistory::append(index_t step, const Stage& stage, index_t tokens,

@@ -5,6 +5,7 @@
 #include "base/version.hpp"
 #include "elastic/nesting.hpp"
 #include "io/checkpoint_views.hpp"
+#include "io/durable_file.hpp"
 #include "model/slicing.hpp"
 #include "run/region_table.hpp"
 #include "run/report.hpp"
@@ -14,14 +15,31 @@
 namespace elastic {
 
 template <class T>
-void Run<T>::write_model_file(const std::filesystem::path& path, std::size_t num_specs) {
-  write_file(path, [&](const StateWriter& writer) {
+void Run<T>::write_model_file() {
+  write_file(m_folder.model(), [&](const StateWriter& writer) {
     write_model(writer, *m_state.model, m_deck.text, "elastic");
     write_ranking(writer, m_state.elastic->ranking);
     write_router(writer, *m_state.elastic->router);
-    for (std::size_t i = 0; i < num_specs; ++i) write_spec(writer, m_specs[i]);
+    for (const auto& spec : m_specs) write_spec(writer, spec);
   });
 }
+
+namespace {
+/// What one more submodel adds to a file: the difference of two without tensors, one with all
+/// specs and one with none, by the number of specs. The files are removed.
+std::uintmax_t bytes_of_a_spec(const RunFolder& folder, const std::vector<SubmodelSpec>& specs) {
+  const auto path = folder.root / fmt::format("specs{}", temporary_suffix);
+  const auto size_with = [&](std::size_t count) {
+    CheckpointWriter file(path);
+    for (std::size_t i = 0; i < count; ++i) write_spec(file, specs[i]);
+    file.commit();
+    const auto bytes = std::filesystem::file_size(path);
+    std::filesystem::remove(path);
+    return bytes;
+  };
+  return (size_with(specs.size()) - size_with(0)) / specs.size();
+}
+}  // namespace
 
 template <class T>
 void Run<T>::slice_phase() {
@@ -29,14 +47,11 @@ void Run<T>::slice_phase() {
   m_specs = submodels_for(m_config, m_state, /*with_extra_budgets=*/true);
   for (const auto& gap : nesting_gaps(m_state.model->shape(), m_specs))
     log::warn("submodels are not nested: {}", gap);
-  const auto size_on_root = [&] {
-    return m_comm.is_root() ? std::filesystem::file_size(m_folder.model()) : 0;
-  };
-  write_model_file(m_folder.model(), 0);
-  const auto bare = size_on_root();
-  write_model_file(m_folder.model(), m_specs.size());
-  m_results.model_file_bytes = size_on_root();
-  m_results.extra_bytes_per_submodel = (m_results.model_file_bytes - bare) / m_specs.size();
+  write_model_file();
+  on_root([&] {
+    m_results.model_file_bytes = std::filesystem::file_size(m_folder.model());
+    m_results.extra_bytes_per_submodel = bytes_of_a_spec(m_folder, m_specs);
+  });
   for (const auto& spec : m_specs)
     write_file(m_folder.submodel(spec.name), [&](const StateWriter& writer) {
       write_sliced(writer, *m_state.model, spec, m_deck.text);
@@ -126,6 +141,7 @@ void Run<T>::report_phase() {
   m_results.steps = m_state.step;
   m_results.tokens = m_curriculum.tokens_after(m_state.step);
   const std::string regions = region_table(m_comm, measure_gemm_peak<T>(ExecutionSpace()));
+  require_folder();
   on_root([&] {
     write_results(m_folder, m_results);
     write_report(m_folder, m_config, m_curriculum, m_results, regions);
@@ -134,8 +150,7 @@ void Run<T>::report_phase() {
 }
 
 #define ELASTIC_INSTANTIATE(T)                                              \
-  template void Run<T>::write_model_file(const std::filesystem::path& path, \
-                                         std::size_t num_specs);            \
+  template void Run<T>::write_model_file();                                 \
   template void Run<T>::slice_phase();                                      \
   template const LanguageModel<T>& Run<T>::parent();                        \
   template BudgetResult Run<T>::evaluate_budget(const SubmodelSpec&, bool); \

@@ -106,7 +106,8 @@ class Widths(RunTest):
                 "evaluate/every_steps=2", "output/every_steps=2"]
         output = self.run_deck("narrow", *deck, "elastic/tolerance=0.5", "job/stop_after_step=4", code=STOPPED)
         self.assertNotIn("not validated", output)
-        output = self.run_deck("narrow", *deck, "elastic/tolerance=0.02", "--resume")
+        output = self.run_deck("narrow", *deck, "elastic/tolerance=0.02", "--resume", "--accept-changes")
+        self.assertIn("<elastic>/tolerance: 0.5 before, 0.02 now", output)
         self.assertEqual(output.count("not validated: "), 1, output)
         self.assertIn("step 6: not validated: ", output)
         validated = {int(row["step"]): row["valid_loss_0.54"] != "" for row in self.rows("narrow")}

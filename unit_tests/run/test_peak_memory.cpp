@@ -53,7 +53,7 @@ class PeakMemory : public InFolder {
     std::ofstream("/proc/self/clear_refs") << "5\n";  // the peak starts anew
     const double before = resident_bytes();
     const Communicator self = Communicator::self();
-    elastic::Run<Real>(self, deck, false).execute();
+    elastic::Run<Real>(self, deck, {}).execute();
     return peak_resident_bytes() - before;
   }
   /// The run against the plan, besides code and buffers of libraries that the first products and

@@ -175,6 +175,44 @@ TEST_F(RunHistoryTest, AResumedRunGoesOnAfterItsCheckpoint) {
   EXPECT_EQ(History(run.router()).numbers("step").back(), 6);
 }
 
+TEST_F(RunHistoryTest, BudgetsThatLieAheadMayChange) {
+  {
+    RunHistory(run, deck.config, 0, true)
+        .append(3, pretrain(), 384, {.loss = 1.5, .budgets = {}}, {});
+  }
+  deck = small_deck(
+      {"elastic/budgets=1,0.8", "elastic/budget_names=large,other", "stage1/budget_probability="});
+  {
+    RunHistory(run, deck.config, 3, true)
+        .append(4, pretrain(), 500, {.loss = 2, .budgets = {}}, {});
+  }
+  const History history(run.history());
+  EXPECT_EQ(history.numbers("loss"), (std::vector<double>{1.5, 2}));
+  EXPECT_EQ(history.texts("kl_other"), (std::vector<std::string>{"", ""}));
+  contains(message_of<InputError>([&] { history.texts("kl_small"); }), "kl_small");
+  EXPECT_FALSE(std::filesystem::exists(run.history().string() + ".1")) << "nothing was lost";
+}
+
+TEST_F(RunHistoryTest, ATableThatWouldLoseNumbersIsKept) {
+  { RunHistory(run, deck.config, 0, true).append(6, stage1(), 100, elastic_metrics(0.5), {}); }
+  const std::string before = bytes_of(run.history());
+  deck = small_deck({"elastic/budget_names=large,other,small"});
+  { RunHistory(run, deck.config, 6, true); }
+  EXPECT_EQ(bytes_of(run.history().string() + ".1"), before);
+  EXPECT_EQ(History(run.history()).numbers("kl_small"), (std::vector<double>{25.5}));
+}
+
+TEST_F(RunHistoryTest, ATableThatWasRemovedOrReplacedIsNoticed) {
+  RunHistory history(run, deck.config, 0, true);
+  history.require_linked();
+  std::filesystem::rename(run.router(), folder / "moved");
+  contains(message_of<RunError>([&] { history.require_linked(); }), "router.csv: was removed");
+  write_bytes(run.router(), "");
+  contains(message_of<RunError>([&] { history.require_linked(); }), "router.csv: was replaced");
+  std::filesystem::rename(folder / "moved", run.router());
+  history.require_linked();
+}
+
 TEST_F(RunHistoryTest, OtherRanksWriteNothing) {
   RunHistory history(run, deck.config, 0, false);
   history.append(1, pretrain(), 1, {}, {});
