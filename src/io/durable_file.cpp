@@ -3,14 +3,13 @@
 #include "io/durable_file.hpp"
 
 #include "base/error.hpp"
+#include "io/disk_file.hpp"
 
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 
 namespace elastic {
 
@@ -21,15 +20,17 @@ namespace {
   throw RunError(fmt::format("{}: cannot {}: {}", path.string(), action, reason));
 }
 
-void sync_to_disk(const std::filesystem::path& path, int flags) {
-  const int file = ::open(path.c_str(), flags | O_CLOEXEC);
-  if (file < 0) fail("open", path);
+constexpr std::uint64_t largest_text_file = std::uint64_t(1) << 30;
+
+void sync_folder(const std::filesystem::path& folder) {
+  const int file = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (file < 0) fail("open", folder);
   // Some file systems cannot sync a folder (EINVAL): nothing more can be done there.
   const bool synced = ::fsync(file) == 0 || errno == EINVAL;
   const int reason = errno;
-  ::close(file);
-  errno = reason;
-  if (!synced) fail("force to disk", path);
+  const bool closed = ::close(file) == 0 || errno == EINTR;
+  if (!synced) errno = reason;
+  if (!synced || !closed) fail("force to disk", folder);
 }
 
 }  // namespace
@@ -45,37 +46,43 @@ void reserve_space(int file, std::size_t bytes, const std::filesystem::path& pat
   if (!cannot_promise) fail("reserve space", path);
 }
 
-void commit_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {
-  sync_to_disk(temporary, O_RDWR);
+void rename_durably(const std::filesystem::path& temporary, const std::filesystem::path& path) {
   if (std::rename(temporary.c_str(), path.c_str()) != 0) fail("rename the new version", path);
   const auto folder = path.parent_path();
-  sync_to_disk(folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY);
+  sync_folder(folder.empty() ? "." : folder);
+}
+
+void commit_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {
+  DiskFile file = DiskFile::modify(temporary);
+  file.sync();
+  file.close();
+  rename_durably(temporary, path);
 }
 
 void write_file_durably(const std::filesystem::path& path, const std::string& text) {
   const auto temporary = temporary_name(path);
-  errno = 0;
-  std::ofstream file(temporary, std::ios::binary);
-  file.write(text.data(), static_cast<std::streamsize>(text.size()));
-  file.close();
-  if (!file) {
-    const int reason = errno;
+  try {
+    DiskFile file = DiskFile::create(temporary);
+    file.write_at(0, text.data(), text.size());
+    file.sync();
+    file.close();
+    rename_durably(temporary, path);
+  } catch (...) {
     std::error_code ignored;
     std::filesystem::remove(temporary, ignored);
-    errno = reason;
-    fail("write", path);
+    throw;
   }
-  commit_file(temporary, path);
 }
 
 std::string read_file(const std::filesystem::path& path) {
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (file && std::filesystem::file_size(path) > 0) text << file.rdbuf();
-  if (!file || !text)
-    throw InputError(fmt::format("{}: cannot read: {}", path.string(), std::strerror(errno)));
-  return text.str();
+  const DiskFile file = DiskFile::open(path);
+  const std::uint64_t size = file.size();
+  if (size > largest_text_file)
+    throw InputError(fmt::format("{}: has {} bytes, expected a text of at most {}", path.string(),
+                                 size, largest_text_file));
+  std::string text(size, '\0');
+  file.read_at(0, text.data(), text.size());
+  return text;
 }
 
 void check_target(const std::filesystem::path& out, bool force) {

@@ -19,6 +19,9 @@ constexpr bool is_vector = false;
 template <class T>
 constexpr bool is_vector<std::vector<T>> = true;
 
+constexpr std::uint64_t largest_attribute = std::uint64_t(1) << 24;
+constexpr std::size_t max_attributes = 10'000;
+
 /// What H5Awrite needs: type, extents (none for a scalar) and bytes.
 struct Encoded {
   Handle type;
@@ -68,7 +71,6 @@ void Hdf5File::write_attribute(const std::string& object_name, const std::string
     const Handle space(scalar ? H5Screate(H5S_SCALAR) : H5Screate_simple(1, &extent, nullptr),
                        H5Sclose);
     const Encoded encoded = encode(values, count);
-    reserve(count * H5Tget_size(encoded.type));
     const Handle attribute(
         H5Acreate2(object, name.c_str(), encoded.type, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
     checked(attribute, "create attribute", what);
@@ -97,9 +99,7 @@ Attribute Hdf5File::read_attribute(const std::string& object_name, const std::st
   const auto count = static_cast<std::size_t>(
       checked(H5Sget_simple_extent_npoints(space), "read the extents of", what));
   const std::size_t bytes = H5Tget_size(type);
-  const auto file_bytes = std::filesystem::file_size(m_path);
-  if (!m_writing && (bytes == 0 || count > file_bytes / bytes))
-    refuse(what, "promises more bytes than the file holds");
+  require_in_file(what, count, bytes, largest_attribute);
   const auto read = [&](hid_t memory_type, void* out) {
     if (count > 0) checked(H5Aread(attribute, memory_type, out), "read", what);
   };
@@ -134,6 +134,11 @@ Attributes Hdf5File::attributes(const std::string& object_name) const {
   };
   {
     const Handle object(open_object(object_name), H5Oclose);
+    H5O_info_t info;
+    checked(H5Oget_info(object, &info), "list attributes of", object_name);
+    if (info.num_attrs > max_attributes)
+      refuse(object_name,
+             fmt::format("has {} attributes, expected at most {}", info.num_attrs, max_attributes));
     hsize_t position = 0;
     checked(H5Aiterate2(object, H5_INDEX_NAME, H5_ITER_INC, &position, take, &names),
             "list attributes of", object_name);

@@ -3,13 +3,12 @@
 #include "io/hdf5_file.hpp"
 
 #include "base/error.hpp"
-#include "io/durable_file.hpp"
-#include "io/hdf5_handle.hpp"
-
-#include <fcntl.h>
-#include <unistd.h>
+#include "io/disk_file.hpp"
+#include "io/hdf5_memory.hpp"
+#include "io/sealed_file.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace elastic {
 
@@ -17,91 +16,73 @@ using hdf5::Handle;
 
 namespace {
 
-/// Bytes kept ready for what HDF5 writes besides the data.
-constexpr std::size_t metadata_slack = std::size_t(1) << 17;
-
-/// Even a new file without contents needs some space when it is closed.
-void require_space_for_new_file(const std::filesystem::path& path) {
-  const int file = ::open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
-  if (file < 0) return;  // H5Fcreate tells why
-  try {
-    reserve_space(file, 3 * metadata_slack, path);
-  } catch (...) {
-    ::close(file);
-    ::unlink(path.c_str());
-    throw;
-  }
-  ::close(file);
-}
+constexpr std::size_t max_objects = 100'000;
+constexpr int max_depth = 32;
+constexpr std::uint64_t largest_text = std::uint64_t(1) << 28;
 
 }  // namespace
 
 // --- opening and closing -------------------------------------------------------------------------
 
-Hdf5File::Hdf5File(const std::filesystem::path& path, bool writing)
-    : m_path(path), m_writing(writing) {
+Hdf5File::Hdf5File(const std::filesystem::path& path, std::unique_ptr<MemoryImage> image)
+    : m_path(path), m_image(std::move(image)) {}
+
+Hdf5File Hdf5File::create(const std::filesystem::path& path) {
+  Hdf5File file(path, std::make_unique<MemoryImage>());
+  file.m_writing = true;
+  const Handle access = hdf5::access_in_memory(*file.m_image);
+  // Object headers of format 1.8 and later carry checksums.
+  H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_LATEST);
+  const Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+  H5Pset_obj_track_times(creation, 0);  // equal contents, equal file
+  H5Pset_userblock(creation, user_block_bytes);
+  file.m_file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access);
+  if (file.m_file < 0) file.fail("create", "");
+  return file;
+}
+
+Hdf5File Hdf5File::open(const std::filesystem::path& path) {
+  Hdf5File file(path, nullptr);
+  file.m_bytes = DiskFile::open(path).size();
   hdf5::initialize_library();
-  const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose),
-      creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+  const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
 #if H5_VERSION_GE(1, 10, 7)
   // Parallel file systems often cannot lock. Our files are written once, under a name nobody reads.
   H5Pset_file_locking(access, 0, 1);
 #endif
-  if (writing) {
-    // Object headers of format 1.8 and later carry checksums.
-    H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_LATEST);
-    H5Pset_obj_track_times(creation, 0);  // equal contents, equal file
-    require_space_for_new_file(path);
-    m_file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access);
-    if (m_file < 0) fail("create", "");
-    reserve(0);
-    return;
-  }
-  std::error_code ignored;
-  if (!std::filesystem::is_regular_file(path, ignored))
-    throw InputError(fmt::format("{}: no such file", path.string()));
-  m_file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access);
-  if (m_file < 0) fail("open as HDF5", "");
+  file.m_file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access);
+  if (file.m_file < 0) file.fail("open as HDF5", "");
+  return file;
 }
 
-Hdf5File Hdf5File::create(const std::filesystem::path& path) { return Hdf5File(path, true); }
-Hdf5File Hdf5File::open(const std::filesystem::path& path) { return Hdf5File(path, false); }
+Hdf5File Hdf5File::open(const std::filesystem::path& path, std::unique_ptr<MemoryImage> image) {
+  Hdf5File file(path, std::move(image));
+  file.m_bytes = file.m_image->size();
+  const Handle access = hdf5::access_in_memory(*file.m_image);
+  file.m_file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access);
+  if (file.m_file < 0) file.fail("open as HDF5", "");
+  return file;
+}
 
 Hdf5File::Hdf5File(Hdf5File&& other) noexcept
     : m_path(std::move(other.m_path)),
+      m_image(std::move(other.m_image)),
       m_writing(other.m_writing),
       m_file(std::exchange(other.m_file, -1)),
-      m_reserved(other.m_reserved) {}
+      m_bytes(other.m_bytes) {}
 
 Hdf5File::~Hdf5File() { close_file(); }
 
 void Hdf5File::close() {
-  if (m_file < 0) return;
-  if (m_writing) checked(H5Fflush(m_file, H5F_SCOPE_LOCAL), "write to disk", "");
   if (!close_file()) fail("close", "");
 }
 
 bool Hdf5File::close_file() {
   const hid_t file = std::exchange(m_file, -1);
-  if (file < 0) return true;
-  hsize_t size = 0;
-  const bool flushed =
-      !m_writing || (H5Fflush(file, H5F_SCOPE_LOCAL) >= 0 && H5Fget_filesize(file, &size) >= 0);
-  if (H5Fclose(file) < 0 || !flushed) return false;
-  std::error_code status;
-  if (m_writing) std::filesystem::resize_file(m_path, size, status);
-  return !status;
-}
-
-void Hdf5File::reserve(std::size_t bytes) {
-  hsize_t size = 0;
-  checked(H5Fget_filesize(m_file, &size), "measure", "");
-  if (size + bytes + metadata_slack <= m_reserved) return;
-  void* file = nullptr;
-  checked(H5Fget_vfd_handle(m_file, H5P_DEFAULT, &file), "access", "");
-  m_reserved = size + bytes + 2 * metadata_slack;
-  reserve_space(*static_cast<int*>(file), m_reserved, m_path);
+  if (file < 0 || H5Fclose(file) >= 0) return true;
+  static_cast<void>(m_image.release());  // HDF5 still has it and tries again when the program ends
+  return false;
 }
 
 // --- errors --------------------------------------------------------------------------------------
@@ -127,7 +108,6 @@ std::int64_t Hdf5File::checked(std::int64_t status, const char* action,
 
 void Hdf5File::create_group(const std::string& name) {
   create_parents(name);
-  reserve(0);
   const Handle properties(H5Pcreate(H5P_GROUP_CREATE), H5Pclose);
   H5Pset_obj_track_times(properties, 0);
   const Handle group(H5Gcreate2(m_file, name.c_str(), H5P_DEFAULT, properties, H5P_DEFAULT),
@@ -167,29 +147,50 @@ std::int64_t Hdf5File::open_object(const std::string& name) const {
 }
 
 std::vector<std::string> Hdf5File::datasets(const std::string& group_name) const {
-  struct Visit {
-    std::vector<std::string> names, soft_links;
-  } visit;
-  const auto take = [](hid_t group, const char* name, const H5L_info_t* link,
-                       void* data) -> herr_t {
-    auto& found = *static_cast<Visit*>(data);
-    if (link->type != H5L_TYPE_HARD) {
-      found.soft_links.emplace_back(name);
-      return 0;
-    }
-    const Handle object(H5Oopen(group, name, H5P_DEFAULT), H5Oclose);
-    if (object < 0) return -1;
-    if (H5Iget_type(object) == H5I_DATASET) found.names.emplace_back(name);
+  const Handle group(open_object(group_name), H5Oclose);
+  std::vector<std::string> names;
+  std::size_t num_objects = 0;
+  list(group, group_name == "/" ? "" : group_name, 1, num_objects, names);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+/// Adds the datasets below an open group. What a checkpoint never holds is refused before it costs
+/// time.
+void Hdf5File::list(std::int64_t group, const std::string& name, int depth,
+                    std::size_t& num_objects, std::vector<std::string>& datasets) const {
+  if (depth > max_depth) refuse(name, fmt::format("is nested more than {} deep", max_depth));
+  H5G_info_t group_info;
+  checked(H5Gget_info(group, &group_info), "list", name);
+  if (group_info.nlinks > max_objects - num_objects)
+    refuse(name.empty() ? "/" : name,
+           fmt::format("is one too many: a file may hold {} objects", max_objects));
+  num_objects += group_info.nlinks;
+  struct Link {
+    std::string name;
+    bool hard;
+  };
+  std::vector<Link> links;
+  const auto take = [](hid_t, const char* link, const H5L_info_t* link_info, void* out) -> herr_t {
+    static_cast<std::vector<Link>*>(out)->push_back({link, link_info->type == H5L_TYPE_HARD});
     return 0;
   };
-  const Handle group(open_object(group_name), H5Oclose);
-  checked(H5Lvisit(group, H5_INDEX_NAME, H5_ITER_INC, take, &visit), "list", group_name);
-  if (!visit.soft_links.empty())
-    refuse(visit.soft_links.front(), "is a soft or external link, which is not followed");
-  const std::string parent = group_name == "/" ? "" : group_name + "/";
-  for (auto& name : visit.names) name = parent + name;
-  std::sort(visit.names.begin(), visit.names.end());
-  return visit.names;
+  checked(H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, nullptr, take, &links), "list", name);
+  for (const auto& link : links) {
+    const std::string path = name.empty() ? link.name : name + "/" + link.name;
+    if (!link.hard) refuse(path, "is a soft or external link, which is not followed");
+    const Handle object(checked(H5Oopen(group, link.name.c_str(), H5P_DEFAULT), "open", path),
+                        H5Oclose);
+    H5O_info_t object_info;
+    checked(H5Oget_info(object, &object_info), "read", path);
+    if (object_info.rc != 1) refuse(path, "has several names, which is not supported");
+    if (object_info.type == H5O_TYPE_DATASET)
+      datasets.push_back(path);
+    else if (object_info.type == H5O_TYPE_GROUP)
+      list(object, path, depth + 1, num_objects, datasets);
+    else
+      refuse(path, "is neither a group nor a dataset");
+  }
 }
 
 std::int64_t Hdf5File::open_dataset(const std::string& name) const {
@@ -205,12 +206,12 @@ std::int64_t Hdf5File::open_dataset(const std::string& name) const {
 
 // --- datasets ------------------------------------------------------------------------------------
 
-std::int64_t Hdf5File::create_stored(const std::string& name, std::int64_t type, std::int64_t space,
-                                     std::size_t bytes) {
+std::int64_t Hdf5File::create_stored(const std::string& name, std::int64_t type,
+                                     std::int64_t space) {
   create_parents(name);
-  reserve(bytes);
   const Handle properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   H5Pset_obj_track_times(properties, 0);
+  H5Pset_alloc_time(properties, H5D_ALLOC_TIME_EARLY);
   H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER);
   return checked(
       H5Dcreate2(m_file, name.c_str(), type, space, H5P_DEFAULT, properties, H5P_DEFAULT),
@@ -221,33 +222,17 @@ void Hdf5File::create_dataset(const std::string& name, StorageType type, const E
   const hsize_t dimensions[2] = {static_cast<hsize_t>(extents.rows),
                                  static_cast<hsize_t>(extents.columns)};
   const Handle space(H5Screate_simple(extents.rank, dimensions, nullptr), H5Sclose);
-  const Handle dataset(create_stored(name, hdf5::element_type(type), space,
-                                     static_cast<std::size_t>(extents.size()) * size_of(type)),
-                       H5Dclose);
+  const Handle dataset(create_stored(name, hdf5::element_type(type), space), H5Dclose);
 }
 
-void Hdf5File::write_dataset(const std::string& name, StorageType type, const Extents& extents,
-                             const void* data) {
-  create_dataset(name, type, extents);
-  write_rows(name, {0, extents.rows}, data);
-}
-
-void Hdf5File::write_rows(const std::string& name, Range rows, const void* data) {
-  const DatasetInfo stored = info(name);
-  ELASTIC_REQUIRE(
-      0 <= rows.first && rows.first <= rows.second && rows.second <= stored.extents.rows,
-      "{} is {}: rows {} to {}", name, to_string(stored.extents), rows.first, rows.second);
-  const hsize_t start[2] = {static_cast<hsize_t>(rows.first), 0};
-  const hsize_t count[2] = {static_cast<hsize_t>(rows.second - rows.first),
-                            static_cast<hsize_t>(stored.extents.columns)};
-  if (count[0] == 0 || count[1] == 0) return;
-  const Handle dataset(open_dataset(name), H5Dclose);
-  const Handle space(checked(H5Dget_space(dataset), "read the extents of", name), H5Sclose);
-  const Handle memory(H5Screate_simple(stored.extents.rank, count, nullptr), H5Sclose);
-  checked(H5Sselect_hyperslab(space, H5S_SELECT_SET, start, nullptr, count, nullptr),
-          "select rows of", name);
-  checked(H5Dwrite(dataset, hdf5::element_type(stored.type), memory, space, H5P_DEFAULT, data),
-          "write", name);
+/// Refuses `count` values of `size` bytes that are not all in the file, or more than so many bytes.
+void Hdf5File::require_in_file(const std::string& what, std::uint64_t count, std::uint64_t size,
+                               std::uint64_t limit) const {
+  if (m_writing) return;
+  if (count > 0 && (size == 0 || count > m_bytes / size))
+    refuse(what, "promises more bytes than the file holds");
+  if (count * size > limit)
+    refuse(what, fmt::format("has {} bytes, expected at most {}", count * size, limit));
 }
 
 Hdf5File::DatasetInfo Hdf5File::info(const std::string& name) const {
@@ -269,12 +254,19 @@ Hdf5File::DatasetInfo Hdf5File::info(const std::string& name) const {
     refuse(name, "has an element type other than float32, float64, bfloat16 or int64");
   result.type = *found;
 
-  const auto limit =
-      static_cast<hsize_t>(std::filesystem::file_size(m_path)) / size_of(result.type);
-  const bool fits = dimensions[0] == 0 || dimensions[1] == 0 ||
-                    (dimensions[0] <= limit && dimensions[1] <= limit / dimensions[0]);
-  if (!m_writing && !fits) refuse(name, "promises more bytes than the file holds");
+  constexpr hsize_t largest_extent = std::numeric_limits<index_t>::max();
+  if (dimensions[0] > largest_extent || dimensions[1] > largest_extent)
+    refuse(name, "promises more rows or columns than can be counted");
   result.extents = {rank, static_cast<index_t>(dimensions[0]), static_cast<index_t>(dimensions[1])};
+  if (dimensions[0] == 0 || dimensions[1] == 0) return result;
+  if (dimensions[0] > largest_extent / size_of(result.type) / dimensions[1])
+    refuse(name, "promises more bytes than the file holds");
+  require_in_file(name, dimensions[0] * dimensions[1], size_of(result.type), largest_extent);
+  const haddr_t offset = H5Dget_offset(dataset);
+  if (offset == HADDR_UNDEF) refuse(name, "has no place in the file");
+  if (!m_writing && offset > m_bytes - result.bytes())
+    refuse(name, "promises more bytes than the file holds");
+  result.offset = offset;
   return result;
 }
 
@@ -302,7 +294,7 @@ void Hdf5File::read_block(const std::string& name, Range rows, Range columns, vo
 
 void Hdf5File::write_text(const std::string& name, const std::string& text) {
   const Handle space(H5Screate(H5S_SCALAR), H5Sclose), type = hdf5::string_type(text.size());
-  const Handle dataset(create_stored(name, type, space, text.size()), H5Dclose);
+  const Handle dataset(create_stored(name, type, space), H5Dclose);
   const std::string padded = text.empty() ? std::string(1, '\0') : text;
   checked(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, padded.data()), "write", name);
 }
@@ -313,8 +305,7 @@ std::string Hdf5File::read_text(const std::string& name) const {
   const Handle space(checked(H5Dget_space(dataset), "read the extents of", name), H5Sclose);
   const bool is_text = H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0;
   if (!is_text || H5Sget_simple_extent_type(space) != H5S_SCALAR) refuse(name, "is not a text");
-  if (!m_writing && H5Tget_size(type) > std::filesystem::file_size(m_path))
-    refuse(name, "promises more bytes than the file holds");
+  require_in_file(name, 1, H5Tget_size(type), largest_text);
   std::string text(H5Tget_size(type), '\0');
   checked(H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()), "read", name);
   text.erase(text.find_last_not_of('\0') + 1);

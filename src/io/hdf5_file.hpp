@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // One HDF5 file: groups, attributes, 1-D and 2-D datasets and texts, used by one rank at a time.
 //
-//   Hdf5File file = Hdf5File::create("a.h5");
-//   file.write_dataset("model/w", StorageType::float32, Extents::matrix(3, 4), w.data());
+//   Hdf5File file = Hdf5File::create("a.h5");          // in memory; the name is for messages
+//   file.create_dataset("model/w", StorageType::float32, Extents::matrix(3, 4));
 //   file.write_attribute("model/w", "axes", std::string("D F"));
-//   file.close();
+//   file.close();                                      // file.image() has the bytes, without w's
 //
 // Only what the file itself holds is ever read: soft and external links, external, virtual
-// and chunked storage and filter plugins are refused. Object names are paths ("model/w");
-// groups in between are made as needed; "/" is the file itself. Errors name file and object:
-// RunError for a file being written, InputError for a file being read.
+// and chunked storage and filter plugins are refused, and so is what no checkpoint holds: more than
+// 100,000 objects, groups more than 32 deep, several names of one object, attributes and texts of
+// hundreds of MiB. Object names are paths ("model/w"); groups in between are made as needed; "/" is
+// the file itself. Errors name file and object: RunError for a file being written, InputError for a
+// file being read.
 #pragma once
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,13 +22,17 @@
 
 namespace elastic {
 
+class MemoryImage;
+
 /// An open file, either being written or being read.
 class Hdf5File {
  public:
-  /// A new file; an old one of that name is overwritten.
+  /// A new file in memory, behind a user block; `path` is its name in messages.
   static Hdf5File create(const std::filesystem::path& path);
-  /// An existing file, read only.
+  /// An existing file on disk, read only.
   static Hdf5File open(const std::filesystem::path& path);
+  /// A file in memory, read only; `path` is its name in messages.
+  static Hdf5File open(const std::filesystem::path& path, std::unique_ptr<MemoryImage> image);
   Hdf5File(Hdf5File&& other) noexcept;
   Hdf5File& operator=(Hdf5File&&) = delete;
   ~Hdf5File();
@@ -33,26 +40,27 @@ class Hdf5File {
   /// Closes the file and reports what the destructor would have to hide.
   void close();
   const std::filesystem::path& path() const { return m_path; }
+  /// What was created, complete after close().
+  MemoryImage& image() const { return *m_image; }
 
   void create_group(const std::string& name);
   bool exists(const std::string& name) const;
   /// All datasets below a group, with their full names, sorted.
   std::vector<std::string> datasets(const std::string& group = "/") const;
 
-  /// Type and extents of a dataset.
+  /// What the file says of a dataset.
   struct DatasetInfo {
     StorageType type = StorageType::float32;
     Extents extents;
+    std::uint64_t offset = 0;  ///< of its bytes in the file; 0 if it has none
+    std::uint64_t bytes() const {
+      return static_cast<std::uint64_t>(extents.size()) * size_of(type);
+    }
   };
-  /// Element type and extents; the bytes they promise are known to fit into the file.
+  /// The bytes of the dataset are known to lie in the file.
   DatasetInfo info(const std::string& name) const;
-  /// `data` holds extents.size() elements of this type.
-  void write_dataset(const std::string& name, StorageType type, const Extents& extents,
-                     const void* data);
-  /// A dataset without values, to be filled by write_rows.
+  /// A dataset whose bytes have their place in the file and are written by somebody else.
   void create_dataset(const std::string& name, StorageType type, const Extents& extents);
-  /// Rows [begin, end) of a dataset from compact row-major memory of its type.
-  void write_rows(const std::string& name, Range rows, const void* data);
   /// Block [rows) x [columns) of a dataset into compact row-major memory of the stored type.
   void read_block(const std::string& name, Range rows, Range columns, void* out) const;
 
@@ -65,11 +73,7 @@ class Hdf5File {
   Attributes attributes(const std::string& object) const;
 
  private:
-  Hdf5File(const std::filesystem::path& path, bool writing);
-  /// Reserves space before it is needed:
-  /// HDF5 cannot recover from a write that fails (it crashes at exit).
-  void reserve(std::size_t bytes);
-  /// Closes the file and gives back what was reserved too much; false if HDF5 cannot.
+  Hdf5File(const std::filesystem::path& path, std::unique_ptr<MemoryImage> image);
   bool close_file();
   [[noreturn]] void fail(const std::string& action, const std::string& object) const;
   [[noreturn]] void refuse(const std::string& object, const std::string& reason) const;
@@ -77,13 +81,17 @@ class Hdf5File {
   std::int64_t open_object(const std::string& name) const;
   std::int64_t open_dataset(const std::string& name) const;
   void create_parents(const std::string& name);
-  std::int64_t create_stored(const std::string& name, std::int64_t type, std::int64_t space,
-                             std::size_t bytes);
+  std::int64_t create_stored(const std::string& name, std::int64_t type, std::int64_t space);
+  void list(std::int64_t group, const std::string& name, int depth, std::size_t& num_objects,
+            std::vector<std::string>& datasets) const;
+  void require_in_file(const std::string& what, std::uint64_t count, std::uint64_t size,
+                       std::uint64_t limit) const;
 
   std::filesystem::path m_path;
-  bool m_writing;
-  std::int64_t m_file = -1;  // hid_t
-  std::size_t m_reserved = 0;
+  std::unique_ptr<MemoryImage> m_image;  // null for a file on disk
+  bool m_writing = false;
+  std::int64_t m_file = -1;   // hid_t
+  std::uint64_t m_bytes = 0;  // of a file being read
 };
 
 }  // namespace elastic

@@ -3,8 +3,7 @@
 
 #include <algorithm>
 
-#include "io/durable_file.hpp"
-#include "io/hdf5_file.hpp"
+#include "io/checkpoint_file.hpp"
 #include "state/stored_model.hpp"
 #include "verbs/token_text.hpp"
 
@@ -21,9 +20,9 @@ std::vector<token_t> read_sequence(const fs::path& path, index_t vocab_size) {
 
 /// Writes rows of logits to the dataset, `rows_at_once` of them in memory.
 void write_rows(const LayerContext& context, const LanguageModel<Real>& model,
-                const View2<Real>& hidden, index_t rows_at_once, Hdf5File& file) {
+                const View2<Real>& hidden, index_t rows_at_once, CheckpointWriter& file) {
   const index_t length = context.num_tokens(), vocab = model.shape().vocab_size;
-  file.create_dataset("logits", StorageType::float32, Extents::matrix(length, vocab));
+  const auto place = file.place("logits", Extents::matrix(length, vocab), StorageType::float32);
   const auto logits = context.arena->matrix<Real>(std::min(length, rows_at_once), vocab);
   for (index_t begin = 0; begin < length; begin += rows_at_once) {
     const index_t end = std::min(length, begin + rows_at_once);
@@ -31,7 +30,7 @@ void write_rows(const LayerContext& context, const LanguageModel<Real>& model,
     model.logits(context.products(), rows(hidden, begin, end), chunk);
     const auto h_chunk = Kokkos::create_mirror_view_and_copy(HostSpace(), chunk);
     fence(context.exec, "elastic::logits");
-    file.write_rows("logits", {begin, end}, h_chunk.data());
+    file.write_rows(place, {begin, end}, h_chunk.data());
   }
 }
 
@@ -63,16 +62,15 @@ std::string write_logits(const LogitsOptions& options) {
   auto pass = model.make_pass(Keep::nothing);
   model.forward(context, prefix_widths<Real>(shape, spec), ids, pass);
 
-  const auto temporary = temporary_name(options.out);
-  auto file = Hdf5File::create(temporary);
+  CheckpointWriter file(options.out);
+  file.attribute("kind", "logits");
   const std::vector<index_t> wide(tokens.begin(), tokens.end());
-  file.write_dataset("tokens", StorageType::int64, Extents::vector(length), wide.data());
+  file.vector("tokens", wide.data(), length);
   const auto row_bytes = sizeof(Real) * static_cast<std::size_t>(shape.vocab_size);
   write_rows(context, model, pass.hidden,
              static_cast<index_t>(std::max<std::size_t>(1, options.bytes_at_once / row_bytes)),
              file);
-  file.close();
-  commit_file(temporary, options.out);
+  file.commit();
   return fmt::format("{}: logits [{}, {}] of {}; {}", options.out.string(), length,
                      shape.vocab_size, options.checkpoint.string(), describe(shape, spec));
 }
