@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "arch/layer_kind.hpp"
+#include "elastic/spec_text.hpp"
 
 namespace elastic {
 namespace {
@@ -144,26 +145,10 @@ std::string to_json(const SubmodelSpec& spec) {
 }
 
 SubmodelSpec spec_from_json(const ModelShape& parent, const std::string& text) try {
-  const Json json = Json::parse(text);
-  SubmodelSpec spec{.name = json.at("name"),
-                    .budget = json.at("budget"),
-                    .hidden_size = json.at("hidden_size"),
-                    .layers = {}};
-  const auto width = json.at("width").get<std::vector<index_t>>();
-  const auto channels = json.at("head_channels").get<std::vector<index_t>>();
-  if (width.size() != channels.size())
-    throw InputError(fmt::format("submodel '{}': {} widths but {} head_channels", spec.name,
-                                 width.size(), channels.size()));
-  for (std::size_t l = 0; l < width.size(); ++l) spec.layers.push_back({width[l], channels[l]});
-  for (const auto l : json.at("dropped_layers").get<std::vector<std::size_t>>()) {
-    if (l >= spec.layers.size())
-      throw InputError(
-          fmt::format("submodel '{}' drops layer {} of {}", spec.name, l, width.size()));
-    spec.layers[l].keep = false;
-  }
+  SubmodelSpec spec = parse_spec(text);
   check_spec(parent, spec);
   return spec;
-} catch (const Json::exception& error) {
+} catch (const InputError& error) {
   throw InputError(fmt::format("not a submodel specification: {}", error.what()));
 }
 

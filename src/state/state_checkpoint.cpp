@@ -5,6 +5,7 @@
 
 #include "model/slicing.hpp"
 #include "parallel/whole_tensors.hpp"
+#include "state/checked_values.hpp"
 
 namespace elastic {
 namespace {
@@ -94,6 +95,7 @@ void read_masters(const CheckpointReader& reader, const std::string& prefix,
   for (const auto& parameter : store) {
     const auto& info = parameter.info;
     const auto part = read_part<Accumulate<T>>(reader, prefix + info.name, info, store.shard());
+    require_finite(reader, prefix + info.name, part);
     optimizer.set_masters(info.name, part.data());
   }
 }
@@ -117,6 +119,7 @@ void read_moments(const CheckpointReader& reader, const std::string& prefix,
       const auto& info = parameter.info;
       const auto part =
           read_part<Accumulate<T>>(reader, prefix + name + info.name, info, store.shard());
+      require_finite(reader, prefix + name + info.name, part);
       optimizer.set_moment(which, info.name, part.data());
     }
 }
@@ -141,21 +144,8 @@ std::string shape_to_json(const ModelShape& shape) {
 
 ModelShape shape_from_json(const std::string& text, const std::string& file) {
   try {
-    const Json json = Json::parse(text);
-    ModelShape shape{.vocab_size = json.at("vocab_size"),
-                     .hidden_size = json.at("hidden_size"),
-                     .norm_epsilon = json.at("norm_epsilon"),
-                     .mamba_state_dim = json.at("mamba_state_dim"),
-                     .mamba_d_conv = json.at("mamba_d_conv"),
-                     .chunk_size = json.at("chunk_size"),
-                     .layers = {}};
-    for (const auto& layer : json.at("layers"))
-      shape.layers.push_back({kind_of_symbol(layer.at("kind").get<std::string>().at(0)),
-                              layer.at("width"), layer.at("head_channels"),
-                              layer.at("num_groups")});
-    check_shape(shape);
-    return shape;
-  } catch (const std::exception& error) {
+    return parse_shape(text);
+  } catch (const InputError& error) {
     throw InputError(
         fmt::format("{}: the text 'shape' does not describe a model: {}", file, error.what()));
   }
@@ -204,6 +194,7 @@ void write_router(const StateWriter& writer, const Router<Accumulate<Real>>& rou
 }
 void read_router(const CheckpointReader& reader, Router<Accumulate<Real>>& router) {
   read_store(reader, "router/", router.parameters());
+  require_finite(reader, "router/", router.parameters());
 }
 
 template <class T>
@@ -229,22 +220,10 @@ void write_state(const StateWriter& writer, const TrainState<T>& state, const st
                 *elastic.router_optimizer);
 }
 
-ModelShape read_shape(const CheckpointReader& reader) {
-  return shape_from_json(reader.text("shape"), reader.path().string());
-}
+ModelShape read_shape(const CheckpointReader& reader) { return checked_shape(reader); }
 
 Ranking read_ranking(const CheckpointReader& reader, const ModelShape& shape) {
-  const auto vector = [&](const std::string& name) {
-    return reader.contains("ranking/" + name) ? reader.read<index_t>("ranking/" + name)
-                                              : std::vector<index_t>{};
-  };
-  Ranking ranking{
-      .hidden = vector("hidden"), .units = {}, .channels = {}, .drop_order = vector("drop_order")};
-  for (index_t l = 0; l < shape.num_layers(); ++l) {
-    ranking.units.push_back(vector(fmt::format("units.{}", l)));
-    ranking.channels.push_back(vector(fmt::format("channels.{}", l)));
-  }
-  return ranking;
+  return checked_ranking(reader, shape);
 }
 
 namespace {
@@ -263,14 +242,15 @@ template <class T>
 void read_model(const CheckpointReader& reader, LanguageModel<T>& model) {
   require_shape_of(reader, model.shape());
   read_store(reader, "model/", model.parameters());
+  require_finite(reader, "model/", model.parameters());
 }
 
 template <class T>
 void read_state(const CheckpointReader& reader, const RunConfig& config, TrainState<T>& state) {
   const auto& parameters = state.model->parameters();
   require_shape_of(reader, state.model->shape());
-  state.step = reader.attribute_as<index_t>("step");
-  if (reader.attribute_as<index_t>("elastic") != 0) {
+  state.step = checked_step(reader);
+  if (checked_elastic(reader)) {
     make_elastic(config, read_ranking(reader, state.model->shape()), state);
     read_router(reader, *state.elastic->router);
     read_moments(reader, "optimizer/router/", state.elastic->router->parameters(),
@@ -281,6 +261,7 @@ void read_state(const CheckpointReader& reader, const RunConfig& config, TrainSt
     read_masters(reader, "model/", parameters, *state.optimizer);
   else
     read_store(reader, "model/", parameters);
+  require_finite(reader, "model/", parameters);
   if (state.optimizer) read_moments(reader, "optimizer/model/", parameters, *state.optimizer);
 }
 

@@ -7,12 +7,11 @@
 
 #include "config/extraction.hpp"
 #include "deck/text.hpp"
+#include "state/checked_values.hpp"
 #include "state/state_checkpoint.hpp"
 
 namespace elastic {
 namespace {
-const std::string spec_prefix = "submodel.";
-
 std::optional<double> as_number(const std::string& text) {
   double value = 0;
   const char* end = text.data() + text.size();
@@ -54,6 +53,23 @@ SubmodelSpec choose_with_router(const CheckpointReader& reader, const StoredMode
   return choose_member(config, shape, space, router, budget, specs);
 }
 
+/// What a verb does not use is checked as well, so that all of them refuse the same files.
+void check_stored_values(const CheckpointReader& reader, const StoredModel& stored) {
+  const auto names = stored_names(reader);
+  checked_ranking(reader, stored.shape);
+  if (stored.kind == "training" || reader.has_attribute("step")) checked_step(reader);
+  if (stored.kind == "training" || reader.has_attribute("elastic")) checked_elastic(reader);
+  if (stored.kind != "submodel") {
+    for (const auto& name : names) checked_spec(reader, stored.shape, name);
+    return;
+  }
+  if (names.size() != 1)
+    throw InputError(
+        fmt::format("{}: holds the widths of {} submodels, expected those of the one it is",
+                    reader.path().string(), names.size()));
+  checked_own_spec(reader, stored.shape, names.front());
+}
+
 }  // namespace
 
 ElasticSpace stored_space(const CheckpointReader& reader, const StoredModel& stored) {
@@ -64,13 +80,14 @@ ElasticSpace stored_space(const CheckpointReader& reader, const StoredModel& sto
 StoredModel read_stored_head(const CheckpointReader& reader,
                              const std::vector<std::string>& overrides) {
   StoredModel stored;
-  stored.kind = reader.attribute_as<std::string>("kind");
+  stored.kind = checked_kind(reader);
   stored.deck = read_run_config(reader.text("deck"),
                                 fmt::format("{} (stored deck)", reader.path().string()), overrides);
   stored.shape = read_shape(reader);
   stored.has_router =
       std::any_of(reader.tensors().begin(), reader.tensors().end(),
                   [](const TensorInfo& tensor) { return tensor.name.starts_with("router/"); });
+  check_stored_values(reader, stored);
   return stored;
 }
 
@@ -93,8 +110,7 @@ std::vector<SubmodelSpec> stored_submodels(const CheckpointReader& reader,
                                            const ModelShape& parent) {
   std::vector<SubmodelSpec> specs;
   if (reader.attribute_as<std::string>("kind") == "submodel") return specs;
-  for (const auto& name : stored_names(reader))
-    specs.push_back(spec_from_json(parent, reader.text(spec_prefix + name)));
+  for (const auto& name : stored_names(reader)) specs.push_back(checked_spec(reader, parent, name));
   std::stable_sort(specs.begin(), specs.end(),
                    [](const auto& a, const auto& b) { return a.budget > b.budget; });
   return specs;

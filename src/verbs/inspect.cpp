@@ -2,12 +2,12 @@
 #include "verbs/inspect.hpp"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "deck/text.hpp"
 #include "elastic/cost_model.hpp"
 #include "elastic/nesting.hpp"
 #include "plan/units.hpp"
+#include "state/checked_values.hpp"
 #include "state/state_checkpoint.hpp"
 #include "state/stored_model.hpp"
 
@@ -68,23 +68,24 @@ std::string submodel_lines(const CheckpointReader& reader, const ModelShape& sha
 }
 
 /// What a sliced file was cut out as.
-std::string origin_lines(const CheckpointReader& reader) {
+std::string origin_lines(const CheckpointReader& reader, const ModelShape& shape) {
   std::string text;
   for (const auto& name : stored_names(reader)) {
-    const auto spec = nlohmann::json::parse(reader.text("submodel." + name), nullptr, false);
-    text += line("cut as",
-                 fmt::format("{}: budget {}, hidden {} and {} dropped layers of the parent", name,
-                             spec.value("budget", 0.0), spec.value("hidden_size", index_t{0}),
-                             spec.value("dropped_layers", nlohmann::json::array()).size()));
+    const SubmodelSpec spec = checked_own_spec(reader, shape, name);
+    const auto dropped = std::count_if(spec.layers.begin(), spec.layers.end(),
+                                       [](const auto& layer) { return !layer.keep; });
+    text +=
+        line("cut as", fmt::format("{}: budget {}, hidden {} and {} dropped layers of the parent",
+                                   name, spec.budget, spec.hidden_size, dropped));
   }
   return text;
 }
 
 /// Only as many layers as the deck may drop were scored; the others complete the stored order.
-std::string ranking_line(const CheckpointReader& reader, const ModelShape& shape) {
-  const Ranking ranking = read_ranking(reader, shape);
+std::string ranking_line(const CheckpointReader& reader, const StoredModel& stored) {
+  const Ranking ranking = read_ranking(reader, stored.shape);
   if (ranking.hidden.empty()) return line("ranking", "none: units are in their original order");
-  const auto& drop_layers = read_stored_head(reader).deck.config.elastic.drop_layers;
+  const auto& drop_layers = stored.deck.config.elastic.drop_layers;
   const auto scored = drop_layers.empty() ? 0 : static_cast<std::size_t>(drop_layers.back());
   std::vector<std::string> drops;
   for (std::size_t i = 0; i < std::min(scored, ranking.drop_order.size()); ++i)
@@ -110,12 +111,11 @@ std::string head_lines(const CheckpointReader& reader) {
   const auto bytes = std::filesystem::file_size(path);
   std::string text = line("file", fmt::format("{}, {} bytes ({})", path.string(), bytes,
                                               in_bytes(static_cast<double>(bytes))));
-  text += line("kind", reader.attribute_as<std::string>("kind"));
+  text += line("kind", checked_kind(reader));
   if (reader.has_attribute("step"))
-    text += line("step", fmt::format("{} ({})", reader.attribute_as<index_t>("step"),
-                                     reader.attribute_as<index_t>("elastic") != 0
-                                         ? "ranked, with router"
-                                         : "before the elastic phase"));
+    text += line("step", fmt::format("{} ({})", checked_step(reader),
+                                     checked_elastic(reader) ? "ranked, with router"
+                                                             : "before the elastic phase"));
   return text;
 }
 
@@ -123,12 +123,13 @@ std::string head_lines(const CheckpointReader& reader) {
 
 std::string inspect_checkpoint(const std::filesystem::path& path, const InspectOptions& options) {
   const CheckpointReader reader(path);
-  const ModelShape shape = read_shape(reader);
+  const StoredModel stored = read_stored_head(reader);
+  const ModelShape& shape = stored.shape;
   std::string text = head_lines(reader) + shape_lines(shape);
-  if (reader.attribute_as<std::string>("kind") == "submodel") {
-    text += origin_lines(reader);
+  if (stored.kind == "submodel") {
+    text += origin_lines(reader, shape);
   } else {
-    text += submodel_lines(reader, shape) + ranking_line(reader, shape);
+    text += submodel_lines(reader, shape) + ranking_line(reader, stored);
     text += group_line(reader, "router", "router/") + group_line(reader, "optimizer", "optimizer/");
   }
   text += group_line(reader, "values", "model/");
