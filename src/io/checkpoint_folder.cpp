@@ -29,68 +29,128 @@ std::optional<index_t> step_of(std::string_view name) {
 
 std::vector<std::string> names_in(const std::filesystem::path& folder) {
   std::vector<std::string> names;
-  std::error_code missing;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, missing))
-    names.push_back(entry.path().filename().string());
+  std::error_code status;
+  auto entry = std::filesystem::directory_iterator(folder, status);
+  if (status == std::errc::no_such_file_or_directory) return names;
+  const std::filesystem::directory_iterator end;
+  while (!status && entry != end) {
+    names.push_back(entry->path().filename().string());
+    entry.increment(status);
+  }
+  if (status)
+    throw RunError(
+        fmt::format("{}: cannot read the folder: {}", folder.string(), status.message()));
   return names;
+}
+
+void remove_or_warn(const std::filesystem::path& path) {
+  std::error_code status;
+  std::filesystem::remove(path, status);
+  if (status) log::warn("{}: cannot remove: {}", path.string(), status.message());
 }
 
 }  // namespace
 
-CheckpointFolder::CheckpointFolder(std::filesystem::path folder, index_t keep_last)
-    : m_folder(std::move(folder)), m_keep_last(keep_last) {
-  ELASTIC_REQUIRE(keep_last >= 0, "keep_last is {}", keep_last);
+CheckpointFolder::CheckpointFolder(std::filesystem::path folder, index_t keep_last,
+                                   index_t keep_every)
+    : m_folder(std::move(folder)), m_keep_last(keep_last), m_keep_every(keep_every) {
+  ELASTIC_REQUIRE(keep_last >= 0 && keep_every >= 0, "keep_last is {}, keep_every {}", keep_last,
+                  keep_every);
 }
 
 std::filesystem::path CheckpointFolder::path_of(index_t step) const {
   return m_folder / fmt::format("{}{:06}{}", name_start, step, name_end);
 }
 
+// --- what is there -------------------------------------------------------------------------------
+
+std::vector<StoredCheckpoint> CheckpointFolder::checkpoints() const {
+  std::vector<StoredCheckpoint> found;
+  for (const auto& name : names_in(m_folder))
+    if (const auto step = step_of(name)) found.push_back({*step, m_folder / name});
+  // Should two names spell one step, the one that save() writes comes last.
+  std::sort(found.begin(), found.end(), [&](const auto& a, const auto& b) {
+    if (a.step != b.step) return a.step < b.step;
+    const auto own = path_of(a.step);
+    return std::pair(a.path == own, a.path) < std::pair(b.path == own, b.path);
+  });
+  return found;
+}
+
 std::vector<index_t> CheckpointFolder::steps() const {
   std::vector<index_t> steps;
-  for (const auto& name : names_in(m_folder))
-    if (const auto step = step_of(name)) steps.push_back(*step);
-  std::sort(steps.begin(), steps.end());
+  for (const auto& checkpoint : checkpoints()) steps.push_back(checkpoint.step);
+  steps.erase(std::unique(steps.begin(), steps.end()), steps.end());
   return steps;
 }
 
+std::optional<StoredCheckpoint> CheckpointFolder::find(index_t step) const {
+  std::optional<StoredCheckpoint> found;
+  for (auto& checkpoint : checkpoints())
+    if (checkpoint.step == step) found = std::move(checkpoint);
+  return found;
+}
+
+std::optional<StoredCheckpoint> CheckpointFolder::newest() const {
+  auto all = checkpoints();
+  if (all.empty()) return std::nullopt;
+  return std::move(all.back());
+}
+
+NewestGood CheckpointFolder::newest_good() const {
+  NewestGood result;
+  auto all = checkpoints();
+  std::reverse(all.begin(), all.end());
+  for (auto& checkpoint : all) {
+    try {
+      CheckpointReader(checkpoint.path).verify();
+      result.checkpoint = std::move(checkpoint);
+      break;
+    } catch (const InputError& error) {
+      result.passed_over.push_back({std::move(checkpoint), error.what()});
+    }
+  }
+  return result;
+}
+
+std::optional<std::filesystem::path> CheckpointFolder::latest() const {
+  const NewestGood found = newest_good();
+  std::string damage;
+  for (const auto& [checkpoint, reason] : found.passed_over) {
+    log::warn("checkpoint of step {} is passed over: {}", checkpoint.step, reason);
+    damage += fmt::format("\n  {}", reason);
+  }
+  if (found.checkpoint) return found.checkpoint->path;
+  if (found.passed_over.empty()) return std::nullopt;
+  throw InputError(fmt::format("{}: none of the {} checkpoints can be read:{}", m_folder.string(),
+                               found.passed_over.size(), damage));
+}
+
+// --- saving --------------------------------------------------------------------------------------
+
 void CheckpointFolder::save(index_t step,
                             const std::function<void(CheckpointWriter&)>& fill) const {
-  std::error_code status;
-  std::filesystem::create_directories(m_folder, status);
-  if (status)
-    throw RunError(
-        fmt::format("{}: cannot make the folder: {}", m_folder.string(), status.message()));
-  remove_leftovers();
+  prepare();
   CheckpointWriter writer(path_of(step));
   fill(writer);
   writer.commit();
   rotate(step);
 }
 
-std::optional<std::filesystem::path> CheckpointFolder::latest() const {
-  const auto all = steps();
-  std::string damage;
-  for (auto step = all.rbegin(); step != all.rend(); ++step) {
-    try {
-      CheckpointReader(path_of(*step)).verify();
-      return path_of(*step);
-    } catch (const InputError& error) {
-      log::warn("checkpoint of step {} is passed over: {}", *step, error.what());
-      damage += fmt::format("\n  {}", error.what());
-    }
-  }
-  if (all.empty()) return std::nullopt;
-  throw InputError(fmt::format("{}: none of the {} checkpoints can be read:{}", m_folder.string(),
-                               all.size(), damage));
+void CheckpointFolder::prepare() const {
+  std::error_code status;
+  std::filesystem::create_directories(m_folder, status);
+  if (status)
+    throw RunError(
+        fmt::format("{}: cannot make the folder: {}", m_folder.string(), status.message()));
+  remove_leftovers();
 }
 
 void CheckpointFolder::remove_leftovers() const {
   for (const auto& name : names_in(m_folder)) {
-    std::error_code ignored;
     const bool temporary = name.ends_with(temporary_suffix);
     if (temporary && step_of(name.substr(0, name.size() - temporary_suffix.size())))
-      std::filesystem::remove(m_folder / name, ignored);
+      remove_or_warn(m_folder / name);
   }
 }
 
@@ -100,11 +160,12 @@ void CheckpointFolder::rotate(index_t newest) const {
   // never pushes out a checkpoint of the present course.
   auto course = steps();
   std::erase_if(course, [&](index_t step) { return step > newest; });
-  const auto surplus = std::max<index_t>(0, static_cast<index_t>(course.size()) - m_keep_last);
-  for (index_t i = 0; i < surplus; ++i) {
-    std::error_code status;
-    std::filesystem::remove(path_of(course[static_cast<std::size_t>(i)]), status);
-    if (status) log::warn("{}: cannot remove: {}", path_of(course[i]).string(), status.message());
+  if (course.empty() || course.back() != newest) return;  // only a good one pushes others out
+  const auto kept = static_cast<std::size_t>(m_keep_last);
+  course.resize(course.size() - std::min(kept, course.size()));
+  for (const auto& [step, path] : checkpoints()) {
+    const bool surplus = std::binary_search(course.begin(), course.end(), step);
+    if (surplus && (m_keep_every == 0 || step % m_keep_every != 0)) remove_or_warn(path);
   }
 }
 

@@ -8,10 +8,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 namespace elastic {
@@ -50,32 +48,41 @@ std::vector<std::string> complete_lines(const std::filesystem::path& path) {
   return lines;
 }
 
+bool has_contents(const std::filesystem::path& path) {
+  std::error_code missing;
+  return std::filesystem::is_regular_file(path, missing) &&
+         std::filesystem::file_size(path, missing) > 0;
+}
+
+std::string header_of(const std::vector<std::string>& columns) {
+  for (const auto& column : columns) require_plain(column);
+  return fmt::format("{}", fmt::join(columns, ","));
+}
+
+/// The file to whose end rows are written. Of an existing one, compares the header row and cuts off
+/// a last line without its end.
+DiskFile open_history(const std::filesystem::path& path, const std::string& header) {
+  if (!has_contents(path)) return DiskFile::append_to(path);
+  const std::string text = read_file(path);
+  const std::size_t complete = text.rfind('\n') + 1;  // 0 without any
+  const bool stopped_in_header = complete == 0 && header.starts_with(text);
+  if (!stopped_in_header && !text.starts_with(header + "\n"))
+    throw InputError(fmt::format("{}: has other columns than this run; expected the first line {}",
+                                 path.string(), header));
+  if (complete != text.size()) DiskFile::modify(path).resize(complete);
+  return DiskFile::append_to(path);
+}
+
 }  // namespace
 
 HistoryWriter::HistoryWriter(const std::filesystem::path& path, std::vector<std::string> columns)
-    : m_path(path), m_num_columns(columns.size()) {
-  for (const auto& column : columns) require_plain(column);
-  const std::string header = fmt::format("{}", fmt::join(columns, ","));
-  const bool goes_on = std::filesystem::exists(path) && std::filesystem::file_size(path) > 0;
-  if (goes_on) {
-    const auto lines = complete_lines(path);
-    if (lines.empty() || lines.front() != header)
-      throw InputError(
-          fmt::format("{}: has other columns than this run; expected the first line {}",
-                      path.string(), header));
-  }
-  errno = 0;
-  m_file.open(path, std::ios::binary | std::ios::app);
-  if (!m_file)
-    throw RunError(fmt::format("{}: cannot open: {}", path.string(), std::strerror(errno)));
-  if (!goes_on) write_line(header);
+    : m_num_columns(columns.size()), m_file(open_history(path, header_of(columns))) {
+  if (m_file.size() == 0) write_line(header_of(columns));
 }
 
 void HistoryWriter::write_line(const std::string& line) {
-  errno = 0;
-  m_file << line + "\n" << std::flush;
-  if (!m_file)
-    throw RunError(fmt::format("{}: cannot write: {}", m_path.string(), std::strerror(errno)));
+  const std::string text = line + "\n";
+  m_file.append(text.data(), text.size());
 }
 
 void HistoryWriter::append(const std::vector<HistoryCell>& row) {
@@ -88,7 +95,7 @@ void HistoryWriter::append(const std::vector<HistoryCell>& row) {
 
 void truncate_history_after(const std::filesystem::path& path, const std::string& column,
                             double value) {
-  if (!std::filesystem::exists(path) || std::filesystem::file_size(path) == 0) return;
+  if (!has_contents(path) || complete_lines(path).empty()) return;
   const auto numbers = History(path).numbers(column);
   const auto first =
       std::find_if(numbers.begin(), numbers.end(), [&](double number) { return number > value; });

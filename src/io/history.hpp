@@ -10,12 +10,12 @@
 // Numbers are written with the fewest digits that give back the same double; NaN is an empty cell.
 #pragma once
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "base/types.hpp"
+#include "io/disk_file.hpp"
 
 namespace elastic {
 
@@ -23,20 +23,23 @@ using HistoryCell = std::variant<double, index_t, std::string>;
 
 class HistoryWriter {
  public:
-  /// Goes on with an existing file, or starts one with the header row. Throws InputError if
-  /// the existing file has other columns, RunError if it cannot be written.
+  /// Goes on with an existing file, of which it cuts off a last line without its end, or starts one
+  /// with the header row. Throws InputError if the existing file has other columns, RunError if it
+  /// cannot be written.
   HistoryWriter(const std::filesystem::path& path, std::vector<std::string> columns);
 
   /// Appends a row, one cell per column. Texts hold no comma, quote or line break (ContractError).
   /// Throws RunError if it cannot be written.
   void append(const std::vector<HistoryCell>& row);
+  /// Forces all rows to disk: before a checkpoint that relies on them gets its name. Throws
+  /// RunError.
+  void sync() { m_file.sync(); }
 
  private:
   void write_line(const std::string& line);
 
-  std::filesystem::path m_path;
   std::size_t m_num_columns;
-  std::ofstream m_file;
+  DiskFile m_file;
 };
 
 /// Removes the first row whose `column` exceeds `value`, all rows after it, and a last line without

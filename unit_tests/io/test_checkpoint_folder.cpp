@@ -46,6 +46,54 @@ TEST_F(CheckpointFolderTest, RotationKeepsTheLast) {
   EXPECT_EQ(checkpoints.steps(), (std::vector<index_t>{4, 5}));
 }
 
+TEST_F(CheckpointFolderTest, MultiplesAreKeptForEver) {
+  const CheckpointFolder checkpoints(folder, 2, 4);
+  for (index_t step = 1; step <= 11; ++step) save(checkpoints, step);
+  EXPECT_EQ(checkpoints.steps(), (std::vector<index_t>{4, 8, 10, 11}));
+  // Without the new file nothing goes.
+  checkpoints.rotate(12);
+  EXPECT_EQ(checkpoints.steps(), (std::vector<index_t>{4, 8, 10, 11}));
+}
+
+TEST_F(CheckpointFolderTest, OtherNumbersOfDigitsCount) {
+  const CheckpointFolder checkpoints(folder, 2);
+  save(CheckpointFolder(folder, 0), 7);
+  std::filesystem::rename(checkpoints.path_of(7), folder / "checkpoint_7.h5");
+  EXPECT_EQ(*checkpoints.latest(), folder / "checkpoint_7.h5");
+  EXPECT_EQ(checkpoints.find(7)->path, folder / "checkpoint_7.h5");
+  EXPECT_FALSE(checkpoints.find(8));
+  save(checkpoints, 7);
+  EXPECT_EQ(checkpoints.find(7)->path, checkpoints.path_of(7)) << "the one that was saved";
+  EXPECT_EQ(checkpoints.newest()->path, checkpoints.path_of(7));
+  EXPECT_EQ(checkpoints.steps(), std::vector<index_t>{7});
+  for (const index_t step : {8, 9}) save(checkpoints, step);
+  EXPECT_FALSE(std::filesystem::exists(folder / "checkpoint_7.h5"));
+  EXPECT_EQ(checkpoints.steps(), (std::vector<index_t>{8, 9}));
+}
+
+TEST_F(CheckpointFolderTest, WhatIsPassedOverIsTold) {
+  const CheckpointFolder checkpoints(folder, 0);
+  EXPECT_FALSE(checkpoints.newest());
+  EXPECT_FALSE(checkpoints.newest_good().checkpoint);
+  for (const index_t step : {1, 2, 3, 4}) save(checkpoints, step);
+  damage(checkpoints.path_of(3));
+  write_bytes(checkpoints.path_of(4), "");
+  EXPECT_EQ(checkpoints.newest()->step, 4);
+  const NewestGood found = checkpoints.newest_good();
+  EXPECT_EQ(found.checkpoint->step, 2);
+  ASSERT_EQ(found.passed_over.size(), 2u);
+  EXPECT_EQ(found.passed_over[0].checkpoint.step, 4);
+  contains(found.passed_over[0].reason, "checkpoint_000004.h5: not a checkpoint");
+  contains(found.passed_over[1].reason, "checkpoint_000003.h5: x is damaged");
+}
+
+TEST_F(CheckpointFolderTest, AFolderThatCannotBeReadIsNotAnEmptyOne) {
+  write_bytes(folder / "file", "x");
+  const CheckpointFolder blocked(folder / "file", 1);
+  contains(message_of<RunError>([&] { blocked.latest(); }), "file: cannot read the folder: ");
+  contains(message_of<RunError>([&] { blocked.steps(); }), "file: cannot read the folder: ");
+}
+
 TEST_F(CheckpointFolderTest, ADamagedNewestFallsBackToThePrevious) {
   const CheckpointFolder checkpoints(folder, 1);
   save(checkpoints, 20);

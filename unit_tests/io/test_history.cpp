@@ -74,6 +74,27 @@ TEST_F(HistoryTest, TruncationDropsAHalfWrittenLine) {
   EXPECT_FALSE(std::filesystem::exists(folder / "none.csv"));
 }
 
+TEST_F(HistoryTest, GoingOnCutsOffAHalfWrittenLine) {
+  write(1, 3);
+  const auto whole = bytes_of(path());
+  write(4, 4);
+  const auto longer = bytes_of(path());
+  write_bytes(path(), whole + "4,pretr");
+  write(4, 4);
+  EXPECT_EQ(bytes_of(path()), longer);
+  write_bytes(path(), "step,pha");
+  truncate_history_after(path(), "step", 100);
+  write(1, 3);
+  EXPECT_EQ(bytes_of(path()), whole);
+}
+
+// /dev/full takes nothing, as a full disk does.
+TEST_F(HistoryTest, ARowThatCannotBeWrittenIsARunError) {
+  std::filesystem::create_symlink("/dev/full", folder / "full.csv");
+  const auto message = message_of<RunError>([&] { HistoryWriter(folder / "full.csv", {"a"}); });
+  contains(message, "full.csv: cannot write: No space left on device");
+}
+
 TEST_F(HistoryTest, MistakesAreNamed) {
   write(1, 2);
   contains(message_of<InputError>([&] {
