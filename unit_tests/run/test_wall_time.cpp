@@ -57,6 +57,24 @@ TEST(WallTime, EndOfTheJobInTheEnvironment) {
   EXPECT_LT(wall_time_left("5").value(), 300);  // a given time comes first
 }
 
+// An end that is over would mean one step, and that after every requeue.
+TEST(WallTime, AnEndThatIsNoTimeIsNoLimit) {
+  const auto now = std::time(nullptr);
+  for (const std::string& text :
+       {std::string("soon"), std::string("2026-11-28T12:00:00"), std::string("1e12"),
+        std::string("12 "), std::string("-5"), std::string("0x7fffffff"), std::string("nan"),
+        std::string("99999999999999999999"), std::to_string(now - 1000),
+        std::to_string(now + 11LL * 366 * 24 * 3600)}) {
+    const Environment job(
+        {{"SLURM_JOB_ID", "7"}, {"SLURM_JOB_END_TIME", text}, {"PATH", "/no/such/folder"}});
+    testing::internal::CaptureStdout();
+    EXPECT_EQ(wall_time_left(""), std::nullopt) << text;
+    const std::string said = testing::internal::GetCapturedStdout();
+    EXPECT_NE(said.find("SLURM_JOB_END_TIME = " + text + " is not taken"), std::string::npos)
+        << said;
+  }
+}
+
 TEST(WallTime, AnswersOfSqueue) {
   const auto folder =
       std::filesystem::temp_directory_path() / ("squeue_" + std::to_string(getpid()));
@@ -72,6 +90,8 @@ TEST(WallTime, AnswersOfSqueue) {
   EXPECT_EQ(answer("echo 1-02:03:04"), 93784.0);
   EXPECT_EQ(answer("echo 0:45"), 45.0);
   EXPECT_EQ(answer("echo UNLIMITED"), std::nullopt);
+  for (const char* odd : {"--", "1:2:3:4", "1-", ":", "12345678"})
+    EXPECT_EQ(answer(std::string("echo ") + odd), std::nullopt) << odd;
   EXPECT_EQ(answer("exit 1"), std::nullopt);
   std::filesystem::remove_all(folder);
 }

@@ -15,6 +15,7 @@
 #include <sstream>
 
 #include "base/error.hpp"
+#include "base/log.hpp"
 
 namespace elastic {
 namespace {
@@ -35,6 +36,16 @@ std::optional<index_t> integer(const std::string& text) {
   const auto [stop, status] = std::from_chars(text.data(), end, number);
   if (status != std::errc() || stop != end) return std::nullopt;
   return number;
+}
+
+/// How often Slurm has started the job anew; the variable is missing at first.
+index_t restarts_of_the_job() {
+  const std::string text = variable("SLURM_RESTART_COUNT");
+  const auto count = integer(text);
+  if (count && *count >= 0) return *count;
+  if (!text.empty())
+    log::warn("SLURM_RESTART_COUNT = {} is taken for 0; expected an integer >= 0", text);
+  return 0;
 }
 
 /// Field 22 of /proc/PID/stat (man 5 proc); the name of the program, which may hold blanks, ends
@@ -85,7 +96,7 @@ LockHolder this_process() {
   me.user = ::getuid();
   me.slurm_cluster = variable("SLURM_CLUSTER_NAME");
   me.slurm_job = variable("SLURM_JOB_ID");
-  me.slurm_restart = integer(variable("SLURM_RESTART_COUNT")).value_or(0);
+  me.slurm_restart = restarts_of_the_job();
   me.time = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
   return me;
 }
