@@ -231,6 +231,7 @@ void CheckpointWriter::write_frame() {
   m_blocks->write(end, seal.data(), seal.size());
   m_blocks->write(0, block.data(), block.size());
   m_blocks->resize(end + seal.size());
+  m_file_bytes = end + seal.size();
 }
 
 void CheckpointWriter::commit() {
@@ -238,6 +239,9 @@ void CheckpointWriter::commit() {
   finish_structure();
   write_frame();
   m_blocks->sync_and_verify();
+  if (m_blocks->size() != m_file_bytes)
+    throw RunError(fmt::format("{}: has {} bytes, {} were written", m_temporary.string(),
+                               m_blocks->size(), m_file_bytes));
   m_blocks->close();
   rename_durably(m_temporary, m_path);
   m_done = true;

@@ -108,6 +108,7 @@ class CheckpointWriter {
   bool m_structure_complete = false;
   std::unique_ptr<BlockWriter> m_blocks;
   std::map<std::string, Progress> m_tensors;
+  std::uint64_t m_file_bytes = 0;
 };
 
 }  // namespace elastic

@@ -26,7 +26,11 @@ void sync_folder(const std::filesystem::path& folder) {
   const int file = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (file < 0) fail("open", folder);
   // Some file systems cannot sync a folder (EINVAL): nothing more can be done there.
-  const bool synced = ::fsync(file) == 0 || errno == EINVAL;
+  int status = -1;
+  do {
+    status = ::fsync(file);
+  } while (status != 0 && errno == EINTR);
+  const bool synced = status == 0 || errno == EINVAL;
   const int reason = errno;
   const bool closed = ::close(file) == 0 || errno == EINTR;
   if (!synced) errno = reason;

@@ -262,8 +262,11 @@ Hdf5File::DatasetInfo Hdf5File::info(const std::string& name) const {
   if (dimensions[0] > largest_extent / size_of(result.type) / dimensions[1])
     refuse(name, "promises more bytes than the file holds");
   require_in_file(name, dimensions[0] * dimensions[1], size_of(result.type), largest_extent);
+  H5D_space_status_t space_status;
+  checked(H5Dget_space_status(dataset, &space_status), "read the storage of", name);
   const haddr_t offset = H5Dget_offset(dataset);
-  if (offset == HADDR_UNDEF) refuse(name, "has no place in the file");
+  if (space_status != H5D_SPACE_STATUS_ALLOCATED || offset == HADDR_UNDEF)
+    refuse(name, "has no place in the file");
   if (!m_writing && offset > m_bytes - result.bytes())
     refuse(name, "promises more bytes than the file holds");
   result.offset = offset;
