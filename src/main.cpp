@@ -18,6 +18,7 @@
 #include "base/view_layout.hpp"
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
+#include "comm/watchdog.hpp"
 #include "deck/parser.hpp"
 #include "plan/run_plan.hpp"
 #include "run/run.hpp"
@@ -131,6 +132,8 @@ ExitCode execute(Communicator& world, const CommandLine& line) {
     if (world.is_root()) std::fputs(reference.c_str(), stdout);
     return ExitCode::success;
   }
+  std::optional<StopSignal> signal;  // verbs that ask for none can be killed at any time
+  if (line.verb.verb == Verb::evaluate || line.verb.verb == Verb::generate) signal.emplace();
   if (line.verb.verb != Verb::none) return run_verb(world, line.verb);
   const ResolvedDeck deck = read_deck(world, line);  // 3, 4
   if (line.check) {                                  // 5
@@ -139,6 +142,7 @@ ExitCode execute(Communicator& world, const CommandLine& line) {
   }
   // 6
   world.set_deterministic(deck.config.job.deterministic);
+  const Watchdog watchdog(world, deck.config.job.watchdog_seconds);
   return with_precision(deck.config.precision.compute,
                         [&]<class T>(T) { return Run<T>(world, deck, line.run).execute(); });
 }

@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "base/life_sign.hpp"
 #include "base/types.hpp"
 
 namespace elastic {
@@ -21,13 +22,17 @@ Registry& registry() {
 double wall_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
-void add_flops(double flops) { registry().flops += flops; }
+void add_flops(double flops) {
+  registry().flops += flops;
+  note_progress();
+}
 double counted_flops() { return registry().flops; }
 
 Region::Region(const std::string& name) : m_parent_path(registry().path) {
   fence(ExecutionSpace(), "elastic::region_begin");
   Kokkos::Profiling::pushRegion("elastic::" + name);
   registry().path = m_parent_path.empty() ? name : m_parent_path + "/" + name;
+  note_region(registry().path);
   m_start_seconds = wall_seconds();
   m_start_flops = registry().flops;
 }
@@ -39,6 +44,7 @@ Region::~Region() {
   total.seconds += wall_seconds() - m_start_seconds;
   total.flops += registry().flops - m_start_flops;
   registry().path = m_parent_path;
+  note_region(registry().path);
   Kokkos::Profiling::popRegion();
 }
 

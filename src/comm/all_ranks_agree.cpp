@@ -3,6 +3,7 @@
 #include "comm/all_ranks_agree.hpp"
 
 #include "base/error.hpp"
+#include "base/stop_request.hpp"
 #include "comm/collectives.hpp"
 
 #include <new>
@@ -57,17 +58,40 @@ Description describe(const std::exception_ptr& failure) {
   throw Error(failure.code, failure.message);
 }
 
-}  // namespace
+bool is_stop(const std::exception_ptr& failure) {
+  if (!failure) return false;
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Stopped&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
 
-void agree_on_failure(const Communicator& comm, const std::exception_ptr& failure) {
-  const int first = all_reduce_min(comm, failure ? comm.rank() : comm.size());
-  if (first == comm.size()) return;
+/// One number of all ranks decides: the first rank with an error, then a wish to stop, then none.
+void agree(const Communicator& comm, const std::exception_ptr& failure, bool wants_to_stop) {
+  const int stop = comm.size(), nothing = comm.size() + 1;
+  const bool stops = wants_to_stop || is_stop(failure);
+  const int first =
+      all_reduce_min(comm, failure && !is_stop(failure) ? comm.rank() : (stops ? stop : nothing));
+  if (first == nothing) return;
+  if (first == stop) throw Stopped();
   Description description;
   if (comm.rank() == first) description = describe(failure);
   broadcast(comm, &description.kind, sizeof description.kind, first);
   broadcast(comm, &description.code, sizeof description.code, first);
   broadcast(comm, description.message, first);
   throw_described(description);
+}
+
+}  // namespace
+
+void agree_on_failure(const Communicator& comm, const std::exception_ptr& failure) {
+  agree(comm, failure, false);
+}
+void agree_to_go_on(const Communicator& comm, const std::exception_ptr& failure) {
+  agree(comm, failure, stop_request::stop_asked());
 }
 
 }  // namespace elastic

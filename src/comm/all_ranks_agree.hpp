@@ -7,24 +7,29 @@
 #include <optional>
 #include <type_traits>
 
-#include "comm/communicator.hpp"
+#include "comm/collective_guard.hpp"
 
 namespace elastic {
 
 /// Collective. Returns on every rank if `failure` is null everywhere. Otherwise every rank throws
 /// the error of the lowest rank that failed (type, code and message). Exceptions that are not
-/// elastic::Error become RunError.
+/// elastic::Error become RunError; Stopped stays what it is, and any error goes before it.
 void agree_on_failure(const Communicator& comm, const std::exception_ptr& failure);
+
+/// Collective. As above, and throws Stopped on every rank if one of them was asked to stop
+/// (base/stop_request.hpp).
+void agree_to_go_on(const Communicator& comm, const std::exception_ptr& failure = {});
 
 /// Collective. Runs `work` on every rank and returns its result, or throws on every rank as
 /// agree_on_failure does. `work` must not hold collectives of its own: a rank that fails would
-/// leave the others waiting inside.
+/// leave the others waiting inside. A collective over several ranks in there is a ContractError.
 template <class Work>
 auto all_ranks_agree(const Communicator& comm, Work&& work) {
   using Result = std::invoke_result_t<Work>;
   std::exception_ptr failure;
   if constexpr (std::is_void_v<Result>) {
     try {
+      const impl::NoCollectives alone(comm);
       work();
     } catch (...) {
       failure = std::current_exception();
@@ -33,6 +38,7 @@ auto all_ranks_agree(const Communicator& comm, Work&& work) {
   } else {
     std::optional<Result> result;
     try {
+      const impl::NoCollectives alone(comm);
       result.emplace(work());
     } catch (...) {
       failure = std::current_exception();

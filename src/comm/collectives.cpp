@@ -2,6 +2,7 @@
 // Collective operations on host memory; large counts are split into pieces that fit MPI's int.
 #include "comm/collectives.hpp"
 
+#include "comm/collective_guard.hpp"
 #include "comm/mpi_type.hpp"
 #include "comm/split_collectives.hpp"
 
@@ -29,6 +30,7 @@ void reduce_pieces(const Communicator& comm, T* data, index_t count, MPI_Op oper
 template <Summable T>
 void all_reduce_sum(const Communicator& comm, T* data, index_t count) {
   if (comm.size() == 1) return;
+  const impl::InCollective entered(comm, "all_reduce_sum");
   if constexpr (std::is_floating_point_v<T>)
     if (comm.deterministic()) {
       const auto parts = equal_parts(count, comm.size());
@@ -42,15 +44,20 @@ void all_reduce_sum(const Communicator& comm, T* data, index_t count) {
 
 template <Summable T>
 void all_reduce_max(const Communicator& comm, T* data, index_t count) {
-  if (comm.size() > 1) reduce_pieces(comm, data, count, MPI_MAX);
+  if (comm.size() == 1) return;
+  const impl::InCollective entered(comm, "all_reduce_max");
+  reduce_pieces(comm, data, count, MPI_MAX);
 }
 template <Summable T>
 void all_reduce_min(const Communicator& comm, T* data, index_t count) {
-  if (comm.size() > 1) reduce_pieces(comm, data, count, MPI_MIN);
+  if (comm.size() == 1) return;
+  const impl::InCollective entered(comm, "all_reduce_min");
+  reduce_pieces(comm, data, count, MPI_MIN);
 }
 
 void broadcast(const Communicator& comm, void* data, std::size_t bytes, int root) {
   if (comm.size() == 1) return;
+  const impl::InCollective entered(comm, "broadcast");
   auto* next = static_cast<char*>(data);
   while (bytes > 0) {
     const std::size_t n = std::min<std::size_t>(bytes, std::size_t(1) << 30);
@@ -68,6 +75,7 @@ void broadcast(const Communicator& comm, std::string& text, int root) {
 }
 
 std::vector<std::string> gather_strings(const Communicator& comm, const std::string& mine) {
+  const impl::InCollective entered(comm, "gather_strings");
   const int ranks = comm.size(), length = static_cast<int>(mine.size());
   std::vector<int> lengths(ranks), offsets(ranks);
   ELASTIC_CHECK_MPI(MPI_Gather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, 0, comm.handle()));
@@ -81,7 +89,10 @@ std::vector<std::string> gather_strings(const Communicator& comm, const std::str
   return result;
 }
 
-void barrier(const Communicator& comm) { ELASTIC_CHECK_MPI(MPI_Barrier(comm.handle())); }
+void barrier(const Communicator& comm) {
+  const impl::InCollective entered(comm, "barrier");
+  ELASTIC_CHECK_MPI(MPI_Barrier(comm.handle()));
+}
 
 #define ELASTIC_INSTANTIATE(T)                                       \
   template void all_reduce_sum<T>(const Communicator&, T*, index_t); \

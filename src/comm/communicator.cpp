@@ -2,6 +2,7 @@
 // A group of ranks: ownership of the MPI communicator.
 #include "comm/communicator.hpp"
 
+#include "comm/collective_guard.hpp"
 #include "comm/mpi_environment.hpp"
 
 #include <utility>
@@ -53,12 +54,14 @@ void Communicator::release() {
 }
 
 Communicator Communicator::split(int color, int key) const {
+  const impl::InCollective entered(*this, "Communicator::split");
   MPI_Comm part = MPI_COMM_NULL;
   ELASTIC_CHECK_MPI(MPI_Comm_split(m_handle, color, key, &part));
   return Communicator(part, m_deterministic);
 }
 
 Communicator Communicator::split_by_node() const {
+  const impl::InCollective entered(*this, "Communicator::split_by_node");
   MPI_Comm node = MPI_COMM_NULL;
   ELASTIC_CHECK_MPI(
       MPI_Comm_split_type(m_handle, MPI_COMM_TYPE_SHARED, m_rank, MPI_INFO_NULL, &node));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "comm/collective_guard.hpp"
 #include "comm/mpi_environment.hpp"
 
 namespace elastic {
@@ -51,6 +52,7 @@ bool Messages::done() {
 }
 
 void Messages::wait() {
+  const impl::InCollective entered(*m_comm, "Messages::wait");
   ELASTIC_CHECK_MPI(
       MPI_Waitall(static_cast<int>(m_requests.size()), m_requests.data(), MPI_STATUSES_IGNORE));
   m_requests.clear();

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "comm/collective_guard.hpp"
 #include "comm/collectives.hpp"
 #include "comm/messages.hpp"
 #include "comm/mpi_type.hpp"
@@ -38,6 +39,7 @@ template <Summable T>
 void reduce_scatter_sum(const Communicator& comm, const T* data,
                         const std::vector<index_t>& offsets, T* mine, index_t largest_call) {
   check_offsets(comm, offsets);
+  const impl::InCollective entered(comm, "reduce_scatter_sum");
   const MPI_Datatype type = impl::mpi_type<T>();
   if (comm.deterministic() && std::is_floating_point_v<T>) {
     impl::sum_parts_in_tree(comm, data, offsets, mine);
@@ -58,6 +60,7 @@ template <class T>
 void all_gather(const Communicator& comm, const T* mine, const std::vector<index_t>& offsets,
                 T* all, index_t largest_call) {
   check_offsets(comm, offsets);
+  const impl::InCollective entered(comm, "all_gather");
   const MPI_Datatype type = impl::mpi_type<T>();
   const int rank = comm.rank();
   const bool in_place = mine == all + offsets[rank];

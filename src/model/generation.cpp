@@ -87,6 +87,7 @@ Sequences generate(const kernels::Products& products, Arena& arena, const Langua
   const index_t common = shortest(prompts);
   auto logits = decoder->read(heads_of(prompts, common));
   for (index_t position = common;; ++position) {
+    if (config.go_on) config.go_on();
     auto tokens = sequences.take(
         choose_tokens<T>(products.exec, logits, config.sampling, config.first_sequence, position),
         position);

@@ -4,6 +4,8 @@
 // All sequences advance together. What all prompts have is read in a few large pieces; after that
 // a sequence reads the rest of its prompt, then its own output, so that no layer ever sees padding.
 #pragma once
+#include <functional>
+
 #include "model/decoder.hpp"
 #include "model/sampling.hpp"
 
@@ -15,6 +17,9 @@ struct GenerationConfig {
   token_t stop = -1;             ///< a sequence ends after this token; -1: never
   SamplingConfig sampling = {};  ///< greedy unless it says otherwise
   index_t first_sequence = 0;    ///< number of the first prompt among all, for the random numbers
+  /// Called before every token; may throw to end the text, e.g. Stopped. Where a model is spread
+  /// over ranks, on all of them alike.
+  std::function<void()> go_on = {};
 };
 
 /// Another submodel goes on from the token after the first `after` generated ones. If it fits

@@ -48,6 +48,7 @@ SpeculativeResult generate_speculative(const kernels::Products& products, Arena&
       return result;
     }
     checked = text.size();
+    if (config.go_on) config.go_on();
     // A round adds up to one token more than were drafted.
     const auto known = static_cast<index_t>(text.size());
     const index_t count = std::min(k, config.max_length - known - 1);

@@ -14,9 +14,10 @@
 namespace elastic {
 
 struct SpeculativeConfig {
-  index_t max_length = 256;  ///< prompt and continuation together, tokens
-  token_t stop = -1;         ///< the text ends after this token; -1: never
-  index_t draft_length = 4;  ///< tokens drafted at once, k >= 1
+  index_t max_length = 256;          ///< prompt and continuation together, tokens
+  token_t stop = -1;                 ///< the text ends after this token; -1: never
+  index_t draft_length = 4;          ///< tokens drafted at once, k >= 1
+  std::function<void()> go_on = {};  ///< as in GenerationConfig, before every round
 };
 
 struct SpeculativeResult {

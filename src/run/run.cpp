@@ -5,6 +5,7 @@
 
 #include "base/log.hpp"
 #include "base/region.hpp"
+#include "base/stop_request.hpp"
 #include "comm/collectives.hpp"
 #include "config/extraction.hpp"
 #include "io/durable_file.hpp"
@@ -45,17 +46,17 @@ Run<T>::Run(const Communicator& comm, const ResolvedDeck& deck, const RunOptions
   return_freed_arrays();
   if (!m_grid.tensor_groups_on_one_node())
     log::warn("a tensor-parallel group spans nodes: its sums go over the network in every layer");
-  all_ranks_agree(comm, [&] {
-    m_validation = std::make_unique<Validation<T>>(m_grid.data_context, m_config, m_arena);
-  });
+  all_ranks_agree(
+      comm, [&] { m_validation = std::make_unique<Validation<T>>(m_grid, m_config, m_arena); });
   require_reachable_budgets(elastic_space(m_config, m_state.model->shape()));
   if (options.resume)
     restore();
   else
     start_new();
   on_root([&] { write_file_durably(m_folder.deck(), m_deck.text); });
-  on_root(
-      [&] { m_history = std::make_unique<RunHistory>(m_folder, m_config, m_state.step, true); });
+  const index_t rows_until = m_state.step - (m_pending ? 1 : 0);
+  on_root([&] { m_history = std::make_unique<RunHistory>(m_folder, m_config, rows_until, true); });
+  if (m_comm.is_root()) stop_request::watch_folder(m_folder.root);
   if (!m_history) m_history = std::make_unique<RunHistory>(m_folder, m_config, m_state.step, false);
 }
 
@@ -112,6 +113,7 @@ void Run<T>::restore() {
                                    m_state.step, m_curriculum.total_steps));
     if (m_state.elastic && m_state.elastic->teacher)
       read_model(CheckpointReader(m_folder.parent()), *m_state.elastic->teacher);
+    m_pending = read_pending_step(reader);
   });
   m_identity = m_choice.run;
   m_parent_hash = m_choice.head.identity.parent_hash;
@@ -128,17 +130,28 @@ void Run<T>::restore() {
 template <class T>
 ExitCode Run<T>::execute() {
   log::info("{}", describe(m_curriculum, m_config));
-  if (!train()) return ExitCode::requeue;
-  m_arena.clear();  // what follows copies submodels, and needs little for single sequences
-  return_freed_arrays();
-  if (m_config.job.has(Phase::slice) && m_state.elastic) slice_phase();
-  if (m_config.job.has(Phase::evaluate) && !evaluate_phase()) return ExitCode::requeue;
-  if (m_config.job.has(Phase::report)) report_phase();
+  try {
+    if (!run_phases()) return ExitCode::requeue;
+  } catch (const Stopped&) {
+    log::info("stopped as asked; --resume continues after step {}", m_state.step);
+    return ExitCode::requeue;
+  }
   const index_t router = m_state.elastic ? m_state.elastic->router->parameters().num_elements() : 0;
   const PlanMemory plan = plan_memory(m_config, m_state.model->shape(), router, m_comm.size());
   log::info("{}", peak_memory_line(m_comm, m_bytes_before, plan.total()));
   require_folder();
   return ExitCode::success;
+}
+
+template <class T>
+bool Run<T>::run_phases() {
+  if (!train()) return false;
+  m_arena.clear();  // what follows copies submodels, and needs little for single sequences
+  return_freed_arrays();
+  if (m_config.job.has(Phase::slice) && m_state.elastic) slice_phase();
+  if (m_config.job.has(Phase::evaluate) && !evaluate_phase()) return false;
+  if (m_config.job.has(Phase::report)) report_phase();
+  return true;
 }
 
 template <class T>
@@ -148,6 +161,9 @@ bool Run<T>::train() {
   Progress progress(m_curriculum, m_state.step, m_config.output.every_steps, m_comm.is_root());
   const index_t first_step = m_state.step;
   double seconds = 0;  // of the steps alone
+  if (m_pending &&
+      after_step(m_curriculum.stage_of(first_step), *std::exchange(m_pending, {}), /*again=*/true))
+    return false;
   while (m_state.step < m_curriculum.total_steps) {
     const Stage& stage = m_curriculum.stage_of(m_state.step + 1);
     if (m_state.step == stage.first_step || m_state.step == first_step) {
@@ -240,30 +256,40 @@ StepValidation Run<T>::validate(const Stage& stage) {
 }
 
 template <class T>
-bool Run<T>::after_step(const Stage& stage, const StepMetrics& metrics) {
+void Run<T>::report_step(const Stage& stage, const StepMetrics& metrics, bool validates) {
+  const index_t step = m_state.step;
+  const StepValidation validation = validates ? validate(stage) : StepValidation{};
+  require_folder();
+  on_root([&] {
+    m_history->append(step, stage, m_curriculum.tokens_after(step), metrics, validation);
+    if (const auto& elastic = m_state.elastic)
+      m_history->append_router(step, *elastic->router, elastic->decisions, elastic->fixed);
+  });
+}
+
+template <class T>
+bool Run<T>::after_step(const Stage& stage, const StepMetrics& metrics, bool again) {
   const index_t step = m_state.step;
   const bool stage_ends = step == stage.last_step();
   const auto due = [&](index_t interval) { return interval > 0 && step % interval == 0; };
   const bool validates = stage_ends || due(m_config.evaluate.every_steps);
-  if (validates || due(m_config.output.every_steps)) {
-    const StepValidation validation = validates ? validate(stage) : StepValidation{};
-    require_folder();
-    on_root([&] {
-      m_history->append(step, stage, m_curriculum.tokens_after(step), metrics, validation);
-      if (const auto& elastic = m_state.elastic)
-        m_history->append_router(step, *elastic->router, elastic->decisions, elastic->fixed);
-    });
-  }
+  if (validates || due(m_config.output.every_steps)) try {
+      report_step(stage, metrics, validates);
+    } catch (const Stopped&) {
+      save_checkpoint(&metrics);
+      return true;
+    }
   const bool saves = stage_ends || due(m_config.checkpoint.every_steps);
-  const bool must = must_stop(saves ? 2 : 1);
-  const bool stops =
-      must || (step == m_config.job.stop_after_step && step < m_curriculum.total_steps);
-  if (saves || stops) save_checkpoint();
+  const auto [stop_asked, save_asked] = asked(saves ? 2 : 1);
+  const bool stops = stop_asked || (!again && step == m_config.job.stop_after_step &&
+                                    step < m_curriculum.total_steps);
+  if (saves || save_asked || stops) save_checkpoint();
+  if (save_asked) log::info("step {}: saved as asked", step);
   return stops;
 }
 
 template <class T>
-void Run<T>::save_checkpoint() {
+void Run<T>::save_checkpoint(const StepMetrics* pending) {
   if (!m_config.checkpoint.save) return;
   require_folder();  // or the folder would be made anew
   const Region region("checkpoint");
@@ -274,6 +300,8 @@ void Run<T>::save_checkpoint() {
       [&](const StateWriter& writer) {
         write_state(writer, m_state, m_deck.text);
         write_identity(writer);
+        if (pending)
+          writer.write([&](CheckpointWriter& file) { write_pending_step(file, *pending); });
       });
   m_wall_time.saved(wall_seconds() - start);
 }
@@ -315,8 +343,8 @@ void Run<T>::start_clock() {
 }
 
 template <class T>
-bool Run<T>::must_stop(int num_saves) {
-  return m_signal.requested(m_comm, !m_wall_time.another_step_fits(num_saves));
+StopSignal::Answer Run<T>::asked(int num_saves) {
+  return m_signal.asked(m_comm, !m_wall_time.another_step_fits(num_saves));
 }
 
 template class Run<float>;

@@ -10,6 +10,7 @@
 #include "parallel/process_grid.hpp"
 #include "run/folder/checkpoint_choice.hpp"
 #include "run/folder/run_lock.hpp"
+#include "run/pending_step.hpp"
 #include "run/progress.hpp"
 #include "run/results.hpp"
 #include "run/run_history.hpp"
@@ -47,16 +48,21 @@ class Run {
   void require_reachable_budgets(const ElasticSpace& space) const;
   bool train();  // false: stopped before the end
   void start_clock();
-  /// Collective. True if a signal has come or the time is up. `num_saves`: checkpoints that will be
-  /// written until the end of another step.
-  bool must_stop(int num_saves);
+  /// Collective. What signals and files ask for; a stop also if the time is up. `num_saves`:
+  /// checkpoints that will be written until the end of another step.
+  StopSignal::Answer asked(int num_saves);
+  /// The phases of execute(). Throws Stopped on all ranks if asked to stop after training.
+  bool run_phases();
   void enter_stage(const Stage& stage);
   void begin_elastic_training();
-  bool after_step(const Stage& stage, const StepMetrics& metrics);  // true: stop here
+  /// True: stop here. `again`: after a resume, as the job before was stopped in it.
+  bool after_step(const Stage& stage, const StepMetrics& metrics, bool again = false);
+  void report_step(const Stage& stage, const StepMetrics& metrics, bool validates);
   StepValidation validate(const Stage& stage);
-  void save_checkpoint();
+  /// `pending`: of a step whose row was not written.
+  void save_checkpoint(const StepMetrics* pending = nullptr);
   void slice_phase();
-  bool evaluate_phase();  // false: stopped before the end
+  bool evaluate_phase();  // false: stopped, as there is no time left
   /// Collective. The ranked parent as it was before elastic training.
   const LanguageModel<T>& parent();
   BudgetResult evaluate_budget(const SubmodelSpec& spec, bool trained);
@@ -92,6 +98,7 @@ class Run {
   Ranking m_given_ranking;  // of a parent that was read
   std::unique_ptr<RunHistory> m_history;
   std::unique_ptr<Validation<T>> m_validation;
+  std::optional<StepMetrics> m_pending;  // of the last step, if its row is to be written
   StopSignal m_signal;
   WallTime m_wall_time;  // of rank 0; the others have no limit
   std::vector<SubmodelSpec> m_specs;

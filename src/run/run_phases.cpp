@@ -47,15 +47,18 @@ void Run<T>::slice_phase() {
   m_specs = submodels_for(m_config, m_state, /*with_extra_budgets=*/true);
   for (const auto& gap : nesting_gaps(m_state.model->shape(), m_specs))
     log::warn("submodels are not nested: {}", gap);
+  agree_to_go_on(m_comm);
   write_model_file();
   on_root([&] {
     m_results.model_file_bytes = std::filesystem::file_size(m_folder.model());
     m_results.extra_bytes_per_submodel = bytes_of_a_spec(m_folder, m_specs);
   });
-  for (const auto& spec : m_specs)
+  for (const auto& spec : m_specs) {
+    agree_to_go_on(m_comm);
     write_file(m_folder.submodel(spec.name), [&](const StateWriter& writer) {
       write_sliced(writer, *m_state.model, spec, m_deck.text);
     });
+  }
   log::info("{} holds {} submodels; one more costs {} bytes", m_folder.model().string(),
             m_specs.size(), m_results.extra_bytes_per_submodel);
 }
@@ -123,7 +126,7 @@ bool Run<T>::evaluate_phase() {
   // If this job has run no step, a new one would have no more time than this one had.
   const bool trained = m_results.seconds > 0;
   for (std::size_t i = 0; i < m_specs.size(); ++i) {
-    if (trained && must_stop(0)) {
+    if (trained && asked(0).stop) {
       log::info("stopped in the evaluation; continue with --resume");
       return false;
     }

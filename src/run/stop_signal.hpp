@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// SIGTERM, SIGINT and SIGUSR1 ask a run to save and stop at the end of the step.
-// It is enough that one rank was asked.
+// What a run is asked to do by signals and by files in its folder (base/stop_request.hpp):
+//
+//   SIGTERM, SIGINT, SIGUSR1, a file `stop`   save and stop
+//   SIGUSR2, a file `save`                    save and go on
+//
+// It is enough that one rank got the signal. Rank 0 looks for the files.
 //
 // The kernel gives a signal of the process to its main thread, which has the handler's stack.
 #pragma once
+#include <filesystem>
+
 #include "comm/communicator.hpp"
 
 namespace elastic {
@@ -15,7 +21,14 @@ class StopSignal {
   ~StopSignal();
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
-  /// Collective: true on every rank if any rank has received a signal or has a reason of its own.
+
+  struct Answer {
+    bool stop = false, save = false;
+  };
+  /// Collective: what any rank was asked to do; `own_reason`: this rank has one of its own to stop.
+  /// A wish to save is answered once.
+  Answer asked(const Communicator& comm, bool own_reason = false) const;
+  /// The first half of it.
   bool requested(const Communicator& comm, bool own_reason = false) const;
 };
 

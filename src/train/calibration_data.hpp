@@ -2,7 +2,6 @@
 // The sequences on which the parent is ranked: <rank>/samples of them, which no stage trains on,
 // shared out among the ranks as whole sequences.
 #pragma once
-#include "comm/all_ranks_agree.hpp"
 #include "parallel/process_grid.hpp"
 #include "train/micro_batches.hpp"
 #include "train/token_sources.hpp"
@@ -20,14 +19,13 @@ class CalibrationData {
         m_source(make_source(config, calibration_stream)),
         m_batches(grid.data_context, config, arena) {}
 
-  /// Calls body(batch) for this rank's micro-batches. Collective: what one rank throws, all throw.
+  /// Calls body(batch) for this rank's micro-batches. Collective: what one rank cannot read
+  /// throws on all of them, and Stopped if one was asked to stop.
   template <class Body>
   void for_each_batch(const Body& body) {
-    all_ranks_agree(m_grid.world, [&] {
-      m_batches.for_each(*m_source,
-                         {.count = m_config.rank.samples, .seq_length = m_config.rank.seq_length},
-                         body);
-    });
+    m_batches.for_each_together(
+        m_grid.world, m_grid.tensor.size(), *m_source,
+        {.count = m_config.rank.samples, .seq_length = m_config.rank.seq_length}, body);
   }
 
  private:

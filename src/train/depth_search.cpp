@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/on_grid.hpp"
+#include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
 #include "elastic/importance.hpp"
 #include "kernels/rows/cosine_similarity.hpp"
@@ -79,6 +80,7 @@ std::vector<double> DepthSearch<T>::logit_errors(const LanguageModel<T>& parent,
       const Arena::Scope scope(m_arena);
       std::vector<View2<T>> candidates;
       for (std::size_t i = first; i < std::min(kept.size(), first + group); ++i) {
+        agree_to_go_on(m_grid.tensor);  // a candidate of a large model takes its time
         candidates.push_back(m_arena.matrix<T>(context.num_tokens(), width));
         {
           const Arena::Scope candidate(m_arena);

@@ -36,18 +36,30 @@ SequenceRange MicroBatches::part(const SequenceRange& range, index_t m) const {
   return part;
 }
 
-MicroBatch MicroBatches::load(const TokenSource& source, const SequenceRange& range) {
-  std::vector<index_t> samples(static_cast<std::size_t>(range.count));
-  std::iota(samples.begin(), samples.end(), range.first);
-  return load(source, range.split, samples, range.seq_length);
-}
-
-MicroBatch MicroBatches::load(const TokenSource& source, Split split,
-                              const std::vector<index_t>& samples, index_t seq_length) {
+Batch MicroBatches::read(const TokenSource& source, Split split,
+                         const std::vector<index_t>& samples, index_t seq_length) const {
   const Region region("data");
   Batch whole(static_cast<index_t>(samples.size()), seq_length);
   for (std::size_t b = 0; b < samples.size(); ++b)
     source.fill(split, samples[b], whole.row(static_cast<index_t>(b)));
+  return whole;
+}
+
+Batch MicroBatches::read(const TokenSource& source, const SequenceRange& range) const {
+  std::vector<index_t> samples(static_cast<std::size_t>(range.count));
+  std::iota(samples.begin(), samples.end(), range.first);
+  return read(source, range.split, samples, range.seq_length);
+}
+
+std::vector<Batch> MicroBatches::read_all(const TokenSource& source, const SequenceRange& range) {
+  std::vector<Batch> batches;
+  for (index_t m = m_group.rank(); m < count(range); m += m_group.size())
+    batches.push_back(read(source, part(range, m)));
+  return batches;
+}
+
+MicroBatch MicroBatches::load(const Batch& whole) {
+  const Region region("data");
   upload_batch(whole);
   MicroBatch batch{.context = {.exec = m_exec,
                                .deterministic = m_deterministic,

@@ -7,11 +7,15 @@
 //     model.forward(batch.context, widths, batch.tokens, pass);
 //   });
 //
+// Where passes hold collectives of a model that is spread over ranks: for_each_together, or read
+// everything, agree, and pass over it.
+//
 // Micro-batch m of a range (m = 0, 1, ... over all ranks) goes to rank m % ranks of the group. In
 // deterministic mode a micro-batch is one sequence, so that its size in the deck does not matter.
 #pragma once
 #include <optional>
 
+#include "comm/rounds.hpp"
 #include "config/run_config.hpp"
 #include "data/token_source.hpp"
 #include "model/losses.hpp"
@@ -46,24 +50,57 @@ class MicroBatches {
   /// given back after it. Throws InputError where a data file is found to be wrong.
   template <class Body>
   void for_each(const TokenSource& source, const SequenceRange& range, const Body& body) {
-    const index_t count = (range.count + m_size - 1) / m_size;
-    for (index_t m = m_group.rank(); m < count; m += m_group.size()) {
-      const Arena::Scope scope(m_arena);
-      MicroBatch batch = load(source, part(range, m));
-      batch.number = m;
-      batch.count = count;
-      batch.last = m + m_group.size() >= count;
-      body(batch);
-    }
+    for (index_t m = m_group.rank(); m < count(range); m += m_group.size())
+      pass(range, m, read(source, part(range, m)), body);
   }
-  /// All of a range as one micro-batch.
-  MicroBatch load(const TokenSource& source, const SequenceRange& range);
-  /// These samples of a split, `seq_length` tokens of each, as one micro-batch.
-  MicroBatch load(const TokenSource& source, Split split, const std::vector<index_t>& samples,
-                  index_t seq_length);
+  /// For passes with collectives: a micro-batch is read, and all ranks agree that it could
+  /// be read, before its pass begins. Collective over `all`; `team_size`: see comm/rounds.hpp.
+  /// Throws Stopped on all ranks if one was asked to stop.
+  template <class Body>
+  void for_each_together(const Communicator& all, int team_size, const TokenSource& source,
+                         const SequenceRange& range, const Body& body) {
+    const index_t ranks = m_group.size();
+    std::optional<Batch> next;
+    const auto mine = [&](index_t round) { return round * ranks + m_group.rank(); };
+    for_each_round(
+        all, team_size, (count(range) + ranks - 1) / ranks,
+        [&](index_t round) {
+          next.reset();
+          if (mine(round) < count(range)) next = read(source, part(range, mine(round)));
+        },
+        [&](index_t round) {
+          if (next) pass(range, mine(round), *next, body);
+        });
+  }
+
+  /// The micro-batches of this rank, on the host; and a pass over them.
+  std::vector<Batch> read_all(const TokenSource& source, const SequenceRange& range);
+  template <class Body>
+  void for_each(const std::vector<Batch>& batches, const SequenceRange& range, const Body& body) {
+    for (std::size_t i = 0; i < batches.size(); ++i)
+      pass(range, m_group.rank() + static_cast<index_t>(i) * m_group.size(), batches[i], body);
+  }
+
+  /// These samples of a split, `seq_length` tokens of each, on the host.
+  Batch read(const TokenSource& source, Split split, const std::vector<index_t>& samples,
+             index_t seq_length) const;
+  /// All of a range.
+  Batch read(const TokenSource& source, const SequenceRange& range) const;
+  /// A batch on the device.
+  MicroBatch load(const Batch& whole);
 
  private:
+  index_t count(const SequenceRange& range) const { return (range.count + m_size - 1) / m_size; }
   SequenceRange part(const SequenceRange& range, index_t m) const;
+  template <class Body>
+  void pass(const SequenceRange& range, index_t m, const Batch& whole, const Body& body) {
+    const Arena::Scope scope(m_arena);
+    MicroBatch batch = load(whole);
+    batch.number = m;
+    batch.count = count(range);
+    batch.last = m + m_group.size() >= batch.count;
+    body(batch);
+  }
   void upload_batch(const Batch& batch);
 
   const Communicator& m_group;

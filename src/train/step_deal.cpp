@@ -2,6 +2,7 @@
 #include "train/step_deal.hpp"
 
 #include "base/region.hpp"
+#include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
 #include "elastic/training_flops.hpp"
 #include "parallel/share_out.hpp"
@@ -64,8 +65,10 @@ std::vector<DrawGroup> StepDeal::micro_batches(TrainState<T>& state, const Stage
   if (replicas == 1) return all;
   // Ranks need not round alike: one of them decides.
   std::vector<index_t> replica_of;
-  if (m_grid.world.is_root())
-    replica_of = share_out(work(state, stage, local_step, temperature, all), replicas);
+  all_ranks_agree(m_grid.world, [&] {
+    if (m_grid.world.is_root())
+      replica_of = share_out(work(state, stage, local_step, temperature, all), replicas);
+  });
   broadcast(m_grid.world, replica_of);
   std::vector<DrawGroup> mine;
   for (std::size_t i = 0; i < all.size(); ++i)

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "base/life_sign.hpp"
 #include "base/region.hpp"
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
@@ -80,30 +81,51 @@ TrainStep<T>::TrainStep(const ProcessGrid& grid, const RunConfig& config,
 template <class T>
 StepMetrics TrainStep<T>::run(TrainState<T>& state) {
   const Region region("step");
+  note_step(state.step + 1);
   const Stage& stage = m_curriculum.stage_of(state.step + 1);
-  std::vector<DrawGroup> dealt;
-  if (stage.elastic)
-    dealt = m_deal.micro_batches(state, stage, state.step + 1 - stage.first_step,
-                                 temperature(state.step + 1));
+  const StepData data = read(state, stage);
   m_gradients.begin(state, trains_router(state, stage));
   TrainSums sums(m_config.elastic.budgets.size());
-  std::exception_ptr failure;  // of this rank, e.g. bad data
+  std::exception_ptr failure;  // of this rank alone, e.g. no memory
   try {
-    if (stage.elastic)
-      train_elastic(state, stage, dealt, sums);
-    else
-      train_parent(state, stage, sums);
+    train(state, stage, data, sums);
   } catch (...) {
+    // The others of its model wait for this rank in a layer, and cannot be told.
+    if (m_grid.tensor.size() > 1 || m_grid.context.size() > 1) throw;
     failure = std::current_exception();
+    sums.failures() = 1;
   }
   const bool in_range = sum_over_ranks(stage, sums);
-  {
-    const Region wait("agree");
-    agree_on_failure(m_grid.world, failure);
-  }
+  if (sums.failures() > 0) agree_on_failure(m_grid.world, failure);
   const StepMetrics metrics = update(state, stage, sums, in_range);
   ++state.step;
   return metrics;
+}
+
+/// Reads all data of the step before its first pass, so that data which one rank cannot read ends
+/// the step on all ranks, wherever their passes would wait for each other.
+template <class T>
+typename TrainStep<T>::StepData TrainStep<T>::read(TrainState<T>& state, const Stage& stage) {
+  const StageConfig& config = stage.config;
+  const index_t local_step = state.step + 1 - stage.first_step;
+  StepData data{.range = {.first = (local_step - 1) * config.global_batch_size,
+                          .count = config.global_batch_size,
+                          .seq_length = config.seq_length},
+                .dealt = {},
+                .batches = {}};
+  if (stage.elastic)
+    data.dealt = m_deal.micro_batches(state, stage, local_step, temperature(state.step + 1));
+  const Region wait("agree");
+  all_ranks_agree(m_grid.world, [&] {
+    const TokenSource& source = source_of(stage);
+    if (!stage.elastic) data.batches = m_batches.read_all(source, data.range);
+    for (const DrawGroup& part : data.dealt) {
+      std::vector<index_t> samples = part.samples;
+      for (index_t& sample : samples) sample += data.range.first;
+      data.batches.push_back(m_batches.read(source, Split::train, samples, config.seq_length));
+    }
+  });
+  return data;
 }
 
 /// Deterministic sums are over single sequences.
@@ -118,16 +140,21 @@ void TrainStep<T>::count(MicroBatch& batch, TrainSums& sums, const Body& body) {
   sums.add(own);
 }
 
-/// Trains this replica's share of a step of the parent.
+/// Trains the micro-batches of this replica.
 template <class T>
-void TrainStep<T>::train_parent(TrainState<T>& state, const Stage& stage, TrainSums& sums) {
-  const StageConfig& config = stage.config;
-  const SequenceRange range{.first = (state.step - stage.first_step) * config.global_batch_size,
-                            .count = config.global_batch_size,
-                            .seq_length = config.seq_length};
-  m_batches.for_each(source_of(stage), range, [&](MicroBatch& batch) {
-    count(batch, sums, [&](TrainSums& own) { train_parent(state, batch, own); });
-  });
+void TrainStep<T>::train(TrainState<T>& state, const Stage& stage, const StepData& data,
+                         TrainSums& sums) {
+  if (!stage.elastic)
+    return m_batches.for_each(data.batches, data.range, [&](MicroBatch& batch) {
+      count(batch, sums, [&](TrainSums& own) { train_parent(state, batch, own); });
+    });
+  for (std::size_t i = 0; i < data.dealt.size(); ++i) {
+    const Arena::Scope scope(m_arena);
+    MicroBatch batch = m_batches.load(data.batches[i]);
+    batch.last = i + 1 == data.dealt.size();
+    count(batch, sums,
+          [&](TrainSums& own) { train_elastic(state, stage, data.dealt[i], batch, own); });
+  }
 }
 
 template <class T>
@@ -137,22 +164,6 @@ void TrainStep<T>::train_parent(TrainState<T>& state, const MicroBatch& batch, T
       differentiate(model, model.full_widths(), batch, parent_loss(m_config), {}, batch.last);
   sums.loss() += losses.cross_entropy;
   if (m_grid.context.is_root()) sums.weight() += batch.weight_sum;
-}
-
-/// Trains the micro-batches that were dealt to this replica.
-template <class T>
-void TrainStep<T>::train_elastic(TrainState<T>& state, const Stage& stage,
-                                 const std::vector<DrawGroup>& dealt, TrainSums& sums) {
-  const index_t first = (state.step - stage.first_step) * stage.config.global_batch_size;
-  const TokenSource& source = source_of(stage);
-  for (const DrawGroup& part : dealt) {
-    const Arena::Scope scope(m_arena);
-    std::vector<index_t> samples = part.samples;
-    for (index_t& sample : samples) sample += first;
-    MicroBatch batch = m_batches.load(source, Split::train, samples, stage.config.seq_length);
-    batch.last = &part == &dealt.back();
-    count(batch, sums, [&](TrainSums& own) { train_elastic(state, stage, part, batch, own); });
-  }
 }
 
 /// The teacher's states serve all budgets of the micro-batch.

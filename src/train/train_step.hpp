@@ -39,15 +39,21 @@ class TrainStep {
  public:
   TrainStep(const ProcessGrid& grid, const RunConfig& config, const Curriculum& curriculum,
             Arena& arena);
-  /// Performs step number state.step + 1 and counts it. Throws NumericsError naming step, stage
-  /// and the first tensor that is not finite.
+  /// Collective. Performs step number state.step + 1 and counts it. Throws on all ranks together
+  /// InputError for data that one of them cannot read, and NumericsError naming step, stage and
+  /// the first tensor that is not finite.
   StepMetrics run(TrainState<T>& state);
 
  private:
-  void train_parent(TrainState<T>& state, const Stage& stage, TrainSums& sums);
+  /// What this replica trains on in a step.
+  struct StepData {
+    SequenceRange range;           // of pretraining
+    std::vector<DrawGroup> dealt;  // of elastic training
+    std::vector<Batch> batches;    // on the host: its micro-batches, in order
+  };
+  StepData read(TrainState<T>& state, const Stage& stage);
+  void train(TrainState<T>& state, const Stage& stage, const StepData& data, TrainSums& sums);
   void train_parent(TrainState<T>& state, const MicroBatch& batch, TrainSums& sums);
-  void train_elastic(TrainState<T>& state, const Stage& stage, const std::vector<DrawGroup>& dealt,
-                     TrainSums& sums);
   void train_elastic(TrainState<T>& state, const Stage& stage, const DrawGroup& dealt,
                      const MicroBatch& batch, TrainSums& sums);
   /// Runs body(own sums) for a micro-batch and adds what it has counted.

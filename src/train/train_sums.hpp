@@ -27,7 +27,7 @@ struct StepMetrics {
   std::vector<Budget> budgets;
 };
 
-/// Three sums of the step, then five of each budget (Column).
+/// Four sums of the step, then five of each budget (Column).
 class TrainSums {
  public:
   enum Column { tokens, kl, cross_entropy, budget_loss, relative_cost };
@@ -35,7 +35,8 @@ class TrainSums {
 
   double& weight() { return m_numbers[0]; }  ///< tokens that count, once per budget trained on them
   double& loss() { return m_numbers[1]; }    ///< total; of elastic training, a sum over the budgets
-  double& teacher() { return m_numbers[2]; }  ///< cross-entropy, once per budget that it teaches
+  double& teacher() { return m_numbers[2]; }   ///< cross-entropy, once per budget that it teaches
+  double& failures() { return m_numbers[3]; }  ///< ranks that could not finish their passes
   double& of(std::size_t budget, Column column) {
     return m_numbers[first_budget + 5 * budget + column];
   }
@@ -54,7 +55,7 @@ class TrainSums {
   std::vector<StepMetrics::Budget> budget_means(const DistillConfig& config) const;
 
  private:
-  static constexpr std::size_t first_budget = 3;
+  static constexpr std::size_t first_budget = 4;
   std::size_t num_budgets() const { return (m_numbers.size() - first_budget) / 5; }
 
   std::vector<double> m_numbers;

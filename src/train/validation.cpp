@@ -2,11 +2,12 @@
 #include "train/validation.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/on_grid.hpp"
 #include "base/region.hpp"
-#include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
+#include "comm/rounds.hpp"
 #include "data/character_vocabulary.hpp"
 #include "kernels/rows/logit_difference.hpp"
 #include "model/generation.hpp"
@@ -25,6 +26,12 @@ double largest(const View1<float>& values) {
     result = h_values(i) <= result ? result : h_values(i);
   return result;
 }
+void require_finite(const char* what, const SubmodelSpec& spec, double value) {
+  if (!std::isfinite(value))
+    throw NumericsError(fmt::format("{} of {}: {}", what,
+                                    spec.name.empty() ? "the whole model" : "budget " + spec.name,
+                                    value));
+}
 /// False if a model with a larger vocabulary than that of the problems has left the latter.
 bool is_text(const std::vector<token_t>& tokens) {
   return std::all_of(tokens.begin(), tokens.end(),
@@ -33,12 +40,21 @@ bool is_text(const std::vector<token_t>& tokens) {
 }  // namespace
 
 template <class T>
-Validation<T>::Validation(const Communicator& comm, const RunConfig& config, Arena& arena)
-    : m_comm(comm),
+Validation<T>::Validation(const Communicator& all, const Communicator& sharers,
+                          const Communicator* team, const RunConfig& config, Arena& arena)
+    : m_all(all),
+      m_sharers(sharers),
+      m_team(team),
       m_config(config),
       m_arena(arena),
       m_source(make_source(config, validation_stream)),
-      m_batches(comm, config, arena) {}
+      m_batches(sharers, config, arena) {}
+
+template <class T>
+void Validation<T>::go_on() const {
+  if (m_team == nullptr) return stop_request::go_on_alone();
+  agree_to_go_on(*m_team);
+}
 
 template <class T>
 std::vector<double> Validation<T>::loss_sums(const LanguageModel<T>& model,
@@ -48,24 +64,25 @@ std::vector<double> Validation<T>::loss_sums(const LanguageModel<T>& model,
   std::vector<double> sums(3, 0.0);  // tokens, cross-entropy, KL
   const SequenceRange held_out{
       .split = Split::validation, .count = m_config.evaluate.samples, .seq_length = seq_length};
-  m_batches.for_each(*m_source, held_out, [&](const MicroBatch& batch) {
-    const auto& context = batch.context;
-    auto pass = model.make_pass(Keep::nothing);
-    TeacherStates<T> states;
-    if (teacher) {
-      auto teacher_pass = teacher->make_pass(Keep::nothing);
-      teacher->forward(context, teacher->full_widths(), batch.tokens, teacher_pass);
-      states = {.model = teacher, .hidden = teacher_pass.hidden};
-    }
-    model.forward(context, widths, batch.tokens, pass);
-    const auto losses =
-        evaluate_losses<T>(context, model, pass.hidden, batch.targets, states,
-                           {.temperature = m_config.distill.temperature,
-                            .tokens_per_chunk = m_config.parallel.logit_chunk_tokens});
-    sums[0] += batch.weight_sum;
-    sums[1] += on_grid(losses.cross_entropy);
-    sums[2] += on_grid(losses.kl);
-  });
+  m_batches.for_each_together(
+      m_all, team_size(), *m_source, held_out, [&](const MicroBatch& batch) {
+        const auto& context = batch.context;
+        auto pass = model.make_pass(Keep::nothing);
+        TeacherStates<T> states;
+        if (teacher) {
+          auto teacher_pass = teacher->make_pass(Keep::nothing);
+          teacher->forward(context, teacher->full_widths(), batch.tokens, teacher_pass);
+          states = {.model = teacher, .hidden = teacher_pass.hidden};
+        }
+        model.forward(context, widths, batch.tokens, pass);
+        const auto losses =
+            evaluate_losses<T>(context, model, pass.hidden, batch.targets, states,
+                               {.temperature = m_config.distill.temperature,
+                                .tokens_per_chunk = m_config.parallel.logit_chunk_tokens});
+        sums[0] += batch.weight_sum;
+        sums[1] += on_grid(losses.cross_entropy);
+        sums[2] += on_grid(losses.kl);
+      });
   return sums;
 }
 
@@ -73,42 +90,52 @@ template <class T>
 ValidationResult Validation<T>::losses(const LanguageModel<T>& model, const SubmodelSpec& spec,
                                        const LanguageModel<T>* teacher, index_t seq_length) {
   const Region region("validation");
-  auto sums = all_ranks_agree(m_comm, [&] { return loss_sums(model, spec, teacher, seq_length); });
-  all_reduce_sum(m_comm, sums);
-  return {.cross_entropy = sums[1] / sums[0], .kl = sums[2] / sums[0]};
+  auto sums = loss_sums(model, spec, teacher, seq_length);
+  all_reduce_sum(m_sharers, sums);
+  const ValidationResult result{.cross_entropy = sums[1] / sums[0], .kl = sums[2] / sums[0]};
+  require_finite("held-out cross-entropy", spec, result.cross_entropy);
+  require_finite("held-out distance from the teacher (KL)", spec, result.kl);
+  return result;
 }
 
 template <class T>
-double Validation<T>::right_answers(const LanguageModel<T>& model, const SubmodelSpec& spec) {
+double Validation<T>::right_answers(const LanguageModel<T>& model, const SubmodelSpec& spec,
+                                    index_t first, index_t end) {
   const ReasoningProblems problems(
       reasoning_config(m_config), static_cast<std::uint32_t>(m_config.job.seed), validation_stream);
   const auto widths = model.widths(spec);
-  const index_t total = m_config.evaluate.problems,
-                share = (total + m_comm.size() - 1) / m_comm.size();
-  const index_t begin = m_comm.rank() * share, end = std::min(total, begin + share);
-  double right = 0;
-  for (index_t first = begin; first < end; first += problems_at_once) {
-    std::vector<Problem> asked;
-    std::vector<std::vector<token_t>> prompts;
-    for (index_t i = first; i < std::min(end, first + problems_at_once); ++i) {
-      asked.push_back(problems.problem(Split::validation, i));
-      prompts.push_back(prompt_tokens(asked.back()));
-    }
-    const auto answers = generate_greedy<T>(
-        {m_exec, m_config.job.deterministic}, m_arena, model, widths, prompts,
-        {.max_length = problems.longest_document() + 1, .stop = CharacterVocabulary::end});
-    for (std::size_t i = 0; i < asked.size(); ++i)
-      right +=
-          is_text(answers[i]) && check_answer(asked[i], CharacterVocabulary::decode(answers[i]));
+  std::vector<Problem> asked;
+  std::vector<std::vector<token_t>> prompts;
+  for (index_t i = first; i < end; ++i) {
+    asked.push_back(problems.problem(Split::validation, i));
+    prompts.push_back(prompt_tokens(asked.back()));
   }
+  const auto answers =
+      generate_greedy<T>({m_exec, m_config.job.deterministic}, m_arena, model, widths, prompts,
+                         {.max_length = problems.longest_document() + 1,
+                          .stop = CharacterVocabulary::end,
+                          .go_on = [this] { go_on(); }});
+  double right = 0;
+  for (std::size_t i = 0; i < asked.size(); ++i)
+    right += is_text(answers[i]) && check_answer(asked[i], CharacterVocabulary::decode(answers[i]));
   return right;
 }
 
 template <class T>
 double Validation<T>::accuracy(const LanguageModel<T>& model, const SubmodelSpec& spec) {
   const Region region("generation");
-  const double right = all_ranks_agree(m_comm, [&] { return right_answers(model, spec); });
-  return all_reduce_sum(m_comm, right) / static_cast<double>(m_config.evaluate.problems);
+  const index_t total = m_config.evaluate.problems,
+                share = (total + m_sharers.size() - 1) / m_sharers.size();
+  const index_t begin = m_sharers.rank() * share, end = std::min(total, begin + share);
+  double right = 0;
+  for_each_round(
+      m_all, team_size(), (share + problems_at_once - 1) / problems_at_once, [](index_t) {},
+      [&](index_t round) {
+        const index_t first = begin + round * problems_at_once;
+        if (first < end)
+          right += right_answers(model, spec, first, std::min(end, first + problems_at_once));
+      });
+  return all_reduce_sum(m_sharers, right) / static_cast<double>(total);
 }
 
 template <class T>
@@ -116,9 +143,28 @@ double Validation<T>::max_logit_difference(const LanguageModel<T>& a,
                                            const ActiveWidths<T>& a_widths,
                                            const LanguageModel<T>& b,
                                            const ActiveWidths<T>& b_widths, index_t seq_length) {
-  const Arena::Scope scope(m_arena);
-  const MicroBatch batch =
-      m_batches.load(*m_source, {.split = Split::validation, .count = 1, .seq_length = seq_length});
+  Batch whole;
+  double result = 0;
+  for_each_round(
+      m_all, team_size(), 1,
+      [&](index_t) {
+        whole = m_batches.read(*m_source,
+                               {.split = Split::validation, .count = 1, .seq_length = seq_length});
+      },
+      [&](index_t) {
+        const Arena::Scope scope(m_arena);
+        result = max_logit_difference(m_batches.load(whole), a, a_widths, b, b_widths);
+        if (!std::isfinite(result))
+          throw NumericsError(fmt::format("difference of logits computed in two ways: {}", result));
+      });
+  return result;
+}
+
+template <class T>
+double Validation<T>::max_logit_difference(const MicroBatch& batch, const LanguageModel<T>& a,
+                                           const ActiveWidths<T>& a_widths,
+                                           const LanguageModel<T>& b,
+                                           const ActiveWidths<T>& b_widths) {
   const auto& context = batch.context;
   const index_t tokens = context.num_tokens(), vocab = a.shape().vocab_size,
                 chunk = std::min(tokens, m_config.parallel.logit_chunk_tokens);

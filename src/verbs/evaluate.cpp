@@ -2,6 +2,7 @@
 #include "verbs/evaluate.hpp"
 
 #include "comm/all_ranks_agree.hpp"
+#include "comm/watchdog.hpp"
 #include "config/curriculum.hpp"
 #include "elastic/cost_model.hpp"
 #include "plan/units.hpp"
@@ -40,6 +41,7 @@ std::vector<Evaluated> evaluate_checkpoint(const Communicator& comm,
     specs = choose_specs(reader, stored, budget);
   });
   const RunConfig& config = stored.deck.config;
+  const Watchdog watchdog(comm, config.job.watchdog_seconds);
   Communicator group = comm.split(0, comm.rank());
   group.set_deterministic(config.job.deterministic);
   Arena arena;

@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "base/region.hpp"
+#include "base/stop_request.hpp"
 #include "io/durable_file.hpp"
 #include "model/speculative.hpp"
 #include "state/stored_model.hpp"
@@ -111,8 +112,10 @@ Generated generate_plainly(const GenerateOptions& options, const Models& models,
     throw InputError(fmt::format("--switch: needs one prompt; {} holds {}", options.tokens.string(),
                                  prompts.size()));
   const auto widths = models.widths(options.budget);
-  GenerationConfig config{
-      .stop = stop_token(options, models), .sampling = options.sampling, .first_sequence = 0};
+  GenerationConfig config{.stop = stop_token(options, models),
+                          .sampling = options.sampling,
+                          .first_sequence = 0,
+                          .go_on = stop_request::go_on_alone};
   Arena arena;
   Generated result;
   const double start = wall_seconds();
@@ -149,7 +152,8 @@ Speculated speculate(const GenerateOptions& options, const Models& models,
         models.products(), arena, models.model(), widths, draft, prompt,
         {.max_length = static_cast<index_t>(prompt.size()) + options.max_tokens,
          .stop = stop_token(options, models),
-         .draft_length = options.draft_length});
+         .draft_length = options.draft_length,
+         .go_on = stop_request::go_on_alone});
     result.outputs.push_back(one.tokens);
     result.rounds += one.rounds;
     result.drafted += one.drafted;

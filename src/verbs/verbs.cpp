@@ -5,6 +5,7 @@
 
 #include "base/log.hpp"
 #include "comm/all_ranks_agree.hpp"
+#include "base/stop_request.hpp"
 #include "verbs/evaluate.hpp"
 #include "verbs/export.hpp"
 #include "verbs/import.hpp"
@@ -127,15 +128,20 @@ void add_verbs(CLI::App& app, VerbOptions& options) {
 }
 
 ExitCode run_verb(const Communicator& comm, const VerbOptions& options) {
-  if (options.verb == Verb::evaluate) {
-    const auto results =
-        evaluate_checkpoint(comm, options.checkpoint, options.budget, options.overrides);
-    log::info("{}", describe(results));
-    return ExitCode::success;
+  try {
+    if (options.verb == Verb::evaluate) {
+      const auto results =
+          evaluate_checkpoint(comm, options.checkpoint, options.budget, options.overrides);
+      log::info("{}", describe(results));
+    } else {
+      all_ranks_agree(comm, [&] {
+        if (comm.is_root()) log::info("{}", run_on_root(options));
+      });
+    }
+  } catch (const Stopped&) {
+    log::info("stopped as asked; nothing was written");
+    return ExitCode::requeue;
   }
-  all_ranks_agree(comm, [&] {
-    if (comm.is_root()) log::info("{}", run_on_root(options));
-  });
   return ExitCode::success;
 }
 

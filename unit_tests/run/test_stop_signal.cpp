@@ -51,6 +51,23 @@ TEST(StopSignal, EverySignalIsRemembered) {
   }
 }
 
+TEST(StopSignal, AWishToSaveIsAnsweredOnce) {
+  const Communicator self = Communicator::self();
+  const StopSignal signal;
+  std::raise(SIGUSR2);
+  StopSignal::Answer answer = signal.asked(self);
+  EXPECT_TRUE(answer.save);
+  EXPECT_FALSE(answer.stop);
+  answer = signal.asked(self);
+  EXPECT_FALSE(answer.save);
+  EXPECT_TRUE(signal.asked(self, /*own_reason=*/true).stop);
+  std::raise(SIGTERM);
+  std::raise(SIGTERM);
+  answer = signal.asked(self);
+  EXPECT_TRUE(answer.stop);
+  EXPECT_FALSE(answer.save);
+}
+
 TEST(StopSignal, HandlersAndStackArePutBack) {
   struct sigaction action = {}, before = {}, after = {};
   action.sa_handler = count_alarm;

@@ -37,7 +37,8 @@ TEST(MicroBatchesOnRanks, ALoadedRangeIsTheSameEverywhere) {
   Arena arena;
   MicroBatches batches(world, deck.config, arena);
   const auto source = make_source(deck.config, 1);
-  const MicroBatch batch = batches.load(*source, {.first = 7, .count = 3, .seq_length = 48});
+  const MicroBatch batch =
+      batches.load(batches.read(*source, {.first = 7, .count = 3, .seq_length = 48}));
   const auto h_tokens = Kokkos::create_mirror_view_and_copy(HostSpace(), batch.tokens);
   ASSERT_EQ(h_tokens.extent(0), 144u);
   std::vector<double> tokens(h_tokens.data(), h_tokens.data() + 144), sums = tokens;

@@ -15,18 +15,19 @@ constexpr TrainSums::Column columns[] = {TrainSums::tokens, TrainSums::kl, Train
 
 /// All numbers of sums over two budgets.
 std::vector<double> numbers(TrainSums& sums) {
-  std::vector<double> all = {sums.weight(), sums.loss(), sums.teacher()};
+  std::vector<double> all = {sums.weight(), sums.loss(), sums.teacher(), sums.failures()};
   for (std::size_t b = 0; b < 2; ++b)
     for (const auto column : columns) all.push_back(sums.of(b, column));
   return all;
 }
 TrainSums filled(std::uint32_t seed) {
   TrainSums sums(2);
-  const auto values = random_values<double>(13, seed, -100, 100);
+  const auto values = random_values<double>(14, seed, -100, 100);
   std::size_t next = 0;
   sums.weight() = values[next++];
   sums.loss() = values[next++];
   sums.teacher() = values[next++];
+  sums.failures() = values[next++];
   for (std::size_t b = 0; b < 2; ++b)
     for (const auto column : columns) sums.of(b, column) = values[next++];
   return sums;
@@ -34,16 +35,16 @@ TrainSums filled(std::uint32_t seed) {
 
 TEST(TrainSums, EveryNumberHasAPlaceOfItsOwn) {
   TrainSums sums(2), zero(2);
-  EXPECT_EQ(numbers(zero), std::vector<double>(13, 0.0));
+  EXPECT_EQ(numbers(zero), std::vector<double>(14, 0.0));
   sums = filled(1);
-  EXPECT_EQ(numbers(sums), random_values<double>(13, 1, -100, 100));
+  EXPECT_EQ(numbers(sums), random_values<double>(14, 1, -100, 100));
 }
 
 TEST(TrainSums, AddsNumberByNumber) {
   TrainSums a = filled(1), b = filled(2);
   const auto first = numbers(a), second = numbers(b);
   a.add(b);
-  for (std::size_t i = 0; i < 13; ++i) EXPECT_EQ(numbers(a)[i], first[i] + second[i]);
+  for (std::size_t i = 0; i < 14; ++i) EXPECT_EQ(numbers(a)[i], first[i] + second[i]);
   EXPECT_EQ(numbers(b), second);
 }
 

@@ -3,12 +3,15 @@
 // generation problem by problem, and distances of logits against those computed here.
 #include "train/validation.hpp"
 
+#include <gmock/gmock.h>
+
 #include <algorithm>
 #include <map>
 
 #include "data/character_vocabulary.hpp"
 #include "model/slicing.hpp"
 #include "train/token_sources.hpp"
+#include "base/stop_request.hpp"
 #include "unit_tests/train/small_run.hpp"
 
 namespace elastic::test {
@@ -177,8 +180,33 @@ TEST_F(ValidationTest, TheLargestDifferenceOfLogits) {
   auto broken = to_host(model.parameters().values());
   broken.back() = std::numeric_limits<float>::quiet_NaN();
   assign(model.parameters().values(), broken);
-  EXPECT_TRUE(
-      std::isnan(validation.max_logit_difference(model, widths, model, full, whole_length)));
+  EXPECT_THROW(validation.max_logit_difference(model, widths, model, full, whole_length),
+               NumericsError);
+}
+
+TEST_F(ValidationTest, ALossThatIsNotFiniteNamesTheBudget) {
+  Validation<Real> validation(self, deck.config, arena);
+  Kokkos::deep_copy(state->model->parameters().values(), std::numeric_limits<float>::quiet_NaN());
+  spec.name = "middle";
+  try {
+    validation.losses(*state->model, spec, nullptr, whole_length);
+    FAIL() << "no error";
+  } catch (const NumericsError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("cross-entropy of budget middle: "));
+  }
+}
+
+TEST_F(ValidationTest, EverythingStopsWhenAsked) {
+  prepare({"evaluate/problems=8"});
+  Validation<Real> validation(self, deck.config, arena);
+  const auto& model = *state->model;
+  const auto full = model.full_widths();
+  stop_request::ask_to_stop();
+  EXPECT_THROW(validation.losses(model, spec, nullptr, whole_length), Stopped);
+  EXPECT_THROW(validation.accuracy(model, spec), Stopped);
+  EXPECT_THROW(validation.max_logit_difference(model, full, model, full, whole_length), Stopped);
+  stop_request::forget();
+  EXPECT_NO_THROW(validation.accuracy(model, spec));
 }
 
 }  // namespace
