@@ -12,8 +12,6 @@ namespace elastic {
 namespace {
 
 constexpr std::string_view magic = "elastic.x checkpoint, format 2\n";
-/// Bytes hashed while they are still in the processor's caches.
-constexpr std::size_t bytes_per_piece = std::size_t(1) << 18;
 /// More than a file of 20 TB needs.
 constexpr std::uint64_t largest_seal = std::uint64_t(1) << 28;
 /// The last line of the user block: its hash.

@@ -21,6 +21,9 @@ inline constexpr std::uint64_t user_block_bytes = 512;
 /// Segments hold at most so many bytes, or one row if that is longer.
 inline constexpr std::uint64_t bytes_per_segment = std::uint64_t(8) << 20;
 
+/// What is hashed and moved at once: few enough to stay in the processor's caches.
+inline constexpr std::size_t bytes_per_piece = std::size_t(1) << 18;
+
 /// Bytes of a file with a hash of their own: whole rows of a tensor, or a piece of the structure
 /// (all that HDF5 stores besides the tensors: names, shapes, attributes, texts).
 struct Segment {
