@@ -12,6 +12,7 @@
 #include "plan/budgets.hpp"
 #include "plan/memory.hpp"
 #include "plan/ranking.hpp"
+#include "run/folder/parent_copy.hpp"
 #include "run/peak_memory.hpp"
 #include "state/state_checkpoint.hpp"
 #include "train/importance_pass.hpp"
@@ -34,7 +35,8 @@ Run<T>::Run(const Communicator& comm, const ResolvedDeck& deck, const RunOptions
       m_grid(comm, parallel_sizes(deck.config)),
       m_curriculum(make_curriculum(deck.config)),
       m_folder{deck.config.job.run_folder()},
-      m_checkpoints(m_folder.checkpoints(), deck.config.checkpoint.keep),
+      m_checkpoints(m_folder.checkpoints(), deck.config.checkpoint.keep,
+                    deck.config.checkpoint.keep_every),
       m_lock(take_lock(options)),
       m_choice(options.resume ? choose_checkpoint(comm, m_folder, m_checkpoints, deck.text,
                                                   resume_options(options, deck.config))
@@ -105,6 +107,9 @@ void Run<T>::read_parent() {
 template <class T>
 void Run<T>::restore() {
   const std::string path = m_choice.path.string();
+  m_identity = m_choice.run;
+  m_parent_hash = m_choice.head.identity.parent_hash;
+  if (!m_parent_hash.empty()) require_parent(m_comm, m_folder, m_parent_hash);
   all_ranks_agree(m_comm, [&] {
     const CheckpointReader reader(m_choice.path);
     read_state(reader, m_config, m_state);
@@ -115,15 +120,21 @@ void Run<T>::restore() {
       read_model(CheckpointReader(m_folder.parent()), *m_state.elastic->teacher);
     m_pending = read_pending_step(reader);
   });
-  m_identity = m_choice.run;
-  m_parent_hash = m_choice.head.identity.parent_hash;
   on_root([&] {
     write_run_identity(m_folder.id(), m_identity);
+    if (m_state.elastic && m_parent_hash.empty()) {
+      log::warn(
+          "{}: nothing in {}, of an earlier version, says which parent is its teacher; this "
+          "one is taken",
+          m_folder.parent().string(), path);
+      m_parent_hash = keep_parent_copy(m_folder);
+    }
     if (m_choice.later.empty()) return;
     const auto aside = abandon_later(m_folder, m_choice.later, m_state.elastic.has_value());
     log::info("goes back to step {}; what was saved after it is in {}", m_state.step,
               aside.string());
   });
+  broadcast(m_comm, m_parent_hash);
   log::info("resumed from {} at step {} of {}", path, m_state.step, m_curriculum.total_steps);
 }
 
@@ -227,6 +238,8 @@ void Run<T>::begin_elastic_training() {
     write_model(writer, *m_state.model, m_deck.text, "parent");
     write_ranking(writer, elastic.ranking);
   });
+  on_root([&] { m_parent_hash = keep_parent_copy(m_folder); });
+  broadcast(m_comm, m_parent_hash);
 }
 
 template <class T>
@@ -292,6 +305,7 @@ template <class T>
 void Run<T>::save_checkpoint(const StepMetrics* pending) {
   if (!m_config.checkpoint.save) return;
   require_folder();  // or the folder would be made anew
+  on_root([&] { m_history->sync(); });
   const Region region("checkpoint");
   const double start = wall_seconds();
   write_together(

@@ -87,6 +87,11 @@ void RunHistory::require_linked() const {
   }
 }
 
+void RunHistory::sync() {
+  for (auto* table : {m_history.get(), m_router.get()})
+    if (table) table->sync();
+}
+
 RunHistory::RunHistory(const RunFolder& folder, const RunConfig& config, index_t first_step,
                        bool writes)
     : m_config(config) {

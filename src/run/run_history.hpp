@@ -35,6 +35,8 @@ class RunHistory {
                      const std::vector<Decision>& decisions, const std::vector<RouterDraw>& fixed);
   /// Throws RunError naming a table that was removed or replaced while the run goes on.
   void require_linked() const;
+  /// Forces all rows to disk: before a checkpoint that they belong to is saved. Throws RunError.
+  void sync();
 
  private:
   /// A file by what does not change with its name.

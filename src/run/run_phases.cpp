@@ -7,6 +7,7 @@
 #include "io/checkpoint_views.hpp"
 #include "io/durable_file.hpp"
 #include "model/slicing.hpp"
+#include "run/folder/parent_copy.hpp"
 #include "run/region_table.hpp"
 #include "run/report.hpp"
 #include "run/run.hpp"
@@ -69,6 +70,7 @@ const LanguageModel<T>& Run<T>::parent() {
   auto& teacher = m_state.elastic->teacher;
   if (!teacher) {  // all stages train their teacher
     teacher = make_teacher(*m_state.model);
+    require_parent(m_comm, m_folder, m_parent_hash);
     all_ranks_agree(m_comm, [&] { read_model(CheckpointReader(m_folder.parent()), *teacher); });
   }
   return *teacher;

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import time
+import unittest.mock
 
 from run_support import STOPPED, RunTest, main, rank_ids, wait_for
 
@@ -88,13 +89,9 @@ class Held(RunTest):
         self.assertIn("process 3 on host elsewhere since then (Slurm job 77)", output)
         self.assertIn("--break-lock", output)
         # The job was requeued: what held the folder has ended.
-        requeued = dict(SLURM_JOB_ID="77", SLURM_CLUSTER_NAME="c", SLURM_RESTART_COUNT="1", SLURM_JOB_END_TIME="")
-        os.environ.update(requeued)
-        try:
+        requeued = dict(SLURM_JOB_ID="77", SLURM_CLUSTER_NAME="c", SLURM_RESTART_COUNT="1")
+        with unittest.mock.patch.dict(os.environ, requeued):
             self.run_deck("far", *PLAN, "job/stop_after_step=3", "--resume", code=STOPPED)
-        finally:
-            for name in requeued:
-                del os.environ[name]
         lock.write_text("")
         self.run_deck("far", *PLAN, "job/stop_after_step=4", "--resume", "--break-lock", code=STOPPED)
 
@@ -162,6 +159,33 @@ class Past(RunTest):
             self.assertTrue((left / file).exists(), file)
         self.assertIn("at step 9 of 16", self.run_deck("back", *PLAN, "--resume"))  # not at 16
         self.assert_same_course("run", "back")
+
+    def test_the_teacher_comes_back_from_its_copy(self):
+        self.copy("taught", "stopped")
+        parent, (copy,) = self.folder / "taught/parent.h5", (self.folder / "taught/checkpoints").glob("parent_*")
+        whole, other = parent.read_bytes(), (self.folder / "run/parent.h5").read_bytes()
+        for step, spoil in enumerate((parent.unlink, lambda: parent.write_bytes(other),
+                                      lambda: parent.write_bytes(whole[:9000] + bytes([whole[9000] ^ 1]) + whole[9001:]))):
+            spoil()
+            output = self.run_deck("taught", *PLAN, "--resume", f"job/stop_after_step={9 + step}", code=STOPPED)
+            self.assertIn(f"it is restored from {copy}", output)
+            self.assertEqual(parent.read_bytes(), whole)
+        self.run_deck("taught", *PLAN, "--resume")
+        self.assert_same_course("run", "taught")
+
+    def test_without_a_teacher_nothing_goes_on(self):
+        self.copy("untaught", "stopped")
+        parent, (copy,) = self.folder / "untaught/parent.h5", (self.folder / "untaught/checkpoints").glob("parent_*")
+        parent.unlink()
+        copy.write_bytes(copy.read_bytes()[:-1])
+        before = self.files("untaught")
+        output = self.run_deck("untaught", *PLAN, "--resume", code=INPUT)
+        for part in (str(parent), str(copy), "--from"):
+            self.assertIn(part, output)
+        self.assertEqual(self.files("untaught"), before)
+        # A checkpoint from before the ranking makes it anew.
+        self.run_deck("untaught", *PLAN, "--resume", "--from", "6")
+        self.assert_same_course("run", "untaught")
 
     def test_a_run_of_an_earlier_version_is_given_an_id(self):
         self.copy("old", "stopped")

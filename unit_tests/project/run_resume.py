@@ -2,7 +2,9 @@
 # A run that was stopped and resumed gives the numbers of one that was not: history.csv and router.csv to the byte, the
 # tensors of model.h5 to the bit. Stopped by the deck in every part of the plan, by signals, and killed without warning.
 import os
+import pathlib
 import signal
+import unittest.mock
 
 from run_support import STOPPED, RunTest, main, rank_ids, tensors, wait_for
 
@@ -54,10 +56,14 @@ class StopAfterStep(RunTest):
 
     def test_time_is_up(self):
         name = "time"
-        for step, more in ((1, []), (2, ["--resume"])):
-            output = self.run_deck(name, *SHORT, "--walltime", "0:00", *more, code=STOPPED)
-            self.assertIn("a step may take", output)
-            self.assertIn(f"stopped after step {step}; continue with --resume", output)
+        squeue = pathlib.Path(self.write("bin/squeue", "#!/bin/sh\necho 0:00\n"))  # what Slurm says is left of the job
+        squeue.chmod(0o700)
+        job = {"SLURM_JOB_ID": "7", "SLURM_JOB_END_TIME": "", "PATH": f"{squeue.parent}:{os.environ['PATH']}"}
+        with unittest.mock.patch.dict(os.environ, job):
+            for step, more in ((1, []), (2, ["--resume"])):
+                output = self.run_deck(name, *SHORT, *more, code=STOPPED)
+                self.assertIn("a step may take", output)
+                self.assertIn(f"stopped after step {step}; continue with --resume", output)
         self.run_deck(name, *SHORT, "--resume", "job/walltime=1-12")
         self.assert_same_course("whole", name)
 

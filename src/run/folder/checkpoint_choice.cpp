@@ -5,24 +5,50 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 
 #include "base/log.hpp"
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
+#include "io/sealed_file.hpp"
 #include "run/folder/deck_changes.hpp"
 
 namespace elastic {
 namespace {
 
+/// Reads these rows and compares their hash; numbers must be finite.
 template <class T>
-void require_finite(const CheckpointReader& file, const TensorInfo& tensor) {
-  const auto values = file.read<T>(tensor.name);
-  const auto bad =
-      std::find_if(values.begin(), values.end(), [](T x) { return !std::isfinite(x); });
-  if (bad != values.end())
+void check_rows(const CheckpointReader& file, const TensorInfo& tensor, Range rows) {
+  const index_t columns = tensor.extents.columns;
+  std::vector<T> values(static_cast<std::size_t>((rows.second - rows.first) * columns));
+  file.read_block(tensor.name, rows, {0, columns}, values.data());
+  if constexpr (std::is_floating_point_v<T>) {
+    const auto bad =
+        std::find_if(values.begin(), values.end(), [](T x) { return !std::isfinite(x); });
+    if (bad == values.end()) return;
+    const index_t element = rows.first * columns + (bad - values.begin());
     throw NumericsError(fmt::format("{}: {} holds {} (element {} of {}), which is not finite",
-                                    file.path().string(), tensor.name, *bad, bad - values.begin(),
-                                    values.size()));
+                                    file.path().string(), tensor.name, *bad, element,
+                                    tensor.extents.size()));
+  }
+}
+void check_rows(const CheckpointReader& file, const TensorInfo& tensor, Range rows) {
+  switch (tensor.type) {
+    case StorageType::float32:
+    case StorageType::bfloat16:
+      return check_rows<float>(file, tensor, rows);
+    case StorageType::float64:
+      return check_rows<double>(file, tensor, rows);
+    case StorageType::int64:
+      return check_rows<index_t>(file, tensor, rows);
+  }
+}
+
+/// Rows of a tensor that have a hash of their own; those of format 1 have one for all.
+index_t rows_per_hash(const TensorInfo& tensor, bool sealed) {
+  const auto row = static_cast<std::uint64_t>(tensor.extents.columns) * size_of(tensor.type);
+  if (!sealed || row == 0) return std::max<index_t>(1, tensor.extents.rows);
+  return std::max<index_t>(1, static_cast<index_t>(bytes_per_segment / row));
 }
 
 class Choice {
@@ -40,7 +66,7 @@ class Choice {
     std::string damage;
     for (const index_t step : candidates()) {
       CheckpointChoice choice;
-      choice.path = m_checkpoints.path_of(step);
+      choice.path = path_of(step);
       try {
         on_root([&] { read_head_of(choice, step); });
         broadcast_head(choice);
@@ -54,7 +80,7 @@ class Choice {
         continue;
       }
       for (const index_t later : m_steps)
-        if (later > step) choice.later.push_back(m_checkpoints.path_of(later));
+        if (later > step) choice.later.push_back(path_of(later));
       return choice;
     }
     throw InputError(fmt::format("{}: none of the {} checkpoints can be read:{}",
@@ -77,12 +103,24 @@ class Choice {
   void list_steps() {
     on_root([&] {
       m_steps = m_checkpoints.steps();
+      for (const index_t step : m_steps) m_paths += m_checkpoints.find(step)->path.string() + '\n';
       m_known = read_run_identity(m_folder.id());
       if (m_steps.empty())
         throw InputError(fmt::format("{}: no checkpoint to resume from; start without --resume",
                                      m_folder.checkpoints().string()));
     });
     broadcast(m_comm, m_steps);
+    broadcast(m_comm, m_paths);
+  }
+
+  std::filesystem::path path_of(index_t step) const {
+    std::istringstream lines(m_paths);
+    std::string path;
+    for (const index_t listed : m_steps) {
+      std::getline(lines, path);
+      if (listed == step) break;
+    }
+    return path;
   }
 
   std::string all_steps() const { return fmt::format("{}", fmt::join(m_steps, ", ")); }
@@ -161,28 +199,21 @@ class Choice {
   const CheckpointFolder& m_checkpoints;
   const std::string& m_deck;
   const ResumeOptions& m_options;
-  std::vector<index_t> m_steps;
+  std::vector<index_t> m_steps;        // with a checkpoint, ascending
+  std::string m_paths;                 // theirs, one a line
   std::optional<RunIdentity> m_known;  // on rank 0
 };
 
 }  // namespace
 
 void check_tensors(const CheckpointReader& file, int rank, int size) {
-  const auto& tensors = file.tensors();
-  for (auto i = static_cast<std::size_t>(rank); i < tensors.size();
-       i += static_cast<std::size_t>(size))
-    switch (tensors[i].type) {
-      case StorageType::float32:
-      case StorageType::bfloat16:
-        require_finite<float>(file, tensors[i]);
-        break;
-      case StorageType::float64:
-        require_finite<double>(file, tensors[i]);
-        break;
-      case StorageType::int64:
-        file.read<index_t>(tensors[i].name);
-        break;
-    }
+  const bool sealed = is_sealed(file.path());
+  index_t number = 0;
+  for (const auto& tensor : file.tensors()) {
+    const index_t step = rows_per_hash(tensor, sealed), end = tensor.extents.rows;
+    for (index_t row = 0; row < end; row += step, ++number)
+      if (number % size == rank) check_rows(file, tensor, {row, std::min(end, row + step)});
+  }
 }
 
 CheckpointChoice choose_checkpoint(const Communicator& comm, const RunFolder& folder,

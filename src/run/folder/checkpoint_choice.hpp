@@ -14,9 +14,9 @@
 namespace elastic {
 
 struct ResumeOptions {
-  bool allow_fallback = false;  ///< pass over checkpoints that cannot be used
-  bool accept_changes = false;  ///< of the deck, in what decided the steps done
-  std::optional<index_t> from;  ///< this step instead of the newest
+  bool allow_fallback = false;       ///< pass over checkpoints that cannot be used
+  bool accept_changes = false;       ///< of the deck, in what decided the steps done
+  std::optional<index_t> from = {};  ///< this step instead of the newest
 };
 
 struct CheckpointChoice {

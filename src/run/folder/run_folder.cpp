@@ -2,6 +2,7 @@
 #include "run/folder/run_folder.hpp"
 
 #include "base/error.hpp"
+#include "base/log.hpp"
 #include "io/durable_file.hpp"
 #include "run/folder/run_identity.hpp"
 #include "run/folder/run_lock.hpp"
@@ -91,6 +92,15 @@ fs::path abandon_later(const RunFolder& folder, const std::vector<fs::path>& lat
     fs::create_directories(folder.submodels());
     for (const auto& checkpoint : later) move_if_there(checkpoint, aside);
     return aside;
+  });
+}
+
+void set_aside(const RunFolder& folder, const fs::path& file) {
+  with_run_errors("set a file aside", folder, [&] {
+    const fs::path aside = first_free(folder.abandoned().string() + "/");
+    fs::create_directories(aside);
+    move_if_there(file, aside);
+    log::info("{} was moved to {}", file.string(), aside.string());
   });
 }
 

@@ -50,4 +50,7 @@ std::filesystem::path prepare_new_run(const RunFolder& folder, const std::string
 std::filesystem::path abandon_later(const RunFolder& folder,
                                     const std::vector<std::filesystem::path>& later, bool ranked);
 
+/// Moves one file to a new folder in `abandoned`, and says so in the log. Throws RunError.
+void set_aside(const RunFolder& folder, const std::filesystem::path& file);
+
 }  // namespace elastic

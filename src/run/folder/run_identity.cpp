@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "io/durable_file.hpp"
+#include "state/checked_values.hpp"
 
 namespace elastic {
 namespace {
@@ -70,8 +71,8 @@ FileIdentity read_file_identity(const CheckpointReader& file) {
 
 CheckpointHead read_head(const CheckpointReader& file) {
   return {.identity = read_file_identity(file),
-          .step = file.attribute_as<index_t>("step"),
-          .elastic = file.attribute_as<index_t>("elastic") != 0,
+          .step = checked_step(file),
+          .elastic = checked_elastic(file),
           .deck = file.text("deck")};
 }
 
