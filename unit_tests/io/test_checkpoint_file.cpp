@@ -346,9 +346,14 @@ TEST_F(CheckpointFileTest, AFullDiskLeavesTheOldFileIntact) {
   EXPECT_NO_THROW(CheckpointReader(save("b.h5")).verify());
 }
 
-TEST_F(CheckpointFileTest, FormatOneIsRead) {
-  const auto path = fixtures_folder() / "checkpoint_v1.h5";
-  EXPECT_FALSE(is_sealed(path));
+// The files of unit_tests/fixtures were written by the versions that introduced the formats.
+class StoredFormat : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Formats, StoredFormat, testing::Values(1, 2));
+
+TEST_P(StoredFormat, IsRead) {
+  const auto path = fixtures_folder() / fmt::format("checkpoint_v{}.h5", GetParam());
+  EXPECT_EQ(is_sealed(path), GetParam() == 2);
+  const std::vector<index_t> order = {3, 0, 2, 1};
   const CheckpointReader reader(path);
   EXPECT_NO_THROW(reader.verify());
   ASSERT_EQ(reader.tensors().size(), 4u);
