@@ -44,7 +44,15 @@ void bind_machine(Schema& schema, Machine& machine) {
             machine.network);
   schema.block("files", "The file system.")
       .bind("bandwidth", &machine.file_bandwidth,
-            needed("B/s", "Of one file that one rank writes."));
+            needed("B/s", "Of one file that one rank writes."))
+      .bind("total_bandwidth", &machine.total_file_bandwidth,
+            {.unit = "B/s",
+             .range = Interval::positive(),
+             .help = "Of one file that all ranks of a run write."})
+      .bind("copy_bandwidth", &machine.copy_bandwidth,
+            {.unit = "B/s",
+             .range = Interval::positive(),
+             .help = "At which a rank copies what it will write of a checkpoint to the host."});
 }
 
 }  // namespace
@@ -89,7 +97,10 @@ std::string machine_text(const Machine& machine) {
       rank.matrix_products, rank.attention, rank.scan, rank.kernel_bandwidth, rank.memory_bandwidth,
       machine.ranks_per_node, link_lines(machine.node));
   if (machine.has_network) text += "\n<network>\n" + link_lines(machine.network);
-  return text + fmt::format("\n<files>\nbandwidth         = {:.3g}\n", machine.file_bandwidth);
+  return text + fmt::format(
+                    "\n<files>\nbandwidth         = {:.3g}\ntotal_bandwidth   = {:.3g}\n"
+                    "copy_bandwidth    = {:.3g}\n",
+                    machine.file_bandwidth, machine.total_file_bandwidth, machine.copy_bandwidth);
 }
 
 }  // namespace elastic

@@ -18,6 +18,8 @@
 //   overlap           = 1
 //   <files>
 //   bandwidth         = 2e8
+//   total_bandwidth   = 1e10         # optional, as is the next
+//   copy_bandwidth    = 1e9
 #pragma once
 #include <string>
 
@@ -50,7 +52,9 @@ struct Machine {
   index_t ranks_per_node = 1;
   Link node, network;
   bool has_network = false;
-  double file_bandwidth = 0;  ///< bytes/s of one file that one rank writes
+  double file_bandwidth = 0;           ///< bytes/s of one file that one rank writes
+  double total_file_bandwidth = 1e10;  ///< bytes/s of one file that all ranks write
+  double copy_bandwidth = 1e9;         ///< bytes/s at which a rank copies its share of a file
 
   /// The link between the ranks of a group whose neighbours lie `stride` ranks apart.
   /// Throws InputError if they span nodes and the machine says nothing of a network.

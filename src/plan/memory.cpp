@@ -11,6 +11,7 @@
 #include "kernels/rows/gated_rmsnorm.hpp"
 #include "kernels/scan/ssd.hpp"
 #include "optim/gradient_buckets.hpp"
+#include "plan/saves.hpp"
 #include "state/train_state.hpp"
 
 namespace elastic {
@@ -241,6 +242,19 @@ index_t ranking_tensors(const ModelShape& shape) {
   return count;
 }
 
+/// Host memory for saving the largest file of the run.
+double saves_memory(const RunConfig& config, const ModelShape& shape, bool trains,
+                    index_t router_parameters, int ranks) {
+  const double parameters = parameter_count(shape),
+               numbers = (trains ? 3 : 1) * parameters + 3 * static_cast<double>(router_parameters);
+  double bytes = config.checkpoint.save ? sum_bytes * numbers : 0;
+  if (config.job.has(Phase::rank) || config.job.has(Phase::elastic))  // parent.h5, model.h5
+    bytes = std::max(bytes, config.precision.value_bytes() * parameters);
+  index_t widest = shape.vocab_size;
+  for (const auto& layer : shape.layers) widest = std::max(widest, layer.inner());
+  return save_memory(bytes, sum_bytes * static_cast<double>(widest * shape.hidden_size), ranks);
+}
+
 }  // namespace
 
 ModelShape local_part(ModelShape shape, index_t tensor_ranks) {
@@ -292,6 +306,7 @@ PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent, index_
                 (static_cast<double>(router_parameters) + most_owned(router_parameters, owners));
   plan.sums = sums_memory(config, parameters, owners) +
               (router_parameters > 0 ? sums_memory(config, router_parameters, owners) : 0);
+  plan.saves = saves_memory(config, parent, changes_model(curriculum), router_parameters, ranks);
   plan.ranking = ranking_memory(config, local);
   if (!config.job.has(Phase::slice) || router_parameters == 0) return plan;
   plan.copy = values;

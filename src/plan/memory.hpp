@@ -10,6 +10,7 @@
 //   teacher       4P            none if all stages train their teacher
 //   router        8 P_r + 8 P_r/R
 //   sums          buckets of gradients that travel (R > 1), 8P in fixed point (deterministic)
+//   saves         a rank's share of the largest file that the run saves (plan/saves.hpp)
 //
 // Working memory of a step on T = B*L tokens at full widths (where the router starts),
 // in elements per token. All widths are those of this rank. One layer keeps its input, D, and from
@@ -58,6 +59,7 @@ struct PlanMemory {
   double teacher = 0;                              ///< frozen parent
   double router = 0;                               ///< values, gradients and moments
   double sums = 0;        ///< of gradients, on their way to other ranks or in fixed point
+  double saves = 0;       ///< on the host: the copy of its share of a file, and messages
   double kept = 0;        ///< activations from forward to backward, of the largest stage
   double backward = 0;    ///< most that one layer's backward pass adds
   double logits = 0;      ///< of a chunk
@@ -67,7 +69,7 @@ struct PlanMemory {
   std::string stage;      ///< the largest one
   double state() const { return weights + gradients + moments + masters + teacher + router + sums; }
   double step() const { return kept + std::max(backward, logits); }
-  double total() const { return state() + std::max({step(), copy + evaluation, ranking}); }
+  double total() const { return state() + saves + std::max({step(), copy + evaluation, ranking}); }
 };
 
 /// Plans the rank that holds most.

@@ -11,6 +11,7 @@
 #include "plan/comparison.hpp"
 #include "plan/memory.hpp"
 #include "plan/ranking.hpp"
+#include "plan/saves.hpp"
 #include "plan/time.hpp"
 #include "plan/units.hpp"
 #include "plan/work.hpp"
@@ -117,6 +118,9 @@ std::string memory_lines(const PlanMemory& memory) {
                                   in_bytes(memory.router)));
   if (memory.sums > 0)
     text += plan_line("", fmt::format("+ {} sums of gradients over ranks", in_bytes(memory.sums)));
+  if (memory.saves > 0)
+    text += plan_line("", fmt::format("+ {} to save files: a copy on the host, messages",
+                                      in_bytes(memory.saves)));
   if (memory.ranking > std::max(memory.step(), memory.copy + memory.evaluation))
     return text + plan_line("", fmt::format("+ {} working memory of the rank phase (a step needs "
                                             "{})",
@@ -218,7 +222,8 @@ std::string needs_lines(const RunConfig& config) {
 
 std::string file_lines(const ResolvedDeck& deck, const ModelShape& parent,
                        const std::vector<SubmodelSpec>& specs,
-                       const ParameterStore<Accumulate<Real>>* router) {
+                       const ParameterStore<Accumulate<Real>>* router, int ranks,
+                       const Machine& machine) {
   const auto file_bytes = [&](const ModelShape& shape) {
     return model_file_bytes(shape, deck.text.size(), deck.config.precision.value_bytes());
   };
@@ -229,6 +234,9 @@ std::string file_lines(const ResolvedDeck& deck, const ModelShape& parent,
         fmt::format("a checkpoint {}, {} are kept", in_bytes(each), deck.config.checkpoint.keep);
   std::string text =
       plan_line("files", fmt::format("{}; parent {}", checkpoints, in_bytes(file_bytes(parent))));
+  if (deck.config.checkpoint.save)
+    text += plan_line("", describe(plan_save(each, ranks, machine), ranks, machine,
+                                   deck.config.checkpoint.asynchronous));
   for (const auto& spec : specs)
     text += plan_line("", fmt::format("submodel {:<8} {}", spec.name,
                                       in_bytes(file_bytes(sliced_shape(parent, spec)))));
@@ -284,7 +292,8 @@ std::string run_plan(const ResolvedDeck& deck, int given_ranks, const Machine* m
                              curriculum.total_steps, owners_of(config, ranks), tensor_ranks > 1,
                              config.precision.value_bytes());
   if (machine) text += time_lines_of(deck, *machine, parent, space, trained, parameters, ranks);
-  text += file_lines(deck, parent, all, parameters);
+  text +=
+      file_lines(deck, parent, all, parameters, ranks, machine ? *machine : unknown_file_system());
   if (elastic) text += comparison_lines(config, plan_comparison(config, parent_size));
   text += needs_lines(config);
   text.pop_back();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The predicted times as text.
 #include "elastic/cost_model.hpp"
+#include "plan/saves.hpp"
 #include "plan/time.hpp"
 #include "plan/units.hpp"
 
@@ -88,7 +89,8 @@ std::string time_lines(const RunConfig& config, const Machine& machine, const Mo
                       validation_time(config, machine, parent, stage, elastic, layout);
     if (config.checkpoint.save)
       run.checkpoints += static_cast<double>(times_due(stage, config.checkpoint.every_steps)) *
-                         checkpoint_bytes / machine.file_bandwidth;
+                         plan_save(checkpoint_bytes, static_cast<int>(layout.ranks()), machine)
+                             .delay(config.checkpoint.asynchronous);
   }
   return text +
          plan_line("",

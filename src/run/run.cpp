@@ -93,13 +93,21 @@ void Run<T>::require_reachable_budgets(const ElasticSpace& space) const {
 }
 
 template <class T>
+void Run<T>::read_together(const std::filesystem::path& path, const ReadFile& read) {
+  std::optional<CheckpointReader> file;
+  all_ranks_agree(m_comm, [&] { file.emplace(path); });
+  read(StateReader(*file, m_grid));
+}
+
+template <class T>
 void Run<T>::read_parent() {
-  all_ranks_agree(m_comm, [&] {
-    const CheckpointReader reader(m_config.job.parent);
+  read_together(m_config.job.parent, [&](const StateReader& reader) {
     read_model(reader, *m_state.model);
     if (m_state.optimizer) m_state.optimizer->restart_masters();
-    if (reader.contains("ranking/hidden"))
-      m_given_ranking = read_ranking(reader, m_state.model->shape());
+    reader.agree([&] {
+      if (reader.file().contains("ranking/hidden"))
+        m_given_ranking = read_ranking(reader.file(), m_state.model->shape());
+    });
   });
   log::info("parent read from {}", m_config.job.parent);
 }
@@ -110,16 +118,17 @@ void Run<T>::restore() {
   m_identity = m_choice.run;
   m_parent_hash = m_choice.head.identity.parent_hash;
   if (!m_parent_hash.empty()) require_parent(m_comm, m_folder, m_parent_hash);
-  all_ranks_agree(m_comm, [&] {
-    const CheckpointReader reader(m_choice.path);
+  read_together(path, [&](const StateReader& reader) {
     read_state(reader, m_config, m_state);
-    if (m_state.step > m_curriculum.total_steps)
-      throw InputError(fmt::format("{}: step {} lies beyond the {} steps of this deck", path,
-                                   m_state.step, m_curriculum.total_steps));
-    if (m_state.elastic && m_state.elastic->teacher)
-      read_model(CheckpointReader(m_folder.parent()), *m_state.elastic->teacher);
-    m_pending = read_pending_step(reader);
+    reader.agree([&] { m_pending = read_pending_step(reader.file()); });
   });
+  if (m_state.step > m_curriculum.total_steps)
+    throw InputError(fmt::format("{}: step {} lies beyond the {} steps of this deck", path,
+                                 m_state.step, m_curriculum.total_steps));
+  if (m_state.elastic && m_state.elastic->teacher)
+    read_together(m_folder.parent(), [&](const StateReader& reader) {
+      read_model(reader, *m_state.elastic->teacher);
+    });
   on_root([&] {
     write_run_identity(m_folder.id(), m_identity);
     if (m_state.elastic && m_parent_hash.empty()) {
@@ -144,6 +153,7 @@ ExitCode Run<T>::execute() {
   try {
     if (!run_phases()) return ExitCode::requeue;
   } catch (const Stopped&) {
+    follow_save(/*wait=*/true);
     log::info("stopped as asked; --resume continues after step {}", m_state.step);
     return ExitCode::requeue;
   }
@@ -286,10 +296,12 @@ bool Run<T>::after_step(const Stage& stage, const StepMetrics& metrics, bool aga
   const bool stage_ends = step == stage.last_step();
   const auto due = [&](index_t interval) { return interval > 0 && step % interval == 0; };
   const bool validates = stage_ends || due(m_config.evaluate.every_steps);
+  follow_save(/*wait=*/false);
   if (validates || due(m_config.output.every_steps)) try {
       report_step(stage, metrics, validates);
     } catch (const Stopped&) {
       save_checkpoint(&metrics);
+      follow_save(/*wait=*/true);
       return true;
     }
   const bool saves = stage_ends || due(m_config.checkpoint.every_steps);
@@ -297,6 +309,7 @@ bool Run<T>::after_step(const Stage& stage, const StepMetrics& metrics, bool aga
   const bool stops = stop_asked || (!again && step == m_config.job.stop_after_step &&
                                     step < m_curriculum.total_steps);
   if (saves || save_asked || stops) save_checkpoint();
+  if (stops || save_asked || step == m_curriculum.total_steps) follow_save(/*wait=*/true);
   if (save_asked) log::info("step {}: saved as asked", step);
   return stops;
 }
@@ -308,25 +321,49 @@ void Run<T>::save_checkpoint(const StepMetrics* pending) {
   on_root([&] { m_history->sync(); });
   const Region region("checkpoint");
   const double start = wall_seconds();
-  write_together(
-      m_comm, m_grid.data_context,
-      [&](const auto& body) { m_checkpoints.save(m_state.step, body); },
-      [&](const StateWriter& writer) {
-        write_state(writer, m_state, m_deck.text);
-        write_identity(writer);
-        if (pending)
-          writer.write([&](CheckpointWriter& file) { write_pending_step(file, *pending); });
-      });
-  m_wall_time.saved(wall_seconds() - start);
+  const index_t step = m_state.step;
+  m_saver.begin({.path = m_checkpoints.path_of(step),
+                 .what = fmt::format("step {}", step),
+                 .fill =
+                     [&](const StateWriter& writer) {
+                       write_state(writer, m_state, m_deck.text);
+                       write_identity(writer);
+                       if (!pending) return;
+                       writer.write(
+                           [&](CheckpointWriter& file) { write_pending_step(file, *pending); });
+                     },
+                 .prepare = [this] { m_checkpoints.prepare(); },
+                 .committed = [this, step] { m_checkpoints.rotate(step); }});
+  if (!m_config.checkpoint.asynchronous) m_saver.wait();
+  m_save_waited += wall_seconds() - start;
+}
+
+template <class T>
+void Run<T>::follow_save(bool wait) {
+  if (!m_saver.under_way() && m_save_waited == 0) return;
+  const double start = wall_seconds();
+  if (wait)
+    m_saver.wait();
+  else
+    m_saver.poll();
+  m_save_waited += wall_seconds() - start;
+  if (m_saver.under_way()) return;
+  m_wall_time.saved(m_saver.last_seconds(), m_save_waited);
+  m_save_waited = 0;
 }
 
 template <class T>
 void Run<T>::write_file(const std::filesystem::path& path, const FillFile& fill) {
   require_folder();
-  write_together(m_comm, m_grid.data_context, path, [&](const StateWriter& writer) {
-    fill(writer);
-    write_identity(writer);
-  });
+  m_saver.save({.path = path,
+                .what = fmt::format("step {}", m_state.step),
+                .fill =
+                    [&](const StateWriter& writer) {
+                      fill(writer);
+                      write_identity(writer);
+                    },
+                .prepare = {},
+                .committed = {}});
 }
 
 template <class T>

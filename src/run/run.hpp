@@ -16,7 +16,8 @@
 #include "run/run_history.hpp"
 #include "run/stop_signal.hpp"
 #include "run/wall_time.hpp"
-#include "state/state_writer.hpp"
+#include "state/checkpoint_saver.hpp"
+#include "state/state_reader.hpp"
 #include "state/train_state.hpp"
 
 namespace elastic {
@@ -44,6 +45,9 @@ class Run {
   void start_new();
   void restore();
   void read_parent();
+  /// Collective. Opens a file on every rank, to be read together.
+  using ReadFile = std::function<void(const StateReader&)>;
+  void read_together(const std::filesystem::path& path, const ReadFile& read);
   /// Refuses unreachable budgets (InputError) now rather than after hours of training.
   void require_reachable_budgets(const ElasticSpace& space) const;
   bool train();  // false: stopped before the end
@@ -61,6 +65,8 @@ class Run {
   StepValidation validate(const Stage& stage);
   /// `pending`: of a step whose row was not written.
   void save_checkpoint(const StepMetrics* pending = nullptr);
+  /// Collective. Completes a save under way if it is ready, or waits for it.
+  void follow_save(bool wait);
   void slice_phase();
   bool evaluate_phase();  // false: stopped, as there is no time left
   /// Collective. The ranked parent as it was before elastic training.
@@ -93,6 +99,8 @@ class Run {
   CheckpointChoice m_choice;        // what is resumed
   RunIdentity m_identity;
   std::string m_parent_hash;  // of parent.h5; empty before the ranking
+  CheckpointSaver m_saver{m_grid};
+  double m_save_waited = 0;  // seconds that steps have waited for the save under way
   Arena m_arena;
   TrainState<T> m_state;
   Ranking m_given_ranking;  // of a parent that was read

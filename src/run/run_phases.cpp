@@ -71,7 +71,8 @@ const LanguageModel<T>& Run<T>::parent() {
   if (!teacher) {  // all stages train their teacher
     teacher = make_teacher(*m_state.model);
     require_parent(m_comm, m_folder, m_parent_hash);
-    all_ranks_agree(m_comm, [&] { read_model(CheckpointReader(m_folder.parent()), *teacher); });
+    read_together(m_folder.parent(),
+                  [&](const StateReader& reader) { read_model(reader, *teacher); });
   }
   return *teacher;
 }

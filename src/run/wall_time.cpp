@@ -93,9 +93,9 @@ WallTime::WallTime(double seconds_left, double checkpoint_seconds, Clock clock)
   log::info("wall time: {:.0f} s left", seconds_left);
 }
 
-void WallTime::saved(double seconds) {
+void WallTime::saved(double seconds, double waited) {
   m_checkpoint = seconds;
-  m_saving += seconds;
+  m_saving += waited;
 }
 
 bool WallTime::another_step_fits(int num_saves) {

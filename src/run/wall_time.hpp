@@ -25,8 +25,10 @@ class WallTime {
   /// a twentieth of the time, at most a minute.
   WallTime(double seconds_left, double checkpoint_seconds, Clock clock = wall_seconds);
 
-  /// To be called when a checkpoint was saved, with the time it took.
-  void saved(double seconds);
+  /// To be called when a checkpoint was saved, with the time it took, and how much of that steps
+  /// have waited for.
+  void saved(double seconds, double waited);
+  void saved(double seconds) { saved(seconds, seconds); }
   /// To be called after every step. False if the time left is too short for the slowest
   /// step so far (with its validation), `num_saves` checkpoints like the last one
   /// and the margin; says so in the log.

@@ -14,10 +14,11 @@
 //   texts                           deck, shape, submodel.NAME (JSON)
 //   attributes                      step, kind
 //
-// Tensors are whole in files, on any number of ranks. Writing is collective over the ranks that
-// share the model, one tensor at a time; every rank reads its part by itself.
+// Tensors are whole in files, and a file is the same for any layout of ranks. Where a StateWriter
+// or StateReader is that of several ranks, all of them call these functions.
 #pragma once
 #include "io/checkpoint_file.hpp"
+#include "state/state_reader.hpp"
 #include "state/state_writer.hpp"
 #include "state/train_state.hpp"
 
@@ -31,7 +32,7 @@ void write_model(const StateWriter& writer, const LanguageModel<T>& model, const
 void write_ranking(const StateWriter& writer, const Ranking& ranking);
 /// Writes the router's weights.
 void write_router(const StateWriter& writer, const Router<Accumulate<Real>>& router);
-void read_router(const CheckpointReader& reader, Router<Accumulate<Real>>& router);
+void read_router(const StateReader& reader, Router<Accumulate<Real>>& router);
 /// Writes everything needed to resume.
 template <class T>
 void write_state(const StateWriter& writer, const TrainState<T>& state, const std::string& deck);
@@ -44,11 +45,11 @@ ModelShape shape_from_json(const std::string& text, const std::string& file);
 Ranking read_ranking(const CheckpointReader& reader, const ModelShape& shape);
 /// Fills a model of the file's shape. Throws InputError naming file and tensor if they do not fit.
 template <class T>
-void read_model(const CheckpointReader& reader, LanguageModel<T>& model);
+void read_model(const StateReader& reader, LanguageModel<T>& model);
 /// Restores `state` (a fresh parent of the deck) from a file of write_state.
 /// Values of the teacher are not in it.
 template <class T>
-void read_state(const CheckpointReader& reader, const RunConfig& config, TrainState<T>& state);
+void read_state(const StateReader& reader, const RunConfig& config, TrainState<T>& state);
 
 /// Writes the submodel `spec` of `parent` as a checkpoint of kind "submodel": its own shape and
 /// values, the deck of the run, and the spec it was cut with. Replaces `path`. Throws RunError.

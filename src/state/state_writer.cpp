@@ -1,37 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "state/state_writer.hpp"
 
-#include "comm/all_ranks_agree.hpp"
+#include <algorithm>
+
+#include "state/finite_numbers.hpp"
 
 namespace elastic {
 
-void write_together(const Communicator& world, const Communicator& owners, const SaveFile& save,
-                    const FillFile& fill) {
-  bool took_part = false;
-  const auto take_part = [&](CheckpointWriter* file) {
-    took_part = true;
-    const StateWriter writer(file, owners);
-    fill(writer);
-    writer.finish();
-  };
-  std::exception_ptr failure;
-  try {
-    if (world.is_root()) save([&](CheckpointWriter& file) { take_part(&file); });
-  } catch (...) {
-    failure = std::current_exception();
+namespace {
+
+/// Writes a whole tensor block by block.
+void write_whole(CheckpointWriter& file, const StateTensor& tensor) {
+  const Placement place =
+      file.place(tensor.name, tensor.extents, tensor.type, {{"axes", tensor.axes}});
+  std::vector<char> block;
+  for (index_t b = 0; b < place.num_blocks(); ++b) {
+    const Range rows = place.rows_of(b);
+    const index_t columns = tensor.extents.columns;
+    block.resize(place.bytes_of(b));
+    tensor.fetch({rows.first * columns, rows.second * columns}, block.data());
+    require_finite(file.path().string(), tensor, rows.first, block.data(), block.size());
+    file.write_rows(place, rows, block.data());
   }
-  if (!took_part) take_part(nullptr);  // the others wait for this rank's tensors
-  agree_on_failure(world, failure);
 }
 
-void write_together(const Communicator& world, const Communicator& owners,
-                    const std::filesystem::path& path, const FillFile& fill) {
-  const SaveFile save = [&](const auto& body) {
-    CheckpointWriter file(path);
-    body(file);
-    file.commit();
-  };
-  write_together(world, owners, save, fill);
+}  // namespace
+
+void StateWriter::tensors(StateTensors more) const {
+  if (m_list) {
+    std::move(more.begin(), more.end(), std::back_inserter(*m_list));
+    return;
+  }
+  for (const auto& tensor : more) {
+    ELASTIC_REQUIRE(tensor.shard.size == 1, "{}: one rank writes a part", tensor.name);
+    write_whole(*m_file, tensor);
+  }
 }
 
 }  // namespace elastic
