@@ -132,8 +132,13 @@ void IndexedDataset::read(index_t d, index_t begin, std::span<token_t> out) cons
   ELASTIC_REQUIRE(d >= 0 && d < num_documents(), "document {} of {}", d, num_documents());
   ELASTIC_REQUIRE(begin >= 0 && count <= document_length(d) - begin, "[{}, {}) of {} tokens", begin,
                   begin + count, document_length(d));
-  if (count == 0) return;
-  index_t token = document_start(d) + begin;  // in the order of the index
+  read_tokens(document_start(d) + begin, out);
+}
+
+/// Tokens in the order of the index.
+void IndexedDataset::read_tokens(index_t first, std::span<token_t> out) const {
+  if (out.empty()) return;
+  index_t token = first;
   const auto after = std::upper_bound(m_sequence_start.begin(), m_sequence_start.end(), token);
   auto s = static_cast<std::size_t>(after - m_sequence_start.begin()) - 1;
   for (token_t& value : out) {
@@ -141,11 +146,30 @@ void IndexedDataset::read(index_t d, index_t begin, std::span<token_t> out) cons
     const auto offset = static_cast<std::size_t>(sequence_offset(s)) +
                         static_cast<std::size_t>(token - m_sequence_start[s]) * m_item_size;
     const std::int64_t id = id_at(offset);
-    if (id < 0 || id >= m_vocab_size)
-      refuse(m_bin, "token {} of document {} is {}; expected an id of the vocabulary [0, {})",
-             token - document_start(d), d, id, m_vocab_size);
+    if (id < 0 || id >= m_vocab_size) refuse_id(token, id);
     value = static_cast<token_t>(id);
     ++token;
+  }
+}
+
+void IndexedDataset::refuse_id(index_t token, std::int64_t id) const {
+  index_t d = 0, end = num_documents();  // the document lies in [d, end)
+  while (end - d > 1) {
+    const index_t middle = d + (end - d) / 2;
+    (document_start(middle) <= token ? d : end) = middle;
+  }
+  refuse(m_bin, "token {} of document {} is {}; expected an id of the vocabulary [0, {})",
+         token - document_start(d), d, id, m_vocab_size);
+}
+
+void IndexedDataset::check_ids(const Shard& share, index_t most) const {
+  constexpr index_t block = 65536;
+  const index_t blocks = (num_tokens() + block - 1) / block,
+                every = std::max<index_t>(1, num_tokens() / most);
+  std::vector<token_t> ids;
+  for (index_t b = share.rank * every; b < blocks; b += share.size * every) {
+    ids.resize(static_cast<std::size_t>(std::min(block, num_tokens() - b * block)));
+    read_tokens(b * block, ids);
   }
 }
 

@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "base/shard.hpp"
 #include "base/types.hpp"
 #include "data/mapped_file.hpp"
 
@@ -29,7 +30,7 @@ class IndexedDataset {
  public:
   /// Opens PREFIX.idx and PREFIX.bin and checks all of the index against the sizes of both files.
   /// Throws InputError naming the file, what was found and what was expected. Ids are checked
-  /// against `vocab_size` when they are read.
+  /// against `vocab_size` by check_ids and when they are read.
   IndexedDataset(const std::string& prefix, index_t vocab_size);
 
   index_t num_documents() const { return static_cast<index_t>(m_num_document_indices) - 1; }
@@ -42,6 +43,10 @@ class IndexedDataset {
   const std::string& path() const { return m_idx.path(); }
   /// Tokens [begin, begin + out.size()) of document d. Throws InputError for an id outside [0, V).
   void read(index_t d, index_t begin, std::span<token_t> out) const;
+  /// Looks at the ids before they are used: at all of them, or, of more than `most`, at about as
+  /// many in blocks of 65,536 tokens spread evenly. Of several ranks, each takes its share of the
+  /// blocks. Throws InputError for an id outside [0, V).
+  void check_ids(const Shard& share = {}, index_t most = index_t{1} << 28) const;
 
  private:
   void check_header();
@@ -51,6 +56,8 @@ class IndexedDataset {
   std::int64_t sequence_length(std::size_t s) const;  // tokens
   std::int64_t sequence_offset(std::size_t s) const;  // bytes in .bin
   std::int64_t id_at(std::size_t byte) const;
+  void read_tokens(index_t first, std::span<token_t> out) const;
+  [[noreturn]] void refuse_id(index_t token, std::int64_t id) const;
 
   MappedFile m_idx, m_bin;
   index_t m_vocab_size;

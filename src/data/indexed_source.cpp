@@ -28,11 +28,18 @@ IndexedSource::IndexedSource(const IndexedSourceConfig& config, std::uint32_t se
     order.document.push_back(d);
     order.start.push_back(order.start.back() + m_dataset.document_length(d));
   }
-  for (const Order* order : {&m_train, &m_validation})
+  for (const Order* order : {&m_train, &m_validation}) {
+    const char* use = order == &m_train ? "training" : "validation";
     if (order->start.back() == 0)
       throw InputError(fmt::format(
           "{}: no tokens are left for {}: {} documents, of which every {}-th is held out",
-          m_dataset.path(), order == &m_train ? "training" : "validation", count, every));
+          m_dataset.path(), use, count, every));
+    if (std::all_of(order->document.begin(), order->document.end(),
+                    [&](index_t d) { return m_dataset.document_length(d) < 2; }))
+      throw InputError(
+          fmt::format("{}: no token has a target for {}: each of its {} documents has one token",
+                      m_dataset.path(), use, order->document.size()));
+  }
 }
 
 index_t IndexedSource::rows_per_epoch(Split split, index_t seq_length) const {

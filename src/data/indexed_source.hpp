@@ -26,7 +26,8 @@ struct IndexedSourceConfig {
 
 class IndexedSource : public TokenSource {
  public:
-  /// Opens the dataset. Throws InputError if the files are wrong or a split has no tokens.
+  /// Opens the dataset. Throws InputError if the files are wrong, or if a split has no tokens or
+  /// only documents of one token, in which nothing is predicted.
   IndexedSource(const IndexedSourceConfig& config, std::uint32_t seed, std::uint64_t stream = 0);
 
   index_t vocab_size() const override { return m_dataset.vocab_size(); }

@@ -18,7 +18,8 @@ MappedFile::MappedFile(const std::string& path) : m_path(path) {
   const auto fail = [&](const char* what) {
     throw InputError(fmt::format("{}: {}: {}", path, what, std::strerror(errno)));
   };
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int descriptor =
+      ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe waits for no writer
   if (descriptor < 0) fail("cannot be opened");
   struct stat status {};
   const bool known = ::fstat(descriptor, &status) == 0;

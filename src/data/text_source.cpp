@@ -37,6 +37,10 @@ TextSource::TextSource(const TextSourceConfig& config, std::uint32_t seed, std::
         "which {} would be held out",
         fmt::join(config.files, ", "), total, held_out,
         std::llround(std::ceil(fewest_held_out / config.validation_fraction)), fewest_held_out));
+  if (m_train.empty())
+    throw InputError(
+        fmt::format("{}: no byte has a target for training, as each file is shorter than 4 bytes",
+                    fmt::join(config.files, ", ")));
 }
 
 void TextSource::divide(std::size_t file, const TextSourceConfig& config) {

@@ -33,4 +33,10 @@ std::uint16_t half_bits(float x);
 void convert_elements(ElementType from_type, const void* from, std::size_t count,
                       ElementType to_type, void* to);
 
+/// Place of the first of `count` compact elements that is NaN, infinite, or a double beyond the
+/// range of a float; nothing if there is none.
+std::optional<std::size_t> first_not_finite(ElementType type, const void* data, std::size_t count);
+/// The largest number of a real type that first_not_finite accepts.
+double largest_of(ElementType type);
+
 }  // namespace elastic

@@ -4,6 +4,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "interop/hf_config.hpp"
 #include "interop/hf_mapping.hpp"
@@ -171,6 +172,20 @@ class Exporter {
                   bytes.get() + static_cast<std::size_t>(part.first_row) * row_bytes);
     writer.write(tensor.name, bytes.get());
   }
+  /// Throws NumericsError if an element is not finite, InputError if its type cannot hold it.
+  void require_in_range(const TensorInfo& info, index_t first, const char* stored, ElementType type,
+                        const char* converted, std::size_t count) const {
+    const auto bad = first_not_finite(type, converted, count);
+    if (!bad) return;
+    const ElementType from = element_type_of(info.type);
+    double value = 0;
+    convert_elements(from, stored + *bad * size_of(from), 1, ElementType::f64, &value);
+    const std::string place = fmt::format("{}: {}: element {} is {}", m_reader.path().string(),
+                                          info.name, first + static_cast<index_t>(*bad), value);
+    if (!std::isfinite(value)) throw NumericsError(place + ", expected finite numbers");
+    throw InputError(fmt::format("{}, beyond the largest {} of {}; choose another --dtype", place,
+                                 name_of(type), largest_of(type)));
+  }
   /// Reads the parent's whole tensor in order, for its hash, and puts what is kept into its place.
   void export_part(const HfPart& part, ElementType type, char* out) const {
     const HfPart& parent = parent_of(part);
@@ -188,6 +203,7 @@ class Exporter {
       read_stored_rows(m_reader, info, Range(row, row + count), chunk.data());
       hash.add(chunk.data(), chunk.size());
       convert_elements(element_type_of(info.type), chunk.data(), elements, type, converted.data());
+      require_in_range(info, row * parent.columns, chunk.data(), type, converted.data(), elements);
       rearrange_rows(rearrangement, row, count, size_of(type), converted.data(), out);
     }
     if (hash.value() != info.checksum)

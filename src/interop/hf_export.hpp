@@ -33,7 +33,8 @@ struct ExportSummary {
 /// Writes weights and config.json into `folder`, which must exist. lm_head.weight is left out if
 /// the embeddings were tied and still are equal. Every tensor's hash is compared while it is read.
 /// Throws InputError for a damaged checkpoint or for widths that stock nemotron_h cannot express
-/// (unless `heterogeneous`), RunError if the disk fails.
+/// (unless `heterogeneous`), or a number that the element type cannot hold; RunError if the disk
+/// fails; NumericsError for a number that is not finite.
 ExportSummary export_hf(const CheckpointReader& reader, const ExportRequest& request,
                         const std::filesystem::path& folder);
 

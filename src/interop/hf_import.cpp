@@ -67,9 +67,23 @@ std::string axis_names(const HfPart& part) {
                      : fmt::format("{} {}", dim_name(part.row_dim), dim_name(part.column_dim));
 }
 
+/// Throws InputError if one of `count` elements that were read from `first` on is not finite.
+void require_finite(const HfWeights::Tensor& source, const HfTensor& tensor, std::size_t first,
+                    const char* data, std::size_t count) {
+  const ElementType type = source.entry->type;
+  const auto bad = first_not_finite(type, data, count);
+  if (!bad) return;
+  double value = 0;
+  convert_elements(type, data + *bad * size_of(type), 1, ElementType::f64, &value);
+  throw InputError(fmt::format(
+      "{}: tensor '{}': element {} is {}, expected finite numbers of size {} "
+      "at most",
+      source.file->path().string(), tensor.name, first + *bad, value, largest_of(type)));
+}
+
 /// Reads the rows of one part of `source` and puts them where our order has them.
-void import_part(const ModelShape& shape, const HfWeights::Tensor& source, const HfPart& part,
-                 CheckpointWriter& writer) {
+void import_part(const ModelShape& shape, const HfWeights::Tensor& source, const HfTensor& tensor,
+                 const HfPart& part, CheckpointWriter& writer) {
   const ElementType type = source.entry->type;
   const StorageType stored = storage_type_of(type);
   const std::size_t element = size_of(type), stored_element = size_of(stored),
@@ -92,6 +106,8 @@ void import_part(const ModelShape& shape, const HfWeights::Tensor& source, const
     const auto elements = static_cast<std::size_t>(count * part.columns);
     source.file->read(*source.entry, static_cast<std::size_t>(part.first_row + row) * row_bytes,
                       elements * element, chunk.data());
+    require_finite(source, tensor, static_cast<std::size_t>((part.first_row + row) * part.columns),
+                   chunk.data(), elements);
     const char* from = chunk.data();
     if (type == ElementType::f16) {
       wide.resize(elements * stored_element);
@@ -138,12 +154,12 @@ HfFolder open_hf_folder(const std::filesystem::path& path) {
 void import_weights(const HfFolder& folder, CheckpointWriter& writer) {
   for (const auto& tensor : folder.tensors)
     for (const auto& part : tensor.parts)
-      import_part(folder.config.shape, folder.weights.at(tensor.name), part, writer);
+      import_part(folder.config.shape, folder.weights.at(tensor.name), tensor, part, writer);
   if (!folder.config.tied) return;
   HfPart head = folder.tensors.front().parts.front();
   const auto& embeddings = folder.weights.at(folder.tensors.front().name);
   head.ours = "output_layer";
-  import_part(folder.config.shape, embeddings, head, writer);
+  import_part(folder.config.shape, embeddings, folder.tensors.front(), head, writer);
 }
 
 }  // namespace elastic

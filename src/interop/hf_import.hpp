@@ -22,7 +22,8 @@ struct HfFolder {
 /// a tensor lm_head.weight is allowed and ignored, as transformers does. Throws InputError.
 HfFolder open_hf_folder(const std::filesystem::path& folder);
 
-/// Writes all tensors "model/...". Tied embeddings are written twice: here they are two parameters.
+/// Writes all tensors "model/...". Throws InputError naming file, tensor and element for a number
+/// that is not finite. Tied embeddings are written twice: here they are two parameters.
 void import_weights(const HfFolder& folder, CheckpointWriter& writer);
 
 }  // namespace elastic

@@ -84,7 +84,8 @@ std::size_t restore_hf_files(const CheckpointReader& reader, const fs::path& fol
     if (!text.starts_with(file_prefix)) continue;
     const std::string name = text.substr(file_prefix.size());
     std::string content = reader.text(text);
-    if (!is_plain_file_name(name) || is_weights(name) || !content.ends_with(end_mark))
+    if (!is_plain_file_name(name) || is_weights(name) || name == "config.json" ||
+        !content.ends_with(end_mark))
       throw InputError(fmt::format("{}: the text {} is not a file kept by an import",
                                    reader.path().string(), text));
     content.pop_back();

@@ -124,7 +124,7 @@ FileHandle::~FileHandle() {
 }
 
 SafetensorsReader::SafetensorsReader(const std::filesystem::path& path)
-    : m_path(path), m_file(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    : m_path(path), m_file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
   const auto refuse = [&](const std::string& reason) {
     throw InputError(fmt::format("{}: {}", path.string(), reason));
   };

@@ -15,6 +15,7 @@ constexpr const char* special_key = "__float__";
 // -Infinity stands before Infinity, which is a part of it.
 constexpr const char* special_values[] = {"-Infinity", "Infinity", "NaN"};
 constexpr int max_depth = 32;
+constexpr std::size_t max_keys = 1 << 15;  // of an object, which is searched for every new key
 
 /// Writes {"__float__": "Infinity"} for a bare Infinity outside of strings, NaN likewise.
 std::string quote_special_numbers(const std::string& text) {
@@ -68,6 +69,8 @@ OrderedJson parse_json(const std::string& text, const std::string& file) {
     if (depth > max_depth) throw InputError(fmt::format("{}: is nested too deeply", file));
     if (event == Event::object_start) open_objects.emplace_back();
     if (event == Event::object_end) open_objects.pop_back();
+    if (event == Event::key && open_objects.back().size() >= max_keys)
+      throw InputError(fmt::format("{}: an object has more than {} keys", file, max_keys));
     if (event == Event::key && !open_objects.back().insert(value.get<std::string>()).second)
       throw InputError(
           fmt::format("{}: the key {} stands twice in one object", file, value.dump()));
@@ -82,6 +85,8 @@ OrderedJson parse_json(const std::string& text, const std::string& file) {
 
 std::string read_json_text(const std::filesystem::path& path) {
   std::error_code failed;
+  if (std::filesystem::exists(path, failed) && !std::filesystem::is_regular_file(path, failed))
+    throw InputError(fmt::format("{}: cannot read: expected a regular file", path.string()));
   const auto size = std::filesystem::file_size(path, failed);
   if (!failed && size > max_json_bytes)
     throw InputError(

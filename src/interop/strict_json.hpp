@@ -15,7 +15,7 @@ inline constexpr std::size_t max_json_bytes = std::size_t(16) << 20;
 
 /// Bare Infinity, -Infinity and NaN become {"__float__": "Infinity"} etc.
 /// Throws InputError naming `file` and the place for text that is not JSON, has a key twice in one
-/// object, or is nested deeper than 32.
+/// object or more than 32,768 of them, or is nested deeper than 32.
 OrderedJson parse_json(const std::string& text, const std::string& file);
 /// The whole file, at most max_json_bytes. Throws InputError.
 std::string read_json_text(const std::filesystem::path& path);

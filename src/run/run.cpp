@@ -16,6 +16,7 @@
 #include "run/peak_memory.hpp"
 #include "state/state_checkpoint.hpp"
 #include "train/importance_pass.hpp"
+#include "train/token_sources.hpp"
 
 namespace elastic {
 namespace {
@@ -48,6 +49,7 @@ Run<T>::Run(const Communicator& comm, const ResolvedDeck& deck, const RunOptions
   return_freed_arrays();
   if (!m_grid.tensor_groups_on_one_node())
     log::warn("a tensor-parallel group spans nodes: its sums go over the network in every layer");
+  check_data(comm, m_config);
   all_ranks_agree(
       comm, [&] { m_validation = std::make_unique<Validation<T>>(m_grid, m_config, m_arena); });
   require_reachable_budgets(elastic_space(m_config, m_state.model->shape()));

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "comm/all_ranks_agree.hpp"
 #include "data/blended_source.hpp"
 #include "data/indexed_source.hpp"
 #include "data/reasoning_source.hpp"
@@ -34,6 +35,14 @@ ReasoningConfig reasoning_config(const RunConfig& config) {
   for (const auto& name : config.data.families)
     reasoning.families.push_back(family_from_name(name));
   return reasoning;
+}
+
+void check_data(const Communicator& comm, const RunConfig& config) {
+  if (config.data.source != SourceKind::indexed) return;
+  all_ranks_agree(comm, [&] {
+    for (const auto& file : config.data.train)
+      IndexedDataset(file, config.data.vocab_size).check_ids({comm.rank(), comm.size()});
+  });
 }
 
 std::unique_ptr<TokenSource> make_source(const RunConfig& config, std::uint64_t stream) {

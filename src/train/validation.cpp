@@ -92,6 +92,11 @@ ValidationResult Validation<T>::losses(const LanguageModel<T>& model, const Subm
   const Region region("validation");
   auto sums = loss_sums(model, spec, teacher, seq_length);
   all_reduce_sum(m_sharers, sums);
+  if (sums[0] == 0)
+    throw InputError(fmt::format(
+        "validation: no token of the {} held-out sequences of {} tokens has a target; expected "
+        "longer documents, or more <evaluate>/samples",
+        m_config.evaluate.samples, seq_length));
   const ValidationResult result{.cross_entropy = sums[1] / sums[0], .kl = sums[2] / sums[0]};
   require_finite("held-out cross-entropy", spec, result.cross_entropy);
   require_finite("held-out distance from the teacher (KL)", spec, result.kl);

@@ -267,6 +267,13 @@ TEST_F(IndexedDatasetTest, RefusesIdsOutsideTheVocabulary) {
   auto negative = ids;
   negative[6] = -1;
   EXPECT_THAT(message(bytes(negative), 100), HasSubstr("token 1 of document 2 is -1"));
+  // Before they are read: all of them, or of many those of some blocks.
+  write({}, bytes(ids));
+  EXPECT_NO_THROW(IndexedDataset(prefix(), 19).check_ids());
+  const IndexedDataset narrow(prefix(), 18);
+  EXPECT_THAT(input_error([&] { narrow.check_ids(); }),
+              HasSubstr("token 3 of document 2 is 18; expected an id of the vocabulary [0, 18)"));
+  EXPECT_NO_THROW(narrow.check_ids({.rank = 1, .size = 2}));  // rank 0 has the only block
   write({});
   EXPECT_THROW(IndexedDataset(prefix(), 0), InputError);
   // An i64 id must not be cut to 32 bits before it is checked.
@@ -278,6 +285,19 @@ TEST_F(IndexedDatasetTest, RefusesIdsOutsideTheVocabulary) {
   write(index, bytes(wide));
   const IndexedDataset dataset(prefix(), 100);
   EXPECT_THROW(document(dataset, 0), InputError);
+}
+
+TEST_F(IndexedDatasetTest, ManyIdsAreLookedAtInBlocks) {
+  std::vector<std::vector<token_t>> documents(40, std::vector<token_t>(10000, 7));
+  documents[13][6000] = 90;  // token 136,000 of 400,000: in block 2 of 65,536
+  write_indexed_dataset(prefix(), 100, documents);
+  const IndexedDataset dataset(prefix(), 90);
+  EXPECT_THAT(input_error([&] { dataset.check_ids(); }),
+              HasSubstr("token 6000 of document 13 is 90"));
+  EXPECT_NO_THROW(dataset.check_ids({.rank = 1, .size = 2}));  // blocks 1, 3 and 5
+  EXPECT_THROW(dataset.check_ids({.rank = 2, .size = 3}), InputError);
+  EXPECT_THROW(dataset.check_ids({}, 200000), InputError);  // blocks 0, 2, 4, 6
+  EXPECT_NO_THROW(dataset.check_ids({}, 130000));           // blocks 0, 3, 6
 }
 
 }  // namespace

@@ -103,6 +103,23 @@ TEST_F(IndexedSourceTest, EpochsSeedsAndStreamsHaveOrdersOfTheirOwn) {
       same(first, make_batch(IndexedSource(config(), 5, 1), Split::train, 0, rows, length)));
 }
 
+TEST_F(IndexedSourceTest, DocumentsWithoutTargetsAmongOthersHaveNoWeight) {
+  std::vector<std::vector<token_t>> documents(60, {1});
+  documents[0] = documents[9] = {1, 2, 3};
+  write_indexed_dataset(config().prefix, 5000, documents);
+  const IndexedSource source(config(), 1), another(config(), 1);
+  expect_pure(source, another, 4);
+  const index_t rows = source.rows_per_epoch(Split::train, 4);
+  const Batch batch = make_batch(source, Split::train, 0, rows, 4);
+  EXPECT_EQ(std::accumulate(batch.weight.begin(), batch.weight.end(), 0.0), 2.0);
+  index_t empty = 0;
+  for (index_t r = 0; r < rows; ++r) {
+    const auto row = batch.weight.begin() + 4 * r;
+    empty += std::accumulate(row, row + 4, 0.0) == 0;
+  }
+  EXPECT_GT(empty, 10);
+}
+
 TEST_F(IndexedSourceTest, Errors) {
   EXPECT_THAT(
       input_error([&] { IndexedSource(config(61), 1); }),
@@ -111,6 +128,14 @@ TEST_F(IndexedSourceTest, Errors) {
   write_indexed_dataset(config().prefix, 5000, {});
   EXPECT_THAT(input_error([&] { IndexedSource(config(), 1); }),
               HasSubstr("no tokens are left for training"));
+  write_indexed_dataset(config().prefix, 5000, std::vector(60, std::vector<token_t>{1}));
+  EXPECT_THAT(input_error([&] { IndexedSource(config(), 1); }),
+              HasSubstr("data.idx: no token has a target for training: each of its 54 documents"));
+  std::vector<std::vector<token_t>> some(60, {1, 2});
+  for (std::size_t d = 9; d < 60; d += 10) some[d] = {1};
+  write_indexed_dataset(config().prefix, 5000, some);
+  EXPECT_THAT(input_error([&] { IndexedSource(config(), 1); }),
+              HasSubstr("no token has a target for validation: each of its 6 documents"));
   IndexedSourceConfig small = config();
   write_indexed_dataset(config().prefix, 5000, m_documents);
   small.vocab_size = 3;

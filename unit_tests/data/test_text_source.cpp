@@ -2,6 +2,8 @@
 // Random windows of text files.
 #include "data/text_source.hpp"
 
+#include <sys/stat.h>
+
 #include <map>
 #include <set>
 
@@ -142,6 +144,12 @@ TEST(TextSource, Errors) {
   EXPECT_THAT(open({folder.path("absent")}), HasSubstr(folder.path("absent")));
   EXPECT_THAT(open({folder.path("")}), HasSubstr("expected a regular file"));
   EXPECT_THAT(open({folder.write("empty", "")}), HasSubstr("is empty"));
+  std::vector<std::string> tiny;
+  for (int i = 0; i < 200; ++i) tiny.push_back(folder.write(fmt::format("t{}", i), "abc"));
+  EXPECT_THAT(open(tiny, 0.5), HasSubstr("no byte has a target for training"));
+  ASSERT_EQ(::mkfifo(folder.path("pipe").c_str(), 0600), 0);
+  EXPECT_THAT(open({folder.path("pipe")}), HasSubstr("expected a regular file"));
+  EXPECT_THAT(open({"/dev/zero"}), HasSubstr("expected a regular file"));
   const std::string small = folder.write("small", std::string(2000, 'x'));
   EXPECT_THAT(open({small}), HasSubstr("2000 bytes, of which 200 are held out"));
   EXPECT_THAT(open({small}), HasSubstr("expected at least 2560 bytes"));

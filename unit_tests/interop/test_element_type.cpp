@@ -45,6 +45,27 @@ TEST(ElementType, HalvesAreRoundedToNearestEven) {
   EXPECT_EQ(half_bits(-0.0f), 0x8000);
 }
 
+TEST(ElementType, NumbersThatAreNotFinite) {
+  const std::vector<double> wide = {1, -3e38, 0, 1e39, 2};
+  EXPECT_EQ(first_not_finite(ElementType::f64, wide.data(), wide.size()), 3u);
+  EXPECT_EQ(first_not_finite(ElementType::f64, wide.data(), 3), std::nullopt);
+  for (const double bad : {HUGE_VAL, -HUGE_VAL, std::nan("")})
+    for (const auto type :
+         {ElementType::f64, ElementType::f32, ElementType::bf16, ElementType::f16}) {
+      const std::vector<double> values = {0, -1, 1e-30, bad, bad};
+      std::vector<char> stored(values.size() * 8);
+      convert_elements(ElementType::f64, values.data(), values.size(), type, stored.data());
+      EXPECT_EQ(first_not_finite(type, stored.data(), values.size()), 3u) << name_of(type);
+      EXPECT_EQ(first_not_finite(type, stored.data(), 3), std::nullopt) << name_of(type);
+      const double most = largest_of(type);
+      convert_elements(ElementType::f64, &most, 1, type, stored.data());
+      EXPECT_EQ(first_not_finite(type, stored.data(), 1), std::nullopt) << name_of(type);
+      double back = 0;
+      convert_elements(type, stored.data(), 1, ElementType::f64, &back);
+      EXPECT_EQ(back, most) << name_of(type);
+    }
+}
+
 TEST(ElementType, Conversions) {
   const std::vector<float> values = {1.0f, -2.5f, 3.1415927f, 1e30f, 0.0f};
   std::vector<std::uint16_t> narrow(values.size());

@@ -204,6 +204,34 @@ TEST_F(HfExport, EmbeddingsThatWereTrainedApartAreUntied) {
   EXPECT_FALSE(open_hf_folder(folder / "out").config.tied);
 }
 
+TEST_F(HfExport, NumbersThatTheTypeCannotHold) {
+  const auto good = import_to(folder / "a.h5", hf_fixture("groups"));
+  const auto with = [&](float value, ElementType type) {
+    const std::string name = "model/final_norm.weight";
+    CheckpointWriter writer(folder / "b.h5");
+    for (const auto& text : good.texts()) writer.text(text, good.text(text));
+    for (const auto& tensor : good.tensors()) {
+      auto values = good.read<float>(tensor.name);
+      if (tensor.name == name) values[3] = value;
+      writer.write(tensor.name, tensor.extents, values.data(), tensor.type, tensor.attributes);
+    }
+    writer.commit();
+    const CheckpointReader reader(folder / "b.h5");
+    auto request = request_for(reader, shape_of(hf_fixture("groups")));
+    request.type = type;
+    export_hf(reader, request, new_folder("out"));
+  };
+  EXPECT_NO_THROW(with(65504, ElementType::f16));
+  contains(message_of<InputError>([&] { with(70000, ElementType::f16); }),
+           "b.h5: model/final_norm.weight: element 3 is 70000, beyond the largest F16 of 65504; "
+           "choose another --dtype");
+  EXPECT_NO_THROW(with(3.38e38f, ElementType::bf16));
+  contains(message_of<InputError>([&] { with(3.4e38f, ElementType::bf16); }), "largest BF16");
+  for (const auto type : {ElementType::f32, ElementType::bf16, ElementType::f16})
+    contains(message_of<NumericsError>([&] { with(HUGE_VALF, type); }),
+             "model/final_norm.weight: element 3 is inf, expected finite numbers");
+}
+
 TEST_F(HfExport, DamageIsFound) {
   import_to(folder / "a.h5", hf_fixture("groups"));
   std::string bytes = bytes_of(folder / "a.h5");
@@ -241,7 +269,7 @@ TEST_F(HfExport, SmallFilesAreGivenBack) {
 }
 
 TEST_F(HfExport, NamesOfKeptFilesStayInTheFolder) {
-  for (const std::string name : {"../x", "a/b", ".profile", "model.safetensors"}) {
+  for (const std::string name : {"../x", "a/b", ".profile", "model.safetensors", "config.json"}) {
     CheckpointWriter writer(folder / "bad.h5");
     writer.text("hf_file." + name, "content.");
     writer.commit();

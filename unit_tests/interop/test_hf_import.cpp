@@ -145,8 +145,11 @@ TEST_F(HfImport, WeightsMustBeThoseOfTheConfig) {
   change_config(copy, "vocab_size", 1 << 28);  // nothing of that size is ever allocated
   contains(error_of(copy), "expected BF16, F16, F32 or F64 [268435456, 16]");
   copy = copy_of("groups");
-  change_config(copy, "mamba_head_dim", 1 << 28);
+  change_config(copy, "mamba_head_dim", 1 << 20);
   contains(error_of(copy), "is F32");
+  copy = copy_of("groups");
+  change_config(copy, "mamba_head_dim", 1 << 28);
+  contains(error_of(copy), "width * head_channels");
   copy = copy_of("groups");
   change_config(copy, "layers_block_type",
                 {"linear_attention", "mlp", "linear_attention", "full_attention"});
@@ -161,6 +164,26 @@ TEST_F(HfImport, WeightsMustBeThoseOfTheConfig) {
   copy = copy_of("groups");
   change_config(copy, "tie_word_embeddings", true);  // a head that is there is ignored
   EXPECT_NO_THROW(open_hf_folder(copy));
+}
+
+TEST_F(HfImport, NumbersThatAreNotFiniteNameTheirTensor) {
+  for (const std::string name : {"groups", "bf16", "fp16"}) {
+    const SafetensorsReader old(hf_fixture(name) / "model.safetensors");
+    const auto& entry = old.at("backbone.norm_f.weight");
+    for (const double bad : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
+      const auto copy = copy_of(name);
+      std::string bytes = bytes_of(copy / "model.safetensors");
+      convert_elements(ElementType::f64, &bad, 1, entry.type,
+                       bytes.data() + entry.begin + 7 * size_of(entry.type));
+      write_bytes(copy / "model.safetensors", bytes);
+      CheckpointWriter writer(folder / "a.h5");
+      const auto message =
+          message_of<InputError>([&] { import_weights(open_hf_folder(copy), writer); });
+      contains(message,
+               "model.safetensors: tensor 'backbone.norm_f.weight': "
+               "element 7 is ");
+    }
+  }
 }
 
 TEST_F(HfImport, WeightsOfIntegersAreRefused) {

@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include <sys/stat.h>
+
 #include "interop/strict_json.hpp"
 #include "unit_tests/io/io_support.hpp"
 
@@ -99,6 +101,10 @@ TEST_F(Safetensors, Legal) {
 TEST_F(Safetensors, BrokenHeads) {
   contains(error_of(folder / "none.safetensors"), "cannot open");
   contains(error_of(folder), "is not a file");
+  contains(error_of("/dev/zero"), "is not a file");
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  contains(error_of(folder / "pipe"), "is not a file");
+  contains(error_of(file("{\"w\":" + std::string(1000000, '['))), "is nested too deeply");
   write_bytes(folder / "short", "1234567");
   contains(error_of(folder / "short"), "too short");
   contains(error_of(file_of("{}", max_json_bytes + 1, 0)), "at most");

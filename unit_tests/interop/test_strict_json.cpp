@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "interop/strict_json.hpp"
 
+#include <sys/stat.h>
+
 #include "unit_tests/io/io_support.hpp"
 
 namespace elastic::test {
@@ -47,11 +49,28 @@ TEST(StrictJson, BareNumbersInBothSpellings) {
   EXPECT_LT(text.find("\"a\""), text.find("\"text\""));  // the order of keys stays
 }
 
+TEST(StrictJson, HostileSizesEndInAMessage) {
+  const auto refusal = [](const std::string& text) {
+    return message_of<InputError>([&] { parse_json(text, "a.json"); });
+  };
+  contains(refusal(std::string(1000000, '[')), "a.json: is nested too deeply");
+  std::string objects, keys = "{";
+  for (int i = 0; i < 1000000; ++i) objects += "{\"a\":";
+  contains(refusal(objects), "is nested too deeply");
+  for (int i = 0; i < 1000000; ++i) keys += fmt::format("\"{}\":0,", i);
+  contains(refusal(keys + "\"x\":0}"), "an object has more than 32768 keys");
+  EXPECT_NO_THROW(parse_json("[" + std::string(1000000, '0').replace(1, 0, ".") + "]", ""));
+}
+
 class StrictJsonFile : public InFolder {};
 TEST_F(StrictJsonFile, LongFilesAreRefused) {
   write_bytes(folder / "long.json", std::string(max_json_bytes + 1, ' '));
   contains(message_of<InputError>([&] { read_json_text(folder / "long.json"); }), "at most");
   contains(message_of<InputError>([&] { read_json_text(folder / "none.json"); }), "cannot read");
+  contains(message_of<InputError>([&] { read_json_text(folder); }), "expected a regular file");
+  contains(message_of<InputError>([&] { read_json_text("/dev/zero"); }), "expected a regular file");
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  contains(message_of<InputError>([&] { read_json_text(folder / "pipe"); }), "a regular file");
 }
 
 }  // namespace
