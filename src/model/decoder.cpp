@@ -124,6 +124,9 @@ std::vector<token_t> most_likely(const ExecutionSpace& exec, View2<const T> logi
   std::vector<token_t> result(logits.extent(0));
   Kokkos::deep_copy(exec, HostView1<token_t>(result.data(), result.size()), tokens);
   fence(exec, "elastic::most_likely");
+  for (std::size_t r = 0; r < result.size(); ++r)
+    if (result[r] < 0)
+      throw NumericsError(fmt::format("generation: the logits of sequence {} are not finite", r));
   return result;
 }
 

@@ -48,7 +48,8 @@ class Decoder {
   View2<T> m_logits;  // grows
 };
 
-/// The most likely token of each row of logits, on the host.
+/// The most likely token of each row of logits, on the host. Throws NumericsError if a logit is not
+/// finite.
 template <class T>
 std::vector<token_t> most_likely(const ExecutionSpace& exec, View2<const T> logits);
 

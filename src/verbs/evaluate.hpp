@@ -20,7 +20,8 @@ struct Evaluated {
 
 /// Collective; all ranks share the work. An empty `budget` means every stored submodel, else every
 /// budget of the router, else the whole model. A sliced file is the model itself. `overrides`
-/// change the stored deck (block/key=value). Throws InputError.
+/// change the stored deck (block/key=value). Throws InputError, also for a change that is not used
+/// and for data with more words than the model has; NumericsError for a loss that is not finite.
 std::vector<Evaluated> evaluate_checkpoint(const Communicator& comm,
                                            const std::filesystem::path& checkpoint,
                                            const std::string& budget,

@@ -10,6 +10,7 @@
 #include "plan/units.hpp"
 #include "state/state_checkpoint.hpp"
 #include "state/stored_model.hpp"
+#include "verbs/verb_files.hpp"
 
 namespace elastic {
 namespace fs = std::filesystem;
@@ -28,15 +29,15 @@ class NewFolder {
   explicit NewFolder(const fs::path& path)
       : m_path(path.has_filename() ? path : path.parent_path()),
         m_temporary(m_path.string() + ".tmp") {
-    const fs::path parent = m_path.has_parent_path() ? m_path.parent_path() : fs::path(".");
-    if (!fs::is_directory(parent))
-      throw InputError(
-          fmt::format("{}: the folder {} does not exist", m_path.string(), parent.string()));
-    if (fs::exists(m_path) && !(fs::is_directory(m_path) && fs::is_empty(m_path)))
-      throw InputError(fmt::format("{}: exists; choose another --out", m_path.string()));
-    if (!fs::create_directory(m_temporary))
+    require_output_folder(path);
+    std::error_code failed;
+    if (!fs::create_directory(m_temporary, failed)) {
+      if (failed)
+        throw RunError(
+            fmt::format("{}: cannot create: {}", m_temporary.string(), failed.message()));
       throw InputError(
           fmt::format("{}: left by an interrupted export; remove it", m_temporary.string()));
+    }
   }
   NewFolder(const NewFolder&) = delete;
   NewFolder& operator=(const NewFolder&) = delete;
@@ -63,6 +64,7 @@ class NewFolder {
 std::optional<CheckpointReader> find_origin(const ExportOptions& options,
                                             const std::string& first_parent) {
   if (!options.origin.empty()) {
+    require_input_file({options.origin, "the imported checkpoint"});
     std::optional<CheckpointReader> given(options.origin);
     if (!given->has_text("hf.origin"))
       throw InputError(fmt::format("{}: is not an imported checkpoint", options.origin.string()));
@@ -81,6 +83,7 @@ std::optional<CheckpointReader> find_origin(const ExportOptions& options,
           parent);
       return std::nullopt;
     }
+    require_input_file({parent, "<job>/parent of the deck"});
     reader.emplace(parent);
     parent = read_stored_head(*reader).deck.config.job.parent;
   }
@@ -106,6 +109,8 @@ HfOrigin origin_for(const CheckpointReader& reader, const ModelShape& shape,
 }  // namespace
 
 std::string export_checkpoint(const ExportOptions& options) {
+  require_input_file({options.checkpoint, "the checkpoint"});
+  require_output_folder(options.out);
   const CheckpointReader reader(options.checkpoint);
   const StoredModel stored = read_stored_head(reader);
   const bool whole = options.budget.empty();

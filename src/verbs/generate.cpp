@@ -1,31 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verbs/generate.hpp"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 
 #include "base/region.hpp"
 #include "base/stop_request.hpp"
+#include "elastic/cost_model.hpp"
 #include "io/durable_file.hpp"
 #include "model/speculative.hpp"
+#include "plan/units.hpp"
 #include "state/stored_model.hpp"
 #include "verbs/token_text.hpp"
+#include "verbs/verb_files.hpp"
 
 namespace elastic {
 namespace {
 using Sequences = std::vector<std::vector<token_t>>;
-constexpr std::size_t prompts_at_once = 16;
+constexpr std::size_t prompts_at_once = 16, most_prompts = std::size_t(1) << 16;
+constexpr index_t most_tokens = index_t(1) << 20, most_draft = 1024;
 
 void check_options(const GenerateOptions& options) {
   const bool speculative = !options.draft_budget.empty();
+  const VerbInput checkpoint{options.checkpoint, "the checkpoint"};
+  require_input_file(checkpoint);
+  if (!options.out.empty())
+    require_output_file(options.out, options.force,
+                        {checkpoint, {options.tokens, "the file of token ids"}});
   if (options.tokens.empty() == !options.text)
     throw InputError("generate: give either --tokens or --text");
-  if (options.max_tokens < 1)
-    throw InputError(fmt::format("--max-tokens {}: expected 1 or more", options.max_tokens));
+  if (options.max_tokens < 1 || options.max_tokens > most_tokens)
+    throw InputError(
+        fmt::format("--max-tokens {}: expected 1 to {}", options.max_tokens, most_tokens));
   check_sampling(options.sampling);
-  if (speculative && options.draft_length < 1)
-    throw InputError(fmt::format("--draft-length {}: expected 1 or more", options.draft_length));
+  if (options.draft_length < 1 || options.draft_length > most_draft)
+    throw InputError(
+        fmt::format("--draft-length {}: expected 1 to {}", options.draft_length, most_draft));
   if (speculative && options.sampling.temperature > 0)
     throw InputError("--draft-budget: speculative decoding is greedy; leave out --temperature");
   if (speculative && !options.switches.empty())
@@ -45,8 +58,9 @@ class Models {
     return prefix_widths<Real>(
         shape, budget.empty() ? full_spec(shape) : find_submodel(m_reader, m_stored, budget));
   }
-  /// The switches of texts like "BUDGET@N", with rising N.
-  std::vector<BudgetSwitch<Real>> switches(const std::vector<std::string>& texts) const {
+  /// The switches of texts like "BUDGET@N", with rising N below `most`.
+  std::vector<BudgetSwitch<Real>> switches(const std::vector<std::string>& texts,
+                                           index_t most) const {
     std::vector<BudgetSwitch<Real>> result;
     index_t last = 0;
     for (const auto& text : texts) {
@@ -55,9 +69,11 @@ class Models {
       const char* end = text.data() + text.size();
       const bool whole =
           at != std::string::npos && std::from_chars(text.data() + at + 1, end, after).ptr == end;
-      if (!whole || after <= last)
-        throw InputError(fmt::format(
-            "--switch {}: expected BUDGET@N with N = {} or more generated tokens", text, last + 1));
+      if (!whole || after <= last || after >= most)
+        throw InputError(
+            fmt::format("--switch {}: expected BUDGET@N with N = {} or more generated tokens, less "
+                        "than --max-tokens {}",
+                        text, last + 1, most));
       result.push_back({after, widths(text.substr(0, at))});
       last = after;
     }
@@ -71,7 +87,13 @@ class Models {
 
 Sequences read_prompts(const GenerateOptions& options, const Models& models) {
   const index_t vocab = models.model().shape().vocab_size;
-  if (!options.text) return read_token_lines(options.tokens, vocab);
+  if (!options.text) {
+    auto prompts = read_token_lines(options.tokens, vocab);
+    if (prompts.size() > most_prompts)
+      throw InputError(fmt::format("{}: {} prompts, expected at most {}", options.tokens.string(),
+                                   prompts.size(), most_prompts));
+    return prompts;
+  }
   auto prompt = encode_prompt(models.config().data.source, *options.text);
   if (prompt.empty()) throw InputError("--text: is empty; expected a prompt");
   for (const token_t token : prompt)
@@ -79,6 +101,28 @@ Sequences read_prompts(const GenerateOptions& options, const Models& models) {
       throw InputError(
           fmt::format("--text: token {} is outside the vocabulary [0, {})", token, vocab));
   return {prompt};
+}
+
+/// Throws InputError if the caches of the longest texts do not fit into this machine.
+void check_caches(const GenerateOptions& options, const Models& models, const Sequences& prompts,
+                  std::size_t at_once) {
+  std::size_t longest = 0;
+  for (const auto& prompt : prompts) longest = std::max(longest, prompt.size());
+  const CostConfig inference{.batch = static_cast<index_t>(std::min(prompts.size(), at_once)),
+                             .seq_length = static_cast<index_t>(longest) + options.max_tokens,
+                             .weight_bytes = sizeof(Real),
+                             .kv_bytes = sizeof(Real),
+                             .ssm_bytes = sizeof(Real)};
+  const ModelShape& shape = models.model().shape();
+  const double bytes = kv_cache_bytes(shape, expected_widths(full_spec(shape)), inference);
+  const double memory =
+      static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
+  if (bytes > memory)
+    throw InputError(fmt::format(
+        "--max-tokens {}: the keys and values of {} sequences of {} tokens need {}, this machine "
+        "has {}",
+        options.max_tokens, inference.batch, inference.seq_length, in_bytes(bytes),
+        in_bytes(memory)));
 }
 
 token_t stop_token(const GenerateOptions& options, const Models& models) {
@@ -107,7 +151,7 @@ struct Generated {
 /// Plain decoding of up to `at_once` prompts together.
 Generated generate_plainly(const GenerateOptions& options, const Models& models,
                            const Sequences& prompts, std::size_t at_once) {
-  const auto switches = models.switches(options.switches);
+  const auto switches = models.switches(options.switches, options.max_tokens);
   if (!switches.empty() && prompts.size() > 1)
     throw InputError(fmt::format("--switch: needs one prompt; {} holds {}", options.tokens.string(),
                                  prompts.size()));
@@ -198,21 +242,28 @@ void add_generate_options(CLI::App& command, GenerateOptions& options) {
   command.add_option("--text", options.text,
                      "Prompt as a text (models of reasoning problems and of text files)");
   command.add_option("--max-tokens", options.max_tokens, "Longest continuation (256)");
-  command.add_option("--temperature", options.sampling.temperature,
-                     "Of the distribution that tokens are drawn from; 0: the most likely one (0)");
-  command.add_option("--top-p", options.sampling.top_p,
-                     "Draw from the most likely tokens that together have this probability (1)");
-  command.add_option("--seed", options.sampling.seed, "Of the random numbers (0)");
+  auto* temperature =
+      command.add_option("--temperature", options.sampling.temperature,
+                         "Of the distribution that tokens are drawn from; 0: the most likely one "
+                         "(0)");
+  command
+      .add_option("--top-p", options.sampling.top_p,
+                  "Draw from the most likely tokens that together have this probability (1)")
+      ->needs(temperature);
+  command.add_option("--seed", options.sampling.seed, "Of the random numbers (0)")
+      ->needs(temperature);
   command.add_option("--stop", options.stop,
                      "Token that ends a text, -1 for none; without it: that of the vocabulary");
   command
       .add_option("--switch", options.switches,
                   "BUDGET@N: after N generated tokens this budget goes on; may be repeated")
       ->allow_extra_args(false);
-  command.add_option("--draft-budget", options.draft_budget,
-                     "Speculative decoding: this budget drafts, the model checks");
-  command.add_option("--draft-length", options.draft_length, "Tokens drafted at once (4)");
-  command.add_option("--out", options.out, "File for the continuations");
+  auto* draft = command.add_option("--draft-budget", options.draft_budget,
+                                   "Speculative decoding: this budget drafts, the model checks");
+  command.add_option("--draft-length", options.draft_length, "Tokens drafted at once (4)")
+      ->needs(draft);
+  auto* out = command.add_option("--out", options.out, "File for the continuations");
+  command.add_flag("--force", options.force, "Replace the file if it exists")->needs(out);
 }
 
 std::string generate_from_checkpoint(const GenerateOptions& options) {
@@ -220,7 +271,9 @@ std::string generate_from_checkpoint(const GenerateOptions& options) {
   const Models models(options.checkpoint);
   const Sequences prompts = read_prompts(options, models);
   const bool speculative = !options.draft_budget.empty();
-  const auto plain = generate_plainly(options, models, prompts, speculative ? 1 : prompts_at_once);
+  const std::size_t at_once = speculative ? 1 : prompts_at_once;
+  check_caches(options, models, prompts, at_once);
+  const auto plain = generate_plainly(options, models, prompts, at_once);
   std::string report = describe(plain);
   Sequences outputs = plain.outputs;
   if (speculative) {

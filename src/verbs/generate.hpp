@@ -32,6 +32,7 @@ struct GenerateOptions {
   std::string draft_budget;           ///< of speculative decoding
   index_t draft_length = 4;
   std::filesystem::path out;  ///< file for the continuations; empty: part of the result
+  bool force = false;         ///< an old file is replaced
 };
 
 /// Adds all options of the verb but the checkpoint.
@@ -44,8 +45,9 @@ void add_generate_options(CLI::App& command, GenerateOptions& options);
 /// is read again, which is exact. With a draft budget the verb also decodes greedily without
 /// it, and compares tokens and speed.
 ///
-/// Throws InputError (state/stored_model.hpp, token_text.hpp), also for options
-/// that contradict each other.
+/// Throws InputError (state/stored_model.hpp, token_text.hpp, verb_files.hpp), also for options
+/// that contradict each other, are out of range or ask for more memory than there is. Throws
+/// NumericsError for weights or logits that are not finite.
 std::string generate_from_checkpoint(const GenerateOptions& options);
 
 }  // namespace elastic

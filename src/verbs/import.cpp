@@ -7,7 +7,7 @@
 #include "plan/units.hpp"
 #include "config/run_config.hpp"
 #include "state/state_checkpoint.hpp"
-#include "io/durable_file.hpp"
+#include "verbs/verb_files.hpp"
 
 namespace elastic {
 namespace fs = std::filesystem;
@@ -40,7 +40,10 @@ std::string deck_of(const ModelShape& shape, const std::string& name, const std:
 }
 
 std::string import_checkpoint(const fs::path& folder, const fs::path& out, bool force) {
-  check_target(out, force);
+  // A checkpoint of an earlier import may lie in the folder; it is no part of it.
+  auto inputs = files_of(folder, "a file of the imported folder");
+  std::erase_if(inputs, [](const VerbInput& input) { return input.path.extension() == ".h5"; });
+  require_output_file(out, force, inputs);
   const HfFolder source = open_hf_folder(folder);
   const ModelShape& shape = source.config.shape;
   const auto deck =

@@ -10,6 +10,7 @@
 #include "state/checked_values.hpp"
 #include "state/state_checkpoint.hpp"
 #include "state/stored_model.hpp"
+#include "verbs/verb_files.hpp"
 
 namespace elastic {
 namespace {
@@ -122,6 +123,7 @@ std::string head_lines(const CheckpointReader& reader) {
 }  // namespace
 
 std::string inspect_checkpoint(const std::filesystem::path& path, const InspectOptions& options) {
+  require_input_file({path, "the checkpoint"});
   const CheckpointReader reader(path);
   const StoredModel stored = read_stored_head(reader);
   const ModelShape& shape = stored.shape;

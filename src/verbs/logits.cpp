@@ -2,20 +2,35 @@
 #include "verbs/logits.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "io/checkpoint_file.hpp"
 #include "state/stored_model.hpp"
 #include "verbs/token_text.hpp"
+#include "verbs/verb_files.hpp"
 
 namespace elastic {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr std::size_t most_tokens = std::size_t(1) << 20;
+
 std::vector<token_t> read_sequence(const fs::path& path, index_t vocab_size) {
   std::vector<token_t> tokens;
   for (const auto& line : read_token_lines(path, vocab_size))
     tokens.insert(tokens.end(), line.begin(), line.end());
+  if (tokens.size() > most_tokens)
+    throw InputError(fmt::format("{}: a sequence of {} tokens, expected at most {}", path.string(),
+                                 tokens.size(), most_tokens));
   return tokens;
+}
+
+template <class Matrix>
+void require_finite_row(const Matrix& logits, index_t row, index_t token) {
+  for (std::size_t v = 0; v < logits.extent(1); ++v)
+    if (!std::isfinite(widen(logits(row, v))))
+      throw NumericsError(fmt::format("logits: after token {} the logit of word {} is {}", token, v,
+                                      logits(row, v)));
 }
 
 /// Writes rows of logits to the dataset, `rows_at_once` of them in memory.
@@ -30,6 +45,7 @@ void write_rows(const LayerContext& context, const LanguageModel<Real>& model,
     model.logits(context.products(), rows(hidden, begin, end), chunk);
     const auto h_chunk = Kokkos::create_mirror_view_and_copy(HostSpace(), chunk);
     fence(context.exec, "elastic::logits");
+    for (index_t t = begin; t < end; ++t) require_finite_row(h_chunk, t - begin, t);
     file.write_rows(place, {begin, end}, h_chunk.data());
   }
 }
@@ -37,10 +53,10 @@ void write_rows(const LayerContext& context, const LanguageModel<Real>& model,
 }  // namespace
 
 std::string write_logits(const LogitsOptions& options) {
-  std::error_code ignored;
-  if (fs::equivalent(options.checkpoint, options.out, ignored))
-    throw InputError(
-        fmt::format("{}: is the checkpoint itself; choose another --out", options.out.string()));
+  const VerbInput checkpoint{options.checkpoint, "the checkpoint"},
+      sequence{options.tokens, "the file of token ids"};
+  require_input_file(checkpoint);
+  require_output_file(options.out, options.force, {checkpoint, sequence});
   const CheckpointReader reader(options.checkpoint);
   const StoredModel stored = read_stored_model(reader);
   const auto& model = *stored.model;

@@ -3,20 +3,19 @@
 
 #include "elastic/cost_model.hpp"
 #include "elastic/nesting.hpp"
-#include "io/durable_file.hpp"
 #include "plan/units.hpp"
 #include "state/state_checkpoint.hpp"
 #include "state/stored_model.hpp"
+#include "verbs/verb_files.hpp"
 
 namespace elastic {
 namespace fs = std::filesystem;
 
 std::string slice_checkpoint(const fs::path& checkpoint, const std::string& budget,
                              const fs::path& out, bool force, SliceBy by) {
-  if (fs::exists(checkpoint) && fs::exists(out) && fs::equivalent(checkpoint, out))
-    throw InputError(
-        fmt::format("{}: is the checkpoint itself; choose another --out", out.string()));
-  check_target(out, force);
+  const VerbInput input{checkpoint, "the checkpoint"};
+  require_input_file(input);
+  require_output_file(out, force, {input});
   const CheckpointReader reader(checkpoint);
   const StoredModel stored = read_stored_model(reader);
   const ModelShape& shape = stored.model->shape();

@@ -6,9 +6,12 @@
 
 #include "data/character_vocabulary.hpp"
 #include "io/durable_file.hpp"
+#include "verbs/verb_files.hpp"
 
 namespace elastic {
 namespace {
+
+constexpr std::uintmax_t most_token_bytes = std::uintmax_t(64) << 20;
 
 token_t parse_id(const std::string& word, const std::string& place, index_t vocab_size) {
   index_t id = 0;
@@ -17,7 +20,7 @@ token_t parse_id(const std::string& word, const std::string& place, index_t voca
   if (error != std::errc() || stop != end)
     throw InputError(fmt::format(
         "{}: '{}' is no token id; expected whole numbers in [0, {}) separated by blanks", place,
-        word, vocab_size));
+        word.substr(0, 40), vocab_size));
   if (id < 0 || id >= vocab_size)
     throw InputError(
         fmt::format("{}: token {} is outside the vocabulary [0, {})", place, id, vocab_size));
@@ -33,6 +36,7 @@ token_t parse_id(const std::string& word, const std::string& place, index_t voca
 
 std::vector<std::vector<token_t>> read_token_lines(const std::filesystem::path& path,
                                                    index_t vocab_size) {
+  require_input_file({path, "the file of token ids"}, most_token_bytes);
   std::istringstream text(read_file(path));
   std::vector<std::vector<token_t>> lines;
   std::string line;

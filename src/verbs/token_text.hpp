@@ -14,7 +14,8 @@
 namespace elastic {
 
 /// The ids of each line that holds some, separated by blanks. Throws InputError naming file, line
-/// and word if a word is no id in [0, vocab_size), or if there are no ids at all.
+/// and word if a word is no id in [0, vocab_size), if there are no ids at all, or if it is no
+/// regular file of at most 64 MiB.
 std::vector<std::vector<token_t>> read_token_lines(const std::filesystem::path& path,
                                                    index_t vocab_size);
 

@@ -57,6 +57,7 @@ void add_verbs_on_tokens(CLI::App& app, VerbOptions& options) {
                      "whole model");
   logits->add_option("--tokens", options.logits.tokens, "File of token ids")->required();
   logits->add_option("--out", options.logits.out, "HDF5 file to write: logits [L, V]")->required();
+  logits->add_flag("--force", options.logits.force, "Replace the file if it exists");
 
   auto* generate = add_verb(app, options, Verb::generate, "generate",
                             "Continue prompts with a model, across budgets or with a nested draft");
@@ -121,7 +122,8 @@ void add_verbs(CLI::App& app, VerbOptions& options) {
   evaluate->add_option("--budget", options.budget,
                        "Only this submodel: a name, or any part of the parent's cost");
   evaluate->add_option("overrides", options.overrides,
-                       "Changes to the stored deck: block/key=value ...");
+                       "Changes to the stored deck (its data, evaluate/samples and others): "
+                       "block/key=value ...");
 
   add_import_and_export(app, options);
   add_verbs_on_tokens(app, options);

@@ -2,6 +2,7 @@
 // Losses and answers of the submodels in a checkpoint are those that the run itself measures.
 #include "verbs/evaluate.hpp"
 
+#include "data/indexed_dataset.hpp"
 #include "unit_tests/state/stored_run.hpp"
 
 namespace elastic::test {
@@ -50,6 +51,49 @@ TEST_F(Evaluate, OnOtherData) {
              evaluate_checkpoint(Communicator::self(), model, "small", {"data/max_digit=3"});
            }),
            "max_digits");
+}
+
+TEST_F(Evaluate, ChangesThatChangeNothingAreRefused) {
+  const auto error = [&](const std::string& change) {
+    return message_of<InputError>(
+        [&] { evaluate_checkpoint(Communicator::self(), model, "", {change}); });
+  };
+  for (const char* change :
+       {"job/name=other", "optimizer/beta1=0.5", "pretrain/steps=9", "pretrain/seq_length=96",
+        "evaluate/every_steps=3", "guard/limit=1", "stage1/learning_rate=1"}) {
+    const auto message = error(change);
+    contains(message, fmt::format("{}: evaluate does not use <", change));
+    contains(message, "evaluate/samples");
+    contains(message, "stage1/seq_length");
+  }
+  for (const char* change : {"stage1/seq_length=96", "evaluate/samples=2", "job/seed=5",
+                             "parallel/logit_chunk_tokens=16"})
+    EXPECT_NO_THROW(
+        evaluate_checkpoint(Communicator::self(), model, "small", {change, "evaluate/problems=0"}));
+}
+
+TEST_F(Evaluate, DataOfOtherWords) {
+  write_indexed_dataset((folder / "wide").string(), 100000,
+                        std::vector(20, std::vector<token_t>{1, 99999}));
+  write_bytes(folder / "text.txt", std::string(5000, 'a'));
+  const auto error = [&](const std::string& source, const std::string& file,
+                         const std::string& words) {
+    return message_of<InputError>([&] {
+      evaluate_checkpoint(Communicator::self(), model, "",
+                          {"data/source=" + source, "data/train=" + (folder / file).string(),
+                           "data/vocab_size=" + words});
+    });
+  };
+  contains(error("indexed", "wide", "100000"),
+           "model.h5: the model has a vocabulary of 64 tokens, the data that <data> describes one "
+           "of 100000");
+  contains(error("text", "text.txt", "0"), "one of 256");
+}
+
+TEST_F(Evaluate, LossesThatAreNotFinite) {
+  Kokkos::deep_copy(state->model->parameters().values(), 3e38f);
+  write_elastic_model(model, deck, *state, 1);
+  contains(message_of<NumericsError>([&] { evaluate(model); }), "held-out cross-entropy");
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include "verbs/generate.hpp"
 
 #include <CLI/CLI.hpp>
+#include <cmath>
+#include <fstream>
 #include <sstream>
 
 #include "model/generation.hpp"
@@ -35,6 +37,7 @@ class VerbGenerate : public InFolder {
     result.max_tokens = 20;
     result.stop = -1;
     result.out = folder / "out.txt";
+    result.force = true;
     return result;
   }
   Sequences run(const GenerateOptions& which) const {
@@ -158,6 +161,8 @@ TEST_F(VerbGenerate, WhatDoesNotGoTogether) {
   warm.switches.clear();
   warm.draft_length = 0;
   contains(error(warm), "--draft-length 0");
+  warm.draft_length = 1000000000;
+  contains(error(warm), "--draft-length 1000000000: expected 1 to 1024");
   auto several = options();
   several.switches = {"small@3"};
   contains(error(several), "needs one prompt");
@@ -175,7 +180,12 @@ TEST_F(VerbGenerate, ValuesThatAreWrong) {
   contains(with([](auto& o) { o.switches = {"smal@5"}; }), "nearest is 'small'");
   contains(with([](auto& o) { o.budget = "2"; }), "expected a number in (0, 1]");
   contains(with([](auto& o) { o.draft_budget = "smal"; }), "nearest is 'small'");
-  contains(with([](auto& o) { o.max_tokens = 0; }), "--max-tokens 0");
+  contains(with([](auto& o) { o.max_tokens = 0; }), "--max-tokens 0: expected 1 to 1048576");
+  contains(with([](auto& o) { o.max_tokens = 9000000000000000000; }), "--max-tokens 9000000000");
+  contains(with([](auto& o) { o.switches = {"small@20"}; }), "less than --max-tokens 20");
+  contains(with([](auto& o) { o.switches = {"small@99999999999999999999"}; }), "N = 1 or more");
+  contains(with([](auto& o) { o.sampling.temperature = std::nan(""); }), "temperature nan");
+  contains(with([](auto& o) { o.sampling.top_p = std::nan(""); }), "top-p nan");
   contains(with([](auto& o) { o.sampling.top_p = 0; }), "top-p 0");
   contains(with([](auto& o) { o.sampling.temperature = -1; }), "temperature -1");
   contains(with([](auto& o) { o.stop = 64; }), "--stop 64: expected a token in [0, 64)");
@@ -185,6 +195,52 @@ TEST_F(VerbGenerate, ValuesThatAreWrong) {
              o.text = "\x7f";
            }),
            "has no token");
+}
+
+TEST_F(VerbGenerate, FilesThatAreReadOrInTheWay) {
+  const auto with = [&](const auto& change) {
+    auto changed = options("one.txt");
+    changed.force = true;
+    change(changed);
+    return error(changed);
+  };
+  const std::string before = bytes_of(model);
+  contains(with([&](auto& o) { o.out = model; }), "is the checkpoint itself; choose another --out");
+  std::filesystem::create_hard_link(model, folder / "link.h5");
+  contains(with([&](auto& o) { o.out = folder / "link.h5"; }), "is the checkpoint itself");
+  contains(with([&](auto& o) { o.out = o.tokens; }), "is the file of token ids itself");
+  contains(with([&](auto& o) {
+             o.tokens = folder / "out.txt.tmp";
+             std::filesystem::copy(folder / "one.txt", o.tokens);
+           }),
+           "is written as");
+  contains(with([](auto& o) { o.tokens = "/dev/zero"; }), "a device, pipe or socket");
+  contains(with([](auto& o) { o.out = "/dev/null"; }), "a device, pipe or socket");
+  contains(with([&](auto& o) { o.tokens = folder; }), "is a folder, expected a regular file");
+  contains(with([](auto& o) { o.checkpoint = "/dev/zero"; }), "the checkpoint is a device");
+  EXPECT_EQ(bytes_of(model), before);
+  EXPECT_EQ(bytes_of(folder / "one.txt"), "1 7 30\n");
+  auto twice = options("one.txt");
+  generate_from_checkpoint(twice);
+  twice.force = false;
+  contains(error(twice), "out.txt: exists; choose another --out, or replace it with --force");
+  std::ofstream many(folder / "many.txt");
+  for (int i = 0; i < 65537; ++i) many << "1\n";
+  many.close();
+  contains(error(options("many.txt")), "65537 prompts, expected at most 65536");
+}
+
+TEST_F(VerbGenerate, NumbersThatAreNotFinite) {
+  // Finite weights whose logits are not.
+  const auto parameters = state->model->parameters().values();
+  Kokkos::deep_copy(parameters, 3e38f);
+  const auto path = folder / "overflows.h5";
+  write_elastic_model(path, deck, *state, 0);
+  auto asked = options("one.txt");
+  asked.checkpoint = path;
+  contains(message_of<NumericsError>([&] { generate_from_checkpoint(asked); }), "not finite");
+  asked.sampling.temperature = 1;
+  EXPECT_THROW(generate_from_checkpoint(asked), NumericsError);
 }
 
 TEST(VerbGenerateOptions, CommandLine) {
@@ -205,6 +261,19 @@ TEST(VerbGenerateOptions, CommandLine) {
   EXPECT_EQ(options.draft_budget, "0.5");
   EXPECT_EQ(options.draft_length, 3);
   EXPECT_EQ(options.out, "a.txt");
+}
+
+TEST(VerbGenerateOptions, CommandLinesThatAreRefused) {
+  for (const char* line :
+       {"--max-tokens 9e18", "--max-tokens 1.5", "--max-tokens", "--max-tokens 1 --max-tokens 2",
+        "--seed -1 --temperature 1", "--seed 4294967296 --temperature 1", "--temperature warm",
+        "--top-p 0.5", "--seed 1", "--draft-length 3", "--force", "--budget 1 --budget 0.5",
+        "--stop 1e30", "--draft-length 1e9 --draft-budget 0.5"}) {
+    CLI::App app("", "generate");
+    GenerateOptions options;
+    add_generate_options(app, options);
+    EXPECT_THROW(app.parse(line), CLI::ParseError) << line;
+  }
 }
 
 }  // namespace

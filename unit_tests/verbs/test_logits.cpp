@@ -24,7 +24,8 @@ class VerbLogits : public StoredRun {
     return {.checkpoint = checkpoint,
             .budget = budget,
             .tokens = folder / "ids.txt",
-            .out = folder / "logits.h5"};
+            .out = folder / "logits.h5",
+            .force = true};
   }
   std::vector<float> written(const LogitsOptions& which) {
     write_logits(which);
@@ -99,6 +100,18 @@ TEST_F(VerbLogits, FromTheCommandLine) {
   EXPECT_THROW(run("generate a.h5"), InputError);
 }
 
+TEST_F(VerbLogits, NumbersThatAreNotFinite) {
+  Kokkos::deep_copy(state->model->parameters().values(), 3e38f);  // sums of them overflow
+  write_elastic_model(model, deck, *state, 0);
+  contains(message_of<NumericsError>([&] { write_logits(options(model)); }),
+           "logits: after token 0 the logit of word 0 is ");
+  EXPECT_FALSE(std::filesystem::exists(folder / "logits.h5"));
+  state->model->parameters().find("final_norm.weight")->value(0, 3) = std::nanf("");
+  write_elastic_model(model, deck, *state, 0);
+  contains(message_of<NumericsError>([&] { write_logits(options(model)); }),
+           "model/final_norm.weight: a value is nan");
+}
+
 TEST_F(VerbLogits, MistakesLeaveNoFile) {
   const auto error = [&](const LogitsOptions& which) {
     return message_of<InputError>([&] { write_logits(which); });
@@ -111,6 +124,14 @@ TEST_F(VerbLogits, MistakesLeaveNoFile) {
   auto itself = options(model);
   itself.out = model;
   contains(error(itself), "is the checkpoint itself");
+  auto unforced = options(model);
+  unforced.force = false;
+  write_bytes(unforced.out, "precious");
+  contains(error(unforced), "exists; choose another --out, or replace it with --force");
+  EXPECT_EQ(bytes_of(unforced.out), "precious");
+  auto endless = options(model);
+  endless.tokens = "/dev/zero";
+  contains(error(endless), "the file of token ids is a device");
   EXPECT_NO_THROW(CheckpointReader{model});
 }
 

@@ -33,7 +33,7 @@ TEST_F(TokenText, MistakesNameFileLineAndWord) {
   contains(error("1\n64\n"), "ids.txt, line 2: token 64 is outside the vocabulary [0, 64)");
   contains(error("-1"), "token -1 is outside");
   contains(error("99999999999999999999"), "is no token id");
-  contains(error(""), "ids.txt: holds no token ids");
+  contains(error(""), "ids.txt: the file of token ids is empty");
   contains(error(" \n\n"), "holds no token ids");
   contains(message_of<InputError>([&] { read_token_lines(folder / "absent.txt", 64); }),
            "absent.txt");

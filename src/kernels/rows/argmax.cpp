@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/rows/argmax.hpp"
 
+#include "base/kokkos_compat.hpp"
 #include "kernels/rows/pack.hpp"
 
 namespace elastic::kernels {
@@ -13,14 +14,17 @@ struct HostRows {
 
   KOKKOS_FUNCTION void operator()(const index_t r) const {
     index_t best = 0;
-    for (index_t v = 1; v < static_cast<index_t>(logits.extent(1)); ++v)
+    bool finite = true;
+    for (index_t v = 0; v < static_cast<index_t>(logits.extent(1)); ++v) {
+      finite = finite && math::isfinite(widen(logits(r, v)));
       if (widen(logits(r, v)) > widen(logits(r, best))) best = v;
-    index(r) = static_cast<token_t>(best);
+    }
+    index(r) = static_cast<token_t>(finite ? best : -1);
   }
 };
 
-/// On a device, a team per row: the largest logit, then the first column that has it. As on a host,
-/// NaN is larger than nothing, and nothing is larger than a NaN in the first column.
+/// On a device, a team per row: the largest logit, then the first column that has it, or -1 if some
+/// column is not finite.
 template <class T>
 struct TeamRows {
   using A = Accumulate<T>;
@@ -40,13 +44,11 @@ struct TeamRows {
     Kokkos::parallel_reduce(
         Kokkos::TeamVectorRange(team, columns),
         [&](const index_t v, index_t& found) {
-          found = v < found && widen(row[v]) == largest ? v : found;
+          const index_t here = math::isfinite(widen(row[v])) ? v : -1;
+          found = here < found && (here < 0 || widen(row[v]) == largest) ? here : found;
         },
         Kokkos::Min<index_t>(first));
-    const A start = widen(row[0]);
-    const bool none = start != start || first >= columns;
-    Kokkos::single(Kokkos::PerTeam(team),
-                   [&]() { index(r) = static_cast<token_t>(none ? 0 : first); });
+    Kokkos::single(Kokkos::PerTeam(team), [&]() { index(r) = static_cast<token_t>(first); });
   }
 };
 

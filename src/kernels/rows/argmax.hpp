@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The most likely token of each row of logits (greedy decoding); the first one on a tie.
+// The most likely token of each row of logits (greedy decoding); the first one on a tie;
+// -1 for a row in which a logit is not finite.
 #pragma once
 #include "base/types.hpp"
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/rows/argmax.hpp"
 
+#include <cmath>
+
 #include "base/error.hpp"
 #include "unit_tests/support/views.hpp"
 
@@ -42,6 +44,16 @@ TYPED_TEST(Argmax, TakesTheFirstOfEqualOnes) {
   using T = TypeParam;
   const auto values = stored<T>({3, 3, 3, -5, -2, -2, 0, -0.0, 1});
   EXPECT_EQ(argmax<T>(to_device(values, 3, 3)), (std::vector<token_t>{0, 1, 2}));
+}
+
+TYPED_TEST(Argmax, RowsThatAreNotFiniteHaveNone) {
+  using T = TypeParam;
+  for (const double bad : {std::nan(""), HUGE_VAL, -HUGE_VAL})
+    for (const std::size_t place : {0u, 1u, 2u}) {
+      auto values = stored<T>({1, 2, 3, 4, 5, 6});
+      values[3 + place] = T(static_cast<float>(bad));
+      EXPECT_EQ(argmax<T>(to_device(values, 2, 3)), (std::vector<token_t>{2, -1})) << bad;
+    }
 }
 
 TYPED_TEST(Argmax, FindsTokensBeyondSixteenBits) {
