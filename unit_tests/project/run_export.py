@@ -51,7 +51,8 @@ class Exported(RunTest):
 
     def logits(self, checkpoint, *budget):
         out = self.path("logits.h5")
-        self.elastic(1, "logits", self.path(checkpoint), *budget, "--tokens", self.path("ids.txt"), "--out", out)
+        self.elastic(1, "logits", self.path(checkpoint), *budget, "--tokens", self.path("ids.txt"), "--out", out,
+                     "--force")
         with h5py.File(out, "r") as file:
             return file["logits"][...].astype(np.float64)
 

@@ -7,6 +7,7 @@ import time
 from run_support import RunTest, main
 
 VOCABULARY = 40
+QUICK_SECONDS = 10
 
 
 def indexed(documents):
@@ -28,6 +29,40 @@ def counting(begin, step, noise):
         start, length = noise.randrange(20), noise.randrange(30, 90)
         documents.append([begin + (start + step * i) % 20 for i in range(length)])
     return documents
+
+
+class WrongData(RunTest):
+    """Refused before anything runs, in one message that names the file."""
+
+    def refused(self, words, name, documents, *arguments):
+        binary, index = indexed(documents)
+        self.write(f"{name}.bin", binary)
+        self.write(f"{name}.idx", index)
+        start = time.monotonic()
+        output = self.elastic(2, *(arguments or [self.deck, f"job/folder={self.path('unused')}"]),
+                              "data/source=indexed", f"data/vocab_size={words}", f"data/train={self.path(name)}", code=1)
+        self.assertLess(time.monotonic() - start, QUICK_SECONDS)
+        self.assertEqual(output.count("elastic.x: "), 1, output)
+        self.assertFalse((self.folder / "unused").exists())
+        return output
+
+    def test_no_token_has_a_target(self):
+        output = self.refused(VOCABULARY, "ones", [[7]] * 200)
+        self.assertIn("ones.idx: no token has a target for training: each of its 180 documents has one token", output)
+        output = self.refused(VOCABULARY, "held_out", [[7] if d % 10 == 9 else [7, 8, 9] for d in range(200)])
+        self.assertIn("held_out.idx: no token has a target for validation", output)
+
+    def test_words_beyond_the_vocabulary(self):
+        documents = [[7] * 50 for _ in range(200)]
+        documents[150][20] = VOCABULARY
+        output = self.refused(VOCABULARY, "words", documents)
+        self.assertIn("words.bin: token 20 of document 150 is 40; expected an id of the vocabulary [0, 40)", output)
+
+    def test_a_model_with_fewer_words(self):
+        self.run_deck("model", "job/phases=pretrain", "pretrain/steps=2", "evaluate/every_steps=0")
+        checkpoint = next((self.folder / "model/checkpoints").iterdir())
+        output = self.refused(65000, "wide", [[1, 64999] * 40] * 200, "evaluate", checkpoint)
+        self.assertIn("has a vocabulary of 64 tokens, the data that <data> describes one of 65000", output)
 
 
 class Indexed(RunTest):

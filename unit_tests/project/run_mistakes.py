@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # What a person does wrong, and what breaks: one clear message, the documented exit code, no hang, nothing saved is lost.
+import os
 import pathlib
 import re
 import shutil
@@ -87,6 +88,17 @@ class Refused(RunTest):
             self.assertIn(" ".join(["Usage: elastic.x", *verb]), output)
             self.assertNotIn("kokkos", output.lower())
 
+    def test_numbers_that_lose_their_meaning(self):
+        for override, names in (("pretrain/tokens=1e30", "<pretrain>/tokens = 1e30"),
+                                ("model/hidden_size=9000000000000000000", "<model>/hidden_size = 9000000000000000000"),
+                                ("parallel/tensor_parallel_size=4294967297", "<parallel>/tensor_parallel_size"),
+                                ("elastic/mamba_num_heads=2", "the only width is 2, expected the full one, 4")):
+            for check in ([], ["--check"]):
+                steps = ["pretrain/steps=0"] if "tokens" in override else []
+                output = self.refused(self.deck, override, *steps, *check, f"job/folder={self.path('unused')}")
+                self.assertIn(names, output)
+        self.assertFalse((self.folder / "unused").exists())
+
     def test_folder_that_cannot_be_made(self):
         file = self.write("file", "a file")
         self.assertIn("file/run", self.refused(self.deck, f"job/folder={file}/run", code=RUNTIME))
@@ -127,6 +139,34 @@ class Broken(RunTest):
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 1
         file.write_bytes(content)
+
+    def test_files_and_counts_of_verbs(self):
+        model, out = self.path("run/model.h5"), self.path("run/link.h5")
+        before = pathlib.Path(model).read_bytes()
+        os.link(model, out)
+        ids = self.write("ids.txt", "1 2 3\n")
+        tokens = ["--tokens", ids]
+        for arguments, part in ((["generate", model, *tokens, "--out", model, "--force"], "is the checkpoint itself"),
+                                (["generate", model, *tokens, "--out", ids, "--force"], "the file of token ids itself"),
+                                (["generate", model, "--tokens", "/dev/zero"], "a device, pipe or socket"),
+                                (["generate", "/dev/zero", *tokens], "a device, pipe or socket"),
+                                (["generate", model, *tokens, "--max-tokens", "9000000000000000000"], "--max-tokens"),
+                                (["generate", model, *tokens, "--max-tokens", "9e18"], "--max-tokens"),
+                                (["generate", model, *tokens, "--draft-budget", "0.5", "--draft-length", "1000000000"],
+                                 "--draft-length 1000000000: expected 1 to"),
+                                (["logits", model, *tokens, "--out", out], "is the checkpoint itself"),
+                                (["logits", model, "--tokens", self.folder, "--out", "x.h5"], "is a folder"),
+                                (["slice", model, "--budget", "0.5", "--out", out, "--force"], "is the checkpoint itself"),
+                                (["slice", model, "--budget", "nan", "--out", "x.h5"], "a number in (0, 1]"),
+                                (["export", model, "--out", ids], "exists"),
+                                (["inspect", self.folder], "is a folder"),
+                                (["evaluate", model, "optimizer/beta1=0.5"], "evaluate does not use")):
+            output = self.elastic(1, *arguments, code=INPUT)
+            self.assertIn(part, output)
+            self.assertEqual(output.count("elastic.x: "), 1, output)
+        self.assertEqual(pathlib.Path(model).read_bytes(), before)
+        self.assertEqual(pathlib.Path(ids).read_text(), "1 2 3\n")
+        os.remove(out)
 
     def test_damaged_checkpoint_is_passed_over_if_that_is_wished(self):
         checkpoints = [f for f in self.copy("damaged") if f.suffix == ".h5"]

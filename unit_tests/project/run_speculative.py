@@ -33,7 +33,7 @@ class Speculative(RunTest):
         """Token ids of the continuations and the report."""
         out = self.path("out.txt")
         report = self.elastic(1, "generate", self.model, "--tokens", self.path("prompts.txt"), "--max-tokens", LONGEST,
-                              "--stop", "-1", "--out", out, *options)
+                              "--stop", "-1", "--out", out, "--force", *options)
         with open(out) as file:
             return [list(map(int, line.split())) for line in file], report
 
@@ -62,7 +62,7 @@ class Speculative(RunTest):
         for prompt, text in zip(self.prompts, greedy):
             whole = prompt + text
             self.elastic(1, "logits", self.model, "--tokens", self.write("whole.txt", " ".join(map(str, whole))),
-                         "--out", self.path("logits.h5"))
+                         "--out", self.path("logits.h5"), "--force")
             with h5py.File(self.path("logits.h5"), "r") as file:
                 logits = file["logits"][len(prompt) - 1:len(whole) - 1]
             chosen = logits[np.arange(len(text)), text]
