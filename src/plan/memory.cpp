@@ -243,8 +243,8 @@ index_t ranking_tensors(const ModelShape& shape) {
 }
 
 /// Host memory for saving the largest file of the run.
-double saves_memory(const RunConfig& config, const ModelShape& shape, bool trains,
-                    index_t router_parameters, int ranks) {
+SaveMemory saves_memory(const RunConfig& config, const ModelShape& shape, bool trains,
+                        index_t router_parameters, int ranks) {
   const double parameters = parameter_count(shape),
                numbers = (trains ? 3 : 1) * parameters + 3 * static_cast<double>(router_parameters);
   double bytes = config.checkpoint.save ? sum_bytes * numbers : 0;
@@ -306,7 +306,10 @@ PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent, index_
                 (static_cast<double>(router_parameters) + most_owned(router_parameters, owners));
   plan.sums = sums_memory(config, parameters, owners) +
               (router_parameters > 0 ? sums_memory(config, router_parameters, owners) : 0);
-  plan.saves = saves_memory(config, parent, changes_model(curriculum), router_parameters, ranks);
+  const auto [copy, buffers] =
+      saves_memory(config, parent, changes_model(curriculum), router_parameters, ranks);
+  plan.snapshot = copy;
+  plan.save_buffers = buffers;
   plan.ranking = ranking_memory(config, local);
   if (!config.job.has(Phase::slice) || router_parameters == 0) return plan;
   plan.copy = values;

@@ -10,7 +10,7 @@
 //   teacher       4P            none if all stages train their teacher
 //   router        8 P_r + 8 P_r/R
 //   sums          buckets of gradients that travel (R > 1), 8P in fixed point (deterministic)
-//   saves         a rank's share of the largest file that the run saves (plan/saves.hpp)
+//   snapshot      a rank's share of the largest file that the run saves (plan/saves.hpp)
 //
 // Working memory of a step on T = B*L tokens at full widths (where the router starts),
 // in elements per token. All widths are those of this rank. One layer keeps its input, D, and from
@@ -58,18 +58,21 @@ struct PlanMemory {
   double masters = 0;                              ///< of bfloat16 weights
   double teacher = 0;                              ///< frozen parent
   double router = 0;                               ///< values, gradients and moments
-  double sums = 0;        ///< of gradients, on their way to other ranks or in fixed point
-  double saves = 0;       ///< on the host: the copy of its share of a file, and messages
-  double kept = 0;        ///< activations from forward to backward, of the largest stage
-  double backward = 0;    ///< most that one layer's backward pass adds
-  double logits = 0;      ///< of a chunk
-  double copy = 0;        ///< the model cut out at full widths, phases slice and evaluate
-  double evaluation = 0;  ///< working memory of the evaluate phase
-  double ranking = 0;     ///< working memory of the rank phase
-  std::string stage;      ///< the largest one
+  double sums = 0;          ///< of gradients, on their way to other ranks or in fixed point
+  double snapshot = 0;      ///< on the host: the copy of a rank's share of a file
+  double save_buffers = 0;  ///< on the host: messages of a save, and what is read back
+  double kept = 0;          ///< activations from forward to backward, of the largest stage
+  double backward = 0;      ///< most that one layer's backward pass adds
+  double logits = 0;        ///< of a chunk
+  double copy = 0;          ///< the model cut out at full widths, phases slice and evaluate
+  double evaluation = 0;    ///< working memory of the evaluate phase
+  double ranking = 0;       ///< working memory of the rank phase
+  std::string stage;        ///< the largest one
   double state() const { return weights + gradients + moments + masters + teacher + router + sums; }
   double step() const { return kept + std::max(backward, logits); }
-  double total() const { return state() + saves + std::max({step(), copy + evaluation, ranking}); }
+  double total() const {
+    return state() + snapshot + save_buffers + std::max({step(), copy + evaluation, ranking});
+  }
 };
 
 /// Plans the rank that holds most.

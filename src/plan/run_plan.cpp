@@ -118,9 +118,9 @@ std::string memory_lines(const PlanMemory& memory) {
                                   in_bytes(memory.router)));
   if (memory.sums > 0)
     text += plan_line("", fmt::format("+ {} sums of gradients over ranks", in_bytes(memory.sums)));
-  if (memory.saves > 0)
-    text += plan_line("", fmt::format("+ {} to save files: a copy on the host, messages",
-                                      in_bytes(memory.saves)));
+  if (memory.snapshot > 0)
+    text += plan_line("", fmt::format("+ {} copy of what is saved + {} to save it, on the host",
+                                      in_bytes(memory.snapshot), in_bytes(memory.save_buffers)));
   if (memory.ranking > std::max(memory.step(), memory.copy + memory.evaluation))
     return text + plan_line("", fmt::format("+ {} working memory of the rank phase (a step needs "
                                             "{})",

@@ -36,13 +36,13 @@ std::string describe(const SavePlan& plan, int ranks, const Machine& machine, bo
                      machine.file.empty() ? "; assumed" : "");
 }
 
-double save_memory(double bytes, double largest_tensor, int ranks) {
+SaveMemory save_memory(double bytes, double largest_tensor, int ranks) {
   constexpr auto block = static_cast<double>(BlockExchange::round_bytes);
   const double share = bytes / ranks, largest = std::min(largest_tensor, block);
   // Shares differ by a block at most (parallel/block_exchange).
   const double copy = share + (ranks > 1 ? largest * (ranks - 1) / ranks : 0);
   const double messages = ranks > 1 ? 2 * std::min(share, block) : 0;
-  return copy + messages + std::min(largest, share);
+  return {.copy = copy, .buffers = messages + std::min(largest, share)};
 }
 
 }  // namespace elastic

@@ -32,8 +32,11 @@ SavePlan plan_save(double bytes, int ranks, const Machine& machine);
 /// "each of 8 ranks writes 1.2 GB; steps wait 1.2 s, ...".
 std::string describe(const SavePlan& plan, int ranks, const Machine& machine, bool asynchronous);
 
-/// Host memory of a rank for the copy of what it writes, and for messages and reading back.
-/// `bytes`: of the tensors of the largest file; `largest_tensor`: bytes of one of them.
-double save_memory(double bytes, double largest_tensor, int ranks);
+/// Host memory of a rank: for the copy of what it writes, which is kept, and for messages and what
+/// is read back. `bytes`: of the tensors of the largest file; `largest_tensor`: of one of them.
+struct SaveMemory {
+  double copy = 0, buffers = 0;
+};
+SaveMemory save_memory(double bytes, double largest_tensor, int ranks);
 
 }  // namespace elastic

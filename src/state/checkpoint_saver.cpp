@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "base/life_sign.hpp"
 #include "base/region.hpp"
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
@@ -14,6 +15,8 @@ namespace elastic {
 namespace {
 /// Blocks begin at multiples of this many bytes in memory.
 constexpr std::size_t alignment = 64;
+/// So much is written before it is forced to disk and read back.
+constexpr std::size_t bytes_between_syncs = std::size_t(256) << 20;
 std::size_t aligned(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 }  // namespace
 
@@ -118,9 +121,16 @@ void CheckpointSaver::take_snapshot(const StateTensors& tensors) {
 void CheckpointSaver::write_pieces() {
   try {
     BlockWriter writer(m_temporary, BlockWriter::Mode::join);
+    std::size_t unverified = 0;
     for (const auto& piece : m_pieces) {
       if (m_given_up) break;
       m_hashes.push_back(writer.write(piece.offset, piece.data, piece.bytes));
+      note_progress();  // or a large file would look like a rank that hangs
+      unverified += piece.bytes;
+      if (unverified < bytes_between_syncs) continue;
+      writer.sync_and_verify();
+      note_progress();
+      unverified = 0;
     }
     if (!m_given_up) writer.sync_and_verify();
     writer.close();

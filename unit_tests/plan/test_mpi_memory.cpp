@@ -2,10 +2,14 @@
 // The plan's bytes per rank against what two ranks hold, as replicas and as
 // one tensor-parallel group.
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
 
 #include "comm/collectives.hpp"
 #include "optim/gradient_buckets.hpp"
 #include "plan/memory.hpp"
+#include "state/checkpoint_saver.hpp"
 #include "train/train_step.hpp"
 #include "unit_tests/train/small_run.hpp"
 
@@ -43,6 +47,34 @@ void check_state(int tensor_ranks) {
 
 TEST(PlanMemoryOnRanks, Replicas) { check_state(1); }
 TEST(PlanMemoryOnRanks, TensorParallel) { check_state(Communicator::world().size()); }
+
+TEST(PlanMemoryOnRanks, CopiesOfWhatIsSaved) {
+  const Communicator world = Communicator::world();
+  std::string folder =
+      std::filesystem::temp_directory_path() / fmt::format("elastic_plan_memory_{}", ::getpid());
+  broadcast(world, folder);
+  if (world.is_root()) std::filesystem::create_directories(folder);
+  for (const int tensor_ranks : {1, world.size()}) {
+    const ResolvedDeck deck =
+        small_deck({fmt::format("parallel/tensor_parallel_size={}", tensor_ranks)});
+    const ProcessGrid grid(world, {.tensor = tensor_ranks});
+    TrainState<Real> state = make_parent<Real>(deck.config, grid, Weights::zero);
+    make_elastic(deck.config, identity_ranking(state.model->shape()), state);
+    CheckpointSaver saver(grid);
+    saver.save({.path = std::filesystem::path(folder) / "state.h5",
+                .what = "test",
+                .fill = [&](const StateWriter& file) { write_state(file, state, deck.text); },
+                .prepare = {},
+                .committed = {}});
+    const PlanMemory plan =
+        plan_memory(deck.config, state.model->shape(),
+                    state.elastic->router->parameters().num_elements(), world.size());
+    const double copy = all_reduce_max(world, static_cast<double>(saver.snapshot_bytes()));
+    EXPECT_NEAR(copy / plan.snapshot, 1, 0.08);
+  }
+  barrier(world);
+  if (world.is_root()) std::filesystem::remove_all(folder);
+}
 
 /// The arena of the first step of pretraining, against the plan.
 void check_step(const ParallelSizes& sizes, const std::vector<std::string>& overrides) {

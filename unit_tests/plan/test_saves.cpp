@@ -45,10 +45,13 @@ TEST(PlanSaves, RatesMayBeLeftOut) {
 
 TEST(PlanSaves, MemoryIsTheShareAndBuffers) {
   constexpr double mib = 1 << 20;
-  EXPECT_EQ(save_memory(600 * mib, 100 * mib, 1), 608 * mib);  // and 8 to read back
-  EXPECT_EQ(save_memory(600 * mib, 100 * mib, 2), (300 + 4 + 16 + 8) * mib);
-  EXPECT_EQ(save_memory(6 * mib, 1 * mib, 2), (3 + 0.5 + 6 + 1) * mib);
-  EXPECT_EQ(save_memory(0, 1 * mib, 4), 0.75 * mib);
+  const auto expect = [](const SaveMemory& memory, double copy, double buffers) {
+    EXPECT_EQ(memory.copy, copy * mib);
+    EXPECT_EQ(memory.buffers, buffers * mib);
+  };
+  expect(save_memory(600 * mib, 100 * mib, 1), 600, 8);  // to read back
+  expect(save_memory(600 * mib, 100 * mib, 2), 300 + 4, 16 + 8);
+  expect(save_memory(6 * mib, 1 * mib, 2), 3 + 0.5, 6 + 1);
 }
 
 TEST(PlanSaves, ThePlanSaysWhatACheckpointTakes) {
