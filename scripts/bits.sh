@@ -3,14 +3,29 @@
 # Hashes of all numbers of a run in deterministic mode: equal before and after a change that must not change numbers.
 #   scripts/bits.sh input/tiny.in > before            (in the tree before the change)
 #   scripts/bits.sh input/tiny.in | diff before -     (after it)
-# Arguments after the deck override keys. Hashes hold for one compiler, one set of libraries and one processor type.
+# Arguments after the deck override keys. Hashes hold for one compiler, one set of libraries and one processor type. Of files
+# they are those of the tensors: texts and attributes name the run.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-folder=runs/bits # stored in the files: the same in every tree
+folder=runs/bits
 rm -rf "$folder"
 {
   build elastic.x
   on_ranks 2 "$BUILD/elastic.x" "$@" job/deterministic=true job/folder="$folder"
 } >&2
 cd "$folder"
-sha256sum history.csv router.csv model.h5 submodels/*.h5
+sha256sum history.csv router.csv
+python - model.h5 submodels/*.h5 <<'PYTHON'
+import hashlib
+import sys
+
+import h5py
+
+for path in sys.argv[1:]:
+    with h5py.File(path, "r") as file:
+        names = []
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        for name in sorted(names):
+            if not name.startswith("text/"):
+                print(hashlib.sha256(file[name][...].tobytes()).hexdigest(), f"{path}:{name}")
+PYTHON

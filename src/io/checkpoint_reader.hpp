@@ -72,8 +72,8 @@ class CheckpointReader {
   /// Names of all texts.
   std::vector<std::string> texts() const;
 
-  /// Reads every byte of the file and compares the hashes.
-  void verify() const;
+  /// Reads this share of the file and compares the hashes; those of all ranks are every byte.
+  void verify(Shard share = {}) const;
 
  private:
   /// The segments of a tensor: [first, first + count) of the seal.

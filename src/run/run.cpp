@@ -104,6 +104,7 @@ void Run<T>::read_together(const std::filesystem::path& path, const ReadFile& re
 template <class T>
 void Run<T>::read_parent() {
   read_together(m_config.job.parent, [&](const StateReader& reader) {
+    reader.agree([&] { reader.file().verify({m_comm.rank(), m_comm.size()}); });
     read_model(reader, *m_state.model);
     if (m_state.optimizer) m_state.optimizer->restart_masters();
     reader.agree([&] {

@@ -93,6 +93,7 @@ std::vector<Evaluated> evaluate_checkpoint(const Communicator& comm,
   all_ranks_agree(comm, [&] {
     require_input_file({checkpoint, "the checkpoint"});
     const CheckpointReader reader(checkpoint);
+    reader.verify({comm.rank(), comm.size()});
     stored = read_stored_model(reader, overrides);
     require_used(overrides, length_key(stored.deck.config));
     require_known_words(reader, stored);

@@ -112,6 +112,7 @@ std::string export_checkpoint(const ExportOptions& options) {
   require_input_file({options.checkpoint, "the checkpoint"});
   require_output_folder(options.out);
   const CheckpointReader reader(options.checkpoint);
+  reader.verify();
   const StoredModel stored = read_stored_head(reader);
   const bool whole = options.budget.empty();
   ExportRequest request{

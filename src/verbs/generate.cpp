@@ -48,8 +48,10 @@ void check_options(const GenerateOptions& options) {
 /// The model of the file and the widths and names of its submodels.
 class Models {
  public:
-  explicit Models(const std::filesystem::path& checkpoint)
-      : m_reader(checkpoint), m_stored(read_stored_model(m_reader)) {}
+  explicit Models(const std::filesystem::path& checkpoint) : m_reader(checkpoint) {
+    m_reader.verify();
+    m_stored = read_stored_model(m_reader);
+  }
   const LanguageModel<Real>& model() const { return *m_stored.model; }
   const RunConfig& config() const { return m_stored.deck.config; }
   kernels::Products products() const { return {.deterministic = config().job.deterministic}; }

@@ -58,6 +58,7 @@ std::string write_logits(const LogitsOptions& options) {
   require_input_file(checkpoint);
   require_output_file(options.out, options.force, {checkpoint, sequence});
   const CheckpointReader reader(options.checkpoint);
+  reader.verify();
   const StoredModel stored = read_stored_model(reader);
   const auto& model = *stored.model;
   const ModelShape& shape = model.shape();

@@ -17,6 +17,7 @@ std::string slice_checkpoint(const fs::path& checkpoint, const std::string& budg
   require_input_file(input);
   require_output_file(out, force, {input});
   const CheckpointReader reader(checkpoint);
+  reader.verify();
   const StoredModel stored = read_stored_model(reader);
   const ModelShape& shape = stored.model->shape();
   const SubmodelSpec spec = by == SliceBy::homogeneous
