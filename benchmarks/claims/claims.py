@@ -90,7 +90,7 @@ def run_one(program, ranks, task, name, seed):
     where = folder(task, name, seed)
     where.parent.mkdir(parents=True, exist_ok=True)
     printed = where.parent / f"{where.name}.txt"
-    resume = ["--resume"] if any(where.glob("checkpoints/*")) else []
+    resume = ["--resume"] if any(where.glob("checkpoints/*.h5")) else []
     command = ["mpirun", *(["--allow-run-as-root"] if os.geteuid() == 0 else []), "-n", str(ranks), str(program),
                str((HERE / f"{task}.in").relative_to(ROOT)), *overrides(task, name, seed), *resume]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

@@ -12,6 +12,7 @@
 #include "plan/budgets.hpp"
 #include "plan/memory.hpp"
 #include "plan/ranking.hpp"
+#include "run/folder/data_files.hpp"
 #include "run/folder/parent_copy.hpp"
 #include "run/peak_memory.hpp"
 #include "state/state_checkpoint.hpp"
@@ -53,6 +54,11 @@ Run<T>::Run(const Communicator& comm, const ResolvedDeck& deck, const RunOptions
   all_ranks_agree(
       comm, [&] { m_validation = std::make_unique<Validation<T>>(m_grid, m_config, m_arena); });
   require_reachable_budgets(elastic_space(m_config, m_state.model->shape()));
+  on_root([&] {
+    m_data_files = data_files(m_config.data);
+    check_data_files(m_choice.head.data_files, m_data_files, m_choice.path,
+                     options.resuming.accept_changes);
+  });
   if (options.resume)
     restore();
   else
@@ -331,9 +337,10 @@ void Run<T>::save_checkpoint(const StepMetrics* pending) {
                      [&](const StateWriter& writer) {
                        write_state(writer, m_state, m_deck.text);
                        write_identity(writer);
-                       if (!pending) return;
-                       writer.write(
-                           [&](CheckpointWriter& file) { write_pending_step(file, *pending); });
+                       writer.write([&](CheckpointWriter& file) {
+                         if (!m_data_files.empty()) file.text("data_files", m_data_files);
+                         if (pending) write_pending_step(file, *pending);
+                       });
                      },
                  .prepare = [this] { m_checkpoints.prepare(); },
                  .committed = [this, step] { m_checkpoints.rotate(step); }});

@@ -99,6 +99,7 @@ class Run {
   CheckpointChoice m_choice;        // what is resumed
   RunIdentity m_identity;
   std::string m_parent_hash;  // of parent.h5; empty before the ranking
+  std::string m_data_files;   // on rank 0
   CheckpointSaver m_saver{m_grid};
   double m_save_waited = 0;  // seconds that steps have waited for the save under way
   Arena m_arena;

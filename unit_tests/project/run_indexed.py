@@ -92,6 +92,13 @@ class Indexed(RunTest):
                 "stage2/steps=4", "output/every_steps=1", "evaluate/every_steps=5"]
         self.run_deck("whole", *plan)
         self.run_deck("parts", *plan, "job/stop_after_step=13", code=85)
+        binary = self.folder / "low.bin"
+        before = binary.read_bytes()
+        binary.write_bytes(before[2:4] + before[:2] + before[4:])
+        output = self.run_deck("parts", *plan, "--resume", code=1)
+        self.assertIn(f"{binary}: {len(before)} bytes", output)
+        self.assertIn("--accept-changes", output)
+        binary.write_bytes(before)
         self.run_deck("parts", *plan, "--resume")
         self.assert_same_course("whole", "parts")
 

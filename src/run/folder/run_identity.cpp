@@ -73,7 +73,8 @@ CheckpointHead read_head(const CheckpointReader& file) {
   return {.identity = read_file_identity(file),
           .step = checked_step(file),
           .elastic = checked_elastic(file),
-          .deck = file.text("deck")};
+          .deck = file.text("deck"),
+          .data_files = file.has_text("data_files") ? file.text("data_files") : ""};
 }
 
 void require_same_run(const RunIdentity& run, const CheckpointHead& head,

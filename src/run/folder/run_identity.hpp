@@ -37,6 +37,7 @@ struct CheckpointHead {
   index_t step = 0;
   bool elastic = false;
   std::string deck;
+  std::string data_files;  ///< that it was trained on (run/folder/data_files.hpp); on rank 0
 };
 CheckpointHead read_head(const CheckpointReader& file);
 
