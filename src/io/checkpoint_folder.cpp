@@ -2,6 +2,7 @@
 // A folder of step-numbered checkpoints.
 #include "io/checkpoint_folder.hpp"
 
+#include "base/error.hpp"
 #include "base/log.hpp"
 #include "io/durable_file.hpp"
 
@@ -91,51 +92,7 @@ std::optional<StoredCheckpoint> CheckpointFolder::find(index_t step) const {
   return found;
 }
 
-std::optional<StoredCheckpoint> CheckpointFolder::newest() const {
-  auto all = checkpoints();
-  if (all.empty()) return std::nullopt;
-  return std::move(all.back());
-}
-
-NewestGood CheckpointFolder::newest_good() const {
-  NewestGood result;
-  auto all = checkpoints();
-  std::reverse(all.begin(), all.end());
-  for (auto& checkpoint : all) {
-    try {
-      CheckpointReader(checkpoint.path).verify();
-      result.checkpoint = std::move(checkpoint);
-      break;
-    } catch (const InputError& error) {
-      result.passed_over.push_back({std::move(checkpoint), error.what()});
-    }
-  }
-  return result;
-}
-
-std::optional<std::filesystem::path> CheckpointFolder::latest() const {
-  const NewestGood found = newest_good();
-  std::string damage;
-  for (const auto& [checkpoint, reason] : found.passed_over) {
-    log::warn("checkpoint of step {} is passed over: {}", checkpoint.step, reason);
-    damage += fmt::format("\n  {}", reason);
-  }
-  if (found.checkpoint) return found.checkpoint->path;
-  if (found.passed_over.empty()) return std::nullopt;
-  throw InputError(fmt::format("{}: none of the {} checkpoints can be read:{}", m_folder.string(),
-                               found.passed_over.size(), damage));
-}
-
 // --- saving --------------------------------------------------------------------------------------
-
-void CheckpointFolder::save(index_t step,
-                            const std::function<void(CheckpointWriter&)>& fill) const {
-  prepare();
-  CheckpointWriter writer(path_of(step));
-  fill(writer);
-  writer.commit();
-  rotate(step);
-}
 
 void CheckpointFolder::prepare() const {
   std::error_code status;
