@@ -20,6 +20,7 @@
 #include "comm/collectives.hpp"
 #include "comm/watchdog.hpp"
 #include "deck/parser.hpp"
+#include "plan/memory_limit.hpp"
 #include "plan/run_plan.hpp"
 #include "run/run.hpp"
 #include "verbs/verbs.hpp"
@@ -74,7 +75,7 @@ std::optional<int> parse_command_line(int argc, char** argv, bool speaks, Comman
                                  "describes (benchmarks/scaling/README.md)");
   auto* planned_ranks = app.add_option("--ranks", line.planned_ranks,
                                        "With --check: plan for this many ranks, not those started")
-                            ->check(CLI::PositiveNumber);
+                            ->check(CLI::Range(1, 1 << 20));
   for (auto* option : {machine, planned_ranks}) option->needs("--check");
   add_resume_flags(app, line.run);
   app.add_option_function<std::string>(
@@ -118,6 +119,13 @@ ResolvedDeck read_deck(const Communicator& world, const CommandLine& line) {
 
 std::string plan(const Communicator& world, const CommandLine& line, const ResolvedDeck& deck) {
   const int ranks = line.planned_ranks > 0 ? line.planned_ranks : world.size();
+  const auto sizes = parallel_sizes(deck.config);
+  if (const int sharers = sizes.tensor * sizes.context; line.planned_ranks % sharers != 0)
+    throw InputError(
+        fmt::format("--ranks {}: expected a multiple of <parallel>/tensor_parallel_size * "
+                    "context_parallel_size "
+                    "= {}",
+                    line.planned_ranks, sharers));
   if (line.machine.empty()) return all_ranks_agree(world, [&] { return run_plan(deck, ranks); });
   const std::string text = read_on_root(world, line.machine);
   return all_ranks_agree(world, [&] {
@@ -141,6 +149,8 @@ ExitCode execute(Communicator& world, const CommandLine& line) {
     return ExitCode::success;
   }
   // 6
+  if constexpr (std::is_same_v<MemorySpace, HostSpace>)  // a device has a memory of its own
+    all_ranks_agree(world, [&] { require_memory(deck.config, world.size(), machine_memory()); });
   world.set_deterministic(deck.config.job.deterministic);
   const Watchdog watchdog(world, deck.config.job.watchdog_seconds);
   return with_precision(deck.config.precision.compute,

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verbs/generate.hpp"
 
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
@@ -12,6 +10,7 @@
 #include "elastic/cost_model.hpp"
 #include "io/durable_file.hpp"
 #include "model/speculative.hpp"
+#include "plan/memory_limit.hpp"
 #include "plan/units.hpp"
 #include "state/stored_model.hpp"
 #include "verbs/token_text.hpp"
@@ -117,8 +116,7 @@ void check_caches(const GenerateOptions& options, const Models& models, const Se
                              .ssm_bytes = sizeof(Real)};
   const ModelShape& shape = models.model().shape();
   const double bytes = kv_cache_bytes(shape, expected_widths(full_spec(shape)), inference);
-  const double memory =
-      static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
+  const double memory = machine_memory();
   if (bytes > memory)
     throw InputError(fmt::format(
         "--max-tokens {}: the keys and values of {} sequences of {} tokens need {}, this machine "

@@ -99,6 +99,17 @@ class Refused(RunTest):
                 self.assertIn(names, output)
         self.assertFalse((self.folder / "unused").exists())
 
+    def test_runs_that_no_machine_holds(self):
+        for overrides, part in ((["model/hidden_size=200000000", "elastic/hidden_size=", "parallel/micro_batch_size=1"], "<model>"),
+                                (["pretrain/seq_length=16777216", "parallel/micro_batch_size=1000000",
+                                  "pretrain/global_batch_size=1000000"], "<parallel>/micro_batch_size")):
+            output = self.refused(self.deck, *overrides, f"job/folder={self.path('unused')}")
+            self.assertIn("a rank of this run needs", output)
+            self.assertIn(part, output)
+        self.assertIn("--ranks", self.refused(self.deck, "--check", "--ranks", "2000000000"))
+        self.assertIn("expected a multiple of", self.refused(self.deck, "parallel/tensor_parallel_size=2", "--check",
+                                                            "--ranks", "3"))
+
     def test_folder_that_cannot_be_made(self):
         file = self.write("file", "a file")
         self.assertIn("file/run", self.refused(self.deck, f"job/folder={file}/run", code=RUNTIME))
