@@ -70,8 +70,10 @@ class Choice {
       try {
         on_root([&] { read_head_of(choice, step); });
         broadcast_head(choice);
+        // What is passed over says nothing of the course that goes on: its deck does not count then.
+        if (m_options.allow_fallback) check_contents(choice);
         check_past(choice);
-        check_contents(choice);
+        if (!m_options.allow_fallback) check_contents(choice);
       } catch (const ChangedPast& changed) {
         throw InputError(changed.what());
       } catch (const Error& error) {
@@ -81,6 +83,9 @@ class Choice {
       }
       for (const index_t later : m_steps)
         if (later > step) choice.later.push_back(path_of(later));
+      if (choice.head.identity.run_id.empty())
+        log::warn("{}: names no run, as checkpoints of earlier versions; that of this folder is {}",
+                  choice.path.string(), choice.run.id);
       return choice;
     }
     throw InputError(fmt::format("{}: none of the {} checkpoints can be read:{}",
@@ -145,9 +150,7 @@ class Choice {
     }
     choice.run.id = choice.head.identity.run_id;
     if (!choice.run.id.empty()) return;
-    choice.run = {.id = new_run_id(), .steps_without_id = m_steps.back()};
-    log::warn("{}: the run has no id, as those of earlier versions; it is given {}",
-              m_folder.root.string(), choice.run.id);
+    choice.run = {.id = m_new_id, .steps_without_id = m_steps.back()};
   }
 
   void broadcast_head(CheckpointChoice& choice) const {
@@ -202,6 +205,7 @@ class Choice {
   std::vector<index_t> m_steps;        // with a checkpoint, ascending
   std::string m_paths;                 // theirs, one a line
   std::optional<RunIdentity> m_known;  // on rank 0
+  const std::string m_new_id = new_run_id();
 };
 
 }  // namespace

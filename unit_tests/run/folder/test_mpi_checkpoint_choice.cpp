@@ -131,6 +131,13 @@ TEST_F(CheckpointChoiceTest, AChangedPastIsRefusedAlsoWithFallback) {
   EXPECT_EQ(choose({.accept_changes = true}, other).head.step, 6);
 }
 
+TEST_F(CheckpointChoiceTest, TheDeckOfWhatIsPassedOverDoesNotCount) {
+  on_root([&] { save(6, std::numeric_limits<float>::quiet_NaN()); });
+  // Step 6 is of stage1, whose checkpoint is poisoned; at step 4 the stage lies ahead.
+  EXPECT_EQ(choose({.allow_fallback = true}, {"stage1/seq_length=48"}).head.step, 4);
+  contains(refused<InputError>({}, {"stage1/seq_length=48"}), "<stage1>/seq_length: 64 before");
+}
+
 TEST_F(CheckpointChoiceTest, ARunWithoutIdIsGivenOneForAllItsSteps) {
   on_root([&] {
     fs::remove(run.id());
