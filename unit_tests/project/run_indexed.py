@@ -87,6 +87,19 @@ class Indexed(RunTest):
             self.assertLess(entry["valid_loss"], parent[0])
             self.assertIsNone(entry["accuracy"])
 
+    def test_sequences_without_targets_among_others_do_no_harm(self):
+        documents = [[7]] * 600 + [[d % 9, 3, 1, 4, 1, 5, 9, 2, 6, 5] for d in range(60)]
+        binary, index = indexed(documents)
+        self.write("sparse.bin", binary)
+        self.write("sparse.idx", index)
+        short = [f"{block}/seq_length=8" for block in ("pretrain", "rank", "stage1", "stage2")]
+        self.run_deck("sparse", "data/source=indexed", f"data/vocab_size={VOCABULARY}", f"data/train={self.path('sparse')}",
+                      *short, "job/phases=pretrain,rank,elastic,slice,evaluate", "pretrain/steps=20", "stage1/steps=6",
+                      "stage2/steps=4", "parallel/micro_batch_size=1", "output/every_steps=1")
+        for row in self.rows("sparse"):
+            self.assertGreater(float(row["loss"]), 0)
+            self.assertLess(float(row["loss"]), 100)
+
     def test_stop_and_resume(self):
         plan = [*self.data, "job/phases=pretrain,rank,elastic,slice", "pretrain/steps=10", "stage1/steps=6",
                 "stage2/steps=4", "output/every_steps=1", "evaluate/every_steps=5"]
