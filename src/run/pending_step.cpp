@@ -12,7 +12,7 @@ const char* const name = "pending_step";
 template <class Metrics, class Visit>
 void for_each_number(Metrics& metrics, const Visit& visit) {
   for (auto* number : {&metrics.loss, &metrics.gradient_norm, &metrics.learning_rate, &metrics.tau,
-                       &metrics.logit_scale, &metrics.teacher_cross_entropy})
+                       &metrics.logit_scale, &metrics.teacher_cross_entropy, &metrics.guard_events})
     visit(*number);
   for (auto& budget : metrics.budgets)
     for (auto* number : {&budget.kl, &budget.cross_entropy, &budget.budget_loss,

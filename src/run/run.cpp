@@ -64,10 +64,16 @@ Run<T>::Run(const Communicator& comm, const ResolvedDeck& deck, const RunOptions
   else
     start_new();
   on_root([&] { write_file_durably(m_folder.deck(), m_deck.text); });
-  const index_t rows_until = m_state.step - (m_pending ? 1 : 0);
-  on_root([&] { m_history = std::make_unique<RunHistory>(m_folder, m_config, rows_until, true); });
+  open_history();
   if (m_comm.is_root()) stop_request::watch_folder(m_folder.root);
-  if (!m_history) m_history = std::make_unique<RunHistory>(m_folder, m_config, m_state.step, false);
+}
+
+template <class T>
+void Run<T>::open_history() {
+  const index_t rows_until = m_state.step - (m_pending ? 1 : 0);
+  m_history.reset();
+  on_root([&] { m_history = std::make_unique<RunHistory>(m_folder, m_config, rows_until, true); });
+  if (!m_history) m_history = std::make_unique<RunHistory>(m_folder, m_config, rows_until, false);
 }
 
 template <class T>
@@ -129,7 +135,10 @@ void Run<T>::restore() {
   if (!m_parent_hash.empty()) require_parent(m_comm, m_folder, m_parent_hash);
   read_together(path, [&](const StateReader& reader) {
     read_state(reader, m_config, m_state);
-    reader.agree([&] { m_pending = read_pending_step(reader.file()); });
+    reader.agree([&] {
+      m_pending = read_pending_step(reader.file());
+      m_guard.read(reader.file());
+    });
   });
   if (m_state.step > m_curriculum.total_steps)
     throw InputError(fmt::format("{}: step {} lies beyond the {} steps of this deck", path,
@@ -154,6 +163,26 @@ void Run<T>::restore() {
   });
   broadcast(m_comm, m_parent_hash);
   log::info("resumed from {} at step {} of {}", path, m_state.step, m_curriculum.total_steps);
+}
+
+template <class T>
+void Run<T>::go_back(const RollBack& reason) {
+  follow_save(/*wait=*/true);
+  const LossGuard until_now = m_guard;
+  try {
+    m_choice = choose_checkpoint(m_comm, m_folder, m_checkpoints, m_deck.text,
+                                 {.allow_fallback = true, .from = {}});
+  } catch (const InputError& error) {
+    throw NumericsError(fmt::format("{}; there is no way back: {}", reason.what(), error.what()));
+  }
+  log::warn("{}; goes back to step {} and leaves out the data of that step, {} of {} (guard/limit)",
+            reason.what(), m_choice.head.step, until_now.events(), m_config.guard.limit);
+  m_state = {};  // no two at a time
+  m_state =
+      all_ranks_agree(m_comm, [&] { return make_parent<T>(m_config, m_grid, Weights::zero); });
+  restore();
+  m_guard.keep_events_of(until_now);
+  open_history();
 }
 
 template <class T>
@@ -187,22 +216,30 @@ bool Run<T>::run_phases() {
 template <class T>
 bool Run<T>::train() {
   start_clock();
-  TrainStep<T> step(m_grid, m_config, m_curriculum, m_arena);
+  TrainStep<T> step(m_grid, m_config, m_curriculum, m_arena, &m_guard);
   Progress progress(m_curriculum, m_state.step, m_config.output.every_steps, m_comm.is_root());
   const index_t first_step = m_state.step;
   double seconds = 0;  // of the steps alone
-  if (m_pending &&
-      after_step(m_curriculum.stage_of(first_step), *std::exchange(m_pending, {}), /*again=*/true))
-    return false;
+  bool enters = true;  // a stage, or the middle of one
+  if (m_pending && report_again()) return false;
   while (m_state.step < m_curriculum.total_steps) {
     const Stage& stage = m_curriculum.stage_of(m_state.step + 1);
-    if (m_state.step == stage.first_step || m_state.step == first_step) {
+    if (std::exchange(enters, false) || m_state.step == stage.first_step) {
       progress.finish_line();
       enter_stage(stage);
       m_results.stages.push_back({.name = stage.config.name, .step_seconds = {}});
     }
     const double start = wall_seconds();
-    const StepMetrics metrics = step.run(m_state);
+    StepMetrics metrics;
+    try {
+      metrics = step.run(m_state);
+    } catch (const RollBack& reason) {
+      progress.finish_line();
+      go_back(reason);
+      enters = true;
+      if (m_pending && report_again()) return false;
+      continue;
+    }
     m_results.stages.back().step_seconds.push_back(wall_seconds() - start);
     seconds += m_results.stages.back().step_seconds.back();
     progress.report(m_state.step, metrics);
@@ -221,6 +258,12 @@ bool Run<T>::train() {
                                   seconds;
   if (!m_state.elastic && m_config.job.has(Phase::rank)) begin_elastic_training();
   return true;
+}
+
+template <class T>
+bool Run<T>::report_again() {
+  return after_step(m_curriculum.stage_of(m_state.step), *std::exchange(m_pending, {}),
+                    /*again=*/true);
 }
 
 template <class T>
@@ -339,6 +382,7 @@ void Run<T>::save_checkpoint(const StepMetrics* pending) {
                        write_identity(writer);
                        writer.write([&](CheckpointWriter& file) {
                          if (!m_data_files.empty()) file.text("data_files", m_data_files);
+                         m_guard.write(file);
                          if (pending) write_pending_step(file, *pending);
                        });
                      },

@@ -61,8 +61,13 @@ class Run {
   void begin_elastic_training();
   /// True: stop here. `again`: after a resume, as the job before was stopped in it.
   bool after_step(const Stage& stage, const StepMetrics& metrics, bool again = false);
+  /// after_step for a step whose row was not written.
+  bool report_again();
   void report_step(const Stage& stage, const StepMetrics& metrics, bool validates);
   StepValidation validate(const Stage& stage);
+  /// Collective. Goes back to the newest checkpoint that is good, for `reason`.
+  void go_back(const RollBack& reason);
+  void open_history();
   /// `pending`: of a step whose row was not written.
   void save_checkpoint(const StepMetrics* pending = nullptr);
   /// Collective. Completes a save under way if it is ready, or waits for it.
@@ -107,6 +112,7 @@ class Run {
   Ranking m_given_ranking;  // of a parent that was read
   std::unique_ptr<RunHistory> m_history;
   std::unique_ptr<Validation<T>> m_validation;
+  LossGuard m_guard{m_config.guard};
   std::optional<StepMetrics> m_pending;  // of the last step, if its row is to be written
   StopSignal m_signal;
   WallTime m_wall_time;  // of rank 0; the others have no limit

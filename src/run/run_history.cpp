@@ -23,6 +23,7 @@ std::vector<std::string> history_columns(const RunConfig& config) {
     for (const char* what : {"kl", "cross_entropy", "budget_loss", "relative_cost", "share",
                              "valid_loss", "valid_kl", "parameters"})
       columns.push_back(fmt::format("{}_{}", what, config.elastic.budget_name(b)));
+  if (config.guard.policy != GuardPolicy::stop) columns.emplace_back("guard_events");
   return columns;
 }
 
@@ -134,6 +135,7 @@ void RunHistory::append(index_t step, const Stage& stage, index_t tokens,
     row.emplace_back(here ? validation.budgets[b].kl : not_measured);
     row.emplace_back(here ? validation.parameters[b] : not_measured);
   }
+  if (m_config.guard.policy != GuardPolicy::stop) row.emplace_back(metrics.guard_events);
   m_history->append(row);
 }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/step_deal.hpp"
 
+#include <cmath>
+
+#include "base/life_sign.hpp"
 #include "base/region.hpp"
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
@@ -21,6 +24,16 @@ SubmodelSpec computed_spec(const ActiveWidths<T>& widths, int sharers) {
 
 }  // namespace
 
+void require_finite_draw(const RouterDraw& draw, const std::string& budget) {
+  for (const Probabilities* lists : {&draw.value, &draw.soft})
+    for (const auto& list : *lists)
+      for (const double p : list)
+        if (!std::isfinite(p))
+          throw NumericsError(
+              fmt::format("step {}: what the router draws for budget {} is not finite",
+                          life_sign().step.load(), budget));
+}
+
 /// Operations of each micro-batch.
 template <class T>
 std::vector<double> StepDeal::work(TrainState<T>& state, const Stage& stage, index_t local_step,
@@ -40,6 +53,7 @@ std::vector<double> StepDeal::work(TrainState<T>& state, const Stage& stage, ind
       for (const std::size_t budget : batch.budgets) {
         const RouterDraw& draw = elastic.draw({exec, m_config.job.deterministic}, budget,
                                               temperature, stream(local_step, batch, budget));
+        require_finite_draw(draw, m_config.elastic.budget_name(budget));
         const auto& widths = elastic.soft_widths->set(exec, draw);
         per_sample += training_flops_per_token(shape, computed_spec(widths, m_grid.tensor.size()),
                                                length, passes);

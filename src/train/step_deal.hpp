@@ -13,6 +13,9 @@
 
 namespace elastic {
 
+/// Throws NumericsError naming step and budget if a probability is not finite.
+void require_finite_draw(const RouterDraw& draw, const std::string& budget);
+
 class StepDeal {
  public:
   StepDeal(const ProcessGrid& grid, const RunConfig& config) : m_grid(grid), m_config(config) {}

@@ -7,6 +7,7 @@
 #include "base/region.hpp"
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
+#include "train/finite_values.hpp"
 #include "train/token_sources.hpp"
 
 namespace elastic {
@@ -23,33 +24,15 @@ LossConfig elastic_loss(const RunConfig& config) {
           .tokens_per_chunk = config.parallel.logit_chunk_tokens};
 }
 
-/// Number of the first tensor with a gradient that is not finite on any rank; that of tensors if
-/// all are. Collective.
+/// "loss 1.2, gradient norm nan; first tensor that is not finite: NAME"
 template <class T>
-index_t first_bad_gradient(const Communicator& world, const ParameterStore<T>& parameters) {
-  const auto is_bad = [&](index_t k) {
-    const auto h_gradient =
-        Kokkos::create_mirror_view_and_copy(HostSpace(), parameters[k].gradient_vector());
-    for (std::size_t i = 0; i < h_gradient.extent(0); ++i)
-      if (!std::isfinite(h_gradient(i))) return true;
-    return false;
-  };
-  index_t k = 0;
-  while (k < parameters.size() && !is_bad(k)) ++k;
-  return all_reduce_min(world, k);
-}
-
-/// Its name.
-template <class T>
-std::string first_bad_gradient(const Communicator& world, const TrainState<T>& state,
-                               const Stage& stage) {
-  const auto name_in = [&](const auto& parameters) -> std::string {
-    const index_t k = first_bad_gradient(world, parameters);
-    return k < parameters.size() ? parameters[k].info.name : "none";
-  };
-  const std::string name = name_in(state.model->parameters());
-  if (name != "none" || !stage.elastic) return name;
-  return name_in(state.elastic->router->parameters());
+std::string what_is_wrong(const Communicator& world, const TrainState<T>& state, bool with_router,
+                          double loss, double norm) {
+  std::string name = first_bad_gradient(world, state.model->parameters());
+  if (name.empty() && with_router)
+    name = first_bad_gradient(world, state.elastic->router->parameters());
+  return fmt::format("loss {}, gradient norm {}; first tensor that is not finite: {}", loss, norm,
+                     name.empty() ? "none" : name);
 }
 
 template <class T>
@@ -69,10 +52,12 @@ std::optional<Spans> spans_of(const ProcessGrid& grid, const RunConfig& config) 
 
 template <class T>
 TrainStep<T>::TrainStep(const ProcessGrid& grid, const RunConfig& config,
-                        const Curriculum& curriculum, Arena& arena)
+                        const Curriculum& curriculum, Arena& arena, LossGuard* guard)
     : m_grid(grid),
       m_config(config),
       m_curriculum(curriculum),
+      m_own_guard(config.guard),
+      m_guard(guard ? *guard : m_own_guard),
       m_arena(arena),
       m_batches(grid.data, config, arena, spans_of(grid, config)),
       m_deal(grid, config),
@@ -108,11 +93,12 @@ template <class T>
 typename TrainStep<T>::StepData TrainStep<T>::read(TrainState<T>& state, const Stage& stage) {
   const StageConfig& config = stage.config;
   const index_t local_step = state.step + 1 - stage.first_step;
-  StepData data{.range = {.first = (local_step - 1) * config.global_batch_size,
-                          .count = config.global_batch_size,
-                          .seq_length = config.seq_length},
-                .dealt = {},
-                .batches = {}};
+  StepData data{
+      .range = {.first = m_guard.data_block(stage.stream, local_step) * config.global_batch_size,
+                .count = config.global_batch_size,
+                .seq_length = config.seq_length},
+      .dealt = {},
+      .batches = {}};
   if (stage.elastic)
     data.dealt = m_deal.micro_batches(state, stage, local_step, temperature(state.step + 1));
   const Region wait("agree");
@@ -214,6 +200,7 @@ void TrainStep<T>::train_budget(TrainState<T>& state, const MicroBatch& batch, s
   ElasticState<T>& elastic = *state.elastic;
   const RouterDraw& draw = elastic.draw({m_exec, m_config.job.deterministic}, budget,
                                         temperature(state.step + 1), stream);
+  require_finite_draw(draw, m_config.elastic.budget_name(budget));
   const auto& widths = elastic.soft_widths->set(m_exec, draw);
   m_gradients.begin_masks();
   const auto losses =
@@ -293,35 +280,32 @@ bool TrainStep<T>::sum_over_ranks(const Stage& stage, TrainSums& sums) {
   return m_gradients.finish();
 }
 
-/// Clips the gradients of model and router together and applies them.
+/// Clips the gradients of model and router together and applies them, if they are to be trusted.
 template <class T>
 StepMetrics TrainStep<T>::update(TrainState<T>& state, const Stage& stage, TrainSums& sums,
                                  bool in_range) {
   const Region region("update");
   const index_t step = state.step + 1, local_step = step - stage.first_step;
+  const GuardedStep place{step, stage.config.name, stage.stream, local_step};
   const double per_token = sums.per_token();
   const auto clip =
       clip_gradients<Accumulate<T>>(m_exec, m_grid.world, counted_gradients(state, stage),
                                     m_config.optimizer.clip_grad_norm, per_token);
-  if (!in_range || !clip.finite() || !std::isfinite(sums.loss()))
-    throw NumericsError(
-        fmt::format("step {} ({}): loss {}, gradient norm {}; first tensor that is not finite: {}",
-                    step, stage.config.name, sums.loss() * per_token, clip.norm,
-                    first_bad_gradient(m_grid.world, state, stage)));
-
-  const int owners = state.owner.size;
-  const double rate = stage.learning_rate(local_step);
-  const index_t optimizer_step = stage.elastic ? step - m_curriculum.elastic_begin : step;
-  if (state.optimizer)
-    apply(*state.optimizer, state.model->parameters(), owners, rate, optimizer_step, clip.scale);
   StepMetrics metrics{.loss = sums.loss() * per_token,
                       .gradient_norm = clip.norm,
-                      .learning_rate = rate,
+                      .learning_rate = stage.learning_rate(local_step),
                       .budgets = {}};
+  const std::string trouble = trouble_with(state, stage, place, metrics, in_range && clip.finite());
+  if (trouble.empty()) {
+    apply(state, stage, clip.scale);
+    m_guard.remember(place, metrics.loss);
+    require_finite_values(state, stage, place);
+  } else {
+    m_guard.refuse(place, trouble);
+  }
+  metrics.guard_events = static_cast<double>(m_guard.events());
   if (!stage.elastic) return metrics;
   if (trains_router(state, stage)) {
-    apply(*state.elastic->router_optimizer, state.elastic->router->parameters(), owners,
-          stage.router_learning_rate(local_step), optimizer_step, clip.scale);
     const RouterTemperature router = temperature(step);
     metrics.tau = router.tau;
     metrics.logit_scale = router.logit_scale;
@@ -330,6 +314,43 @@ StepMetrics TrainStep<T>::update(TrainState<T>& state, const Stage& stage, Train
     metrics.teacher_cross_entropy = sums.teacher() * per_token;
   metrics.budgets = sums.budget_means(m_config.distill);
   return metrics;
+}
+
+/// Why the gradients must not be applied; empty: they may. Ranks need not round alike: the loss of
+/// one of them decides.
+template <class T>
+std::string TrainStep<T>::trouble_with(const TrainState<T>& state, const Stage& stage,
+                                       const GuardedStep& place, const StepMetrics& metrics,
+                                       bool gradients_finite) {
+  const bool bad = !gradients_finite || !std::isfinite(metrics.loss);
+  if (all_reduce_max(m_grid.world, bad ? 1 : 0) != 0)
+    return what_is_wrong(m_grid.world, state, stage.elastic, metrics.loss, metrics.gradient_norm);
+  if (!m_guard.watches_spikes()) return "";
+  double loss = metrics.loss;
+  broadcast(m_grid.world, &loss, sizeof loss);
+  return m_guard.spike(place, loss);
+}
+
+/// After an update, so that no step ends with values that are not finite: the next may be another
+/// stage, a ranking or the end.
+template <class T>
+void TrainStep<T>::require_finite_values(const TrainState<T>& state, const Stage& stage,
+                                         const GuardedStep& place) {
+  const Region region("finite");
+  const auto finite = [&](const auto& store) {
+    return values_are_finite(m_exec, store,
+                             optimizer_slices(store, state.owner.size).of(state.owner.rank));
+  };
+  const bool with_router = trains_router(state, stage);
+  const bool good = finite(state.model->parameters()) &&
+                    (!with_router || finite(state.elastic->router->parameters()));
+  if (all_reduce_max(m_grid.world, good ? 0 : 1) == 0) return;
+  std::string name = first_bad_value(m_grid.world, state.model->parameters());
+  if (name.empty() && with_router)
+    name = first_bad_value(m_grid.world, state.elastic->router->parameters());
+  m_guard.refuse_update(
+      place, fmt::format("values of {} are not finite after the update at rate {:g}", name,
+                         stage.learning_rate(place.local_step)));
 }
 
 /// The elements that this rank adds to the norm over the whole model: those of its optimizer
@@ -349,12 +370,19 @@ std::vector<View1<const Accumulate<T>>> TrainStep<T>::counted_gradients(const Tr
 
 /// AdamW on the slices that this rank owns; then every rank gets the values of all owners.
 template <class T>
-template <class U>
-void TrainStep<T>::apply(AdamW<U>& optimizer, const ParameterStore<U>& store, int owners,
-                         double rate, index_t optimizer_step, double grad_scale) {
-  optimizer.step(m_exec, m_config.optimizer.adamw, rate, optimizer_step, grad_scale);
-  const Region region("all_gather");
-  gather_values(m_grid.data_context, optimizer_slices(store, owners), store);
+void TrainStep<T>::apply(TrainState<T>& state, const Stage& stage, double grad_scale) {
+  const index_t step = state.step + 1, local_step = step - stage.first_step;
+  const index_t optimizer_step = stage.elastic ? step - m_curriculum.elastic_begin : step;
+  const auto update = [&](auto& optimizer, const auto& store, double rate) {
+    optimizer.step(m_exec, m_config.optimizer.adamw, rate, optimizer_step, grad_scale);
+    const Region region("all_gather");
+    gather_values(m_grid.data_context, optimizer_slices(store, state.owner.size), store);
+  };
+  if (state.optimizer)
+    update(*state.optimizer, state.model->parameters(), stage.learning_rate(local_step));
+  if (trains_router(state, stage))
+    update(*state.elastic->router_optimizer, state.elastic->router->parameters(),
+           stage.router_learning_rate(local_step));
 }
 
 template <class T>

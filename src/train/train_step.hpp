@@ -27,6 +27,7 @@
 #include "optim/grad_clip.hpp"
 #include "parallel/process_grid.hpp"
 #include "state/train_state.hpp"
+#include "train/loss_guard.hpp"
 #include "train/micro_batches.hpp"
 #include "train/step_deal.hpp"
 #include "train/step_gradients.hpp"
@@ -38,10 +39,12 @@ template <class T>
 class TrainStep {
  public:
   TrainStep(const ProcessGrid& grid, const RunConfig& config, const Curriculum& curriculum,
-            Arena& arena);
+            Arena& arena, LossGuard* guard = nullptr);
   /// Collective. Performs step number state.step + 1 and counts it. Throws on all ranks together
   /// InputError for data that one of them cannot read, and NumericsError naming step, stage and
-  /// the first tensor that is not finite.
+  /// the first tensor that is not finite, or what the guard makes of it: RollBack, or a step that
+  /// counts without an update. `guard` of the constructor remembers across steps and is saved by
+  /// the caller; without one: as the deck says, from this step on.
   StepMetrics run(TrainState<T>& state);
 
  private:
@@ -79,9 +82,11 @@ class TrainStep {
   StepMetrics update(TrainState<T>& state, const Stage& stage, TrainSums& sums, bool in_range);
   std::vector<View1<const Accumulate<T>>> counted_gradients(const TrainState<T>& state,
                                                             const Stage& stage) const;
-  template <class U>
-  void apply(AdamW<U>& optimizer, const ParameterStore<U>& store, int owners, double rate,
-             index_t optimizer_step, double grad_scale);
+  void apply(TrainState<T>& state, const Stage& stage, double grad_scale);
+  std::string trouble_with(const TrainState<T>& state, const Stage& stage, const GuardedStep& place,
+                           const StepMetrics& metrics, bool gradients_finite);
+  void require_finite_values(const TrainState<T>& state, const Stage& stage,
+                             const GuardedStep& place);
 
   const TokenSource& source_of(const Stage& stage);
   RouterTemperature temperature(index_t step) const;
@@ -89,6 +94,7 @@ class TrainStep {
   const ProcessGrid& m_grid;
   const RunConfig& m_config;
   const Curriculum& m_curriculum;
+  LossGuard m_own_guard, &m_guard;
   ExecutionSpace m_exec;
   Arena& m_arena;
   MicroBatches m_batches;

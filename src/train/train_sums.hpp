@@ -25,6 +25,7 @@ struct StepMetrics {
     double share = 0;  ///< of all tokens, each counted once per budget trained on it
   };
   std::vector<Budget> budgets;
+  double guard_events = 0;  ///< steps skipped and ways back so far (train/loss_guard.hpp)
 };
 
 /// Four sums of the step, then five of each budget (Column).
