@@ -333,7 +333,12 @@ StepValidation Run<T>::validate(const Stage& stage) {
 template <class T>
 void Run<T>::report_step(const Stage& stage, const StepMetrics& metrics, bool validates) {
   const index_t step = m_state.step;
-  const StepValidation validation = validates ? validate(stage) : StepValidation{};
+  StepValidation validation;
+  try {
+    if (validates) validation = validate(stage);
+  } catch (const NumericsError& error) {
+    throw NumericsError(fmt::format("step {} ({}): {}", step, stage.config.name, error.what()));
+  }
   require_folder();
   on_root([&] {
     m_history->append(step, stage, m_curriculum.tokens_after(step), metrics, validation);
