@@ -2,6 +2,7 @@
 #include "io/disk_file.hpp"
 
 #include "base/error.hpp"
+#include "base/life_sign.hpp"
 #include "io/durable_file.hpp"
 
 #include <fcntl.h>
@@ -98,6 +99,7 @@ void DiskFile::write_at(std::uint64_t offset, const void* data, std::size_t byte
     if (done < 0 && errno == EINTR) continue;
     if (done < 0) fail("write");
     if (done == 0) fail("write", "the system takes no more bytes");
+    note_progress();
     at += done;
     offset += static_cast<std::uint64_t>(done);
     bytes -= static_cast<std::size_t>(done);
@@ -111,6 +113,7 @@ void DiskFile::append(const void* data, std::size_t bytes) {
     if (done < 0 && errno == EINTR) continue;
     if (done < 0) fail("write");
     if (done == 0) fail("write", "the system takes no more bytes");
+    note_progress();
     at += done;
     bytes -= static_cast<std::size_t>(done);
   }
@@ -125,6 +128,7 @@ void DiskFile::read_at(std::uint64_t offset, void* out, std::size_t bytes) const
     if (done < 0) fail("read");
     if (done == 0)
       fail("read", fmt::format("the file ends at byte {}, {} bytes early", offset, bytes));
+    note_progress();
     at += done;
     offset += static_cast<std::uint64_t>(done);
     bytes -= static_cast<std::size_t>(done);

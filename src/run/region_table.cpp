@@ -18,6 +18,7 @@ struct Node {
   long calls = 0;
   double least = 0, sum = 0, largest = 0, flops = 0;  // over ranks
   int ranks = 0;                                      // that entered it
+  int slowest = 0;                                    // the rank of `largest`
   std::map<std::string, Node> children;
 };
 
@@ -40,12 +41,13 @@ Node& node_of(Node& root, const std::string& path) {
 
 Node tree_of(const std::vector<std::string>& texts) {
   Node root;
-  for (const auto& text : texts)
-    for (const auto& row : nlohmann::json::parse(text)) {
+  for (std::size_t rank = 0; rank < texts.size(); ++rank)
+    for (const auto& row : nlohmann::json::parse(texts[rank])) {
       Node& node = node_of(root, row[0]);
       const double seconds = row[2];
       node.calls = std::max(node.calls, row[1].get<long>());
       node.least = node.ranks == 0 ? seconds : std::min(node.least, seconds);
+      if (node.ranks == 0 || seconds > node.largest) node.slowest = static_cast<int>(rank);
       node.largest = std::max(node.largest, seconds);
       node.sum += seconds;
       node.flops += row[3].get<double>();
@@ -55,6 +57,28 @@ Node tree_of(const std::vector<std::string>& texts) {
   return root;
 }
 
+/// The innermost region in which one rank computes longest beyond the mean of all.
+struct Straggler {
+  const Node* node = nullptr;
+  std::string path;
+  double seconds = 0;  // above the mean
+};
+
+/// In these a rank waits for others: who is long in there is early, not late.
+bool waits(const std::string& name) {
+  return name == "agree" || name == "all_reduce" || name == "all_gather";
+}
+
+void find_straggler(const Node& node, const std::string& path, int ranks, Straggler& worst) {
+  for (const auto& [name, child] : node.children) {
+    if (waits(name)) continue;
+    const std::string here = path.empty() ? name : path + "/" + name;
+    const double above = child.largest - child.sum / ranks;
+    if (child.children.empty() && above > worst.seconds) worst = {&child, here, above};
+    find_straggler(child, here, ranks, worst);
+  }
+}
+
 class Table {
  public:
   Table(const Node& root, int ranks, double peak) : m_ranks(ranks), m_peak(peak), m_all(root.sum) {
@@ -62,10 +86,15 @@ class Table {
     m_text = fmt::format("{:<{}}  {:>8} {:>10} {:>10} {:>10} {:>6} {:>9} {:>7}\n", "region",
                          m_name_width, "calls", "min [s]", "mean [s]", "max [s]", "time", "GFLOP/s",
                          "of peak");
+    if (ranks > 1) {
+      m_text.pop_back();
+      m_text += fmt::format(" {:>8} {:>7}\n", "slowest", "above");
+    }
     add_children(root, 0);
     m_text += fmt::format("{} rank{}; min, mean, max and GFLOP/s are per rank", ranks,
                           ranks == 1 ? "" : "s");
     if (peak > 0) m_text += fmt::format("; peak: matrix products at {:.1f} GFLOP/s", peak / 1e9);
+    if (ranks > 1) add_straggler(root);
   }
   const std::string& text() const { return m_text; }
 
@@ -97,6 +126,23 @@ class Table {
         or_dash(m_all > 0, fmt::format("{:.1f}%", 100 * node.sum / m_all)),
         or_dash(rate > 0, fmt::format("{:.2f}", rate / 1e9)),
         or_dash(rate > 0 && m_peak > 0, fmt::format("{:.1f}%", 100 * rate / m_peak)));
+    if (m_ranks == 1) return;
+    m_text.pop_back();
+    const double mean = node.sum / m_ranks;
+    m_text +=
+        fmt::format(" {:>8} {:>7}\n", node.slowest,
+                    or_dash(mean > 0, fmt::format("{:.1f}%", 100 * (node.largest - mean) / mean)));
+  }
+
+  void add_straggler(const Node& root) {
+    m_text += "; slowest: the rank of max, above the mean by so much";
+    Straggler worst;
+    find_straggler(root, "", m_ranks, worst);
+    if (worst.node == nullptr) return;
+    m_text +=
+        fmt::format("\nstraggler: rank {} in {}, {:.3f} s ({:.1f}%) above the mean of the ranks",
+                    worst.node->slowest, worst.path, worst.seconds,
+                    100 * worst.seconds * m_ranks / worst.node->sum);
   }
 
   int m_ranks;

@@ -17,6 +17,11 @@ namespace elastic {
 ///   percent      of the sum of the outermost regions
 ///   GFLOP/s      per rank: all FLOPs / all seconds
 ///   percent      of the peak that was measured
+///   slowest      on several ranks: the rank of the largest time
+///   above        how far that is above the mean
+///
+/// On several ranks a last line names the straggler: the rank and the innermost region, waiting for
+/// others apart, where a rank lies most seconds above the mean.
 ///
 /// Collective; equal text on all ranks, no line break at the end. [in] peak_flops_per_rank: FLOP/s
 /// measured by this rank; 0 leaves the last column empty.

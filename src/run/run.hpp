@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A whole run: the phases of the deck in order, in one job, stoppable and resumable at any step.
-// run.cpp: start, resume and training; run_phases.cpp: what comes after.
+// run.cpp: start, resume and training; run_saving.cpp: files; run_phases.cpp: what comes after.
 //
 //   pretrain (or read) the parent -> rank -> elastic stages -> slice -> evaluate -> report
 #pragma once

@@ -48,7 +48,7 @@ class LossGuard {
   /// Answers what is wrong with a step before its update: returns if it is to be skipped. Throws
   /// RollBack or NumericsError with step, stage and `reason`.
   void refuse(const GuardedStep& step, const std::string& reason);
-  /// The same after its update, which cannot be skipped any more: always throws.
+  /// Answers what is wrong after its update, which cannot be skipped any more: always throws.
   [[noreturn]] void refuse_update(const GuardedStep& step, const std::string& reason);
 
   /// Which block of a stage's data its step number `local_step` trains on, counted from 0:

@@ -297,7 +297,7 @@ StepMetrics TrainStep<T>::update(TrainState<T>& state, const Stage& stage, Train
                       .budgets = {}};
   const std::string trouble = trouble_with(state, stage, place, metrics, in_range && clip.finite());
   if (trouble.empty()) {
-    apply(state, stage, clip.scale);
+    apply(state, stage, place, clip.scale);
     m_guard.remember(place, metrics.loss);
     require_finite_values(state, stage, place);
   } else {
@@ -370,8 +370,9 @@ std::vector<View1<const Accumulate<T>>> TrainStep<T>::counted_gradients(const Tr
 
 /// AdamW on the slices that this rank owns; then every rank gets the values of all owners.
 template <class T>
-void TrainStep<T>::apply(TrainState<T>& state, const Stage& stage, double grad_scale) {
-  const index_t step = state.step + 1, local_step = step - stage.first_step;
+void TrainStep<T>::apply(TrainState<T>& state, const Stage& stage, const GuardedStep& place,
+                         double grad_scale) {
+  const index_t step = place.step;
   const index_t optimizer_step = stage.elastic ? step - m_curriculum.elastic_begin : step;
   const auto update = [&](auto& optimizer, const auto& store, double rate) {
     optimizer.step(m_exec, m_config.optimizer.adamw, rate, optimizer_step, grad_scale);
@@ -379,10 +380,10 @@ void TrainStep<T>::apply(TrainState<T>& state, const Stage& stage, double grad_s
     gather_values(m_grid.data_context, optimizer_slices(store, state.owner.size), store);
   };
   if (state.optimizer)
-    update(*state.optimizer, state.model->parameters(), stage.learning_rate(local_step));
+    update(*state.optimizer, state.model->parameters(), stage.learning_rate(place.local_step));
   if (trains_router(state, stage))
     update(*state.elastic->router_optimizer, state.elastic->router->parameters(),
-           stage.router_learning_rate(local_step));
+           stage.router_learning_rate(place.local_step));
 }
 
 template <class T>

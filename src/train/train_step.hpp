@@ -82,7 +82,7 @@ class TrainStep {
   StepMetrics update(TrainState<T>& state, const Stage& stage, TrainSums& sums, bool in_range);
   std::vector<View1<const Accumulate<T>>> counted_gradients(const TrainState<T>& state,
                                                             const Stage& stage) const;
-  void apply(TrainState<T>& state, const Stage& stage, double grad_scale);
+  void apply(TrainState<T>& state, const Stage& stage, const GuardedStep& place, double grad_scale);
   std::string trouble_with(const TrainState<T>& state, const Stage& stage, const GuardedStep& place,
                            const StepMetrics& metrics, bool gradients_finite);
   void require_finite_values(const TrainState<T>& state, const Stage& stage,

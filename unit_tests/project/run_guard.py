@@ -72,9 +72,10 @@ class Guard(RunTest):
         for policy in ("stop", "skip"):
             name = f"last_{policy}"
             output = self.run_deck(name, "pretrain/steps=4", "pretrain/warmup_steps=1", "stage1/steps=2", "stage2/steps=1",
-                                   "stage2/warmup_steps=0", "stage2/learning_rate=1e30", "optimizer/weight_decay=1e10",
-                                   "evaluate/problems=0", f"guard/policy={policy}", code=3)
-            self.assertRegex(output, r"step 7 \(stage2\): values of \S+ are not finite after the update at rate 1e\+30")
+                                   "pretrain/learning_rate=1e-16", "stage1/learning_rate=1e-16", "stage2/warmup_steps=0",
+                                   "stage2/learning_rate=1e30", "optimizer/weight_decay=1e12", "evaluate/problems=0",
+                                   f"guard/policy={policy}", code=3)
+            self.assertRegex(output, r"step 7 \(stage2\): values of \S+ are not finite after the update at rate 1e\+\d+")
             self.assertFalse((self.folder / name / "model.h5").exists())
             self.assertFalse((self.folder / name / "checkpoints/checkpoint_000007.h5").exists())
             self.assertTrue((self.folder / name / "checkpoints/checkpoint_000006.h5").exists())

@@ -42,7 +42,7 @@ TEST(RegionTable, GathersAllRanks) {
   const double least = all_reduce_min(world, mine), largest = all_reduce_max(world, mine);
   const double sum = all_reduce_sum(world, mine);
   const auto shared = row_of(table, "shared");
-  ASSERT_EQ(shared.size(), 8u) << table;
+  ASSERT_EQ(shared.size(), 10u) << table;
   EXPECT_EQ(shared[1], "1");
   EXPECT_NEAR(std::stod(shared[2]), least, 6e-4);
   EXPECT_NEAR(std::stod(shared[3]), sum / world.size(), 6e-4);
@@ -52,10 +52,30 @@ TEST(RegionTable, GathersAllRanks) {
   EXPECT_NEAR(std::stod(shared[7]), 100 * flops / sum / peak, 0.06);
 
   const auto lonely = row_of(table, "lonely");
-  ASSERT_EQ(lonely.size(), 8u) << table;
+  ASSERT_EQ(lonely.size(), 10u) << table;
   EXPECT_EQ(lonely[1], "1");
   EXPECT_EQ(std::stod(lonely[2]), 0) << "the other rank was never there";
   EXPECT_NEAR(std::stod(lonely[3]), std::stod(lonely[4]) / world.size(), 1.1e-3);
+  Region::reset();
+}
+
+TEST(RegionTable, NamesTheSlowestRank) {
+  const auto world = Communicator::world();
+  Region::reset();
+  {
+    const Region step("step");
+    work("backward", world.rank() == 1 ? 60 : 10, 0);
+    work("forward", world.is_root() ? 30 : 10, 0);
+    work("agree", world.is_root() ? 200 : 1, 0);  // waits
+  }
+  const std::string table = region_table(world, 0);
+  const auto backward = row_of(table, "backward"), forward = row_of(table, "forward");
+  ASSERT_EQ(backward.size(), 10u) << table;
+  EXPECT_EQ(backward[8], "1");
+  EXPECT_EQ(forward[8], "0");
+  const double mean = std::stod(backward[3]), largest = std::stod(backward[4]);
+  EXPECT_NEAR(std::stod(backward[9]), 100 * (largest - mean) / mean, 10);
+  EXPECT_NE(table.find("\nstraggler: rank 1 in step/backward, 0.0"), std::string::npos) << table;
   Region::reset();
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Data that one rank alone cannot read ends training, ranking and validation on all ranks with its
 // message, wherever their passes would wait for each other in a layer.
+#include "comm/collectives.hpp"
 #include "train/importance_pass.hpp"
 #include "train/train_step.hpp"
 #include "train/validation.hpp"
