@@ -174,6 +174,9 @@ ExitCode Run<T>::execute() {
     follow_save(/*wait=*/true);
     log::info("stopped as asked; --resume continues after step {}", m_state.step);
     return ExitCode::requeue;
+  } catch (const NumericsError&) {  // on all ranks
+    follow_save(/*wait=*/true);     // what was good before is not given up
+    throw;
   }
   const index_t router = m_state.elastic ? m_state.elastic->router->parameters().num_elements() : 0;
   const PlanMemory plan = plan_memory(m_config, m_state.model->shape(), router, m_comm.size());
