@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verbs/import.hpp"
 
+#include <cctype>
+
 #include "arch/layer_kind.hpp"
 #include "elastic/cost_model.hpp"
 #include "interop/hf_import.hpp"
@@ -26,6 +28,14 @@ std::string block_of(const ModelShape& shape, const LayerDescription& kind) {
   return lines.empty() ? "" : fmt::format("<{}>\n{}", kind.deck.block, lines);
 }
 
+/// A name of a run (<job>/name) out of that of the file.
+std::string run_name(const fs::path& file) {
+  std::string name = file.stem().string();
+  for (char& c : name)
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '-' && c != '.') c = '_';
+  return name.empty() || name.front() == '.' ? fmt::format("_{}", name) : name;
+}
+
 }  // namespace
 
 std::string deck_of(const ModelShape& shape, const std::string& name, const std::string& parent) {
@@ -47,7 +57,12 @@ std::string import_checkpoint(const fs::path& folder, const fs::path& out, bool 
   const HfFolder source = open_hf_folder(folder);
   const ModelShape& shape = source.config.shape;
   const auto deck =
-      read_run_config(deck_of(shape, out.stem().string(), out.string()), "deck of the import", {});
+      read_run_config(deck_of(shape, run_name(out), out.string()), "deck of the import", {});
+  if (deck.config.job.parent != out.string())
+    throw InputError(
+        fmt::format("{}: a deck cannot name this file; choose a name without '#', and no '&' or "
+                    "blank at an end",
+                    out.string()));
   CheckpointWriter writer(out);
   writer.attribute("kind", std::string("import"));
   writer.text("deck", deck.text);

@@ -58,6 +58,34 @@ TEST_F(VerbExport, AnImportIsACheckpoint) {
   contains(again(true), "-M-*-M, 7046 parameters in 35 tensors");
 }
 
+TEST_F(VerbExport, AnImportMayHaveAnyNameThatADeckCanHold) {
+  for (const char* name : {"a model (copy).h5", ".h5", "_x-1.2.h5"}) {
+    import_checkpoint(hf_fixture("groups"), folder / name, false);
+    EXPECT_EQ(read_stored_head(CheckpointReader(folder / name)).deck.config.job.parent,
+              (folder / name).string());
+  }
+  contains(message_of<InputError>(
+               [&] { import_checkpoint(hf_fixture("groups"), folder / "a#b.h5", false); }),
+           "a#b.h5: a deck cannot name this file");
+  EXPECT_FALSE(fs::exists(folder / "a#b.h5"));
+}
+
+TEST_F(VerbExport, AnImportReplacesNothingThatItReads) {
+  const auto source = folder / "source";
+  fs::copy(hf_fixture("groups"), source, fs::copy_options::recursive);
+  const auto error = [&](const fs::path& out) {
+    return message_of<InputError>([&] { import_checkpoint(source, out, true); });
+  };
+  const std::string before = bytes_of(source / "model.safetensors");
+  for (const char* name : {"model.safetensors", "config.json", "tokenizer.model"})
+    contains(error(source / name), "is a file of the imported folder itself");
+  fs::create_symlink(source / "model.safetensors", folder / "link");
+  contains(error(folder / "link"), "is a file of the imported folder itself");
+  EXPECT_EQ(bytes_of(source / "model.safetensors"), before);
+  import_checkpoint(source, source / "inside.h5", false);
+  EXPECT_NO_THROW(import_checkpoint(source, source / "inside.h5", true));
+}
+
 TEST_F(VerbExport, TheWholeModelComesBack) {
   contains(export_checkpoint({.checkpoint = parent, .out = folder / "hf/"}), "the model of");
   EXPECT_EQ(tensors_of(folder / "hf"), tensors_of(hf_fixture("groups")));
