@@ -70,7 +70,7 @@ class Choice {
       try {
         on_root([&] { read_head_of(choice, step); });
         broadcast_head(choice);
-        // What is passed over says nothing of the course that goes on: its deck does not count then.
+        // What is passed over says nothing of the course that goes on: its deck does not count.
         if (m_options.allow_fallback) check_contents(choice);
         check_past(choice);
         if (!m_options.allow_fallback) check_contents(choice);
