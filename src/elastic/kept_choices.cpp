@@ -2,6 +2,7 @@
 #include "elastic/kept_choices.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.hpp"
 
@@ -30,6 +31,9 @@ KeptChoices keep_choices(const RouterDraw& draw, double epsilon) {
     auto &value = kept.value[d], &soft = kept.soft[d];
     ELASTIC_REQUIRE(value.size() == soft.size() && !soft.empty(),
                     "{} probabilities for {} of the soft draw", value.size(), soft.size());
+    if (!std::all_of(soft.begin(), soft.end(), [](double p) { return std::isfinite(p); }))
+      throw NumericsError(
+          fmt::format("router: the probabilities of decision {} are not finite", d));
     drop_small(value, epsilon);
     kept.sum.push_back(drop_small(soft, epsilon));
     for (std::size_t i = 0; i < soft.size(); ++i)

@@ -31,7 +31,8 @@ struct KeptChoices {
   std::vector<double> sum;  ///< of the kept pi of each decision
 };
 
-/// Throws ContractError where `value` takes a choice that is dropped.
+/// Throws ContractError where `value` takes a choice that is dropped, NumericsError where the soft
+/// draw is not finite.
 KeptChoices keep_choices(const RouterDraw& draw, double epsilon);
 /// dL/dpi of the soft draw from dL/d value'; formula at the top of this file.
 Probabilities keep_choices_backward(const KeptChoices& kept, const Probabilities& dvalue);

@@ -4,6 +4,8 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+
 #include "unit_tests/elastic/shapes_for_tests.hpp"
 #include "unit_tests/support/tolerance.hpp"
 #include "base/error.hpp"
@@ -77,6 +79,13 @@ TEST(KeptChoices, GradientsOfAStraightThroughDrawGoThroughTheSoftOne) {
   const double mean = (0.25 * 2 - 0.4 * 3 + 0.3 * 4) / 0.95;
   EXPECT_THAT(gradient[0], ElementsAre(0.0, DoubleEq((2 - mean) / 0.95),
                                        DoubleEq((-3 - mean) / 0.95), DoubleEq((4 - mean) / 0.95)));
+}
+
+TEST(KeptChoices, ADrawThatIsNotFiniteIsNamed) {
+  for (const double bad : {std::nan(""), HUGE_VAL}) {
+    const RouterDraw draw{{{0.5, 0.5}, {bad, 1}}, {{0.5, 0.5}, {bad, 1}}};
+    EXPECT_THROW(keep_choices(draw, 0.1), NumericsError);
+  }
 }
 
 TEST(KeptChoices, WhatIsTakenMustBeKept) {
