@@ -26,6 +26,7 @@ void CheckpointSaver::give_up() {
   m_given_up = true;
   if (m_thread.joinable()) m_thread.join();
   m_given_up = false;
+  m_stage = Stage::none;
   m_file.reset();
   m_request = {};
 }
@@ -57,9 +58,7 @@ void CheckpointSaver::begin(SaveRequest request) {
     throw;
   }
   m_hashes.clear();
-  m_failure = nullptr;
-  m_done = false;
-  m_thread = std::thread([this] { write_pieces(); });
+  start(Stage::writing, [this] { write_pieces(); });
 }
 
 /// Places all tensors in the file, and reserves its space.
@@ -76,6 +75,7 @@ void CheckpointSaver::open(const StateTensors& tensors) {
           {number, place.offset_of(b), place.rows_of(b).first, place.rows_of(b).second});
   }
   m_temporary = m_file->temporary().string();
+  m_file->finish_structure();  // HDF5 is not for threads
 }
 
 void CheckpointSaver::take_snapshot(const StateTensors& tensors) {
@@ -117,55 +117,69 @@ void CheckpointSaver::take_snapshot(const StateTensors& tensors) {
   });
 }
 
+void CheckpointSaver::start(Stage stage, const std::function<void()>& work) {
+  m_stage = stage;
+  m_failure = nullptr;
+  m_done = !work;
+  if (!work) return;
+  m_thread = std::thread([this, work] {
+    try {
+      work();
+    } catch (...) {
+      m_failure = std::current_exception();
+    }
+    m_done = true;
+  });
+}
+
 /// In the thread.
 void CheckpointSaver::write_pieces() {
-  try {
-    BlockWriter writer(m_temporary, BlockWriter::Mode::join);
-    std::size_t unverified = 0;
-    for (const auto& piece : m_pieces) {
-      if (m_given_up) break;
-      m_hashes.push_back(writer.write(piece.offset, piece.data, piece.bytes));
-      note_progress();  // or a large file would look like a rank that hangs
-      unverified += piece.bytes;
-      if (unverified < bytes_between_syncs) continue;
-      writer.sync_and_verify();
-      note_progress();
-      unverified = 0;
-    }
-    if (!m_given_up) writer.sync_and_verify();
-    writer.close();
-  } catch (...) {
-    m_failure = std::current_exception();
+  BlockWriter writer(m_temporary, BlockWriter::Mode::join);
+  std::size_t unverified = 0;
+  for (const auto& piece : m_pieces) {
+    if (m_given_up) return;
+    m_hashes.push_back(writer.write(piece.offset, piece.data, piece.bytes));
+    note_progress();  // or a large file would look like a rank that hangs
+    unverified += piece.bytes;
+    if (unverified < bytes_between_syncs) continue;
+    writer.sync_and_verify();
+    note_progress();
+    unverified = 0;
   }
-  m_done = true;
+  writer.sync_and_verify();
+  writer.close();
 }
 
 bool CheckpointSaver::poll() {
   if (!under_way()) return true;
   if (all_reduce_min(m_grid->world, m_done ? 1 : 0) == 0) return false;
-  complete();
-  return true;
+  advance();
+  return !under_way();
 }
 
 void CheckpointSaver::wait() {
-  if (under_way()) complete();
+  while (under_way()) advance();
 }
 
-void CheckpointSaver::complete() {
-  m_thread.join();
+void CheckpointSaver::advance() {
+  if (m_thread.joinable()) m_thread.join();
   try {
     agree_on_failure(m_grid->world, m_failure);
-    collect_hashes();
+    if (m_stage == Stage::writing) {
+      collect_hashes();
+      // Forcing the rest to disk may take longer than a step should wait.
+      return start(Stage::committing,
+                   is_root() ? [this] { m_file->commit(); } : std::function<void()>());
+    }
     all_ranks_agree(m_grid->world, [&] {
-      if (!is_root()) return;
-      m_file->commit();
-      m_file.reset();
-      if (m_request.committed) m_request.committed();
+      if (is_root() && m_request.committed) m_request.committed();
     });
   } catch (...) {
     give_up();
     throw;
   }
+  m_stage = Stage::none;
+  m_file.reset();
   m_request = {};
   m_last_seconds = wall_seconds() - m_started;
 }
@@ -174,7 +188,12 @@ void CheckpointSaver::collect_hashes() {
   const std::string mine(reinterpret_cast<const char*>(m_hashes.data()),
                          m_hashes.size() * sizeof(std::uint64_t));
   const auto all = gather_strings(m_grid->world, mine);
-  if (!is_root()) return;
+  all_ranks_agree(m_grid->world, [&] {
+    if (is_root()) add_hashes(all);
+  });
+}
+
+void CheckpointSaver::add_hashes(const std::vector<std::string>& all) {
   std::vector<std::size_t> next(all.size(), 0);  // bytes of every rank's that have been taken
   std::vector<std::vector<std::uint64_t>> of_tensor(m_placements.size());
   for (std::size_t b = 0; b < m_blocks.size(); ++b) {

@@ -8,8 +8,8 @@
 //
 // Every rank copies the blocks that it will write to the host (parallel/block_exchange), and looks
 // whether all numbers are finite. A thread of each rank, which knows neither MPI nor HDF5, writes
-// its blocks, forces them to disk and reads them back. When all are done, rank 0 adds their hashes
-// and what HDF5 needs, and gives the file its name.
+// its blocks, forces them to disk and reads them back. When all are done, that of rank 0 adds their
+// hashes and what HDF5 needs, and gives the file its name.
 //
 // The memory of the copy is kept for the next save.
 #pragma once
@@ -59,7 +59,7 @@ class CheckpointSaver {
   }
 
   /// Whether a save was begun that is not completed. Equal on all ranks.
-  bool under_way() const { return m_thread.joinable(); }
+  bool under_way() const { return m_stage != Stage::none; }
   /// Seconds from begin() until the file had its name, of the save completed last; 0 before.
   double last_seconds() const { return m_last_seconds; }
   /// Bytes of this rank's copy; they stay allocated.
@@ -71,6 +71,9 @@ class CheckpointSaver {
 #else
   using SnapshotSpace = HostSpace;
 #endif
+  /// What threads do: those of all ranks write and verify blocks; then that of rank 0 writes the
+  /// rest and gives the file its name.
+  enum class Stage { none, writing, committing };
   /// A block as the ranks know it.
   struct Block {
     std::uint64_t tensor, offset;
@@ -86,15 +89,18 @@ class CheckpointSaver {
   bool is_root() const { return m_grid->world.is_root(); }
   void open(const StateTensors& tensors);
   void take_snapshot(const StateTensors& tensors);
+  void start(Stage stage, const std::function<void()>& work);
   void write_pieces();
-  void complete();
+  void advance();
   void collect_hashes();
+  void add_hashes(const std::vector<std::string>& all);
   void give_up();
 
   const ProcessGrid* m_grid;
+  Stage m_stage = Stage::none;
   SaveRequest m_request;
   double m_started = 0, m_last_seconds = 0;
-  std::unique_ptr<CheckpointWriter> m_file;  // on rank 0
+  std::unique_ptr<CheckpointWriter> m_file;  // on rank 0; of its thread while there is one
   std::vector<Placement> m_placements;       // on rank 0
   std::string m_temporary;
   std::vector<Block> m_blocks;
