@@ -221,10 +221,11 @@ void add_update(const RunConfig& config, const Machine& machine, const ModelShap
   if (layout.ranks() == 1) return;
 
   const Link& world = machine.link(layout.ranks(), 1);
-  step.update += 3 * small_all_reduce(layout.ranks(), world);  // sums, agreement, norm
+  // Agreement on data, sums, norm; whether gradients and then values are finite.
+  step.update += 5 * small_all_reduce(layout.ranks(), world);
   if (stage.elastic && layout.replicas > 1)
     step.update +=
-        2 * small_all_reduce(layout.ranks(), world);  // who computes what: two broadcasts
+        3 * small_all_reduce(layout.ranks(), world);  // who computes what: agreed, two broadcasts
   const Link& group = machine.link(layout.tensor, 1);
   if (config.parallel.sequence_parallel)
     step.gradients += seconds(shared_gradient_traffic(parent), layout.tensor, group);
