@@ -132,7 +132,7 @@ TEST(PlanTime, UpdateAndGradientsByHand) {
 
   const StepTime two = problem.time(machine, 0, {.replicas = 2});
   EXPECT_EQ(two.messages, 0);
-  EXPECT_NEAR(two.update, 4 * count * (1 + 0.5 + 3.5) / memory + 3 * machine.node.latency, 1e-15);
+  EXPECT_NEAR(two.update, 4 * count * (1 + 0.5 + 3.5) / memory + 5 * machine.node.latency, 1e-15);
   const auto buckets =
       static_cast<double>(optimizer_slices(static_cast<index_t>(count), 2).num_buckets());
   const double travelling = buckets * machine.node.latency + 4 * count / 2 / machine.node.bandwidth;

@@ -79,6 +79,15 @@ inline Ranking random_ranking(const ModelShape& shape) {
   return ranking;
 }
 
+/// Random numbers that are squares, as second moments are.
+template <class V>
+void randomize_squares(const V& view, std::uint32_t seed) {
+  randomize(view, seed);
+  auto values = to_host(view);
+  for (auto& x : values) x *= x;
+  assign(view, values);
+}
+
 /// The state of a run: values as initialised, moments random; `elastic`: ranked by random scores,
 /// with a router that has opinions.
 template <class T = Real>
@@ -89,11 +98,11 @@ TrainState<T> small_state(const RunConfig& config, bool elastic = true) {
     begin_elastic(config, random_ranking(state.model->shape()), state);
     randomize(state.elastic->router->parameters().values(), 61);
     randomize(state.elastic->router_optimizer->first_moments(), 62);
-    randomize(state.elastic->router_optimizer->second_moments(), 63);
+    randomize_squares(state.elastic->router_optimizer->second_moments(), 63);
   }
   if (state.optimizer) {
     randomize(state.optimizer->first_moments(), 64);
-    randomize(state.optimizer->second_moments(), 65);
+    randomize_squares(state.optimizer->second_moments(), 65);
   }
   return state;
 }
