@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <deque>
+#include <memory>
 #include <queue>
 
 #include "comm/all_ranks_agree.hpp"
@@ -75,13 +75,28 @@ std::vector<int> deal(const std::vector<std::size_t>& bytes, int ranks) {
   return rank_of;
 }
 
-/// Memory that grows piece by piece and stays where it is.
+/// Memory that is taken piece by piece, stays where it is, and is used again in the next round.
 class Buffers {
  public:
-  char* take(std::size_t bytes) { return m_list.emplace_back(new char[bytes]).get(); }
+  char* take(std::size_t bytes) {
+    constexpr std::size_t alignment = 64;
+    bytes = (bytes + alignment - 1) / alignment * alignment;
+    while (m_chunk < m_chunks.size() && m_used + bytes > m_chunks[m_chunk].second) {
+      ++m_chunk;
+      m_used = 0;
+    }
+    if (m_chunk == m_chunks.size()) {
+      const std::size_t size = std::max(bytes, BlockExchange::round_bytes);
+      m_chunks.emplace_back(new char[size], size);
+    }
+    m_used += bytes;
+    return m_chunks[m_chunk].first.get() + (m_used - bytes);
+  }
+  void use_again() { m_chunk = m_used = 0; }
 
  private:
-  std::deque<std::unique_ptr<char[]>> m_list;
+  std::vector<std::pair<std::unique_ptr<char[]>, std::size_t>> m_chunks;
+  std::size_t m_chunk = 0, m_used = 0;  // the chunk from which is taken, and what is taken of it
 };
 
 }  // namespace
@@ -207,10 +222,11 @@ void BlockExchange::gather(const Fetch& fetch, const Place& place) const {
     Route route;
     char *to, *message;
   };
+  Buffers buffers;
   for (std::size_t first = 0; first < m_blocks.size();) {
     const std::size_t end = end_of_round(first);
     Messages messages(*m_world);
-    Buffers buffers;
+    buffers.use_again();
     std::vector<Arrival> arrivals;
     for (std::size_t b = first; b < end; ++b) {
       const auto& tensor = m_tensors[m_blocks[b].tensor];
@@ -319,9 +335,10 @@ void BlockExchange::scatter_window(Range blocks, const std::vector<const char*>&
 }
 
 void BlockExchange::scatter(const Read& read, const Store& store) const {
+  Buffers buffers;
   for (std::size_t first = 0; first < m_blocks.size();) {
     const std::size_t end = end_of_round(first);
-    Buffers buffers;
+    buffers.use_again();
     std::vector<const char*> data(end - first, nullptr);
     all_ranks_agree(*m_world, [&] {
       for (std::size_t b = first; b < end; ++b) {
