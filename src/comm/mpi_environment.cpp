@@ -34,8 +34,14 @@ MpiEnvironment::MpiEnvironment(int& argc, char**& argv) {
     const std::string advice = launch_advice(LaunchEnvironment::from_process());
     if (!advice.empty() && integer_from_environment("SLURM_PROCID").value_or(0) == 0)
       std::fprintf(stderr, "elastic.x: %s\n", advice.c_str());
-    ELASTIC_CHECK_MPI(MPI_Init(&argc, &argv));
+    // Watchdog and writers of checkpoints are threads of ours; none of them calls MPI.
+    int provided = MPI_THREAD_SINGLE;
+    ELASTIC_CHECK_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));
     m_owned = true;
+    if (provided < MPI_THREAD_FUNNELED)
+      std::fprintf(stderr,
+                   "elastic.x: this MPI promises nothing to programs with threads; expected "
+                   "MPI_THREAD_FUNNELED\n");
   }
   int size = 1;
   try {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "interop/hf_export.hpp"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -13,20 +11,6 @@
 
 namespace elastic {
 namespace {
-
-/// XXH3-64 of bytes that come in pieces.
-class RunningHash {
- public:
-  RunningHash() : m_state(XXH3_createState()) { XXH3_64bits_reset(m_state); }
-  RunningHash(const RunningHash&) = delete;
-  RunningHash& operator=(const RunningHash&) = delete;
-  ~RunningHash() { XXH3_freeState(m_state); }
-  void add(const void* data, std::size_t bytes) { XXH3_64bits_update(m_state, data, bytes); }
-  std::uint64_t value() const { return XXH3_64bits_digest(m_state); }
-
- private:
-  XXH3_state_t* m_state;
-};
 
 /// Rows [rows) of a tensor, as they are stored.
 void read_stored_rows(const CheckpointReader& reader, const TensorInfo& tensor, Range rows,
@@ -186,7 +170,8 @@ class Exporter {
     throw InputError(fmt::format("{}, beyond the largest {} of {}; choose another --dtype", place,
                                  name_of(type), largest_of(type)));
   }
-  /// Reads the parent's whole tensor in order, for its hash, and puts what is kept into its place.
+  /// Reads the parent's whole tensor in order, every block with its hash, and puts what is kept into
+  /// its place.
   void export_part(const HfPart& part, ElementType type, char* out) const {
     const HfPart& parent = parent_of(part);
     const TensorInfo& info = stored(parent);
@@ -194,23 +179,16 @@ class Exporter {
     const auto row_elements = static_cast<std::size_t>(parent.columns);
     const index_t step = rows_at_a_time(row_elements * size_of(info.type));
     std::vector<char> chunk, converted;
-    RunningHash hash;
     for (index_t row = 0; row < parent.rows; row += step) {
       const index_t count = std::min(step, parent.rows - row);
       const auto elements = static_cast<std::size_t>(count) * row_elements;
       chunk.resize(elements * size_of(info.type));
       converted.resize(elements * size_of(type));
       read_stored_rows(m_reader, info, Range(row, row + count), chunk.data());
-      hash.add(chunk.data(), chunk.size());
       convert_elements(element_type_of(info.type), chunk.data(), elements, type, converted.data());
       require_in_range(info, row * parent.columns, chunk.data(), type, converted.data(), elements);
       rearrange_rows(rearrangement, row, count, size_of(type), converted.data(), out);
     }
-    if (hash.value() != info.checksum)
-      throw InputError(
-          fmt::format("{}: {} is damaged: its bytes are not those that were written "
-                      "(XXH3-64 hash differs)",
-                      m_reader.path().string(), info.name));
   }
 
   const CheckpointReader& m_reader;

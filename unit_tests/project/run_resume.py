@@ -6,7 +6,7 @@ import pathlib
 import signal
 import unittest.mock
 
-from run_support import STOPPED, RunTest, main, rank_ids, tensors, wait_for
+from run_support import STOPPED, RunTest, Settings, main, rank_ids, tensors, wait_for
 
 TRAINING = ["job/phases=pretrain,rank,elastic,slice", "evaluate/every_steps=8", "output/every_steps=2"]
 SHORT = [*TRAINING, "pretrain/steps=12", "stage1/steps=12", "stage2/steps=8", "checkpoint/every_steps=5",
@@ -57,9 +57,12 @@ class StopAfterStep(RunTest):
     def test_time_is_up(self):
         name = "time"
         squeue = pathlib.Path(self.write("bin/squeue", "#!/bin/sh\necho 0:00\n"))  # what Slurm says is left of the job
-        squeue.chmod(0o700)
-        job = {"SLURM_JOB_ID": "7", "SLURM_JOB_END_TIME": "", "PATH": f"{squeue.parent}:{os.environ['PATH']}"}
-        with unittest.mock.patch.dict(os.environ, job):
+        # A launcher may put folders of its own before those of PATH.
+        program = pathlib.Path(self.write("bin/program", f"""#!/bin/sh
+            PATH={squeue.parent}:$PATH SLURM_JOB_ID=7 SLURM_JOB_END_TIME= exec {Settings.program} "$@" """))
+        for script in (squeue, program):
+            script.chmod(0o700)
+        with unittest.mock.patch.object(Settings, "program", str(program)):
             for step, more in ((1, []), (2, ["--resume"])):
                 output = self.run_deck(name, *SHORT, *more, code=STOPPED)
                 self.assertIn("a step may take", output)

@@ -55,7 +55,7 @@ class Signals(RunTest):
         self.assertEqual(self.text("rank/history.csv"), self.text("unbroken/history.csv"))
 
     def test_validation(self):
-        plan = ["job/phases=pretrain", "evaluate/every_steps=3", "evaluate/samples=3000"]
+        plan = ["job/phases=pretrain", "evaluate/every_steps=3", "evaluate/samples=6000"]
         self.run_deck("whole", *PLAN, *plan)
         process, _ = self.deck_at("validated", "step     2/6", *plan)
         output = self.stop(process, signal.SIGUSR1, rank=1)
