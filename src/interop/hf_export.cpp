@@ -170,8 +170,8 @@ class Exporter {
     throw InputError(fmt::format("{}, beyond the largest {} of {}; choose another --dtype", place,
                                  name_of(type), largest_of(type)));
   }
-  /// Reads the parent's whole tensor in order, every block with its hash, and puts what is kept into
-  /// its place.
+  /// Reads the parent's whole tensor in order, every block with its hash, and puts what is kept
+  /// into its place.
   void export_part(const HfPart& part, ElementType type, char* out) const {
     const HfPart& parent = parent_of(part);
     const TensorInfo& info = stored(parent);

@@ -164,6 +164,7 @@ class Signals(RunTest):
     def test_kill_all_ranks(self):
         # The rows after the checkpoint of step 20 are written anew.
         process = self.start_and_reach("killed", 30)
+        wait_for((self.folder / "killed/checkpoints/checkpoint_000020.h5").exists)  # written while steps go on
         for rank in rank_ids(process.pid):
             os.kill(rank, signal.SIGKILL)
         code, _ = self.finish(process)
