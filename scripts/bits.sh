@@ -15,17 +15,10 @@ rm -rf "$folder"
 } >&2
 cd "$folder"
 sha256sum history.csv router.csv
-python - model.h5 submodels/*.h5 <<'PYTHON'
-import hashlib
-import sys
-
-import h5py
-
+PYTHONPATH=../../unit_tests/project python -c '
+import hashlib, sys
+from run_support import tensors
 for path in sys.argv[1:]:
-    with h5py.File(path, "r") as file:
-        names = []
-        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-        for name in sorted(names):
-            if not name.startswith("text/"):
-                print(hashlib.sha256(file[name][...].tobytes()).hexdigest(), f"{path}:{name}")
-PYTHON
+    for name, data in sorted(tensors(path).items()):
+        print(hashlib.sha256(data).hexdigest(), f"{path}:{name}")
+' model.h5 submodels/*.h5

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/error.hpp"
+#include "base/finite_bits.hpp"
 
 namespace elastic {
 namespace {
@@ -126,28 +127,14 @@ std::uint16_t half_bits(float x) {
   return static_cast<std::uint16_t>(sign | ((magnitude - 0x38000000u + 0xfffu + odd) >> 13));
 }
 
-namespace {
-/// Whether the exponent of an element has only ones, as in infinities and NaN.
-template <class Bits>
-std::optional<std::size_t> first_with_all_of(Bits exponent, const void* data, std::size_t count) {
-  const char* at = static_cast<const char*>(data);
-  for (std::size_t i = 0; i < count; ++i) {
-    Bits bits;
-    std::memcpy(&bits, at + i * sizeof bits, sizeof bits);
-    if ((bits & exponent) == exponent) return i;
-  }
-  return std::nullopt;
-}
-}  // namespace
-
 std::optional<std::size_t> first_not_finite(ElementType type, const void* data, std::size_t count) {
   switch (type) {
     case ElementType::bf16:
-      return first_with_all_of<std::uint16_t>(0x7f80, data, count);
+      return first_with_exponent<std::uint16_t>(0x7f80, data, count);
     case ElementType::f16:
-      return first_with_all_of<std::uint16_t>(0x7c00, data, count);
+      return first_with_exponent<std::uint16_t>(0x7c00, data, count);
     case ElementType::f32:
-      return first_with_all_of<std::uint32_t>(0x7f800000, data, count);
+      return first_with_exponent<std::uint32_t>(0x7f800000, data, count);
     default:
       break;
   }

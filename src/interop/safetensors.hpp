@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "interop/element_type.hpp"
+#include "io/disk_file.hpp"
 
 namespace elastic {
 
@@ -104,10 +105,8 @@ class SafetensorsWriter {
   void commit();
 
  private:
-  void write_at(std::uint64_t offset, const void* data, std::size_t bytes);
-
   std::filesystem::path m_path, m_temporary;
-  std::unique_ptr<FileHandle> m_file;
+  std::unique_ptr<DiskFile> m_file;
   struct Place {
     std::uint64_t begin, bytes;
     bool written = false;

@@ -1,7 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -12,11 +9,6 @@
 
 namespace elastic {
 namespace {
-
-[[noreturn]] void fail(const char* action, const std::filesystem::path& path) {
-  const std::string reason = std::strerror(errno);
-  throw RunError(fmt::format("{}: cannot {}: {}", path.string(), action, reason));
-}
 
 /// The first bytes of the file: length and JSON, padded to a multiple of 8.
 std::string header_of(const std::vector<SafetensorsTensor>& tensors) {
@@ -59,11 +51,9 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
                     "{} stands twice in {}", tensor.name, path.string());
     end += tensor.bytes();
   }
-  m_file = std::make_unique<FileHandle>(
-      ::open(m_temporary.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644));
-  if (m_file->get() < 0) fail("create", m_temporary);
-  reserve_space(m_file->get(), end, m_path);
-  write_at(0, header.data(), header.size());
+  m_file = std::make_unique<DiskFile>(DiskFile::create(m_temporary));
+  m_file->reserve(end);
+  m_file->write_at(0, header.data(), header.size());
 }
 
 SafetensorsWriter::~SafetensorsWriter() {
@@ -77,7 +67,7 @@ void SafetensorsWriter::write(const std::string& name, const void* data) {
   const auto at = m_places.find(name);
   ELASTIC_REQUIRE(at != m_places.end() && !at->second.written, "{}: {} is unknown or written twice",
                   m_path.string(), name);
-  write_at(at->second.begin, data, at->second.bytes);
+  m_file->write_at(at->second.begin, data, at->second.bytes);
   at->second.written = true;
 }
 
@@ -85,20 +75,10 @@ void SafetensorsWriter::commit() {
   ELASTIC_REQUIRE(m_file, "{}: committed twice", m_path.string());
   for (const auto& [name, place] : m_places)
     ELASTIC_REQUIRE(place.written, "{}: {} was not written", m_path.string(), name);
-  commit_file(m_temporary, m_path);
+  m_file->sync();
+  m_file->close();
+  rename_durably(m_temporary, m_path);
   m_file.reset();
-}
-
-void SafetensorsWriter::write_at(std::uint64_t offset, const void* data, std::size_t bytes) {
-  const char* at = static_cast<const char*>(data);
-  while (bytes > 0) {
-    const ssize_t done = ::pwrite(m_file->get(), at, bytes, static_cast<off_t>(offset));
-    if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) fail("write", m_temporary);
-    at += done;
-    offset += static_cast<std::uint64_t>(done);
-    bytes -= static_cast<std::size_t>(done);
-  }
 }
 
 }  // namespace elastic

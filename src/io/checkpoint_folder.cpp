@@ -95,11 +95,7 @@ std::optional<StoredCheckpoint> CheckpointFolder::find(index_t step) const {
 // --- saving --------------------------------------------------------------------------------------
 
 void CheckpointFolder::prepare() const {
-  std::error_code status;
-  std::filesystem::create_directories(m_folder, status);
-  if (status)
-    throw RunError(
-        fmt::format("{}: cannot make the folder: {}", m_folder.string(), status.message()));
+  make_folder(m_folder);
   remove_leftovers();
 }
 

@@ -3,7 +3,6 @@
 
 #include "base/error.hpp"
 #include "base/life_sign.hpp"
-#include "io/durable_file.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -135,7 +134,12 @@ void DiskFile::read_at(std::uint64_t offset, void* out, std::size_t bytes) const
   }
 }
 
-void DiskFile::reserve(std::uint64_t bytes) { reserve_space(m_file, bytes, m_path); }
+void DiskFile::reserve(std::uint64_t bytes) {
+  if (::fallocate(m_file, 0, 0, static_cast<off_t>(bytes)) == 0) return;
+  const bool cannot_promise =
+      errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL || errno == EINTR;
+  if (!cannot_promise) fail("reserve space");
+}
 
 void DiskFile::resize(std::uint64_t bytes) {
   while (::ftruncate(m_file, static_cast<off_t>(bytes)) != 0)

@@ -43,24 +43,18 @@ std::filesystem::path temporary_name(const std::filesystem::path& path) {
   return path.string() + std::string(temporary_suffix);
 }
 
-void reserve_space(int file, std::size_t bytes, const std::filesystem::path& path) {
-  if (::fallocate(file, 0, 0, static_cast<off_t>(bytes)) == 0) return;
-  const bool cannot_promise =
-      errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL || errno == EINTR;
-  if (!cannot_promise) fail("reserve space", path);
-}
-
 void rename_durably(const std::filesystem::path& temporary, const std::filesystem::path& path) {
   if (std::rename(temporary.c_str(), path.c_str()) != 0) fail("rename the new version", path);
   const auto folder = path.parent_path();
   sync_folder(folder.empty() ? "." : folder);
 }
 
-void commit_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {
-  DiskFile file = DiskFile::modify(temporary);
-  file.sync();
-  file.close();
-  rename_durably(temporary, path);
+void make_folder(const std::filesystem::path& folder) {
+  std::error_code status;
+  std::filesystem::create_directories(folder, status);
+  if (status)
+    throw RunError(
+        fmt::format("{}: cannot make the folder: {}", folder.string(), status.message()));
 }
 
 void write_file_durably(const std::filesystem::path& path, const std::string& text) {
@@ -87,19 +81,6 @@ std::string read_file(const std::filesystem::path& path) {
   std::string text(size, '\0');
   file.read_at(0, text.data(), text.size());
   return text;
-}
-
-void check_target(const std::filesystem::path& out, bool force) {
-  const auto folder = out.has_parent_path() ? out.parent_path() : std::filesystem::path(".");
-  if (!std::filesystem::is_directory(folder))
-    throw InputError(
-        fmt::format("{}: the folder {} does not exist", out.string(), folder.string()));
-  if (!std::filesystem::exists(out)) return;
-  if (std::filesystem::is_directory(out))
-    throw InputError(fmt::format("{}: a folder, expected the name of a file", out.string()));
-  if (!force)
-    throw InputError(
-        fmt::format("{}: exists; choose another --out, or replace it with --force", out.string()));
 }
 
 }  // namespace elastic

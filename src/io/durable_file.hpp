@@ -13,24 +13,17 @@ inline constexpr std::string_view temporary_suffix = ".tmp";
 /// `path` with the suffix.
 std::filesystem::path temporary_name(const std::filesystem::path& path);
 
-/// Makes sure that a file can grow to `bytes` (it does grow) where the file system can promise
-/// that; elsewhere does nothing. Throws RunError naming `path` if the disk is full.
-void reserve_space(int file, std::size_t bytes, const std::filesystem::path& path);
-
 /// Gives `temporary`, which was forced to disk, the name `path` and forces the folder to disk.
 /// Throws RunError.
 void rename_durably(const std::filesystem::path& temporary, const std::filesystem::path& path);
-/// As rename_durably, and forces `temporary` to disk before.
-void commit_file(const std::filesystem::path& temporary, const std::filesystem::path& path);
+
+/// Makes a folder and those above it, where they are not there. Throws RunError.
+void make_folder(const std::filesystem::path& folder);
 
 /// Replaces `path` by a file with this text. Throws RunError; the old file is then as it was.
 void write_file_durably(const std::filesystem::path& path, const std::string& text);
 
 /// The whole file, of at most 1 GiB. Throws InputError if it cannot be read.
 std::string read_file(const std::filesystem::path& path);
-
-/// Throws InputError unless `out` can be a new file: its folder is there, it is no folder itself,
-/// and it does not exist or `force` is set.
-void check_target(const std::filesystem::path& out, bool force);
 
 }  // namespace elastic

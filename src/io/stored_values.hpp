@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Internals of checkpoint_writer and checkpoint_reader: values between types in memory and types in
-// the file.
+// Values between types in memory and types in a checkpoint.
 #pragma once
 #include <algorithm>
 

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Looks at exponents: all bits set means infinity or NaN, whatever the compiler assumes of numbers.
 #include "state/finite_numbers.hpp"
 
-#include <algorithm>
-
 #include "base/error.hpp"
+#include "base/finite_bits.hpp"
 
 namespace elastic {
 
@@ -12,19 +10,10 @@ namespace {
 
 template <class Number, class Bits>
 std::optional<NotFinite> search(const char* data, std::size_t bytes, Bits exponent) {
-  const auto* bits = reinterpret_cast<const Bits*>(data);
-  const std::size_t count = bytes / sizeof(Bits);
-  constexpr std::size_t piece = 4096;  // looked at as a whole first, which vectorises
-  for (std::size_t begin = 0; begin < count; begin += piece) {
-    const std::size_t end = std::min(begin + piece, count);
-    Bits found = 0;
-    for (std::size_t i = begin; i < end; ++i) found |= (bits[i] & exponent) == exponent ? 1 : 0;
-    if (found == 0) continue;
-    for (std::size_t i = begin; i < end; ++i)
-      if ((bits[i] & exponent) == exponent)
-        return NotFinite{static_cast<index_t>(i),
-                         static_cast<double>(reinterpret_cast<const Number*>(data)[i])};
-  }
+  const auto place = first_with_exponent(exponent, data, bytes / sizeof(Bits));
+  if (place)
+    return NotFinite{static_cast<index_t>(*place),
+                     static_cast<double>(reinterpret_cast<const Number*>(data)[*place])};
   return std::nullopt;
 }
 

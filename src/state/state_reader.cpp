@@ -1,18 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "state/state_reader.hpp"
 
+#include "io/stored_values.hpp"
 #include "state/finite_numbers.hpp"
 
 namespace elastic {
 
 namespace {
-
-/// body(null pointer to the type) for the type in which a tensor is kept.
-template <class Body>
-void with_type(const StateTensor& tensor, const Body& body) {
-  if (tensor.type == StorageType::bfloat16) return body(static_cast<bfloat16*>(nullptr));
-  body(static_cast<float*>(nullptr));
-}
 
 void require_extents(const CheckpointReader& file, const StateTensor& tensor) {
   const auto& found = file.info(tensor.name).extents;
@@ -45,7 +39,7 @@ Sharers StateReader::sharers() const {
 
 void StateReader::read_alone(const StateTensors& wanted) const {
   for (const auto& tensor : wanted)
-    with_type(tensor, [&]<class Value>(Value*) {
+    checkpoint::with_real_type(tensor.type, [&]<class Value>(Value*) {
       std::vector<Value> part(static_cast<std::size_t>(tensor.extents.size()));
       m_file->read(tensor.name, tensor.extents, part.data());
       require_finite(*m_file, tensor, reinterpret_cast<const char*>(part.data()),
@@ -74,7 +68,7 @@ void StateReader::read_together(const StateTensors& wanted) const {
   exchange.scatter(
       [&](std::size_t b, char* out) {
         const auto& tensor = wanted[blocks[b].tensor];
-        with_type(tensor, [&]<class Value>(Value*) {
+        checkpoint::with_real_type(tensor.type, [&]<class Value>(Value*) {
           m_file->read_block(tensor.name, blocks[b].rows, {0, tensor.extents.columns},
                              reinterpret_cast<Value*>(out));
         });

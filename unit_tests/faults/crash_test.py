@@ -22,7 +22,8 @@ import sys
 import tempfile
 import time
 
-import h5py
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "project"))
+from run_support import Settings, rank_ids, tensors  # noqa: E402
 
 LIMIT_SECONDS = 120
 RANKS = 2
@@ -42,7 +43,7 @@ class Trials:
     def __init__(self, options, scratch):
         self.options, self.scratch, self.random = options, scratch, random.Random(options.seed)
         self.root = pathlib.Path(__file__).resolve().parents[2]
-        self.passed = self.failed = self.inside_saves = 0
+        self.passed = self.failed = self.inside_saves = self.too_late = 0
 
     # --- starting runs ---
     def start(self, folder, *arguments, faults=None):
@@ -92,11 +93,12 @@ class Trials:
         moment = self.random.uniform(0.05, 1.0) * self.seconds
         process = self.start(folder)
         time.sleep(moment)
-        ranks = ranks_below(process.pid)
+        ranks = rank_ids(process.pid)
         if ranks:
             os.kill(self.random.choice(ranks), signal.SIGKILL)
         self.finish(process)
-        return f"SIGKILL after {moment:.2f} s"
+        self.too_late += not ranks
+        return f"SIGKILL after {moment:.2f} s" if ranks else f"ended before the kill after {moment:.2f} s"
 
     def kill_inside_save(self, folder):
         rank = self.random.randrange(RANKS)
@@ -169,7 +171,7 @@ class Trials:
             self.trial("kill", i, self.kill_inside_save if i % 2 == 0 else self.kill_at_random)
         for i in range(self.options.failures):
             self.trial("failure", i, lambda folder, i=i: self.fail(folder, i))
-        print(f"{self.inside_saves} of {self.options.kills} kills inside a save")
+        print(f"{self.inside_saves} of {self.options.kills} kills inside a save, {self.too_late} after the end of the run")
         print(f"{self.passed} passed, {self.failed} failed")
         return 1 if self.failed else 0
 
@@ -188,37 +190,9 @@ def outcome(folder):
     newest = sorted((folder / "checkpoints").glob("checkpoint_*.h5"))[-1:]
     for path in [folder / "model.h5", folder / "parent.h5", *newest]:
         if path.exists():
-            found.update({f"{path.name}: {name}": digest for name, digest in tensors(path).items()})
+            found.update({f"{path.name}: {name}": hashlib.sha256(data).hexdigest()
+                          for name, data in tensors(path).items()})
     return found
-
-
-def tensors(path):
-    found = {}
-
-    def visit(name, item):
-        if isinstance(item, h5py.Dataset) and not name.startswith("text/"):
-            found[name] = hashlib.sha256(item[...].tobytes()).hexdigest()
-
-    with h5py.File(path, "r") as file:
-        file.visititems(visit)
-    return found
-
-
-def ranks_below(launcher):
-    """Process ids of elastic.x below a launcher."""
-    parents, names = {}, {}
-    for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                head, _, rest = (entry / "stat").read_text().rpartition(")")
-            except OSError:
-                continue  # has ended meanwhile
-            parents[int(entry.name)], names[int(entry.name)] = int(rest.split()[1]), head.partition("(")[2]
-
-    def below(pid):
-        return pid > 1 and (pid == launcher or below(parents.get(pid, 0)))
-
-    return [pid for pid, name in names.items() if name == "elastic.x" and below(pid)]
 
 
 def main():
@@ -231,7 +205,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scratch", help="folder for the runs; default: a temporary one")
     options = parser.parse_args()
-    options.program = str(pathlib.Path(options.program).resolve())
+    Settings.program = options.program = str(pathlib.Path(options.program).resolve())
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="elastic_crash_", dir=options.scratch))
     try:
         return Trials(options, scratch).all()

@@ -59,6 +59,7 @@ def main():
     write("index/outside", json.dumps({"weight_map": {"a": "../part.safetensors"}}))
     for config in sorted((ROOT / "unit_tests/fixtures/hf").rglob("config.json")):
         write(f"config/{config.parent.name}.json", config.read_bytes())
+    write("checkpoint/sealed.h5", (ROOT / "unit_tests/fixtures/checkpoint_v2.h5").read_bytes())
     write("tokens/lines", "1 2 3\n\n63 0\n7,8\n")
     write("spec/half", '{"budget":0.5,"dropped_layers":[2],"head_channels":[8,1,4],"hidden_size":8,"name":"0.5",'
                        '"width":[2,16,2]}')

@@ -120,6 +120,19 @@ SaveRequest request_for(const fs::path& path, const TrainState<T>& state) {
           .committed = {}};
 }
 
+/// A save that was refused has left the file with the bytes `before`, and the next one succeeds.
+template <class T>
+void expect_unharmed(CheckpointSaver& saver, const fs::path& path, const std::string& before,
+                     const TrainState<T>& state) {
+  const auto world = Communicator::world();
+  barrier(world);
+  EXPECT_EQ(bytes_of(path), before);
+  EXPECT_FALSE(fs::exists(path.string() + ".tmp"));
+  barrier(world);  // all have looked
+  saver.save(request_for(path, state));
+  EXPECT_EQ(bytes_of(path), before);
+}
+
 /// Every number that this rank holds is the one that was assigned.
 template <class T>
 void expect_state(const TrainState<T>& state, const ProcessGrid& grid, std::uint32_t seed) {
@@ -286,12 +299,7 @@ TYPED_TEST(CheckpointSaverOf, RefusesNumbersThatAreNotFinite) {
       }
     }
   EXPECT_EQ(refused, 3 * 4);
-  barrier(world);
-  EXPECT_EQ(bytes_of(path), before);
-  EXPECT_FALSE(fs::exists(path.string() + ".tmp"));
-  barrier(world);  // all have looked
-  saver.save(request_for(path, state));
-  EXPECT_EQ(bytes_of(path), before);
+  expect_unharmed(saver, path, before, state);
 }
 
 TEST(CheckpointSaver, AnErrorOfOneRankIsEveryonesAndLosesNothing) {
@@ -323,12 +331,7 @@ TEST(CheckpointSaver, AnErrorOfOneRankIsEveryonesAndLosesNothing) {
   request = request_for(path, state);
   request.prepare = [] { throw RunError("no folder"); };
   EXPECT_EQ(message_of<RunError>([&] { saver.begin(std::move(request)); }), "no folder");
-  barrier(world);
-  EXPECT_EQ(bytes_of(path), before);
-  EXPECT_FALSE(fs::exists(path.string() + ".tmp"));
-  barrier(world);  // all have looked
-  saver.save(request_for(path, state));
-  EXPECT_EQ(bytes_of(path), before);
+  expect_unharmed(saver, path, before, state);
 }
 
 TEST(CheckpointSaver, ASaveThatIsGivenUpLeavesNothing) {

@@ -4,51 +4,37 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
-#include <sstream>
 
 #include "base/log.hpp"
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
+#include "io/checkpoint_file.hpp"
 #include "io/sealed_file.hpp"
+#include "io/stored_values.hpp"
 #include "run/folder/deck_changes.hpp"
+#include "state/finite_numbers.hpp"
 
 namespace elastic {
 namespace {
 
 /// Reads these rows and compares their hash; numbers must be finite.
-template <class T>
 void check_rows(const CheckpointReader& file, const TensorInfo& tensor, Range rows) {
   const index_t columns = tensor.extents.columns;
-  std::vector<T> values(static_cast<std::size_t>((rows.second - rows.first) * columns));
-  file.read_block(tensor.name, rows, {0, columns}, values.data());
-  if constexpr (std::is_floating_point_v<T>) {
-    const auto bad =
-        std::find_if(values.begin(), values.end(), [](T x) { return !std::isfinite(x); });
-    if (bad == values.end()) return;
-    const index_t element = rows.first * columns + (bad - values.begin());
+  const auto count = static_cast<std::size_t>((rows.second - rows.first) * columns);
+  if (tensor.type == StorageType::int64) {
+    std::vector<index_t> values(count);
+    return file.read_block(tensor.name, rows, {0, columns}, values.data());
+  }
+  checkpoint::with_real_type(tensor.type, [&]<class T>(T*) {
+    std::vector<T> values(count);
+    file.read_block(tensor.name, rows, {0, columns}, values.data());
+    const auto wrong = first_not_finite(tensor.type, reinterpret_cast<const char*>(values.data()),
+                                        count * sizeof(T));
+    if (!wrong) return;
     throw NumericsError(fmt::format("{}: {} holds {} (element {} of {}), which is not finite",
-                                    file.path().string(), tensor.name, *bad, element,
-                                    tensor.extents.size()));
-  }
-}
-void check_rows(const CheckpointReader& file, const TensorInfo& tensor, Range rows) {
-  switch (tensor.type) {
-    case StorageType::float32:
-    case StorageType::bfloat16:
-      return check_rows<float>(file, tensor, rows);
-    case StorageType::float64:
-      return check_rows<double>(file, tensor, rows);
-    case StorageType::int64:
-      return check_rows<index_t>(file, tensor, rows);
-  }
-}
-
-/// Rows of a tensor that have a hash of their own; those of format 1 have one for all.
-index_t rows_per_hash(const TensorInfo& tensor, bool sealed) {
-  const auto row = static_cast<std::uint64_t>(tensor.extents.columns) * size_of(tensor.type);
-  if (!sealed || row == 0) return std::max<index_t>(1, tensor.extents.rows);
-  return std::max<index_t>(1, static_cast<index_t>(bytes_per_segment / row));
+                                    file.path().string(), tensor.name, wrong->value,
+                                    rows.first * columns + wrong->index, tensor.extents.size()));
+  });
 }
 
 class Choice {
@@ -108,24 +94,20 @@ class Choice {
   void list_steps() {
     on_root([&] {
       m_steps = m_checkpoints.steps();
-      for (const index_t step : m_steps) m_paths += m_checkpoints.find(step)->path.string() + '\n';
+      for (const index_t step : m_steps) m_paths.push_back(m_checkpoints.find(step)->path.string());
       m_known = read_run_identity(m_folder.id());
       if (m_steps.empty())
         throw InputError(fmt::format("{}: no checkpoint to resume from; start without --resume",
                                      m_folder.checkpoints().string()));
     });
     broadcast(m_comm, m_steps);
-    broadcast(m_comm, m_paths);
+    m_paths.resize(m_steps.size());
+    for (auto& path : m_paths) broadcast(m_comm, path);
   }
 
   std::filesystem::path path_of(index_t step) const {
-    std::istringstream lines(m_paths);
-    std::string path;
-    for (const index_t listed : m_steps) {
-      std::getline(lines, path);
-      if (listed == step) break;
-    }
-    return path;
+    const auto at = std::find(m_steps.begin(), m_steps.end(), step);
+    return m_paths[static_cast<std::size_t>(at - m_steps.begin())];
   }
 
   std::string all_steps() const { return fmt::format("{}", fmt::join(m_steps, ", ")); }
@@ -203,7 +185,7 @@ class Choice {
   const std::string& m_deck;
   const ResumeOptions& m_options;
   std::vector<index_t> m_steps;        // with a checkpoint, ascending
-  std::string m_paths;                 // theirs, one a line
+  std::vector<std::string> m_paths;    // theirs
   std::optional<RunIdentity> m_known;  // on rank 0
   const std::string m_new_id = new_run_id();
 };
@@ -214,9 +196,11 @@ void check_tensors(const CheckpointReader& file, int rank, int size) {
   const bool sealed = is_sealed(file.path());
   index_t number = 0;
   for (const auto& tensor : file.tensors()) {
-    const index_t step = rows_per_hash(tensor, sealed), end = tensor.extents.rows;
-    for (index_t row = 0; row < end; row += step, ++number)
-      if (number % size == rank) check_rows(file, tensor, {row, std::min(end, row + step)});
+    const Placement place{tensor.name, tensor.type, tensor.extents};
+    const index_t count = sealed ? place.num_blocks() : tensor.extents.size() > 0;  // hashes
+    for (index_t b = 0; b < count; ++b, ++number)
+      if (number % size == rank)
+        check_rows(file, tensor, sealed ? place.rows_of(b) : Range(0, tensor.extents.rows));
   }
 }
 

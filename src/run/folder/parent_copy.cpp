@@ -82,11 +82,7 @@ fs::path parent_copy(const RunFolder& folder, const std::string& hash) {
 
 std::string keep_parent_copy(const RunFolder& folder) {
   const std::string hash = seal_hash(folder.parent());
-  std::error_code status;
-  fs::create_directories(folder.checkpoints(), status);
-  if (status)
-    throw RunError(fmt::format("{}: cannot make the folder: {}", folder.checkpoints().string(),
-                               status.message()));
+  make_folder(folder.checkpoints());
   copy_file_durably(folder.parent(), parent_copy(folder, hash), hash);
   return hash;
 }
