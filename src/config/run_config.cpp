@@ -225,14 +225,15 @@ void check_phases(DeckReport& report, const RunConfig& config) {
                "the run");
   std::vector<int> order;
   for (const auto& name : job.phases)
-    for (const Phase p : {Phase::pretrain, Phase::rank, Phase::elastic, Phase::slice,
-                          Phase::evaluate, Phase::report})
+    for (const Phase p : {Phase::pretrain, Phase::rank, Phase::measure, Phase::teach,
+                          Phase::elastic, Phase::slice, Phase::evaluate, Phase::report})
       if (name == phase_name(p)) order.push_back(static_cast<int>(p));
   if (order.size() != job.phases.size()) return;  // already reported
   if (!std::is_sorted(order.begin(), order.end(), std::less_equal<>()))
     report.add(
         "job", "phases",
-        "expected the order pretrain, rank, elastic, slice, evaluate, report, each at most once");
+        "expected the order pretrain, rank, measure, teach, elastic, slice, evaluate, report, each "
+        "at most once");
   if (job.has(Phase::pretrain) != job.parent.empty())
     report.add("job", "parent",
                job.has(Phase::pretrain)
@@ -316,6 +317,10 @@ const char* phase_name(Phase phase) {
       return "pretrain";
     case Phase::rank:
       return "rank";
+    case Phase::measure:
+      return "measure";
+    case Phase::teach:
+      return "teach";
     case Phase::elastic:
       return "elastic";
     case Phase::slice:

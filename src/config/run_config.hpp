@@ -17,7 +17,7 @@
 
 namespace elastic {
 
-enum class Phase { pretrain, rank, elastic, slice, evaluate, report };
+enum class Phase { pretrain, rank, measure, teach, elastic, slice, evaluate, report };
 const char* phase_name(Phase phase);
 
 struct JobConfig {
@@ -51,6 +51,8 @@ auto with_precision(Precision precision, const Body& body) {
 }
 
 enum class SourceKind { reasoning, text, indexed };
+/// Whether PREFIX.mask beside a .bin/.idx pair says which tokens count as targets.
+enum class LossMask { automatic, required, ignored };
 struct DataConfig {
   SourceKind source = SourceKind::reasoning;
   std::vector<std::string> train;  // files or prefixes
@@ -59,11 +61,18 @@ struct DataConfig {
   ReasoningConfig reasoning;  // sizes; families are those above
   double validation_fraction = 0.1;
   index_t vocab_size = 0;  // 0: that of the source
+  LossMask loss_mask = LossMask::automatic;
 };
 
-/// Whose logits elastic training distils from: the ranked parent as it was, or the full widths of
-/// the weights in training.
-enum class TeacherKind { frozen, trainable };
+/// Whose logits elastic training distils from: the ranked parent as it was, the full widths of
+/// the weights in training, or the parent's largest log-probabilities in files (phase teach).
+enum class TeacherKind { frozen, trainable, stored };
+
+/// What the phase teach writes for the stages whose teacher is stored.
+struct TeachConfig {
+  index_t top_k = 64;  // log-probabilities per token
+  std::string folder;  // empty: RUN/teacher
+};
 
 /// One part of the training plan: the pretraining of the parent, or an elastic stage.
 struct StageConfig {
@@ -92,6 +101,14 @@ struct RankConfig {
   index_t depth_candidates = 8;  // of the depth search that are held at once
 };
 
+/// The inference whose measured time per token a budget of kind seconds counts.
+enum class InferencePass { prefill, decode };
+struct SecondsConfig {
+  InferencePass pass = InferencePass::prefill;
+  index_t batch = 1, seq_length = 1024;
+  std::string from;  // file of an earlier measurement; empty: the phase measure of this run
+};
+
 struct ElasticConfig {
   std::vector<double> budgets = {1.0, 0.75, 0.5};
   std::vector<std::string> budget_names;  // empty: the budgets as text
@@ -105,6 +122,7 @@ struct ElasticConfig {
   std::vector<index_t> drop_layers;
   std::vector<std::string> per_layer;  // axes whose layers choose for themselves
   double choice_epsilon = 1e-3;
+  SecondsConfig seconds;
   std::string budget_name(std::size_t i) const;
 };
 
@@ -141,6 +159,13 @@ struct EvaluateConfig {
   index_t samples = 32;               // held-out sequences
   index_t problems = 256;             // held-out problems answered at the end; reasoning data only
   std::vector<double> extra_budgets;  // untrained budgets by interpolation
+  std::string switch_marker;          // text after which another budget answers; empty: no pairs
+};
+
+/// How the models of a run generate where the command line says nothing else.
+struct GenerateConfig {
+  std::string budget;                // empty: the whole model
+  std::vector<std::string> changes;  // BUDGET@N or BUDGET@MARKER
 };
 
 struct CheckpointConfig {
@@ -178,6 +203,7 @@ struct RunConfig {
   DataConfig data;
   StageConfig pretrain;
   RankConfig rank;
+  TeachConfig teach;
   ElasticConfig elastic;
   RouterRunConfig router;
   DistillConfig distill;
@@ -186,6 +212,7 @@ struct RunConfig {
   PrecisionConfig precision;
   ParallelConfig parallel;
   EvaluateConfig evaluate;
+  GenerateConfig generate;
   CheckpointConfig checkpoint;
   GuardConfig guard;
   OutputConfig output;

@@ -19,7 +19,8 @@ void bind_job(Schema& schema, JobConfig& job) {
             {.help = "Sum in a fixed order everywhere: sliced, prefix and masked models agree to "
                      "the bit; slower."})
       .bind("phases", &job.phases,
-            {.allowed = {"pretrain", "rank", "elastic", "slice", "evaluate", "report"},
+            {.allowed = {"pretrain", "rank", "measure", "teach", "elastic", "slice", "evaluate",
+                         "report"},
              .help = "Phases to run, in this order."})
       .bind("parent", &job.parent,
             {.help = "Checkpoint of the parent, read instead of pretraining one."})
@@ -111,6 +112,12 @@ void bind_data(Schema& schema, DataConfig& data) {
              .range = Interval::between(0, limits::extents.high),
              .help = "Vocabulary of the model; 0: that of the source (reasoning 64, text 256); "
                      "larger: the rest is never drawn."})
+      .bind("loss_mask", &data.loss_mask,
+            {{"auto", LossMask::automatic},
+             {"required", LossMask::required},
+             {"ignored", LossMask::ignored}},
+            {.help = "Files PREFIX.mask of indexed data, which say which tokens count as targets: "
+                     "used where there are any, required, or ignored."})
       .bind("validation_fraction", &data.validation_fraction,
             {.unit = "1",
              .range = Interval::between(0.001, 0.5),
@@ -209,9 +216,12 @@ void bind_elastic_stage(SchemaBlock& block, StageConfig& stage) {
                      "than once."})
       .replaced("budgets_per_micro_batch", "'budgets_per_sample'")
       .bind("teacher", &stage.teacher,
-            {{"frozen", TeacherKind::frozen}, {"trainable", TeacherKind::trainable}},
+            {{"frozen", TeacherKind::frozen},
+             {"trainable", TeacherKind::trainable},
+             {"stored", TeacherKind::stored}},
             {.help = "Whose logits submodels are distilled from: those of the ranked parent as it "
-                     "was, or of the full widths of the weights in training, which need no copy."})
+                     "was, of the full widths of the weights in training, which need no copy, or "
+                     "the largest log-probabilities that the phase teach has written."})
       .bind("teacher_cross_entropy_weight", &stage.teacher_cross_entropy_weight,
             {.unit = "1",
              .range = not_negative,

@@ -43,6 +43,23 @@ void bind_budgets(SchemaBlock& block, ElasticConfig& e) {
              .help = "Length of the sequences whose FLOPs count."});
 }
 
+void bind_seconds(SchemaBlock& block, SecondsConfig& seconds) {
+  block
+      .bind("seconds_pass", &seconds.pass,
+            {{"prefill", InferencePass::prefill}, {"decode", InferencePass::decode}},
+            {.help = "Inference whose time counts: whole sequences at once, or one more token of "
+                     "each sequence with caches."})
+      .bind("seconds_batch", &seconds.batch,
+            {.unit = "sequences", .range = limits::sequences, .help = "Its sequences."})
+      .bind("seconds_seq_length", &seconds.seq_length,
+            {.unit = "tokens",
+             .range = limits::lengths,
+             .help = "Their length; of decoding, the tokens in the caches."})
+      .bind("seconds_from", &seconds.from,
+            {.help = "File of times that the phase measure of another run wrote, e.g. on the "
+                     "machine where the submodels will run; empty: this run's own."});
+}
+
 void bind_widths(SchemaBlock& block, ElasticConfig& e) {
   const auto widths = [](const char* what) {
     return KeyOptions{.unit = "1", .range = limits::extents, .help = what};
@@ -142,15 +159,27 @@ void bind_distill(Schema& schema, RunConfig& config) {
             {.unit = "1", .range = not_negative, .help = "Weight of next-token cross-entropy."});
 }
 
+void bind_teach(Schema& schema, TeachConfig& teach) {
+  schema.block("teach", "The parent's log-probabilities on disk (phase teach).")
+      .bind("top_k", &teach.top_k,
+            {.unit = "words",
+             .range = Interval::between(1, 65536),
+             .help = "Largest log-probabilities kept per token; all other words are one mass."})
+      .bind("folder", &teach.folder,
+            {.help = "Folder of the files; empty: teacher/ in the folder of the run."});
+}
+
 }  // namespace
 
 void bind_elastic(Schema& schema, RunConfig& config) {
   auto& elastic = schema.block("elastic", "Budgets and what may shrink.");
   bind_budgets(elastic, config.elastic);
+  bind_seconds(elastic, config.elastic.seconds);
   bind_widths(elastic, config.elastic);
   bind_budget_loss(elastic, config.elastic);
   bind_router(schema, config);
   bind_distill(schema, config);
+  bind_teach(schema, config.teach);
 }
 
 }  // namespace elastic

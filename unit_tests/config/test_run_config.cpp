@@ -57,7 +57,10 @@ TEST(RunConfig, SixMistakesInOneMessage) {
   EXPECT_THAT(text, HasSubstr("6 mistakes in toy.in:"));
   EXPECT_THAT(text, HasSubstr("toy.in:2 <job>/sed = 3: unknown key; nearest valid name 'seed'"));
   EXPECT_THAT(text, HasSubstr("toy.in:3 <job>/phases = pretrain, rnk: "));
-  EXPECT_THAT(text, HasSubstr("pretrain, rank, elastic, slice, evaluate, report; item 2 is 'rnk'"));
+  EXPECT_THAT(
+      text,
+      HasSubstr(
+          "pretrain, rank, measure, teach, elastic, slice, evaluate, report; item 2 is 'rnk'"));
   EXPECT_THAT(text, HasSubstr("toy.in:4 <modl>: unknown block; nearest valid name 'model'"));
   EXPECT_THAT(text, HasSubstr("toy.in:6 <model>/hidden_size = 0: expected an integer in [1, "));
   EXPECT_THAT(text, HasSubstr("toy.in:8 <mamba>/num_groups = 3: must divide num_heads = 8"));

@@ -37,7 +37,8 @@ constexpr std::array table = {
     KeysOfBlock{"mlp", KeyDecides::start, "ffn_hidden_size"},
     KeysOfBlock{
         "data", KeyDecides::start,
-        "source train weights vocab_size validation_fraction families max_digits comparison_length "
+        "source train weights vocab_size loss_mask validation_fraction families max_digits "
+        "comparison_length "
         "assignment_length multiplication_digits expression_length program_length written_step "
         "held_out_fraction"},
     KeysOfBlock{"rank", KeyDecides::ranking,
@@ -45,7 +46,8 @@ constexpr std::array table = {
     KeysOfBlock{
         "elastic", KeyDecides::ranking,
         "budgets budget_names budget_kind memory_batch memory_seq_length weight_bytes "
-        "kv_cache_bytes ssm_cache_bytes flops_seq_length hidden_size mamba_num_heads "
+        "kv_cache_bytes ssm_cache_bytes flops_seq_length seconds_pass seconds_batch "
+        "seconds_seq_length seconds_from hidden_size mamba_num_heads "
         "mamba_head_dim num_attention_heads ffn_hidden_size drop_layers per_layer tolerance weight "
         "full_weight choice_epsilon"},
     KeysOfBlock{
@@ -54,6 +56,8 @@ constexpr std::array table = {
         "logit_scale_end tau_start tau_end"},
     KeysOfBlock{"distill", KeyDecides::ranking,
                 "temperature distillation_weight cross_entropy_weight"},
+    KeysOfBlock{"teach", KeyDecides::ranking, "top_k"},
+    KeysOfBlock{"teach", KeyDecides::nothing_done, "folder"},
     KeysOfBlock{"stageN", KeyDecides::length, "steps tokens"},
     KeysOfBlock{"stageN", KeyDecides::stage,
                 "seq_length global_batch_size budget_probability budgets_per_sample teacher "
@@ -67,7 +71,9 @@ constexpr std::array table = {
         "parallel", KeyDecides::nothing_done,
         "tensor_parallel_size context_parallel_size sequence_parallel micro_batch_size recompute "
         "logit_chunk_tokens"},
-    KeysOfBlock{"evaluate", KeyDecides::nothing_done, "every_steps samples problems extra_budgets"},
+    KeysOfBlock{"evaluate", KeyDecides::nothing_done,
+                "every_steps samples problems extra_budgets switch_marker"},
+    KeysOfBlock{"generate", KeyDecides::nothing_done, "budget switch"},
     KeysOfBlock{"checkpoint", KeyDecides::nothing_done,
                 "save every_steps keep keep_every asynchronous allow_fallback"},
     KeysOfBlock{"guard", KeyDecides::nothing_done, "policy spike_factor spike_window limit"},
