@@ -32,7 +32,7 @@ void bind_job(Schema& schema, JobConfig& job) {
                "Save a checkpoint and stop after this step of the whole plan; 0: run to the end."})
       .bind("walltime", &job.walltime,
             {.help = "Time the program may take, as MM, HH:MM:SS or D-HH:MM:SS: it saves a "
-                     "checkpoint and stops before; empty: what Slurm allows the job."})
+                     "checkpoint and stops before; empty: what Slurm, PBS or Flux allows the job."})
       .bind("watchdog_seconds", &job.watchdog_seconds,
             {.unit = "s",
              .range = Interval::between(0, 1e8),

@@ -10,8 +10,8 @@ namespace elastic {
 
 /// Seconds that this job may still run; nothing if there is no limit or none is known.
 /// `given`: the time that the whole program may take from its start, in the formats
-/// of config/wall_time_text.hpp. If empty: what Slurm has left for the job of this process, if it
-/// has one (SLURM_JOB_END_TIME, or an answer of squeue).
+/// of config/wall_time_text.hpp. If empty: what the batch system has left for the job of this
+/// process (run/batch_system.hpp), if it has one.
 std::optional<double> wall_time_left(const std::string& given);
 
 /// Stops a run before its time is up. One rank keeps the clock and tells the others.

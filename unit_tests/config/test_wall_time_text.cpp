@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Times as Slurm writes them.
+// Times as Slurm and PBS write them.
 #include "config/wall_time_text.hpp"
 
 #include <gtest/gtest.h>
@@ -25,6 +25,17 @@ TEST(WallTimeText, OtherTextsAreRefused) {
   for (const char* text : {"", "UNLIMITED", "1h", "1:2:3:4", "-5", "1-", "1:", ":30", "5 ", "1.5",
                            "1-2-3", "99999999999"})
     EXPECT_THROW(parse_wall_time(text), InputError) << text;
+}
+
+TEST(WallTimeText, FormatsOfPbs) {
+  EXPECT_EQ(parse_pbs_time("90"), 90);
+  EXPECT_EQ(parse_pbs_time("1:30"), 90);
+  EXPECT_EQ(parse_pbs_time("02:03:04"), 2 * 3600 + 3 * 60 + 4);
+  EXPECT_EQ(parse_pbs_time("120:00:00"), 120 * 3600);
+  EXPECT_EQ(parse_pbs_time("00:00:01.5"), 1.5);
+  EXPECT_EQ(parse_pbs_time("864000"), 864000);
+  for (const char* text : {"", "UNLIMITED", "1h", "1:2:3:4", "-5", "1-00:00:00", ":30", "5 ", "1:"})
+    EXPECT_THROW(parse_pbs_time(text), InputError) << text;
 }
 
 }  // namespace

@@ -4,12 +4,9 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <ctime>
-#include <filesystem>
-#include <fstream>
 
-#include "base/error.hpp"
+#include "batch_job.hpp"
 
 namespace elastic::test {
 namespace {
@@ -23,77 +20,13 @@ TEST(WallTime, GivenTimeCountsFromTheStartOfTheProgram) {
   EXPECT_GT(left, 500);
 }
 
-/// Variables of this process that are put back.
-class Environment {
- public:
-  explicit Environment(std::vector<std::pair<std::string, std::string>> values) {
-    for (const auto& [name, value] : values) {
-      const char* before = std::getenv(name.c_str());
-      m_before.emplace_back(name, before ? std::optional<std::string>(before) : std::nullopt);
-      if (value.empty())
-        unsetenv(name.c_str());
-      else
-        setenv(name.c_str(), value.c_str(), 1);
-    }
-  }
-  ~Environment() {
-    for (const auto& [name, value] : m_before)
-      value ? setenv(name.c_str(), value->c_str(), 1) : unsetenv(name.c_str());
-  }
-
- private:
-  std::vector<std::pair<std::string, std::optional<std::string>>> m_before;
-};
-
-TEST(WallTime, NoJobNoLimit) {
-  const Environment none({{"SLURM_JOB_ID", ""}, {"SLURM_JOB_END_TIME", "1"}});
+TEST(WallTime, GivenTimeComesBeforeThatOfTheJob) {
+  const Environment none(no_job());
   EXPECT_FALSE(wall_time_left(""));
-}
-
-TEST(WallTime, EndOfTheJobInTheEnvironment) {
   const Environment job(
       {{"SLURM_JOB_ID", "7"}, {"SLURM_JOB_END_TIME", std::to_string(std::time(nullptr) + 1000)}});
   EXPECT_NEAR(wall_time_left("").value(), 1000, 3);
-  EXPECT_LT(wall_time_left("5").value(), 300);  // a given time comes first
-}
-
-// An end that is over would mean one step, and that after every requeue.
-TEST(WallTime, AnEndThatIsNoTimeIsNoLimit) {
-  const auto now = std::time(nullptr);
-  for (const std::string& text :
-       {std::string("soon"), std::string("2026-11-28T12:00:00"), std::string("1e12"),
-        std::string("12 "), std::string("-5"), std::string("0x7fffffff"), std::string("nan"),
-        std::string("99999999999999999999"), std::to_string(now - 1000),
-        std::to_string(now + 11LL * 366 * 24 * 3600)}) {
-    const Environment job(
-        {{"SLURM_JOB_ID", "7"}, {"SLURM_JOB_END_TIME", text}, {"PATH", "/no/such/folder"}});
-    testing::internal::CaptureStdout();
-    EXPECT_EQ(wall_time_left(""), std::nullopt) << text;
-    const std::string said = testing::internal::GetCapturedStdout();
-    EXPECT_NE(said.find("SLURM_JOB_END_TIME = " + text + " is not taken"), std::string::npos)
-        << said;
-  }
-}
-
-TEST(WallTime, AnswersOfSqueue) {
-  const auto folder =
-      std::filesystem::temp_directory_path() / ("squeue_" + std::to_string(getpid()));
-  std::filesystem::create_directory(folder);
-  const auto answer = [&](const std::string& text) {
-    std::ofstream(folder / "squeue") << "#!/bin/sh\n[ \"$2\" = --jobs=7 ] && " << text << "\n";
-    std::filesystem::permissions(folder / "squeue", std::filesystem::perms::owner_all);
-    const Environment job({{"SLURM_JOB_ID", "7"},
-                           {"SLURM_JOB_END_TIME", ""},
-                           {"PATH", folder.string() + ":" + std::getenv("PATH")}});
-    return wall_time_left("");
-  };
-  EXPECT_EQ(answer("echo 1-02:03:04"), 93784.0);
-  EXPECT_EQ(answer("echo 0:45"), 45.0);
-  EXPECT_EQ(answer("echo UNLIMITED"), std::nullopt);
-  for (const char* odd : {"--", "1:2:3:4", "1-", ":", "12345678"})
-    EXPECT_EQ(answer(std::string("echo ") + odd), std::nullopt) << odd;
-  EXPECT_EQ(answer("exit 1"), std::nullopt);
-  std::filesystem::remove_all(folder);
+  EXPECT_LT(wall_time_left("5").value(), 300);
 }
 
 TEST(WallTime, WithoutLimitEveryStepFits) {

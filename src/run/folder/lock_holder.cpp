@@ -16,6 +16,7 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/ask_command.hpp"
 
 namespace elastic {
 namespace {
@@ -62,13 +63,9 @@ std::optional<index_t> start_of_process(index_t process) {
 }
 
 std::optional<std::set<std::string>> active_slurm_jobs() {
-  std::FILE* pipe = popen("squeue --noheader --user=\"$(id -un)\" --format=%A 2>/dev/null", "r");
-  if (pipe == nullptr) return std::nullopt;
-  std::string text;
-  std::array<char, 4096> part = {};
-  while (std::fgets(part.data(), part.size(), pipe) != nullptr) text += part.data();
-  if (pclose(pipe) != 0) return std::nullopt;
-  std::istringstream lines(text);
+  const auto text = ask_command("squeue --noheader --user=\"$(id -un)\" --format=%A");
+  if (!text) return std::nullopt;
+  std::istringstream lines(*text);
   std::set<std::string> jobs;
   for (std::string job; lines >> job;) jobs.insert(job);
   return jobs;
