@@ -15,7 +15,9 @@
 #   GPU hours        512 x 275 h = 141,000
 #   memory           weights, gradients, teacher 12 x N = 148 GB over 8 GPUs of a node: 18.5 GB each; moments 98 GB over all 512
 #                    GPUs: 0.2 GB each; activations of one sequence of 49,152 tokens 97 GB over 8: 12 GB each
-#   checkpoint       148 GB; at 5 GB/s of a parallel file system 30 s, every 200 steps
+#   checkpoint       148 GB, at 100 GB/s of a parallel file system 1.5 s, 3 s read back; every 200 steps
+#   files            100 GB/s for all ranks together, here, in benchmarks/scaling/machines/h100_fp32.in and in doc/performance.md; at a
+#                    tenth of that a save takes 30 s beside steps of 60 to 170 s, which go on meanwhile
 #   ranks            512 = 8 (tensor) x 64 (data): 512 sequences of a step of the last stage, 8 for each replica
 #SBATCH --job-name=nano12b
 #SBATCH --nodes=64

@@ -9,7 +9,7 @@ import tree
 
 CODE = (".hpp", ".cpp", ".py", ".sh")
 BUILD = ("CMakeLists.txt", ".cmake", ".in", ".json", ".yaml")
-FOLDERS = ["src", "unit_tests", "benchmarks", "scripts", "cmake", "jobscripts", "input", ".ci/run", "CMakeLists.txt",
+FOLDERS = ["src", "unit_tests", "benchmarks", "scripts", "cmake", "jobscripts", "machines", "packaging", "input", ".ci/run", "CMakeLists.txt",
            "CMakePresets.json", "spack.yaml"]
 MAX_LINES = 500
 MAX_MEDIAN = 100     # lines of a file of src/: the median is below

@@ -33,7 +33,8 @@ class Install(unittest.TestCase):
         self.assertIn("parameters", self.run_program(self.prefix / "bin/elastic.x", decks[-1], "--check"))
 
     def test_documents_licence_and_scripts(self):
-        for file in ("share/elastic/scripts/plot_run.py", "share/elastic/jobscripts/one_node.sh"):
+        for file in ("share/elastic/scripts/plot_run.py", "share/elastic/jobscripts/one_node.sh",
+                     "share/elastic/machines/lumi/job.sh"):
             self.assertTrue((self.prefix / file).stat().st_mode & 0o100, file)
         documents = self.prefix / "share/doc/elastic"
         for file in ("README.md", "CONTRIBUTING.md", "LICENSE", "doc/architecture.md", "doc/images/accuracy.png"):

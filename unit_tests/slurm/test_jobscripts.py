@@ -74,6 +74,23 @@ class Jobscripts(unittest.TestCase):
         for got in stated:
             self.assertTrue(0.97 * planned[0] <= got <= 1.03 * planned[-1], f"{stated}, planned {planned}")
 
+    def test_many_nodes_states_one_rate_of_files(self):
+        header = " ".join(line.lstrip("# ") for line in (ROOT / "jobscripts/many_nodes.sh").read_text().splitlines() if line.startswith("#"))
+        machine = "benchmarks/scaling/machines/h100_fp32.in"
+        rate = float(re.search(r"^total_bandwidth += (\S+)", (ROOT / machine).read_text(), re.M).group(1)) / 1e9
+        size, stated, seconds, read_back = map(float, re.search(
+            r"checkpoint +([\d.]+) GB, at ([\d.]+) GB/s of a parallel file system ([\d.]+) s, ([\d.]+) s read back", header).groups())
+        self.assertEqual(stated, rate)
+        self.assertAlmostEqual(size / rate, seconds, delta=0.05)
+        self.assertAlmostEqual(2 * size / rate, read_back, delta=0.1)
+        self.assertEqual({float(x) for x in re.findall(r"([\d.]+) GB/s", header)}, {rate})
+        _, command, _ = self.start(ROOT / "jobscripts/many_nodes.sh")
+        plan = subprocess.run([*command, "--check", "--machine", machine, "--ranks", "512"], cwd=ROOT, capture_output=True, text=True)
+        self.assertIn(f"{rate:.2f} GB/s together", plan.stdout)
+        self.assertAlmostEqual(float(re.search(r"a checkpoint ([\d.]+) GB", plan.stdout).group(1)), size, delta=0.5)
+        for document in ("jobscripts/README.md", "doc/performance.md"):
+            self.assertIn(f"{rate:.0f} GB/s", (ROOT / document).read_text(), document)
+
     def test_every_rank_is_signalled_and_the_job_may_be_requeued(self):
         for script in SCRIPTS:
             options = re.findall(r"^#SBATCH (\S+)", script.read_text(), re.M)

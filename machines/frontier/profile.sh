@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Modules and environment of Frontier (OLCF). Source it before building; build.sh and job.sh do.
+module load PrgEnv-amd
+module load craype-accel-amd-gfx90a rocm cray-hdf5-parallel cmake ninja
+export MPICH_GPU_SUPPORT_ENABLED=1 # ranks send from GPU memory
+export ELASTIC_PREFIX=${ELASTIC_PREFIX:-$HOME/elastic-libraries/frontier}
+export Kokkos_ROOT=$ELASTIC_PREFIX CMAKE_PREFIX_PATH=$ELASTIC_PREFIX:${CMAKE_PREFIX_PATH:-}
+export LD_LIBRARY_PATH=${CRAY_LD_LIBRARY_PATH:-}:${LD_LIBRARY_PATH:-} # modules that are not the default ones

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Builds elastic.x on a login node of LUMI: machines/lumi/build.sh [options of cmake]
+set -eo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source machines/lumi/profile.sh
+machines/dependencies.sh "$ELASTIC_PREFIX" -DCMAKE_CXX_COMPILER=hipcc -DKokkos_ENABLE_HIP=ON -DKokkos_ARCH_AMD_GFX90A=ON \
+  -DKokkos_ARCH_ZEN3=ON -- -DCMAKE_CXX_COMPILER=hipcc -DKokkosKernels_ENABLE_TPL_ROCBLAS=ON
+# hipcc is no wrapper of Cray: what that would link for MPI on GPUs is named here.
+cmake --preset hip-mi250x -DELASTIC_UNIT_TESTS=OFF -DMPI_HOME="${MPICH_DIR:-}" -DHDF5_ROOT="${HDF5_DIR:-}" -DCMAKE_EXE_LINKER_FLAGS="\
+${CRAY_XPMEM_POST_LINK_OPTS:-} -lxpmem ${PE_MPICH_GTL_DIR_amd_gfx90a:-} ${PE_MPICH_GTL_LIBS_amd_gfx90a:-}" "$@"
+cmake --build --preset hip-mi250x --target elastic.x --parallel 16
