@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "elastic/cost_model.hpp"
 #include "interop/hf_config.hpp"
 #include "interop/hf_mapping.hpp"
 #include "interop/rearrange.hpp"
+#include "interop/strict_json.hpp"
 #include "io/durable_file.hpp"
 
 namespace elastic {
@@ -30,12 +32,68 @@ void read_stored_rows(const CheckpointReader& reader, const TensorInfo& tensor, 
       fmt::format("{}: {} holds int64, expected weights", reader.path().string(), tensor.name));
 }
 
+/// The next element type that can hold a number, as the command line calls it.
+const char* dtype_holding(double value) {
+  if (std::abs(value) <= largest_of(ElementType::bf16)) return "bf16";
+  return std::abs(value) <= largest_of(ElementType::f32) ? "fp32" : "original";
+}
+
+/// config.json of what is written.
+std::string config_text(const ExportRequest& request, const ModelShape& shape, bool tied,
+                        ElementType type) {
+  if (request.form != WidthForm::per_layer)
+    return write_hf_config(request.origin.config, {shape, tied}, type);
+  const auto equal = padded_shape(shape, WidthForm::padded);
+  const std::string text = write_hf_config(request.origin.config, {equal, tied}, type);
+  if (equal == shape) return text;
+  OrderedJson json = parse_json(text, "config.json");
+  for (const auto* kind : layer_kinds()) {
+    if (!lists_widths(*kind) || !first_of_kind(shape, *kind)) continue;
+    OrderedJson widths = OrderedJson::array();
+    for (const auto& layer : shape.layers)
+      if (layer.kind == kind->kind) widths.push_back(layer.width);
+    json[kind->hf.width.names.front()] = widths;
+  }
+  return dump_json(json);
+}
+
+/// Rows of a stored tensor before and after their conversion.
+struct Conversion {
+  const TensorInfo& info;
+  const Rearrangement& places;
+  index_t first_row;
+  std::size_t elements;
+  const char* stored;
+  ElementType type;
+  const char* converted;
+
+  static double value_of(ElementType type, const char* at) {
+    double value = 0;
+    convert_elements(type, at, 1, ElementType::f64, &value);
+    return value;
+  }
+  double stored_value(std::size_t i) const {
+    const ElementType from = element_type_of(info.type);
+    return value_of(from, stored + i * size_of(from));
+  }
+  bool vanished(std::size_t i) const {
+    return value_of(type, converted + i * size_of(type)) == 0 && stored_value(i) != 0;
+  }
+  bool is_written(std::size_t i) const {
+    const auto row = first_row + static_cast<index_t>(i) / places.source_columns,
+               column = static_cast<index_t>(i) % places.source_columns;
+    if (places.rows[row] < 0) return false;
+    return places.columns.empty() ? column < places.target_columns : places.columns[column] >= 0;
+  }
+};
+
 class Exporter {
  public:
   Exporter(const CheckpointReader& reader, const ExportRequest& request)
       : m_reader(reader),
         m_request(request),
         m_shape(sliced_shape(request.parent, request.spec)),
+        m_padded(exported_shape(request)),
         m_undo_ranking(!request.ranking.hidden.empty() &&
                        request.spec.same_widths(full_spec(request.parent))) {
     for (std::size_t l = 0; l < request.spec.layers.size(); ++l)
@@ -48,11 +106,13 @@ class Exporter {
     if (m_undo_ranking) check_ranking();
   }
 
-  ExportSummary write(const std::filesystem::path& folder) const {
+  ExportSummary write(const std::filesystem::path& folder) {
     const bool tied = m_request.origin.tied && embeddings_are_equal();
-    const auto tensors = hf_tensors(m_shape, m_request.origin.prefix, tied);
+    const auto tensors = hf_tensors(m_padded, m_request.origin.prefix, false);
     std::vector<SafetensorsTensor> plan;
-    ExportSummary summary{.tensors = tensors.size(), .bytes = 0, .tied = tied};
+    ExportSummary summary{.tensors = tensors.size(),
+                          .tied = tied,
+                          .padding = parameter_count(m_padded) - parameter_count(m_shape)};
     for (const auto& tensor : tensors) {
       plan.push_back({tensor.name, type_of(tensor), tensor.shape});
       summary.bytes += plan.back().bytes();
@@ -60,9 +120,9 @@ class Exporter {
     HfWeightsWriter writer(folder, plan, m_request.max_shard_bytes);
     for (std::size_t i = 0; i < tensors.size(); ++i) export_tensor(tensors[i], plan[i], writer);
     writer.commit();
-    write_file_durably(folder / "config.json",
-                       write_hf_config(m_request.origin.config, {m_shape, tied},
-                                       m_request.type.value_or(plan.front().type)));
+    const ElementType type = m_request.type.value_or(plan.front().type);
+    write_file_durably(folder / "config.json", config_text(m_request, m_padded, tied, type));
+    summary.vanished = m_vanished;
     return summary;
   }
 
@@ -87,8 +147,11 @@ class Exporter {
   ElementType type_of(const HfTensor& tensor) const {
     if (m_request.type) return *m_request.type;
     const HfPart& parent = parent_of(tensor.parts.front());
-    const auto imported = m_request.origin.types.find(m_parent_names.at(parent.ours));
-    if (imported != m_request.origin.types.end()) return imported->second;
+    const auto& types = m_request.origin.types;
+    auto imported = types.find(m_parent_names.at(parent.ours));
+    if (imported == types.end() && parent.ours == "output_layer")  // the file had none of its own
+      imported = types.find(m_parent_names.at("word_embeddings"));
+    if (imported != types.end()) return imported->second;
     const StorageType type = stored(parent).type;
     return type == StorageType::int64 ? ElementType::f32 : element_type_of(type);
   }
@@ -119,63 +182,82 @@ class Exporter {
                                    m_reader.path().string()));
   }
 
-  /// Where the parent's indices along a dimension go in the exported tensor.
-  std::vector<index_t> targets(Dim dim, index_t parent_layer, index_t own_layer,
-                               index_t extent) const {
-    const auto theirs = hf_order(m_shape, dim, own_layer);
+  /// Where the parent's indices along a dimension go in the exported tensor, as copy `copy`.
+  std::vector<index_t> targets(Dim dim, index_t parent_layer, index_t own_layer, index_t extent,
+                               index_t copy) const {
+    const auto theirs = hf_order(m_padded, dim, own_layer);
     const auto kept = kept_indices(m_request.parent, m_request.spec, dim, parent_layer, extent);
     std::vector<index_t> original;  // of each kept index, before the ranking
     if (m_undo_ranking)
       original = permutation(m_request.parent, m_request.ranking, dim, parent_layer, extent);
     std::vector<index_t> target(static_cast<std::size_t>(extent), -1);
     for (std::size_t k = 0; k < kept.size(); ++k) {
-      const auto own = m_undo_ranking ? original[k] : static_cast<index_t>(k);
+      auto own = m_undo_ranking ? original[k] : static_cast<index_t>(k);
+      if (own_layer >= 0)
+        own = padded_place(m_shape.layers[own_layer], m_padded.layers[own_layer], dim, own, copy);
       target[static_cast<std::size_t>(kept[k])] =
           theirs.empty() ? own : theirs[static_cast<std::size_t>(own)];
     }
     return target;
   }
-  Rearrangement places(const HfPart& part, const HfPart& parent) const {
-    Rearrangement result{
-        .rows = targets(parent.row_dim, parent.layer, part.layer, parent.rows),
-        .columns = targets(parent.column_dim, parent.layer, part.layer, parent.columns),
-        .source_columns = parent.columns,
-        .target_columns = part.columns};
-    bool is_prefix = true;
-    for (index_t c = 0; c < part.columns; ++c) is_prefix = is_prefix && result.columns[c] == c;
-    if (is_prefix) result.columns.clear();
+  /// One for each copy of the rows. Columns are written once, so that copies add nothing.
+  std::vector<Rearrangement> places(const HfPart& part, const HfPart& parent) const {
+    std::vector<Rearrangement> result;
+    const index_t copies = part.layer < 0 ? 1
+                                          : copies_of(m_shape.layers[part.layer],
+                                                      m_padded.layers[part.layer], parent.row_dim);
+    auto columns = targets(parent.column_dim, parent.layer, part.layer, parent.columns, 0);
+    bool is_prefix = part.columns <= parent.columns;
+    for (index_t c = 0; is_prefix && c < part.columns; ++c) is_prefix = columns[c] == c;
+    if (is_prefix) columns.clear();
+    for (index_t copy = 0; copy < copies; ++copy)
+      result.push_back(
+          {.rows = targets(parent.row_dim, parent.layer, part.layer, parent.rows, copy),
+           .columns = columns,
+           .source_columns = parent.columns,
+           .target_columns = part.columns});
     return result;
   }
 
   void export_tensor(const HfTensor& tensor, const SafetensorsTensor& planned,
-                     HfWeightsWriter& writer) const {
-    const auto bytes = std::make_unique_for_overwrite<char[]>(planned.bytes());
+                     HfWeightsWriter& writer) {
+    // Without padding no initialisation: the pages of a large tensor should be touched once.
+    const auto bytes = m_padded == m_shape ? std::make_unique_for_overwrite<char[]>(planned.bytes())
+                                           : std::make_unique<char[]>(planned.bytes());
     const auto row_bytes = static_cast<std::size_t>(tensor.columns()) * size_of(planned.type);
     for (const auto& part : tensor.parts)
       export_part(part, planned.type,
                   bytes.get() + static_cast<std::size_t>(part.first_row) * row_bytes);
     writer.write(tensor.name, bytes.get());
   }
-  /// Throws NumericsError if an element is not finite, InputError if its type cannot hold it.
-  void require_in_range(const TensorInfo& info, index_t first, const char* stored, ElementType type,
-                        const char* converted, std::size_t count) const {
-    const auto bad = first_not_finite(type, converted, count);
-    if (!bad) return;
-    const ElementType from = element_type_of(info.type);
-    double value = 0;
-    convert_elements(from, stored + *bad * size_of(from), 1, ElementType::f64, &value);
-    const std::string place = fmt::format("{}: {}: element {} is {}", m_reader.path().string(),
-                                          info.name, first + static_cast<index_t>(*bad), value);
-    if (!std::isfinite(value)) throw NumericsError(place + ", expected finite numbers");
-    throw InputError(fmt::format("{}, beyond the largest {} of {}; choose another --dtype", place,
-                                 name_of(type), largest_of(type)));
+  /// Throws NumericsError if an element is not finite, InputError if one that is written does not
+  /// fit into its type; counts those that became 0.
+  void check(const Conversion& rows) {
+    for (std::size_t i = 0; i < rows.elements; ++i) {
+      const auto bad =
+          first_not_finite(rows.type, rows.converted + i * size_of(rows.type), rows.elements - i);
+      if (!bad) break;
+      i += *bad;
+      const double value = rows.stored_value(i);
+      const std::string place =
+          fmt::format("{}: {}: element {} is {}", m_reader.path().string(), rows.info.name,
+                      rows.first_row * rows.places.source_columns + static_cast<index_t>(i), value);
+      if (!std::isfinite(value)) throw NumericsError(place + ", expected finite numbers");
+      if (rows.is_written(i))
+        throw InputError(
+            fmt::format("{}, beyond the largest {} of {}; the nearest --dtype that holds it is {}",
+                        place, name_of(rows.type), largest_of(rows.type), dtype_holding(value)));
+    }
+    if (rows.type == ElementType::f16)
+      for (std::size_t i = 0; i < rows.elements; ++i)
+        m_vanished += rows.is_written(i) && rows.vanished(i) ? 1 : 0;
   }
   /// Reads the parent's whole tensor in order, every block with its hash, and puts what is kept
   /// into its place.
-  void export_part(const HfPart& part, ElementType type, char* out) const {
+  void export_part(const HfPart& part, ElementType type, char* out) {
     const HfPart& parent = parent_of(part);
     const TensorInfo& info = stored(parent);
-    const Rearrangement rearrangement = places(part, parent);
+    const auto copies = places(part, parent);
     const auto row_elements = static_cast<std::size_t>(parent.columns);
     const index_t step = rows_at_a_time(row_elements * size_of(info.type));
     std::vector<char> chunk, converted;
@@ -186,31 +268,39 @@ class Exporter {
       converted.resize(elements * size_of(type));
       read_stored_rows(m_reader, info, Range(row, row + count), chunk.data());
       convert_elements(element_type_of(info.type), chunk.data(), elements, type, converted.data());
-      require_in_range(info, row * parent.columns, chunk.data(), type, converted.data(), elements);
-      rearrange_rows(rearrangement, row, count, size_of(type), converted.data(), out);
+      check({info, copies.front(), row, elements, chunk.data(), type, converted.data()});
+      for (const auto& places : copies)
+        rearrange_rows(places, row, count, size_of(type), converted.data(), out);
     }
   }
 
   const CheckpointReader& m_reader;
   const ExportRequest& m_request;
-  ModelShape m_shape;  // of what is written
+  ModelShape m_shape;   // of the submodel
+  ModelShape m_padded;  // of what is written
   bool m_undo_ranking;
   std::vector<index_t> m_kept;  // layers
   std::map<std::string, HfPart> m_parent_parts;
   std::map<std::string, std::string> m_parent_names;  // of their tensors
+  std::uint64_t m_vanished = 0;
 };
 
 }  // namespace
 
+ModelShape exported_shape(const ExportRequest& request) {
+  const ModelShape shape = sliced_shape(request.parent, request.spec),
+                   padded = padded_shape(shape, request.form);
+  const double size = parameter_count(padded), whole = parameter_count(request.parent);
+  if (padded != shape && size > whole)
+    throw InputError(
+        fmt::format("{}: made equal they have {:.0f} parameters, more than the {:.0f} "
+                    "of the whole model",
+                    heterogeneity(shape), size, whole));
+  return padded;
+}
+
 ExportSummary export_hf(const CheckpointReader& reader, const ExportRequest& request,
                         const std::filesystem::path& folder) {
-  const std::string unequal = heterogeneity(sliced_shape(request.parent, request.spec));
-  if (!unequal.empty() && !request.heterogeneous)
-    throw InputError(fmt::format(
-        "{}: submodel '{}': {}. config.json of stock nemotron_h has one width for all layers of a "
-        "kind. Write block_configs with --heterogeneous (stock loaders refuse them), or train with "
-        "an empty <elastic>/per_layer, which keeps the layers of a kind equal",
-        reader.path().string(), request.spec.name, unequal));
   return Exporter(reader, request).write(folder);
 }
 

@@ -13,15 +13,17 @@ struct ExportOptions {
   std::filesystem::path checkpoint = {};
   std::string budget = {};            ///< empty: the whole model
   std::filesystem::path out = {};     ///< new or empty folder
-  std::string dtype = "original";     ///< bf16, fp32 or original
+  std::string dtype = "original";     ///< fp16, bf16, fp32 or original
   std::filesystem::path origin = {};  ///< imported checkpoint; empty: found by itself
-  bool heterogeneous = false;
+  bool per_layer = false;             ///< WidthForm::per_layer (interop/hf_padding.hpp)
+  bool heterogeneous = false;         ///< WidthForm::heterogeneous
 };
 
 /// Writes the folder under the name OUT.tmp and renames it, so that it is complete or not there.
-/// Returns what was written, for people. Throws InputError for an unknown budget or type, a folder
-/// that holds something, a damaged checkpoint, or widths that stock nemotron_h cannot express
-/// (interop/hf_export.hpp); RunError if the disk fails.
+/// Layers of one kind that differ are padded, unless the whole model is written and came in another
+/// form. Returns what was written, for people. Throws InputError for an unknown budget or type, a
+/// folder that holds something, a damaged checkpoint, widths that cannot be padded (naming the
+/// nearest budget of the file whose can), or numbers beyond the type; RunError if the disk fails.
 std::string export_checkpoint(const ExportOptions& options);
 
 }  // namespace elastic

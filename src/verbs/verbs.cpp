@@ -40,10 +40,17 @@ void add_import_and_export(CLI::App& app, VerbOptions& options) {
   export_hf->add_option("--out", options.out, "Folder to write; must be new or empty")->required();
   export_hf
       ->add_option("--dtype", options.dtype,
-                   "Element type: bf16, fp32, or original (as imported; else as stored)")
-      ->check(CLI::IsMember({"bf16", "fp32", "original"}));
-  export_hf->add_flag("--heterogeneous", options.heterogeneous,
-                      "Allow layers of one kind to differ in width (block_configs)");
+                   "Element type: fp16, bf16, fp32, or original (as imported; else as stored)")
+      ->check(CLI::IsMember({"fp16", "bf16", "fp32", "original"}));
+  auto* per_layer = export_hf->add_flag(
+      "--per-layer", options.per_layer,
+      "Widths of MLPs that differ as a list in intermediate_size, as vLLM and SGLang read it; "
+      "without it: padded with zeros to the widest, which every loader reads");
+  export_hf
+      ->add_flag("--heterogeneous", options.heterogeneous,
+                 "Pad nothing: one object per layer (block_configs), which import reads and other "
+                 "loaders refuse")
+      ->excludes(per_layer);
   export_hf->add_option("--origin", options.origin,
                         "Imported checkpoint whose config.json and tokenizer are given back; "
                         "without it: the checkpoint itself, or <job>/parent of its deck");
@@ -81,6 +88,7 @@ std::string run_on_root(const VerbOptions& options) {
                                 .out = options.out,
                                 .dtype = options.dtype,
                                 .origin = options.origin,
+                                .per_layer = options.per_layer,
                                 .heterogeneous = options.heterogeneous});
     case Verb::logits: {
       LogitsOptions logits = options.logits;

@@ -23,7 +23,7 @@ struct VerbOptions {
   std::string checkpoint;
   std::string budget, out;
   std::string folder, dtype = "original", origin;  ///< of import and export
-  bool heterogeneous = false;
+  bool per_layer = false, heterogeneous = false;
   bool homogeneous = false;  // slice
   bool force = false, tensors = false, verify = false;
   std::vector<std::string> overrides;  ///< of the stored deck: block/key=value

@@ -43,6 +43,13 @@ class HfExport : public InFolder {
   }
 };
 
+/// A fixture as it is exported: tied embeddings are written twice.
+std::map<std::string, std::string> expected_tensors(const std::string& name) {
+  auto tensors = tensors_of(hf_fixture(name));
+  if (name == "tied") tensors["lm_head.weight"] = tensors.at("backbone.embeddings.weight");
+  return tensors;
+}
+
 /// The submodels of SLICES in make_hf_fixtures.py.
 SubmodelSpec fixture_slice(const std::string& name, const ModelShape& shape) {
   const HfConfig cut = read_hf_config(bytes_of(hf_fixture(name) / "sliced" / "config.json"), name);
@@ -70,8 +77,9 @@ TEST_F(HfExport, ImportAndExportGiveTheSameBytes) {
     request.max_shard_bytes = 9000;
     const auto out = new_folder(name);
     const auto summary = export_hf(reader, request, out);
-    EXPECT_EQ(tensors_of(out), tensors_of(hf_fixture(name))) << name;
+    EXPECT_EQ(tensors_of(out), expected_tensors(name)) << name;
     EXPECT_EQ(summary.tied, name == "tied");
+    EXPECT_EQ(summary.padding, 0);
     const auto before = read_hf_config(bytes_of(hf_fixture(name) / "config.json"), ""),
                after = read_hf_config(bytes_of(out / "config.json"), "");
     EXPECT_EQ(after.shape, before.shape);
@@ -122,7 +130,7 @@ TEST_F(HfExport, TheRankingIsUndone) {
     write_values(folder / "ranked.h5", model);
     const CheckpointReader ranked(folder / "ranked.h5");
     export_hf(ranked, request, new_folder(name));
-    EXPECT_EQ(tensors_of(folder / name), tensors_of(hf_fixture(name))) << name;
+    EXPECT_EQ(tensors_of(folder / name), expected_tensors(name)) << name;
     request.ranking.hidden[0] = request.ranking.hidden[1];
     contains(message_of<InputError>([&] { export_hf(ranked, request, new_folder("bad")); }),
              "its ranking is not one of the model");
@@ -148,21 +156,86 @@ TEST_F(HfExport, ARankedSubmodelComputesWhatItsPrefixDoes) {
   }
 }
 
+/// Widths of the layers of one kind that differ, and all that is padded: neurons, query heads,
+/// Mamba heads and their channels.
+SubmodelSpec unequal(const std::string& name, const ModelShape& shape) {
+  SubmodelSpec spec = full_spec(shape);
+  spec.name = "unequal";
+  spec.hidden_size -= 3;
+  if (name == "groups") {
+    spec.layers[1].width = 10;
+    spec.layers[2] = {.width = 2, .head_channels = 2};
+  } else {
+    spec.layers[0].width = 2;
+    spec.layers[2].width = 4;
+  }
+  return spec;
+}
+
+TEST_F(HfExport, LayersThatDifferArePaddedWithoutAChangeOfAnyLogit) {
+  for (const std::string name : {"groups", "gqa"}) {
+    const auto reader = import_to(folder / (name + ".h5"), hf_fixture(name));
+    auto request = request_for(reader, shape_of(hf_fixture(name)));
+    request.spec = unequal(name, request.parent);
+    request.ranking = random_ranking(request.parent, 8);
+    HfProblem<float> problem(reader, request.parent, name);
+    apply_ranking(request.parent, request.ranking, problem.model.parameters());
+    write_values(folder / "ranked.h5", problem.model);
+    const auto summary =
+        export_hf(CheckpointReader(folder / "ranked.h5"), request, new_folder(name));
+    ModelShape equal = request.parent;
+    equal.hidden_size = request.spec.hidden_size;
+    EXPECT_EQ(shape_of(folder / name), equal);
+    EXPECT_EQ(summary.padding,
+              parameter_count(equal) - parameter_count(request.parent, request.spec));
+    EXPECT_GT(summary.padding, 0);
+    const auto prefix = problem.logits(prefix_widths<float>(request.parent, request.spec));
+    EXPECT_TRUE(near(logits_of(folder / name, name), prefix, tolerance<float>(500))) << name;
+    // The norm of a group sees zeros, which is why Mamba layers are padded with copies.
+    EXPECT_GT(distance(prefix, problem.logits(problem.full_widths())), 1e-2);
+  }
+  const auto up = numbers<float>(folder / "groups" / "model.safetensors",
+                                 "backbone.layers.1.mixer.up_proj.weight");
+  EXPECT_EQ(std::count(up.begin(), up.end(), 0.0f), 14 * 13);
+  EXPECT_EQ(std::count(up.begin() + 10 * 13, up.end(), 0.0f), 14 * 13);
+}
+
+TEST_F(HfExport, WidthsOfMlpsAsAList) {
+  const auto reader = import_to(folder / "a.h5", hf_fixture("groups"));
+  auto request = request_for(reader, shape_of(hf_fixture("groups")));
+  request.form = WidthForm::per_layer;
+  request.spec.layers[1].width = 10;
+  request.spec.layers[2].width = 2;  // padded all the same
+  const auto out = new_folder("out");
+  EXPECT_GT(export_hf(reader, request, out).padding, 0);
+  const auto config = parse_json(bytes_of(out / "config.json"), "config.json");
+  EXPECT_EQ(config.at("intermediate_size"), OrderedJson::array({10, 24}));
+  EXPECT_EQ(config.at("mamba_num_heads"), 4);
+  EXPECT_FALSE(config.contains("block_configs"));
+  const SafetensorsReader file(out / "model.safetensors");
+  EXPECT_EQ(file.at("backbone.layers.1.mixer.up_proj.weight").shape,
+            (std::vector<index_t>{10, 16}));
+  EXPECT_EQ(file.at("backbone.layers.4.mixer.up_proj.weight").shape,
+            (std::vector<index_t>{24, 16}));
+  request.spec.layers[1].width = request.spec.layers[4].width = 6;
+  export_hf(reader, request, new_folder("equal"));
+  EXPECT_EQ(shape_of(folder / "equal").layers[1].width, 6);
+}
+
 TEST_F(HfExport, HeterogeneousSubmodels) {
   const auto reader = import_to(folder / "a.h5", hf_fixture("groups"));
   auto request = request_for(reader, shape_of(hf_fixture("groups")));
   request.spec.layers[1].width = 10;
   request.spec.layers[2].width = 2;
-  request.spec.layers[2].head_channels = 3;
+  request.spec.layers[2].head_channels = 3;  // 12 channels per head would hold both
   const auto message =
       message_of<InputError>([&] { export_hf(reader, request, new_folder("refused")); });
   contains(message, "layers 0 and 2 (mamba) differ: 4 x 4 and 2 x 3");
-  contains(message, "--heterogeneous");
-  contains(message, "<elastic>/per_layer");
+  contains(message, "more than the");
   EXPECT_TRUE(fs::is_empty(folder / "refused"));
-  request.heterogeneous = true;
+  request.form = WidthForm::heterogeneous;
   const auto out = new_folder("out");
-  export_hf(reader, request, out);
+  EXPECT_EQ(export_hf(reader, request, out).padding, 0);
   EXPECT_EQ(shape_of(out), sliced_shape(request.parent, request.spec));
   HfProblem<float> problem(reader, request.parent, "groups");
   EXPECT_TRUE(near(logits_of(out, "groups"),
@@ -206,7 +279,7 @@ TEST_F(HfExport, EmbeddingsThatWereTrainedApartAreUntied) {
 
 TEST_F(HfExport, NumbersThatTheTypeCannotHold) {
   const auto good = import_to(folder / "a.h5", hf_fixture("groups"));
-  const auto with = [&](float value, ElementType type) {
+  const auto with = [&](float value, ElementType type, bool cut = false) {
     const std::string name = "model/final_norm.weight";
     CheckpointWriter writer(folder / "b.h5");
     for (const auto& text : good.texts()) writer.text(text, good.text(text));
@@ -219,14 +292,23 @@ TEST_F(HfExport, NumbersThatTheTypeCannotHold) {
     const CheckpointReader reader(folder / "b.h5");
     auto request = request_for(reader, shape_of(hf_fixture("groups")));
     request.type = type;
-    export_hf(reader, request, new_folder("out"));
+    if (cut) request.spec.hidden_size = 3;
+    return export_hf(reader, request, new_folder("out"));
   };
   EXPECT_NO_THROW(with(65504, ElementType::f16));
   contains(message_of<InputError>([&] { with(70000, ElementType::f16); }),
            "b.h5: model/final_norm.weight: element 3 is 70000, beyond the largest F16 of 65504; "
-           "choose another --dtype");
+           "the nearest --dtype that holds it is bf16");
+  EXPECT_NO_THROW(with(70000, ElementType::f16, true));  // of a channel that is not written
   EXPECT_NO_THROW(with(3.38e38f, ElementType::bf16));
-  contains(message_of<InputError>([&] { with(3.4e38f, ElementType::bf16); }), "largest BF16");
+  contains(message_of<InputError>([&] { with(3.4e38f, ElementType::bf16); }),
+           "the nearest --dtype that holds it is fp32");
+  // Halves end at 2^-24; half of that and less becomes 0, and is counted.
+  EXPECT_EQ(with(0x1.1p-25f, ElementType::f16).vanished, 0u);
+  EXPECT_EQ(with(0x1p-25f, ElementType::f16).vanished, 1u);
+  EXPECT_EQ(with(0x1p-25f, ElementType::f16, true).vanished, 0u);
+  EXPECT_EQ(with(0, ElementType::f16).vanished, 0u);
+  EXPECT_EQ(with(1e-30f, ElementType::bf16).vanished, 0u);
   for (const auto type : {ElementType::f32, ElementType::bf16, ElementType::f16})
     contains(message_of<NumericsError>([&] { with(HUGE_VALF, type); }),
              "model/final_norm.weight: element 3 is inf, expected finite numbers");

@@ -5,6 +5,7 @@
 #include "state/stored_model.hpp"
 #include "verbs/import.hpp"
 #include "verbs/inspect.hpp"
+#include "verbs/slice.hpp"
 #include "unit_tests/interop/interop_support.hpp"
 #include "unit_tests/train/small_run.hpp"
 
@@ -30,10 +31,14 @@ class VerbExport : public InFolder {
     spec.budget = 0.5;
     spec.hidden_size = 10;
     spec.layers[4].keep = false;
+    SubmodelSpec odd = full_spec(stored.shape), full = odd;
+    odd.name = "odd";
+    const auto mamba = stored.shape.pattern().rfind('M');
+    odd.layers[mamba].head_channels = 3;
     CheckpointWriter writer(folder / "run.h5");
     const auto deck = read_run_config(deck_of(stored.shape, "run", named_parent.string()), "", {});
     write_model(writer, *stored.model, deck.text, "elastic");
-    write_spec(writer, spec);
+    for (const auto& one : {full, odd, spec}) write_spec(writer, one);
     writer.commit();
     return folder / "run.h5";
   }
@@ -121,6 +126,58 @@ TEST_F(VerbExport, AnOriginThatIsGone) {
            "is of a model with 47 tokens, this one has 33");
 }
 
+TEST_F(VerbExport, ASlicedFileIsExportedAsTheBudgetIs) {
+  // Other element types in A_log, D and dt_bias, and layers that have other numbers in the slice.
+  import_checkpoint(hf_fixture("bf16"), folder / "mixed.h5", false);
+  {
+    HfOrigin origin = *read_hf_origin(CheckpointReader(folder / "mixed.h5"));
+    origin.types["backbone.layers.5.mixer.A_log"] = ElementType::f32;
+    origin.types["backbone.layers.5.mixer.D"] = ElementType::f64;
+    origin.types["backbone.layers.1.mixer.D"] = ElementType::f16;
+    const CheckpointReader imported(folder / "mixed.h5");
+    CheckpointWriter writer(parent);
+    for (const auto& text : imported.texts())
+      if (!text.starts_with("hf.")) writer.text(text, imported.text(text));
+    writer.attribute("kind", std::string("import"));
+    write_hf_origin(writer, origin);
+    for (const auto& tensor : imported.tensors())
+      writer.write(tensor.name, tensor.extents, imported.read<float>(tensor.name).data(),
+                   StorageType::float32, tensor.attributes);
+    writer.commit();
+  }
+  const auto run = write_run(parent);
+  for (const std::string budget : {"small", "1"}) {
+    const auto direct = folder / ("direct-" + budget), sliced = folder / ("sliced-" + budget),
+               file = folder / (budget + ".h5");
+    export_checkpoint({.checkpoint = run, .budget = budget, .out = direct});
+    slice_checkpoint(run, budget, file, false, SliceBy::router);
+    export_checkpoint({.checkpoint = file, .out = sliced});
+    EXPECT_EQ(tensors_of(direct), tensors_of(sliced));
+    EXPECT_EQ(bytes_of(direct / "config.json"), bytes_of(sliced / "config.json"));
+    EXPECT_EQ(tensors_of(direct).size(),
+              tensors_of(hf_fixture("bf16")).size() - (budget == "small" ? 3 : 0));
+    const auto types = open_hf_folder(direct).origin.types;
+    EXPECT_EQ(
+        types.at(budget == "small" ? "backbone.layers.4.mixer.D" : "backbone.layers.5.mixer.D"),
+        ElementType::f64);
+  }
+}
+
+TEST_F(VerbExport, WhatCannotBePaddedNamesTheNearestBudgetThatCan) {
+  const auto run = write_run(parent);
+  contains(error_of({.checkpoint = run, .budget = "odd", .out = folder / "hf"}),
+           "submodel 'odd': layers 0 and 2 (mamba) differ");
+  contains(error_of({.checkpoint = run, .budget = "odd", .out = folder / "hf"}),
+           "The nearest budget of this file that exports is '1'");
+  EXPECT_FALSE(fs::exists(folder / "hf"));
+  EXPECT_NO_THROW(export_checkpoint(
+      {.checkpoint = run, .budget = "odd", .out = folder / "hf", .heterogeneous = true}));
+  // A whole model that came in this form leaves in it.
+  import_checkpoint(folder / "hf", folder / "again.h5", false);
+  export_checkpoint({.checkpoint = folder / "again.h5", .out = folder / "back"});
+  EXPECT_EQ(tensors_of(folder / "back"), tensors_of(folder / "hf"));
+}
+
 TEST_F(VerbExport, FoldersAreNotOverwritten) {
   const auto out = folder / "hf";
   fs::create_directories(out);
@@ -130,7 +187,7 @@ TEST_F(VerbExport, FoldersAreNotOverwritten) {
   EXPECT_EQ(bytes_of(out / "model.safetensors"), before);
   contains(error_of({.checkpoint = parent, .out = folder / "no" / "hf"}), "does not exist");
   contains(error_of({.checkpoint = parent, .out = folder / "b", .dtype = "int8"}),
-           "expected bf16, fp32 or original");
+           "expected fp16, bf16, fp32 or original");
   fs::create_directories(folder / "c.tmp");
   contains(error_of({.checkpoint = parent, .out = folder / "c"}), "interrupted export");
 }
@@ -140,9 +197,6 @@ TEST_F(VerbExport, HeterogeneousSubmodelsOfARun) {
   const TrainState<Real> state = small_state(deck.config);
   write_elastic_model(folder / "model.h5", deck, state, 3);
   ExportOptions options{.checkpoint = folder / "model.h5", .budget = "0.6", .out = folder / "hf"};
-  contains(error_of(options), "--heterogeneous");
-  EXPECT_FALSE(fs::exists(folder / "hf"));
-  EXPECT_FALSE(fs::exists(folder / "hf.tmp"));
   options.heterogeneous = true;
   export_checkpoint(options);
 
