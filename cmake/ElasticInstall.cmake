@@ -1,7 +1,7 @@
 # cmake --install BUILD [--prefix FOLDER]: the program, decks, job scripts and machine files to start from, and the documents.
 include(GNUInstallDirs)
 install(TARGETS elastic.x RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-install(FILES README.md CONTRIBUTING.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES README.md CHANGELOG.md CITATION.cff CONTRIBUTING.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY doc DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY input jobscripts machines DESTINATION ${CMAKE_INSTALL_DATADIR}/elastic USE_SOURCE_PERMISSIONS)
 install(PROGRAMS scripts/plot_run.py DESTINATION ${CMAKE_INSTALL_DATADIR}/elastic/scripts)

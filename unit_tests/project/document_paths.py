@@ -10,7 +10,7 @@ import re
 
 import tree
 
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "doc", "src", "input", "jobscripts", "machines", "packaging", "benchmarks", "unit_tests"]
+DOCUMENTS = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "doc", "src", "input", "jobscripts", "machines", "packaging", "benchmarks", "unit_tests"]
 FENCE = re.compile(r"^```.*?^```[ \t]*$", re.M | re.S)
 QUOTED = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")

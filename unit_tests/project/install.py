@@ -37,7 +37,7 @@ class Install(unittest.TestCase):
                      "share/elastic/machines/lumi/job.sh"):
             self.assertTrue((self.prefix / file).stat().st_mode & 0o100, file)
         documents = self.prefix / "share/doc/elastic"
-        for file in ("README.md", "CONTRIBUTING.md", "LICENSE", "doc/architecture.md", "doc/images/accuracy.png"):
+        for file in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "LICENSE", "doc/architecture.md", "doc/images/accuracy.png"):
             self.assertGreater((documents / file).stat().st_size, 0, file)
 
 
