@@ -143,6 +143,8 @@ void check_data(DeckReport& report, const DataConfig& data) {
     if (file.empty()) report.add("data", "train", "expected names of files");
   if (data.source != SourceKind::reasoning && data.train.empty())
     report.add("data", "train", "expected at least one file for source = text or indexed");
+  if (data.source != SourceKind::indexed && data.loss_mask == LossMask::required)
+    report.add("data", "loss_mask", "expected auto: only source = indexed has files PREFIX.mask");
   if (data.source == SourceKind::indexed && data.vocab_size == 0)
     report.add("data", "vocab_size", "expected the vocabulary of the .bin/.idx files");
   if (data.vocab_size > 0 && data.vocab_size < vocabulary_of(data.source))

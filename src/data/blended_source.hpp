@@ -7,7 +7,8 @@
 //
 // the first source on a tie, and is that source's sample number taken_i. After any n samples,
 // taken_i differs from w_i n by less than the number of sources. The rule is that of Megatron-LM
-// (build_blending_indices).
+// (build_blending_indices), to the last tie: weights are normalised as numpy does, product and
+// difference are rounded one after the other on every build.
 #pragma once
 #include <cstddef>
 #include <memory>
@@ -26,6 +27,8 @@ class BlendedSource : public TokenSource {
 
   index_t vocab_size() const override { return m_sources.front()->vocab_size(); }
   void fill(Split split, index_t sample, Row row) const override;
+  /// Whether any source has one.
+  bool has_mask() const override;
 
   struct Pick {
     index_t source, sample;  ///< which source, and the number of the sample in it

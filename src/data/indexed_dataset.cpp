@@ -21,14 +21,16 @@ template <class... Args>
 }
 }  // namespace
 
-IndexedDataset::IndexedDataset(const std::string& prefix, index_t vocab_size)
+IndexedDataset::IndexedDataset(const std::string& prefix, index_t vocab_size, bool with_mask)
     : m_idx(prefix + ".idx"), m_bin(prefix + ".bin"), m_vocab_size(vocab_size) {
   if (vocab_size < 1 || vocab_size > std::numeric_limits<token_t>::max())
     throw InputError(fmt::format("{}: vocabulary of {}; expected 1 to {}", prefix, vocab_size,
                                  std::numeric_limits<token_t>::max()));
+  if (with_mask) m_mask.emplace(prefix + ".mask");
   check_header();
   check_sequences();
   check_documents();
+  if (with_mask) check_mask();
 }
 
 void IndexedDataset::check_header() {
@@ -167,9 +169,12 @@ void IndexedDataset::check_ids(const Shard& share, index_t most) const {
   const index_t blocks = (num_tokens() + block - 1) / block,
                 every = std::max<index_t>(1, num_tokens() / most);
   std::vector<token_t> ids;
+  std::vector<float> counts;
   for (index_t b = share.rank * every; b < blocks; b += share.size * every) {
     ids.resize(static_cast<std::size_t>(std::min(block, num_tokens() - b * block)));
     read_tokens(b * block, ids);
+    counts.resize(ids.size());
+    read_counts(b * block, counts);
   }
 }
 

@@ -12,7 +12,7 @@ namespace elastic {
 
 IndexedSource::IndexedSource(const IndexedSourceConfig& config, std::uint32_t seed,
                              std::uint64_t stream)
-    : m_dataset(config.prefix, config.vocab_size),
+    : m_dataset(config.prefix, config.vocab_size, config.with_mask),
       m_key{seed, RandomPurpose::sample_order, stream} {
   const index_t every = config.validation_every, count = m_dataset.num_documents();
   if (every < 2)
@@ -34,11 +34,13 @@ IndexedSource::IndexedSource(const IndexedSourceConfig& config, std::uint32_t se
       throw InputError(fmt::format(
           "{}: no tokens are left for {}: {} documents, of which every {}-th is held out",
           m_dataset.path(), use, count, every));
-    if (std::all_of(order->document.begin(), order->document.end(),
-                    [&](index_t d) { return m_dataset.document_length(d) < 2; }))
+    if (std::none_of(order->document.begin(), order->document.end(),
+                     [&](index_t d) { return m_dataset.has_target(d); }))
       throw InputError(
-          fmt::format("{}: no token has a target for {}: each of its {} documents has one token",
-                      m_dataset.path(), use, order->document.size()));
+          fmt::format("{}: no token has a target for {}: each of its {} documents has {}",
+                      m_dataset.mask() ? m_dataset.mask()->path() : m_dataset.path(), use,
+                      order->document.size(),
+                      m_dataset.mask() ? "only zeros behind its first token" : "one token"));
   }
 }
 
@@ -58,13 +60,18 @@ void IndexedSource::fill(Split split, index_t sample, Row row) const {
   index_t token = r * row.length();
   const auto after = std::upper_bound(joined.start.begin(), joined.start.end(), token);
   std::vector<token_t> piece;
+  std::vector<float> counts;
   for (auto i = static_cast<std::size_t>(after - joined.start.begin()) - 1;
        i < joined.document.size() && packer.space() > 0; ++i) {
     const index_t begin = token - joined.start[i], left = joined.start[i + 1] - token;
     const index_t count = std::min(left, packer.space());
     piece.resize(static_cast<std::size_t>(std::min(left, count + 1)));
     m_dataset.read(joined.document[i], begin, piece);
-    packer.add_piece(piece, count);
+    if (m_dataset.mask()) {
+      counts.resize(piece.size());
+      m_dataset.read_counts(joined.document[i], begin, counts);
+    }
+    packer.add_piece(piece, count, counts);
     token += count;
   }
   packer.finish(0);

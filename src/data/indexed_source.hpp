@@ -22,16 +22,18 @@ struct IndexedSourceConfig {
   std::string prefix;              ///< PREFIX.bin and PREFIX.idx
   index_t vocab_size;              ///< V of the model; larger ids in the file are an error
   index_t validation_every = 100;  ///< documents n-1, 2n-1, ... are held out
+  bool with_mask = false;          ///< PREFIX.mask says which tokens count as targets
 };
 
 class IndexedSource : public TokenSource {
  public:
-  /// Opens the dataset. Throws InputError if the files are wrong, or if a split has no tokens or
-  /// only documents of one token, in which nothing is predicted.
+  /// Opens the dataset. Throws InputError if the files are wrong, or if a split has no tokens, or
+  /// none that counts as a target: documents of one token, or only zeros in the mask.
   IndexedSource(const IndexedSourceConfig& config, std::uint32_t seed, std::uint64_t stream = 0);
 
   index_t vocab_size() const override { return m_dataset.vocab_size(); }
   void fill(Split split, index_t sample, Row row) const override;
+  bool has_mask() const override { return m_dataset.mask() != nullptr; }
   /// Rows of length L before an epoch ends: ceil(tokens / L).
   index_t rows_per_epoch(Split split, index_t seq_length) const;
 

@@ -3,7 +3,7 @@
 #include <fstream>
 
 #include "base/error.hpp"
-#include "data/indexed_dataset.hpp"
+#include "data/dataset_summary.hpp"
 #include "data/indexed_format.hpp"
 
 namespace elastic {
@@ -15,6 +15,7 @@ class BinaryFile {
   void put(T value) {
     m_file.write(reinterpret_cast<const char*>(&value), sizeof value);
   }
+  void put(const std::string& text) { put(std::string_view(text)); }
   void put(std::string_view text) {
     m_file.write(text.data(), static_cast<std::streamsize>(text.size()));
   }
@@ -62,13 +63,23 @@ void write_index(const std::string& path, unsigned dtype_code, Documents documen
 }
 }  // namespace
 
-void write_indexed_dataset(const std::string& prefix, index_t vocab_size, Documents documents) {
+void write_indexed_dataset(const std::string& prefix, index_t vocab_size, Documents documents,
+                           std::span<const std::vector<std::uint8_t>> masks) {
   const bool small = vocab_size < 65500;  // upstream's limit of u16
   if (small)
     write_ids<std::uint16_t>(prefix + ".bin", vocab_size, documents);
   else
     write_ids<std::int32_t>(prefix + ".bin", vocab_size, documents);
   write_index(prefix + ".idx", small ? 8 : 4, documents);
+  if (!masks.empty()) {
+    BinaryFile mask(prefix + ".mask");
+    for (const auto& bytes : masks)
+      for (const std::uint8_t counts : bytes) mask.put(counts);
+    mask.close();
+  }
+  BinaryFile summary(prefix + ".json");
+  summary.put(to_json(summarize(IndexedDataset(prefix, vocab_size, !masks.empty()), "")));
+  summary.close();
 }
 
 }  // namespace elastic

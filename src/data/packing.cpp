@@ -17,10 +17,13 @@ bool RowPacker::add(const Document& document) {
   return true;
 }
 
-void RowPacker::add_piece(std::span<const token_t> text, index_t count) {
+void RowPacker::add_piece(std::span<const token_t> text, index_t count,
+                          std::span<const float> counts) {
   const auto n = static_cast<std::size_t>(count);
   ELASTIC_REQUIRE(count >= 0 && count <= space(), "{} tokens, space for {}", count, space());
   ELASTIC_REQUIRE(text.size() == n || text.size() == n + 1, "{} tokens for {}", text.size(), n);
+  ELASTIC_REQUIRE(counts.empty() || counts.size() == text.size(), "{} tokens, {} of them counted",
+                  text.size(), counts.size());
   if (count == 0) return;
   for (std::size_t i = 0; i < n; ++i) {
     const auto at = static_cast<std::size_t>(m_used) + i;
@@ -28,7 +31,7 @@ void RowPacker::add_piece(std::span<const token_t> text, index_t count) {
     m_row.tokens[at] = text[i];
     m_row.targets[at] = has_target ? text[i + 1] : 0;
     m_row.segment[at] = m_segment;
-    m_row.weight[at] = has_target ? 1.0f : 0.0f;
+    m_row.weight[at] = !has_target ? 0.0f : counts.empty() ? 1.0f : counts[i + 1];
   }
   m_used += count;
   ++m_segment;

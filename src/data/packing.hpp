@@ -11,9 +11,10 @@ class RowPacker {
   /// Appends a whole document unless it is longer than the space left;
   /// then returns false and changes nothing.
   bool add(const Document& document);
-  /// Appends the first `count` of `text` as one segment, every target with weight 1. `text` may
-  /// hold one token more, the target of the last. Throws ContractError if there is no space.
-  void add_piece(std::span<const token_t> text, index_t count);
+  /// Appends the first `count` of `text` as one segment. `text` may hold one token more, the target
+  /// of the last. A target that is token i has the weight counts[i]; without `counts` all have 1.
+  /// Throws ContractError if there is no space.
+  void add_piece(std::span<const token_t> text, index_t count, std::span<const float> counts = {});
   /// Pads the rest of the row with `pad`, in a segment of its own, with weight 0.
   void finish(token_t pad);
   /// Tokens that still fit into the row.

@@ -52,6 +52,9 @@ class TokenSource {
   /// A pure function: equal arguments give equal rows in any order of calls. Throws InputError
   /// where a data file is found to be wrong.
   virtual void fill(Split split, index_t sample, Row row) const = 0;
+  /// Whether a mask says which tokens count as targets (LossMask). The parent is then ranked by
+  /// what it does where they do; otherwise by what it does everywhere.
+  virtual bool has_mask() const { return false; }
 };
 
 /// Rows first_sample, ..., first_sample + batch - 1.

@@ -3,8 +3,11 @@
 
 #include <cmath>
 
+#include "base/log.hpp"
 #include "comm/all_ranks_agree.hpp"
+#include "config/mask_file.hpp"
 #include "data/blended_source.hpp"
+#include "data/dataset_summary.hpp"
 #include "data/indexed_source.hpp"
 #include "data/reasoning_source.hpp"
 
@@ -19,12 +22,25 @@ std::unique_ptr<TokenSource> make_indexed(const DataConfig& data, std::uint32_t 
         IndexedSourceConfig{
             .prefix = file,
             .vocab_size = data.vocab_size,
-            .validation_every = static_cast<index_t>(std::lround(1 / data.validation_fraction))},
+            .validation_every = static_cast<index_t>(std::lround(1 / data.validation_fraction)),
+            .with_mask = uses_mask(data, file)},
         seed, stream));
   if (sources.size() == 1) return std::move(sources.front());
   auto weights = data.weights;
   if (weights.empty()) weights.assign(sources.size(), 1.0);
   return std::make_unique<BlendedSource>(std::move(sources), weights);
+}
+
+/// By its summary where it has one of its own, otherwise by looking at the tokens.
+void check_dataset(const Communicator& comm, const DataConfig& data, const std::string& prefix) {
+  const IndexedDataset dataset(prefix, data.vocab_size, uses_mask(data, prefix));
+  std::string why_not;
+  const auto summary = read_summary(prefix, dataset, why_not);
+  if (summary) return require_known_ids(prefix, *summary, dataset);
+  if (!why_not.empty())
+    log::warn("{}.json is not used: {}; the tokens of {} are read instead", prefix, why_not,
+              dataset.bin().path());
+  dataset.check_ids({comm.rank(), comm.size()});
 }
 
 }  // namespace
@@ -40,8 +56,7 @@ ReasoningConfig reasoning_config(const RunConfig& config) {
 void check_data(const Communicator& comm, const RunConfig& config) {
   if (config.data.source != SourceKind::indexed) return;
   all_ranks_agree(comm, [&] {
-    for (const auto& file : config.data.train)
-      IndexedDataset(file, config.data.vocab_size).check_ids({comm.rank(), comm.size()});
+    for (const auto& file : config.data.train) check_dataset(comm, config.data, file);
   });
 }
 

@@ -45,6 +45,20 @@ TEST(Packing, PiecesMayKnowTheTokenAfterTheRow) {
   EXPECT_THROW(packer.add_piece(first, 1), ContractError);
 }
 
+TEST(Packing, PiecesMayHaveTokensThatAreNoTargets) {
+  Batch batch(1, 6);
+  RowPacker packer(batch.row(0));
+  const std::vector<token_t> first = {1, 2, 3}, second = {4, 5, 6};
+  const std::vector<float> counts = {1, 0, 1};
+  packer.add_piece(first, 3, counts);
+  packer.add_piece(second, 2, counts);
+  packer.finish(0);
+  EXPECT_THAT(batch.targets, ElementsAre(2, 3, 0, 5, 6, 0));
+  EXPECT_THAT(batch.weight, ElementsAre(0, 1, 0, 0, 1, 0));
+  EXPECT_THROW(RowPacker(batch.row(0)).add_piece(first, 3, std::span(counts).first(2)),
+               ContractError);
+}
+
 TEST(Packing, BatchRowsAreDisjoint) {
   Batch batch(3, 5);
   for (index_t b = 0; b < 3; ++b) {

@@ -72,6 +72,51 @@ TEST_F(TokenSourcesOfFiles, IndexedFilesAreBlendedByTheirWeights) {
   }
 }
 
+TEST_F(TokenSourcesOfFiles, MasksAreUsedAsTheDeckSays) {
+  const std::string prefix = write_indexed("one", 1);
+  const auto source = [&](const char* use) {
+    return make_source(small_deck({"data/source=indexed", "data/train=" + prefix,
+                                   "data/vocab_size=100", fmt::format("data/loss_mask={}", use)})
+                           .config,
+                       1);
+  };
+  EXPECT_FALSE(source("auto")->has_mask());
+  contains(input_error([&] { source("required"); }), prefix + ".mask");
+  write_bytes(prefix + ".mask", std::string(10000, '\1'));
+  EXPECT_TRUE(source("auto")->has_mask());
+  EXPECT_TRUE(source("required")->has_mask());
+  EXPECT_FALSE(source("ignored")->has_mask());
+  EXPECT_THROW(small_deck({"data/loss_mask=required"}), InputError) << "problems have no masks";
+}
+
+TEST_F(TokenSourcesOfFiles, IdsAreKnownFromTheSummaryWithoutReadingThem) {
+  const std::string prefix = write_indexed("one", 42);
+  const auto config = [&](index_t vocab_size) {
+    return small_deck({"data/source=indexed", "data/train=" + prefix,
+                       fmt::format("data/vocab_size={}", vocab_size)})
+        .config;
+  };
+  const Communicator self = Communicator::self();
+  EXPECT_NO_THROW(check_data(self, config(43)));
+  contains(input_error([&] { check_data(self, config(42)); }), prefix + ".json: the ids of");
+  // A summary that lies: the run begins, and the first row that meets the id says so.
+  std::string text;
+  std::getline(std::ifstream(prefix + ".json"), text, '\0');
+  const std::string wrong = "\"largest_id\": 42";
+  ASSERT_NE(text.find(wrong), std::string::npos);
+  write_bytes(prefix + ".json",
+              std::string(text).replace(text.find(wrong), wrong.size(), "\"largest_id\": 41"));
+  EXPECT_NO_THROW(check_data(self, config(42)));
+  contains(input_error([&] { rows_of(config(42), 1); }), "one.bin: token ");
+  // One of another dataset is left alone, and the ids are read.
+  const std::string tokens = "\"tokens\": 10000";
+  ASSERT_NE(text.find(tokens), std::string::npos);
+  write_bytes(prefix + ".json",
+              std::string(text).replace(text.find(tokens), tokens.size(), "\"tokens\": 9999"));
+  contains(input_error([&] { check_data(self, config(42)); }), "one.bin: token 0 of document 0");
+  EXPECT_NO_THROW(check_data(self, config(43)));
+}
+
 TEST_F(TokenSourcesOfFiles, AMissingFileIsNamed) {
   for (const char* kind : {"text", "indexed"}) {
     const RunConfig config = small_deck({fmt::format("data/source={}", kind), "data/vocab_size=256",

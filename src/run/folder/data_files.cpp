@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "config/mask_file.hpp"
 #include "io/content_hash.hpp"
 #include "io/disk_file.hpp"
 #include "io/sealed_file.hpp"
@@ -37,6 +38,13 @@ std::vector<Line> lines_of(const std::string& text) {
   return lines;
 }
 
+/// A mask stands behind its .bin.
+bool is_mask(const std::vector<Line>& lines, std::size_t k) {
+  if (k == 0 || k >= lines.size()) return false;
+  const std::string &bin = lines[k - 1].path, &path = lines[k].path;
+  return bin.ends_with(".bin") && path == bin.substr(0, bin.size() - 4) + ".mask";
+}
+
 }  // namespace
 
 std::string data_files(const DataConfig& data) {
@@ -45,6 +53,7 @@ std::string data_files(const DataConfig& data) {
     if (data.source == SourceKind::text) lines += line_of(name);
     if (data.source == SourceKind::indexed)
       lines += line_of(name + ".idx") + line_of(name + ".bin");
+    if (uses_mask(data, name)) lines += line_of(name + ".mask");
   }
   return lines;
 }
@@ -52,12 +61,27 @@ std::string data_files(const DataConfig& data) {
 void check_data_files(const std::string& before, const std::string& now,
                       const std::filesystem::path& checkpoint, bool accept_changes) {
   const auto known = lines_of(before), present = lines_of(now);
+  if (known.empty()) return;
   std::string changes;
-  for (std::size_t i = 0; i < std::min(known.size(), present.size()); ++i)
-    if (known[i].bytes != present[i].bytes || known[i].hash != present[i].hash)
-      changes +=
-          fmt::format("\n  {}: {} bytes with the hash {} before, {} with {} now", present[i].path,
-                      known[i].bytes, known[i].hash, present[i].bytes, present[i].hash);
+  std::size_t k = 0;  // of known
+  const auto skip_mask = [&] {
+    if (is_mask(known, k))
+      changes += fmt::format("\n  {}: is not there, or ignored, now", known[k++].path);
+  };
+  for (std::size_t i = 0; i < present.size(); ++i) {
+    const Line& line = present[i];
+    if (!is_mask(present, i)) {
+      skip_mask();
+    } else if (!is_mask(known, k)) {
+      changes += fmt::format("\n  {}: was not there, or ignored, before", line.path);
+      continue;
+    }
+    if (k < known.size() && (known[k].bytes != line.bytes || known[k].hash != line.hash))
+      changes += fmt::format("\n  {}: {} bytes with the hash {} before, {} with {} now", line.path,
+                             known[k].bytes, known[k].hash, line.bytes, line.hash);
+    ++k;
+  }
+  skip_mask();
   if (changes.empty()) return;
   const std::string message =
       fmt::format("{}: its steps were done with other data:{}", checkpoint.string(), changes);

@@ -53,6 +53,33 @@ TEST_F(DataFilesTest, OtherContentsAreRefusedUnlessAccepted) {
   EXPECT_THROW(check_data_files(before, lines(SourceKind::text, {a}), "c.h5", false), InputError);
 }
 
+TEST_F(DataFilesTest, AMaskIsPartOfTheData) {
+  file("c.idx", "1"), file("c.bin", "22"), file("d.idx", "3"), file("d.bin", "44");
+  DataConfig data;
+  data.source = SourceKind::indexed;
+  data.train = {(folder / "c").string(), (folder / "d").string()};
+  const auto without = data_files(data);
+  const auto mask = file("c.mask", "10"), last = file("d.mask", "11");
+  const auto with = data_files(data);
+  contains(with, mask + "\n");
+  EXPECT_NO_THROW(check_data_files(with, with, "c.h5", false));
+  const auto message = [](const std::string& before, const std::string& now) {
+    return message_of<InputError>([&] { check_data_files(before, now, "c.h5", false); });
+  };
+  for (const auto& name : {mask, last}) {
+    contains(message(without, with), name + ": was not there, or ignored, before");
+    contains(message(with, without), name + ": is not there, or ignored, now");
+  }
+  EXPECT_EQ(message(with, without).find(".bin"), std::string::npos);
+  file("c.mask", "01");
+  contains(message(with, data_files(data)), mask + ": 2 bytes with the hash");
+  data.loss_mask = LossMask::ignored;
+  EXPECT_EQ(data_files(data), without);
+  std::filesystem::remove(mask);
+  data.loss_mask = LossMask::required;
+  contains(message_of<InputError>([&] { data_files(data); }), mask);
+}
+
 TEST_F(DataFilesTest, AFileThatMovedIsTheSame) {
   const auto before = lines(SourceKind::text, {file("a", "text")});
   EXPECT_NO_THROW(

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/mask_file.hpp"
+
+#include <filesystem>
+
+namespace elastic {
+
+bool uses_mask(const DataConfig& data, const std::string& prefix) {
+  if (data.source != SourceKind::indexed || data.loss_mask == LossMask::ignored) return false;
+  std::error_code unknown;
+  return data.loss_mask == LossMask::required || std::filesystem::exists(prefix + ".mask", unknown);
+}
+
+}  // namespace elastic
