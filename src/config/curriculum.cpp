@@ -73,6 +73,7 @@ TrainingPasses training_passes(const RunConfig& config, const Stage& stage) {
   passes.distills = config.distill.distillation_weight != 0;
   passes.cross_entropy = config.distill.cross_entropy_weight != 0;
   passes.trains_teacher = stage.config.teacher == TeacherKind::trainable;
+  passes.reads_teacher = stage.config.teacher == TeacherKind::stored;
   return passes;
 }
 
@@ -87,7 +88,9 @@ bool keeps_frozen_teacher(const Curriculum& curriculum) {
   };
   const auto& stages = curriculum.stages;
   return std::any_of(stages.begin(), stages.end(), is(TeacherKind::frozen)) ||
-         std::none_of(stages.begin(), stages.end(), is(TeacherKind::trainable));
+         std::none_of(stages.begin(), stages.end(), [&](const Stage& stage) {
+           return is(TeacherKind::trainable)(stage) || is(TeacherKind::stored)(stage);
+         });
 }
 
 index_t last_seq_length(const Curriculum& curriculum, const RunConfig& config) {
@@ -108,6 +111,7 @@ std::string describe(const Curriculum& curriculum, const RunConfig& config) {
         budgets +=
             fmt::format("{}{} x {:.2f}", i ? ", " : "", config.elastic.budget_name(i), shares[i]);
       if (stage.config.teacher == TeacherKind::trainable) budgets += "; trainable teacher";
+      if (stage.config.teacher == TeacherKind::stored) budgets += "; stored teacher";
     }
     text += fmt::format("         {:<10} {:>6} {:>11} {:>11} {:>6} {:>15}  {}\n", stage.config.name,
                         stage.steps, stage.steps * stage.tokens_per_step(), stage.config.seq_length,

@@ -60,10 +60,13 @@ void check_stage(DeckReport& report, const std::string& block, const StageConfig
   if (trainable != (stage.teacher_cross_entropy_weight > 0))
     report.add(block, "teacher_cross_entropy_weight",
                trainable ? "expected a value greater than 0, since the teacher is trainable"
-                         : "expected 0, since the teacher is frozen");
+                         : "expected 0, since the teacher is not trainable");
   if (trainable && config.distill.distillation_weight == 0)
     report.add(block, "teacher",
                "a trainable teacher needs a <distill>/distillation_weight greater than 0");
+  if (stage.teacher == TeacherKind::stored && config.distill.distillation_weight == 0)
+    report.add(block, "teacher",
+               "expected frozen, since <distill>/distillation_weight = 0 asks no teacher");
   const auto& p = stage.budget_probability;
   const index_t trained = p.empty()
                               ? static_cast<index_t>(budgets)
@@ -245,6 +248,19 @@ void check_phases(DeckReport& report, const RunConfig& config) {
     report.add("job", "phases", "the phase elastic needs at least one block <stage1>");
 }
 
+/// What is stored for the stages that read it.
+void check_teach(DeckReport& report, const RunConfig& config) {
+  const bool reads =
+      std::any_of(config.stages.begin(), config.stages.end(),
+                  [](const StageConfig& stage) { return stage.teacher == TeacherKind::stored; });
+  if (!reads && config.job.has(Phase::teach))
+    report.add("job", "phases", "the phase teach needs a stage with teacher = stored");
+  const index_t vocab =
+      config.data.vocab_size > 0 ? config.data.vocab_size : vocabulary_of(config.data.source);
+  if (reads && config.teach.top_k > vocab)
+    report.add("teach", "top_k", fmt::format("expected at most {}, the vocabulary", vocab));
+}
+
 void check_parallel(DeckReport& report, const RunConfig& config) {
   const index_t size = config.parallel.tensor_parallel_size;
   if (config.job.deterministic && sum_classes % config.parallel.context_parallel_size != 0)
@@ -297,6 +313,7 @@ void check_all(DeckReport& report, const RunConfig& config) {
                  fmt::format("must divide {} = {}", kind->deck.width, layer.width));
   }
   check_parallel(report, config);
+  check_teach(report, config);
   if (!report.empty()) return;  // what follows builds on sound values
   report_failure(report, "model", "hybrid_layer_pattern", [&] { parent_shape(config); });
   if (report.empty() && parameter_count(parent_shape(config)) > most_parameters)

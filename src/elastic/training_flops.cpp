@@ -20,13 +20,13 @@ double training_flops_per_token(const ModelShape& parent, const SubmodelSpec& sp
                logits = logits_flops(parent, spec.hidden_size);
   const int losses = (passes.distills ? 1 : 0) + (passes.cross_entropy ? 1 : 0);
   return 3 * (states + losses * logits) + (passes.recompute ? states : 0) +
-         (passes.distills ? logits_flops(parent, parent.hidden_size) : 0);
+         (passes.distills && !passes.reads_teacher ? logits_flops(parent, parent.hidden_size) : 0);
 }
 
 double teacher_flops_per_token(const ModelShape& parent, index_t seq_length,
                                const TrainingPasses& passes) {
   const SubmodelSpec full = full_spec(parent);
-  if (!passes.distills) return 0;
+  if (!passes.distills || passes.reads_teacher) return 0;
   if (!passes.trains_teacher) return states_flops(parent, full, seq_length);
   const TrainingPasses own{.distills = false, .cross_entropy = true, .recompute = passes.recompute};
   return training_flops_per_token(parent, full, seq_length, own);

@@ -8,7 +8,7 @@
 //   teacher       F - 2 V D     its final states, once for all budgets of a sample
 //   or            3 F           if it is trained itself
 //   budget        3 F_b         one loss
-//   distillation  + 2 V D       the logits of the teacher
+//   distillation  + 2 V D       the logits of the teacher; both are nothing if it is stored
 //   both losses   + 6 V D_b
 //   recompute     + F_b - 2 V D_b
 #pragma once
@@ -21,13 +21,14 @@ struct TrainingPasses {
   bool distills = false, cross_entropy = true;  ///< losses
   bool recompute = false;                       ///< a second forward pass of the layers
   bool trains_teacher = false;                  ///< with a cross-entropy of its own
+  bool reads_teacher = false;                   ///< what it has said: no pass, no logits of it
 };
 
 /// Operations per token of the passes of the submodel `spec` in sequences of this length.
 double training_flops_per_token(const ModelShape& parent, const SubmodelSpec& spec,
                                 index_t seq_length, const TrainingPasses& passes);
 /// Operations per token of the teacher, which has full widths; its logits count with each budget.
-/// 0 if nothing is distilled.
+/// 0 if nothing is distilled, or what the teacher says is read.
 double teacher_flops_per_token(const ModelShape& parent, index_t seq_length,
                                const TrainingPasses& passes);
 

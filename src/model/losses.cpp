@@ -8,6 +8,7 @@
 #include "kernels/products/gemm.hpp"
 #include "kernels/update/global_norm.hpp"
 #include "kernels/losses/kl_divergence.hpp"
+#include "kernels/losses/top_words_kl.hpp"
 #include "comm/collectives.hpp"
 #include "layers/unit_sum.hpp"
 
@@ -106,6 +107,35 @@ double kl_sum(const Chunk<T>& chunk, const LossTargets& targets, const TeacherSt
   }
   return kernels::sum<Accumulate<T>>(exec, loss);
 }
+
+/// The KL from what the teacher has said, differentiated.
+template <class T>
+double stored_kl_sum(const Chunk<T>& chunk, const LossTargets& targets,
+                     const kernels::TopWords& stored, double temperature, double factor,
+                     const View2<T>& logits) {
+  using A = Accumulate<T>;
+  const auto& exec = chunk.context.exec;
+  Arena& arena = *chunk.context.arena;
+  const Arena::Scope scope(arena);
+  const Range here(chunk.begin, chunk.end);
+  const kernels::TopWordsRows rows{
+      {Kokkos::subview(stored.ids, here, Kokkos::ALL),
+       Kokkos::subview(stored.log_p, here, Kokkos::ALL), chunk.rows_of(stored.log_rest)},
+      chunk.rows_of(targets.weight),
+      temperature,
+      chunk.model.shard()};
+  const auto loss = arena.vector<A>(chunk.count());
+  const auto known = arena.matrix<A>(chunk.count(), stored.ids.extent_int(1)),
+             maxima = arena.matrix<A>(chunk.count(), 2), sums = arena.matrix<A>(chunk.count(), 3);
+  const Communicator* group = chunk.group();
+  kernels::top_words_kl_maxima<T>(exec, rows, logits, known, maxima);
+  if (group) all_reduce_max(*group, maxima);
+  kernels::top_words_kl_sums<T>(exec, rows, logits, known, maxima, sums);
+  if (group) all_reduce_sum(*group, sums);
+  kernels::top_words_kl_finish<T>(exec, rows, {known, maxima, sums}, static_cast<A>(factor), logits,
+                                  loss);
+  return kernels::sum<A>(exec, loss);
+}
 }  // namespace
 
 template <class T>
@@ -129,7 +159,9 @@ LossSums differentiate_losses(const LayerContext& context, const LanguageModel<T
                               View2<const T> hidden, const LossTargets& targets,
                               const TeacherStates<T>& teacher, const LossConfig& config,
                               double factor, const View2<Accumulate<T>>& dhidden) {
-  ELASTIC_REQUIRE(config.distillation_weight == 0 || teacher.model, "distillation needs a teacher");
+  const bool stored = !teacher.stored.empty();
+  ELASTIC_REQUIRE(config.distillation_weight == 0 || teacher.model || stored,
+                  "distillation needs a teacher");
   LossSums sums;
   if (config.cross_entropy_weight == 0 && config.distillation_weight == 0) {
     Kokkos::deep_copy(context.exec, dhidden, Accumulate<T>(0));
@@ -152,8 +184,11 @@ LossSums differentiate_losses(const LayerContext& context, const LanguageModel<T
           if (config.distillation_weight != 0) {
             const Arena::Scope scope(*context.arena);
             const auto logits = chunk.logits();
-            of_block.kl += kl_sum<T>(chunk, targets, teacher, config.temperature, true,
-                                     factor * config.distillation_weight, logits);
+            const double step = factor * config.distillation_weight;
+            of_block.kl +=
+                stored ? stored_kl_sum<T>(chunk, targets, teacher.stored, config.temperature, step,
+                                          logits)
+                       : kl_sum<T>(chunk, targets, teacher, config.temperature, true, step, logits);
             chunk.backward(logits, sum);
           }
           sum.finish();

@@ -5,8 +5,11 @@
 //   loss = cross_entropy_weight * CE(student, targets)
 //        + distillation_weight * KL(teacher || student)      weighted sums over tokens
 //
+// Where the teacher's likeliest words are stored: the KL of kernels/losses/top_words_kl.hpp.
+//
 // (Nemotron Elastic, arXiv 2511.16664, equations 13 to 16.)
 #pragma once
+#include "kernels/losses/top_words.hpp"
 #include "model/language_model.hpp"
 
 namespace elastic {
@@ -30,14 +33,16 @@ struct LossTargets {
   View1<const token_t> targets;  ///< [T]
   View1<const float> weight;     ///< [T]
 };
-/// The teacher's part: its output layer and its final hidden states [T, D_teacher].
+/// The teacher's part: its output layer and its final hidden states [T, D_teacher]; or what it has
+/// said of each token, at the temperature of the loss.
 template <class T>
 struct TeacherStates {
   const LanguageModel<T>* model = nullptr;
-  View2<const T> hidden;
+  View2<const T> hidden = {};
+  kernels::TopWords stored = {};
 };
 
-/// Both losses of a pass without gradient (evaluation); the teacher is optional.
+/// Both losses of a pass without gradient (evaluation); a teacher's states are optional.
 template <class T>
 LossSums evaluate_losses(const LayerContext& context, const LanguageModel<T>& model,
                          View2<const T> hidden, const LossTargets& targets,

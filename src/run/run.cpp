@@ -54,6 +54,7 @@ Run<T>::Run(const Communicator& comm, const ResolvedDeck& deck, const RunOptions
   all_ranks_agree(
       comm, [&] { m_validation = std::make_unique<Validation<T>>(m_grid, m_config, m_arena); });
   require_reachable_budgets(elastic_space(m_config, m_state.model->shape()));
+  require_stored_teachers();
   on_root([&] {
     m_data_files = data_files(m_config.data);
     check_data_files(m_choice.head.data_files, m_data_files, m_choice.path,
@@ -239,7 +240,9 @@ bool Run<T>::train() {
     m_results.tokens_per_second = static_cast<double>(m_curriculum.tokens_after(m_state.step) -
                                                       m_curriculum.tokens_after(first_step)) /
                                   seconds;
-  if (!m_state.elastic && m_config.job.has(Phase::rank)) begin_elastic_training();
+  const bool teaches = m_config.job.has(Phase::teach);
+  if (!m_state.elastic && (teaches || m_config.job.has(Phase::rank))) begin_elastic_training();
+  if (teaches && !m_config.job.has(Phase::elastic)) prepare_teachers();
   return true;
 }
 
@@ -252,6 +255,7 @@ bool Run<T>::report_again() {
 template <class T>
 void Run<T>::enter_stage(const Stage& stage) {
   if (stage.elastic && !m_state.elastic) begin_elastic_training();
+  if (stage.elastic) prepare_teachers();
   log::info("step {}: stage {} begins: {} steps of {} sequences of {} tokens", m_state.step,
             stage.config.name, stage.steps, stage.config.global_batch_size,
             stage.config.seq_length);
@@ -297,7 +301,7 @@ StepValidation Run<T>::validate(const Stage& stage) {
     return validation;
   }
   const bool trainable = stage.config.teacher == TeacherKind::trainable;
-  const auto& teacher = trainable ? model : *m_state.elastic->teacher;
+  const auto* teacher = trainable ? &model : m_state.elastic->teacher.get();
   std::vector<SubmodelSpec> family;
   try {
     family = submodels_for(m_config, m_state, /*with_extra_budgets=*/false);
@@ -307,7 +311,7 @@ StepValidation Run<T>::validate(const Stage& stage) {
   }
   for (const SubmodelSpec& spec : family) {
     validation.budgets.push_back(
-        m_validation->losses(model, spec, &teacher, stage.config.seq_length));
+        m_validation->losses(model, spec, teacher, stage.config.seq_length));
     validation.parameters.push_back(parameter_count(model.shape(), spec));
   }
   return validation;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A whole run: the phases of the deck in order, in one job, stoppable and resumable at any step.
-// run.cpp: start, resume and training; run_saving.cpp: files; run_phases.cpp: what comes after.
+// run.cpp: start, resume and training; run_saving.cpp: files; run_teaching.cpp: the phase teach;
+// run_phases.cpp: what comes after.
 //
-//   pretrain (or read) the parent -> rank -> elastic stages -> slice -> evaluate -> report
+//   pretrain (or read) the parent -> rank -> teach -> elastic stages -> slice -> evaluate -> report
 #pragma once
 #include "comm/all_ranks_agree.hpp"
 #include "config/curriculum.hpp"
@@ -18,6 +19,7 @@
 #include "run/wall_time.hpp"
 #include "state/checkpoint_saver.hpp"
 #include "state/state_reader.hpp"
+#include "state/stored_teacher.hpp"
 #include "state/train_state.hpp"
 
 namespace elastic {
@@ -59,6 +61,13 @@ class Run {
   bool run_phases();
   void enter_stage(const Stage& stage);
   void begin_elastic_training();
+  /// Collective. Without a phase teach: throws InputError before anything is done unless what
+  /// stages read is there.
+  void require_stored_teachers();
+  /// Collective. After the ranking: writes what is missing for stages that read their teacher, if
+  /// the deck lists the phase teach, and throws InputError unless all of it is there. Stopped.
+  void prepare_teachers();
+  void teach(const std::vector<StoredTeacher>& wanted, const std::string& parent_identity);
   /// True: stop here. `again`: after a resume, as the job before was stopped in it.
   bool after_step(const Stage& stage, const StepMetrics& metrics, bool again = false);
   /// after_step for a step whose row was not written.

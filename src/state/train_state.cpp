@@ -78,7 +78,10 @@ void make_elastic(const RunConfig& config, const Ranking& ranking, TrainState<T>
   elastic.space = ranked_space(config, shape, ranking.drop_order);
   elastic.decisions = list_decisions(shape, elastic.space);
   elastic.ranking = ranking;
-  if (keeps_frozen_teacher(make_curriculum(config))) elastic.teacher = make_teacher(*state.model);
+  // Where the run ends with the phase teach, the parent itself is the teacher.
+  const bool only_teaches = config.job.has(Phase::teach) && !config.job.has(Phase::elastic);
+  if (keeps_frozen_teacher(make_curriculum(config)) && !only_teaches)
+    elastic.teacher = make_teacher(*state.model);
   elastic.soft_widths = std::make_unique<SoftWidths<T>>(
       shape, elastic.space, config.elastic.choice_epsilon, state.model->shard());
   elastic.router =

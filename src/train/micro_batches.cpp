@@ -89,15 +89,28 @@ void MicroBatches::upload_batch(const Batch& batch) {
     m_spans->set_segments(m_exec, batch.batch, batch.segment);
   else
     upload(m_exec, batch.segment, m_segment);
-  const auto upload_rows = [&](const auto& whole, auto& to) {
-    if (!m_spans) return upload(m_exec, whole, to);
-    upload(m_exec, m_spans->rows_here(whole, batch.batch), to);
-    fence(m_exec, "elastic::rows_uploaded");  // they end here
-  };
-  upload_rows(batch.tokens, m_tokens);
-  upload_rows(batch.targets, m_targets);
-  upload_rows(batch.weight, m_weight);
+  upload_rows(batch.tokens, batch.batch, m_tokens);
+  upload_rows(batch.targets, batch.batch, m_targets);
+  upload_rows(batch.weight, batch.batch, m_weight);
   fence(m_exec, "elastic::batch_uploaded");
 }
+
+template <class U>
+index_t MicroBatches::upload_rows(const std::vector<U>& whole, index_t batch, View1<U>& to) const {
+  if (!m_spans) {
+    upload(m_exec, whole, to);
+    fence(m_exec, "elastic::rows_uploaded");
+    return static_cast<index_t>(whole.size());
+  }
+  const std::vector<U> here = m_spans->rows_here(whole, batch);
+  upload(m_exec, here, to);
+  fence(m_exec, "elastic::rows_uploaded");  // they end here
+  return static_cast<index_t>(here.size());
+}
+template index_t MicroBatches::upload_rows(const std::vector<token_t>&, index_t,
+                                           View1<token_t>&) const;
+template index_t MicroBatches::upload_rows(const std::vector<float>&, index_t, View1<float>&) const;
+template index_t MicroBatches::upload_rows(const std::vector<bfloat16>&, index_t,
+                                           View1<bfloat16>&) const;
 
 }  // namespace elastic

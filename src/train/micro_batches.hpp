@@ -81,6 +81,8 @@ class MicroBatches {
       pass(range, m_group.rank() + static_cast<index_t>(i) * m_group.size(), batches[i], body);
   }
 
+  /// Sequences of a full micro-batch.
+  index_t size() const { return m_size; }
   /// These samples of a split, `seq_length` tokens of each, on the host.
   Batch read(const TokenSource& source, Split split, const std::vector<index_t>& samples,
              index_t seq_length) const;
@@ -88,6 +90,10 @@ class MicroBatches {
   Batch read(const TokenSource& source, const SequenceRange& range) const;
   /// A batch on the device.
   MicroBatch load(const Batch& whole);
+  /// Numbers of whole sequences [B*L, n], flattened, on the device: those of the tokens of this
+  /// rank. `to` grows where it must. Returns how many there are. U = token_t, float, bfloat16.
+  template <class U>
+  index_t upload_rows(const std::vector<U>& whole, index_t batch, View1<U>& to) const;
 
  private:
   index_t count(const SequenceRange& range) const { return (range.count + m_size - 1) / m_size; }

@@ -98,7 +98,8 @@ typename TrainStep<T>::StepData TrainStep<T>::read(TrainState<T>& state, const S
                 .count = config.global_batch_size,
                 .seq_length = config.seq_length},
       .dealt = {},
-      .batches = {}};
+      .batches = {},
+      .taught = {}};
   if (stage.elastic)
     data.dealt = m_deal.micro_batches(state, stage, local_step, temperature(state.step + 1));
   const Region wait("agree");
@@ -109,6 +110,8 @@ typename TrainStep<T>::StepData TrainStep<T>::read(TrainState<T>& state, const S
       std::vector<index_t> samples = part.samples;
       for (index_t& sample : samples) sample += data.range.first;
       data.batches.push_back(m_batches.read(source, Split::train, samples, config.seq_length));
+      if (reads_teacher(stage))
+        data.taught.push_back(m_stored.read(stage, samples, data.batches.back()));
     }
   });
   return data;
@@ -138,8 +141,7 @@ void TrainStep<T>::train(TrainState<T>& state, const Stage& stage, const StepDat
     const Arena::Scope scope(m_arena);
     MicroBatch batch = m_batches.load(data.batches[i]);
     batch.last = i + 1 == data.dealt.size();
-    count(batch, sums,
-          [&](TrainSums& own) { train_elastic(state, stage, data.dealt[i], batch, own); });
+    count(batch, sums, [&](TrainSums& own) { train_elastic(state, stage, data, i, batch, own); });
   }
 }
 
@@ -152,13 +154,24 @@ void TrainStep<T>::train_parent(TrainState<T>& state, const MicroBatch& batch, T
   if (m_grid.context.is_root()) sums.weight() += batch.weight_sum;
 }
 
-/// The teacher's states serve all budgets of the micro-batch.
 template <class T>
-void TrainStep<T>::train_elastic(TrainState<T>& state, const Stage& stage, const DrawGroup& dealt,
-                                 const MicroBatch& batch, TrainSums& sums) {
-  const bool trainable = stage.config.teacher == TeacherKind::trainable;
-  const auto teacher = trainable ? train_teacher(state, stage, dealt, batch, sums)
-                                 : teacher_states(*state.elastic->teacher, batch);
+bool TrainStep<T>::reads_teacher(const Stage& stage) const {
+  return stage.elastic && stage.config.teacher == TeacherKind::stored &&
+         m_config.distill.distillation_weight != 0;
+}
+
+/// What the teacher says serves all budgets of the micro-batch.
+template <class T>
+void TrainStep<T>::train_elastic(TrainState<T>& state, const Stage& stage, const StepData& data,
+                                 std::size_t i, const MicroBatch& batch, TrainSums& sums) {
+  const DrawGroup& dealt = data.dealt[i];
+  TeacherStates<T> teacher;
+  if (stage.config.teacher == TeacherKind::trainable)
+    teacher = train_teacher(state, stage, dealt, batch, sums);
+  else if (stage.config.teacher == TeacherKind::frozen)
+    teacher = teacher_states(*state.elastic->teacher, batch);
+  else if (reads_teacher(stage))
+    teacher.stored = m_stored.load(data.taught[i], m_batches);
   for (const std::size_t budget : dealt.budgets)
     train_budget(state, batch, budget,
                  m_deal.stream(state.step + 1 - stage.first_step, dealt, budget), teacher,
@@ -172,7 +185,7 @@ TeacherStates<T> TrainStep<T>::teacher_states(const LanguageModel<T>& teacher,
   const Region region("teacher");
   auto pass = teacher.make_pass(Keep::nothing);
   teacher.forward(batch.context, teacher.full_widths(), batch.tokens, pass);
-  return {.model = &teacher, .hidden = pass.hidden};
+  return {.model = &teacher, .hidden = pass.hidden, .stored = {}};
 }
 
 /// Trains the full widths with cross-entropy, as often as the samples train budgets, and returns a
@@ -189,7 +202,7 @@ TeacherStates<T> TrainStep<T>::train_teacher(TrainState<T>& state, const Stage& 
   const Arena::Scope scope(m_arena);
   const auto losses = differentiate(model, model.full_widths(), batch, loss, {}, false, states);
   sums.teacher() += times * losses.cross_entropy;
-  return {.model = &model, .hidden = states};
+  return {.model = &model, .hidden = states, .stored = {}};
 }
 
 template <class T>

@@ -3,7 +3,7 @@
 //
 //   gradients = 0
 //   for each micro-batch of this replica:
-//     states of the teacher                                   (pretraining: none)
+//     states of the teacher, or what it has said              (pretraining: none)
 //     for each budget dealt to it:
 //       pi = router(budget) with Gumbel noise; masks of pi    (pretraining: full widths)
 //       forward pass, distillation loss, backward pass
@@ -13,9 +13,10 @@
 // Where the widths of budgets are fixed (<router>/widths = homogeneous), every pass of a budget
 // computes exactly these, and there is no gradient of masks and router.
 //
-// The teacher is the frozen ranked parent, or the full widths of the weights in training: these are
-// then trained with alpha times their cross-entropy, and no gradient comes to them from the budgets
-// that they teach.
+// The teacher is the frozen ranked parent, or what it has said of each token, read from files
+// (train/stored_rows.hpp), or the full widths of the weights in training: these are then trained
+// with alpha times their cross-entropy, and no gradient comes to them from the budgets that they
+// teach.
 //
 // Data, budgets and router noise of a sample depend on stage, step and its number alone
 // (elastic/budget_deal.hpp), so that the loss depends neither on the number of ranks nor on the
@@ -31,6 +32,7 @@
 #include "train/micro_batches.hpp"
 #include "train/step_deal.hpp"
 #include "train/step_gradients.hpp"
+#include "train/stored_rows.hpp"
 #include "train/train_sums.hpp"
 
 namespace elastic {
@@ -50,14 +52,16 @@ class TrainStep {
  private:
   /// What this replica trains on in a step.
   struct StepData {
-    SequenceRange range;           // of pretraining
-    std::vector<DrawGroup> dealt;  // of elastic training
-    std::vector<Batch> batches;    // on the host: its micro-batches, in order
+    SequenceRange range;               // of pretraining
+    std::vector<DrawGroup> dealt;      // of elastic training
+    std::vector<Batch> batches;        // on the host: its micro-batches, in order
+    std::vector<TeacherBatch> taught;  // of a stored teacher, for each
   };
   StepData read(TrainState<T>& state, const Stage& stage);
   void train(TrainState<T>& state, const Stage& stage, const StepData& data, TrainSums& sums);
   void train_parent(TrainState<T>& state, const MicroBatch& batch, TrainSums& sums);
-  void train_elastic(TrainState<T>& state, const Stage& stage, const DrawGroup& dealt,
+  /// `i`: which micro-batch of the step.
+  void train_elastic(TrainState<T>& state, const Stage& stage, const StepData& data, std::size_t i,
                      const MicroBatch& batch, TrainSums& sums);
   /// Runs body(own sums) for a micro-batch and adds what it has counted.
   template <class Body>
@@ -74,6 +78,7 @@ class TrainStep {
   TeacherStates<T> train_teacher(TrainState<T>& state, const Stage& stage, const DrawGroup& dealt,
                                  const MicroBatch& batch, TrainSums& sums);
   TeacherStates<T> teacher_states(const LanguageModel<T>& teacher, const MicroBatch& batch);
+  bool reads_teacher(const Stage& stage) const;
   BudgetLoss count_budget(const TrainState<T>& state, const MicroBatch& batch, std::size_t budget,
                           TrainSums& sums);
   void differentiate_router(TrainState<T>& state, const MicroBatch& batch, const BudgetLoss& cost);
@@ -102,6 +107,7 @@ class TrainStep {
   StepGradients m_gradients;
   std::unique_ptr<TokenSource> m_source;
   std::uint64_t m_source_stream = 0;
+  StoredRows m_stored{m_config};
 };
 
 }  // namespace elastic

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/on_grid.hpp"
 #include "base/region.hpp"
@@ -72,7 +73,7 @@ std::vector<double> Validation<T>::loss_sums(const LanguageModel<T>& model,
         if (teacher) {
           auto teacher_pass = teacher->make_pass(Keep::nothing);
           teacher->forward(context, teacher->full_widths(), batch.tokens, teacher_pass);
-          states = {.model = teacher, .hidden = teacher_pass.hidden};
+          states = {.model = teacher, .hidden = teacher_pass.hidden, .stored = {}};
         }
         model.forward(context, widths, batch.tokens, pass);
         const auto losses =
@@ -97,9 +98,11 @@ ValidationResult Validation<T>::losses(const LanguageModel<T>& model, const Subm
         "validation: no token of the {} held-out sequences of {} tokens has a target; expected "
         "longer documents, or more <evaluate>/samples",
         m_config.evaluate.samples, seq_length));
-  const ValidationResult result{.cross_entropy = sums[1] / sums[0], .kl = sums[2] / sums[0]};
+  constexpr double none = std::numeric_limits<double>::quiet_NaN();
+  const ValidationResult result{.cross_entropy = sums[1] / sums[0],
+                                .kl = teacher ? sums[2] / sums[0] : none};
   require_finite("held-out cross-entropy", spec, result.cross_entropy);
-  require_finite("held-out distance from the teacher (KL)", spec, result.kl);
+  if (teacher) require_finite("held-out distance from the teacher (KL)", spec, result.kl);
   return result;
 }
 

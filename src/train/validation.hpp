@@ -12,7 +12,7 @@ namespace elastic {
 /// Held-out losses of a submodel.
 struct ValidationResult {
   double cross_entropy = 0;  ///< nats per token
-  double kl = 0;             ///< nats per token from the teacher; 0 without one
+  double kl = 0;             ///< nats per token from the teacher; NaN without one
 };
 
 template <class T>
