@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Makes sure that everything needed to build, test and run is installed. Debian 12: installs what is missing.
 # Elsewhere: checks and names what is missing. Silent if nothing is.
+# Arguments are further Debian packages: scripts/setup.sh mkdocs
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 packages=(
@@ -15,6 +16,8 @@ packages=(
 # For the test `slurm`, in containers only: without an init system these packages start no daemon, elsewhere they would be
 # services from now on. A machine that has a Slurm keeps it.
 if [[ ! -d /run/systemd/system ]] && ! command -v srun >/dev/null; then packages+=(slurmctld slurmd slurm-client); fi
+
+packages+=("$@")
 
 # Package names of the list that are not installed.
 missing_packages() {
