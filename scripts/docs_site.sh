@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The documents as a site of static pages, built strictly (mkdocs 1.4 or newer: Debian package mkdocs).
+# The documents as a site of static pages, built strictly. Needs Debian's packages mkdocs (1.4), python3-pymdownx, libjs-katex.
 #
 #   scripts/docs_site.sh [FOLDER]        FOLDER/index.html; without one: site/
 #
@@ -10,12 +10,19 @@ case ${1:-} in
   -h | --help) sed -n '3,7s/^# \{0,1\}//p' scripts/docs_site.sh; exit 0 ;;
   -*) echo "docs_site: $1: expected a folder" >&2; exit 1 ;;
 esac
-command -v mkdocs >/dev/null || { echo "docs_site: there is no mkdocs; on Debian: apt-get install mkdocs" >&2; exit 1; }
+katex=/usr/share/javascript/katex
+if ! command -v mkdocs >/dev/null || ! python -c 'import pymdownx' 2>/dev/null || [[ ! -d $katex ]]; then
+  echo "docs_site: not all of mkdocs, pymdownx and KaTeX are there; on Debian: scripts/setup.sh mkdocs python3-pymdownx libjs-katex" >&2
+  exit 1
+fi
 site=$(mkdir -p "${1:-site}" && cd "${1:-site}" && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cp mkdocs.yml "$scratch/"
 mkdir "$scratch/docs"
+cp -rL "$katex" "$scratch/docs/katex" # formulas are drawn by the reader's browser, from files of the site alone
+echo 'renderMathInElement(document.body, {delimiters: [{left: "\\(", right: "\\)", display: false},
+  {left: "\\[", right: "\\]", display: true}]});' >"$scratch/docs/katex/render.js"
 # Documents, and the files that links and pictures in them name.
 python - "$scratch/docs" <<'PYTHON'
 import pathlib, re, shutil, sys

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # The documents as a site: it builds strictly, every link in it leads to a file, every #anchor to a place in that file, and a
-# link that leads nowhere fails the build. Links to other sites are listed, not followed. Exit code 77 (skipped) without mkdocs.
+# link that leads nowhere fails the build. Links to other sites are listed, not followed. Exit code 77 (skipped) without mkdocs, pymdownx
+# or KaTeX.
 #
 #   docs_site.py ROOT
 import html.parser
+import importlib.util
 import pathlib
 import re
 import shutil
@@ -56,6 +58,12 @@ class Site(unittest.TestCase):
             self.assertNotIn("```", file.read_text(), file)
         self.assertIn("build/elastic.x --version", (self.site / "index.html").read_text())
 
+    def test_formulas_are_kept_for_the_browser_to_draw(self):
+        page = (self.site / "doc/equations/ssd.html").read_text()
+        self.assertIn("\\[\\Delta_t = \\mathrm{softplus}(m_h\\, \\delta_t + b_h)", page)
+        self.assertNotIn("$$", page)
+        self.assertIn('left: "\\\\("', (self.site / "katex/render.js").read_text())
+
     def test_links_lead_to_files_and_anchors_to_places(self):
         nowhere, elsewhere = [], set()
         for file, page in self.pages.items():
@@ -82,7 +90,7 @@ class Site(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if not shutil.which("mkdocs"):
-        print("skipped: there is no mkdocs here (Debian package mkdocs)")
+    if not shutil.which("mkdocs") or not importlib.util.find_spec("pymdownx") or not pathlib.Path("/usr/share/javascript/katex").exists():
+        print("skipped: not all of Debian's packages mkdocs, python3-pymdownx and libjs-katex are here")
         sys.exit(77)
     unittest.main(argv=sys.argv[:1], verbosity=2)
