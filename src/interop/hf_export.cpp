@@ -42,9 +42,10 @@ const char* dtype_holding(double value) {
 std::string config_text(const ExportRequest& request, const ModelShape& shape, bool tied,
                         ElementType type) {
   if (request.form != WidthForm::per_layer)
-    return write_hf_config(request.origin.config, {shape, tied}, type);
+    return write_hf_config(request.origin.config, {shape, tied}, type, request.time_steps);
   const auto equal = padded_shape(shape, WidthForm::padded);
-  const std::string text = write_hf_config(request.origin.config, {equal, tied}, type);
+  const std::string text =
+      write_hf_config(request.origin.config, {equal, tied}, type, request.time_steps);
   if (equal == shape) return text;
   OrderedJson json = parse_json(text, "config.json");
   for (const auto* kind : layer_kinds()) {

@@ -9,6 +9,7 @@
 #pragma once
 #include "elastic/ranking.hpp"
 #include "elastic/submodel_spec.hpp"
+#include "interop/hf_config.hpp"
 #include "interop/hf_files.hpp"
 #include "interop/hf_origin.hpp"
 #include "interop/hf_padding.hpp"
@@ -23,6 +24,7 @@ struct ExportRequest {
   HfOrigin origin;                       ///< empty config: a fresh one is written
   std::optional<ElementType> type = {};  ///< of all tensors; nothing: as imported, else as stored
   WidthForm form = WidthForm::padded;    ///< of layers of one kind that differ
+  TimeStepKeys time_steps = TimeStepKeys::unclamped;  ///< of config.json
   std::uint64_t max_shard_bytes = HfWeightsWriter::most_shard_bytes;
 };
 /// What was written.

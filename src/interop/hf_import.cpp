@@ -13,6 +13,8 @@
 namespace elastic {
 namespace {
 
+constexpr const char* head_name = "lm_head.weight";
+
 /// Compares names and shapes of the file with those that the config implies.
 void check_tensors(const HfFolder& folder) {
   const std::string place = folder.weights.folder().string();
@@ -26,9 +28,36 @@ void check_tensors(const HfFolder& folder) {
                                    fmt::join(tensor->shape, ", ")));
   }
   for (const auto& [name, tensor] : folder.weights.tensors())
-    if (!expected.contains(name) && !(folder.config.tied && name == "lm_head.weight"))
+    if (!expected.contains(name) && !(folder.config.tied && name == head_name))
       throw InputError(fmt::format(
           "{}: tensor '{}' is no part of the model that config.json describes", place, name));
+}
+
+/// Whether two tensors have the same type, shape and bytes.
+bool are_equal(const HfWeights::Tensor& a, const HfWeights::Tensor& b) {
+  if (a.entry->type != b.entry->type || a.entry->shape != b.entry->shape) return false;
+  constexpr std::size_t step = std::size_t(8) << 20;
+  std::vector<char> of_a(step), of_b(step);
+  for (std::size_t done = 0; done < a.entry->bytes(); done += step) {
+    const std::size_t count = std::min(step, a.entry->bytes() - done);
+    a.file->read(*a.entry, done, count, of_a.data());
+    b.file->read(*b.entry, done, count, of_b.data());
+    if (!std::equal(of_a.begin(), of_a.begin() + std::ptrdiff_t(count), of_b.begin())) return false;
+  }
+  return true;
+}
+
+/// Where the config says that the head is the embeddings and there is another head, programs use
+/// the head.
+void use_own_head(HfFolder& folder, const std::string& config_file) {
+  if (!folder.config.tied || !folder.weights.tensors().contains(head_name)) return;
+  const auto& embeddings = folder.weights.at(folder.origin.prefix + "embeddings.weight");
+  if (are_equal(embeddings, folder.weights.at(head_name))) return;
+  folder.config.tied = false;
+  folder.config.warnings.push_back(
+      fmt::format("{}: tie_word_embeddings is true, but there is a tensor {} that differs from the "
+                  "embeddings: it is used, and the two are not tied",
+                  config_file, head_name));
 }
 
 bool holds_rates(const ModelShape& shape, const HfTensor& tensor) {
@@ -141,11 +170,14 @@ HfFolder open_hf_folder(const std::filesystem::path& path) {
                   .origin = {},
                   .tensors = {}};
   folder.origin.config = text;
-  folder.origin.tied = folder.config.tied;
   if (folder.weights.tensors().contains("model.embeddings.weight")) folder.origin.prefix = "model.";
+  use_own_head(folder, config_path.string());
+  folder.origin.tied = folder.config.tied;
   folder.tensors = hf_tensors(folder.config.shape, folder.origin.prefix, folder.config.tied);
   check_tensors(folder);
   check_rates(folder);
+  const std::string warning = check_time_steps(folder, config_path.string());
+  if (!warning.empty()) folder.config.warnings.push_back(warning);
   for (const auto& tensor : folder.tensors)
     folder.origin.types[tensor.name] = folder.weights.at(tensor.name).entry->type;
   return folder;

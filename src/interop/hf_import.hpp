@@ -18,8 +18,10 @@ struct HfFolder {
 };
 
 /// Opens config.json and the weights, and compares every tensor's name, type and shape with the
-/// config before any number is read. Names begin with "backbone." or "model.". With tied embeddings
-/// a tensor lm_head.weight is allowed and ignored, as transformers does. Throws InputError.
+/// config before more numbers are read than decide on tying, rates and time steps. Names begin with
+/// "backbone." or "model.". Where the config ties the embeddings, a tensor lm_head.weight with
+/// other bytes than theirs is used all the same, untied, as other programs do; a warning of the
+/// config says so. Throws InputError.
 HfFolder open_hf_folder(const std::filesystem::path& folder);
 
 /// Writes all tensors "model/...". Throws InputError naming file, tensor and element for a number

@@ -236,7 +236,10 @@ std::string export_checkpoint(const ExportOptions& options) {
       .spec = whole ? full_spec(stored.shape) : find_submodel(reader, stored, options.budget),
       .ranking = whole ? read_ranking(reader, stored.shape) : Ranking{},
       .origin = {},
-      .type = type_called(options.dtype)};
+      .type = type_called(options.dtype),
+      .time_steps = whole && stored.kind == "import" && options.origin.empty()
+                        ? TimeStepKeys::as_imported
+                        : TimeStepKeys::unclamped};
   const Origin origin = find_origin(options, stored);
   if (origin.reader) request.origin = origin_for(origin, stored.shape, request);
   request.form = form_of(options, request.origin);

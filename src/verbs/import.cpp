@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "arch/layer_kind.hpp"
+#include "base/log.hpp"
 #include "elastic/cost_model.hpp"
 #include "interop/hf_import.hpp"
 #include "plan/units.hpp"
@@ -63,6 +64,7 @@ std::string import_checkpoint(const fs::path& folder, const fs::path& out, bool 
         fmt::format("{}: a deck cannot name this file; choose a name without '#', and no '&' or "
                     "blank at an end",
                     out.string()));
+  for (const auto& warning : source.config.warnings) log::warn("{}", warning);
   CheckpointWriter writer(out);
   writer.attribute("kind", std::string("import"));
   writer.text("deck", deck.text);

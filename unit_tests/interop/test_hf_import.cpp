@@ -81,6 +81,81 @@ TEST_F(HfImport, TiedEmbeddingsAreTwoTensors) {
   EXPECT_TRUE(read_hf_origin(reader)->tied);
 }
 
+/// Where the config ties the embeddings and the files have another head, programs use the head.
+TEST_F(HfImport, AHeadOfItsOwnIsUsed) {
+  const auto copy = copy_of("groups");
+  change_config(copy, "tie_word_embeddings", true);
+  const HfFolder opened = open_hf_folder(copy);
+  EXPECT_FALSE(opened.config.tied);
+  contains(opened.config.warnings.at(0),
+           "config.json: tie_word_embeddings is true, but there is a tensor lm_head.weight");
+  const auto reader = import_to(folder / "a.h5", copy);
+  EXPECT_FALSE(read_hf_origin(reader)->tied);
+  const auto untied = import_to(folder / "b.h5", hf_fixture("groups"));
+  for (const auto& tensor : untied.tensors())
+    EXPECT_EQ(reader.info(tensor.name).checksum, tensor.checksum) << tensor.name;
+
+  // A head of other rows or of another type is no head of this model.
+  const auto with_head = [&](ElementType type, std::vector<index_t> shape, double value) {
+    const auto tied = copy_of("tied");
+    const SafetensorsReader old(hf_fixture("tied") / "model.safetensors");
+    std::vector<SafetensorsTensor> plan;
+    for (const auto& entry : old.entries()) plan.push_back({entry.name, entry.type, entry.shape});
+    plan.push_back({"lm_head.weight", type, shape});
+    SafetensorsWriter writer(tied / "model.safetensors", plan);
+    for (const auto& entry : old.entries()) {
+      std::vector<char> data(entry.bytes());
+      old.read(entry, 0, data.size(), data.data());
+      writer.write(entry.name, data.data());
+      if (entry.name != "backbone.embeddings.weight" || plan.back().bytes() != data.size())
+        continue;
+      float first = 0;
+      std::memcpy(&first, data.data(), sizeof first);
+      first += static_cast<float>(value);
+      std::memcpy(data.data(), &first, sizeof first);
+      writer.write("lm_head.weight", data.data());
+    }
+    if (plan.back().bytes() != old.at("backbone.embeddings.weight").bytes())
+      writer.write("lm_head.weight", std::vector<char>(plan.back().bytes()).data());
+    writer.commit();
+    return tied;
+  };
+  const auto shape = open_hf_folder(hf_fixture("tied")).config.shape;
+  const index_t words = shape.vocab_size, hidden = shape.hidden_size;
+  EXPECT_TRUE(open_hf_folder(with_head(ElementType::f32, {words, hidden}, 0)).config.tied);
+  EXPECT_FALSE(open_hf_folder(with_head(ElementType::f32, {words, hidden}, 1)).config.tied);
+  contains(error_of(with_head(ElementType::f32, {words + 1, hidden}, 0)),
+           "tensor 'lm_head.weight' is F32");
+  contains(error_of(with_head(ElementType::i64, {words, hidden}, 0)),
+           "tensor 'lm_head.weight' is I64");
+}
+
+/// No input takes a time step out of the range that the weights give: a limit outside of it is
+/// taken, one inside is refused, and a time_step_min inside deserves a warning.
+TEST_F(HfImport, TimeStepsThatOthersClamp) {
+  const TimeStepRange range = time_step_range(open_hf_folder(hf_fixture("groups")));
+  EXPECT_GT(range.lowest, 0);
+  EXPECT_LT(range.lowest, range.highest);
+  const auto limited = [&](double low, double high) {
+    const auto copy = copy_of("groups");
+    change_config(copy, "time_step_limit", {low, high});
+    return copy;
+  };
+  EXPECT_NO_THROW(open_hf_folder(limited(0, range.highest * 1.01)));
+  EXPECT_NO_THROW(open_hf_folder(limited(range.lowest * 0.99, 1e30)));
+  for (const auto& copy : {limited(0, range.highest * 0.99), limited(range.lowest * 1.01, 1e30)}) {
+    contains(error_of(limited(0, range.highest * 0.99)), "config.json: time_step_limit is [0, ");
+    contains(error_of(copy), fmt::format("between {:.3g} and", range.lowest));
+  }
+  const auto warned = [&](double least) {
+    const auto copy = copy_of("groups");
+    change_config(copy, "time_step_min", least);
+    return open_hf_folder(copy).config.warnings.size();
+  };
+  EXPECT_EQ(warned(range.lowest * 0.99), 0);
+  EXPECT_EQ(warned(range.lowest * 1.01), 1);
+}
+
 TEST_F(HfImport, NamesOfTheModules) {
   // Other spelling of the names: "model." in front, as in a state_dict of transformers 5.
   const auto copy = copy_of("groups");
@@ -162,8 +237,9 @@ TEST_F(HfImport, WeightsMustBeThoseOfTheConfig) {
   change_config(copy, "tie_word_embeddings", false);
   contains(error_of(copy), "no tensor 'lm_head.weight'");
   copy = copy_of("groups");
-  change_config(copy, "tie_word_embeddings", true);  // a head that is there is ignored
-  EXPECT_NO_THROW(open_hf_folder(copy));
+  change_config(copy, "tie_word_embeddings", true);
+  change_config(copy, "vocab_size", 34);  // a head that is there is checked like any tensor
+  contains(error_of(copy), "tensor 'backbone.embeddings.weight' is F32 [33, 16]");
 }
 
 TEST_F(HfImport, NumbersThatAreNotFiniteNameTheirTensor) {
