@@ -15,6 +15,7 @@
 #include "plan/time.hpp"
 #include "plan/units.hpp"
 #include "plan/work.hpp"
+#include "state/state_checkpoint.hpp"
 
 namespace elastic {
 namespace {
@@ -262,6 +263,9 @@ std::string run_plan(const ResolvedDeck& deck, int given_ranks, const Machine* m
   const auto tensor_ranks = static_cast<int>(config.parallel.tensor_parallel_size);
   const int ranks = std::max(given_ranks, tensor_ranks);  // at least one replica
   const ModelShape parent = parent_shape(config);
+  std::error_code missing;
+  if (std::filesystem::is_regular_file(config.job.parent, missing))
+    require_shape(CheckpointReader(config.job.parent), parent);
   const ElasticSpace space = elastic_space(config, parent);
   const bool elastic = config.job.has(Phase::elastic);
   std::string text = fmt::format("plan of {} on {} rank{}; all numbers come from formulas\n\n",

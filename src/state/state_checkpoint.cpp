@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "arch/shape_difference.hpp"
 #include "model/slicing.hpp"
 #include "state/checked_values.hpp"
 
@@ -118,21 +119,16 @@ Ranking read_ranking(const CheckpointReader& reader, const ModelShape& shape) {
   return checked_ranking(reader, shape);
 }
 
-namespace {
-void require_shape_of(const CheckpointReader& reader, const ModelShape& expected) {
-  const ModelShape found = read_shape(reader);
-  if (found == expected) return;
-  throw InputError(fmt::format(
-      "{}: holds a model of another shape than the deck describes ({} layers of {} channels; "
-      "expected {} of {})",
-      reader.path().string(), found.num_layers(), found.hidden_size, expected.num_layers(),
-      expected.hidden_size));
+void require_shape(const CheckpointReader& reader, const ModelShape& deck) {
+  const auto differences = shape_differences(deck, read_shape(reader));
+  if (differences.empty()) return;
+  throw InputError(fmt::format("{}: holds a model of another shape than the deck describes: {}",
+                               reader.path().string(), fmt::join(differences, "; ")));
 }
-}  // namespace
 
 template <class T>
 void read_model(const StateReader& reader, LanguageModel<T>& model) {
-  reader.agree([&] { require_shape_of(reader.file(), model.shape()); });
+  reader.agree([&] { require_shape(reader.file(), model.shape()); });
   reader.tensors(value_tensors("model/", model.parameters()));
   reader.agree([&] { require_finite(reader.file(), "model/", model.parameters()); });
 }
@@ -142,7 +138,7 @@ void read_state(const StateReader& reader, const RunConfig& config, TrainState<T
   const CheckpointReader& file = reader.file();
   const Sharers sharers = reader.sharers();
   reader.agree([&] {
-    require_shape_of(file, state.model->shape());
+    require_shape(file, state.model->shape());
     state.step = checked_step(file);
     if (checked_elastic(file))
       make_elastic(config, read_ranking(file, state.model->shape()), state);

@@ -40,6 +40,9 @@ void write_state(const StateWriter& writer, const TrainState<T>& state, const st
 void write_spec(const StateWriter& writer, const SubmodelSpec& spec);
 
 ModelShape read_shape(const CheckpointReader& reader);
+/// Throws InputError naming the file and every key of the deck whose value it does not have
+/// (arch/shape_difference.hpp).
+void require_shape(const CheckpointReader& reader, const ModelShape& deck);
 std::string shape_to_json(const ModelShape& shape);
 ModelShape shape_from_json(const std::string& text, const std::string& file);
 Ranking read_ranking(const CheckpointReader& reader, const ModelShape& shape);

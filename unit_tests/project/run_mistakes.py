@@ -205,9 +205,15 @@ class Broken(RunTest):
         output = self.run_deck("other_shape", *SMALL, phases, parent, "model/hidden_size=56",
                                "elastic/hidden_size=56,40", code=INPUT)
         self.assertEqual(output.count("another shape"), 1)
-        self.assertIn("parent.h5", output)
+        for part in ("parent.h5", "<model>/hidden_size: 56 in the deck, 48 in the file"):
+            self.assertIn(part, output)
         self.assertFalse((self.folder / "other_shape").exists())
-        self.run_deck("same_shape", *SMALL, phases, parent)  # the same without the mistake
+        checked = self.run_deck("checked", *SMALL, phases, parent, "model/norm_epsilon=1e-4", "data/vocab_size=80",
+                                "--check", code=INPUT)
+        for part in ("<model>/norm_epsilon: 0.0001 in the deck, 1e-05 in the file",
+                     "<data>/vocab_size: 80 in the deck, 64 in the file"):
+            self.assertEqual(checked.count(part), 1, checked)
+        self.run_deck("same_shape", *SMALL, phases, parent, "mamba/chunk_size=8")  # which changes rounding only
 
     def test_parent_in_the_folder_of_the_earlier_run(self):
         self.copy("own")

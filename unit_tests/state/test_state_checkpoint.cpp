@@ -146,16 +146,25 @@ TEST_F(StateCheckpoint, TheRankingPermutesTheParentAndIsKept) {
 TEST_F(StateCheckpoint, AnotherShapeIsRefused) {
   const ResolvedDeck deck = small_deck();
   const CheckpointReader reader(write(small_state(deck.config), deck.text));
-  for (const std::vector<std::string>& change :
-       {std::vector<std::string>{"model/hidden_size=32", "elastic/hidden_size=32"},
-        {"model/hybrid_layer_pattern=M-*M"},
-        {"mlp/ffn_hidden_size=40", "elastic/ffn_hidden_size=40"}}) {
+  const std::vector<std::pair<std::vector<std::string>, const char*>> changes = {
+      {{"model/hidden_size=32", "elastic/hidden_size=32"}, "<model>/hidden_size: 32 in the deck, "},
+      {{"model/hybrid_layer_pattern=M-*M"}, "<model>/hybrid_layer_pattern: M-*M in the deck, "},
+      {{"model/norm_epsilon=1e-4"}, "<model>/norm_epsilon: 0.0001 in the deck, 1e-05 in the file"},
+      {{"mlp/ffn_hidden_size=40", "elastic/ffn_hidden_size=40"},
+       "<mlp>/ffn_hidden_size: 40 in the deck, "}};
+  for (const auto& [change, difference] : changes) {
     const ResolvedDeck other = small_deck(change);
     TrainState<Real> state = make_parent<Real>(other.config);
     const auto message = message_of<InputError>([&] { read_state(reader, other.config, state); });
     contains(message, "state.h5");
     contains(message, "another shape than the deck describes");
+    contains(message, difference);
   }
+  // Another chunk changes rounding only.
+  const ResolvedDeck other = small_deck({"mamba/chunk_size=4"});
+  TrainState<Real> state = make_parent<Real>(other.config);
+  EXPECT_NO_THROW(read_state(reader, other.config, state));
+  EXPECT_EQ(state.model->shape().chunk_size, 4);
 }
 
 TEST_F(StateCheckpoint, AnotherRouterIsRefused) {
