@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# Draws a run: losses.png, router.png and accuracy.png from history.csv, router.csv and results.json.
+# Draws a run: losses.png, router.png, accuracy.png and, where budgets take turns, switches.png from history.csv, router.csv and results.json.
 #
 #   python3 plot_run.py [RUNFOLDER]      default: the folder of this script
 #
@@ -67,6 +67,7 @@ class Run:
         self.results = json.loads(results.read_text()) if results.exists() else {}
         self.parent = self.results.get("parent", {})
         self.budgets = self.results.get("budgets", [])
+        self.pairs = self.results.get("pairs", [])
         self.names = self.trained_names()
         self.targets = {b["name"]: b["budget"] for b in self.budgets}
         for name in self.names:  # a run that did not reach its end: the name is the budget, if it is a number
@@ -329,12 +330,44 @@ def draw_accuracy(run, path):
     return save(figure, path)
 
 
+# --- one budget thinks, another answers --------------------------------------------------------------------------------
+def draw_switches(run, path):
+    """Accuracy of every ordered pair against its cost; edge: the budget that thinks, inside: the one that answers."""
+    if not run.pairs:
+        return None
+    figure, axes = plt.subplots(figsize=(8, 4.2))
+    alone = sorted((p["relative_cost_per_token"], p["accuracy"]) for p in run.pairs if p["thinks"] == p["answers"])
+    axes.plot([p[0] for p in alone], [p[1] for p in alone], color="#b5b5b5", linewidth=1.1, zorder=2)
+    for pair in run.pairs:
+        x, y, mixed = pair["relative_cost_per_token"], pair["accuracy"], pair["thinks"] != pair["answers"]
+        axes.plot(x, y, "o", markersize=9, markeredgewidth=2.6, markeredgecolor=run.colour(pair["thinks"]),
+                  markerfacecolor=run.colour(pair["answers"]), zorder=4 if mixed else 3)
+        if not mixed:
+            axes.annotate(f"{pair['thinks']} alone", (x, y), xytext=(0, 9), textcoords="offset points", ha="center",
+                          va="bottom", fontsize=8.5, color="#666666", zorder=6,
+                          path_effects=[withStroke(linewidth=2.5, foreground="white")])
+    marker = run.results.get("switch_marker", "")
+    axes.set_title(f"accuracy where one budget thinks up to {marker!r} and another answers")
+    axes.set_xlabel("cost, part of the parent's, mean over the tokens generated")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:.3g}%"))
+    axes.margins(0.1, 0.16)
+    names = list(dict.fromkeys(p["thinks"] for p in run.pairs))
+    handles = [Line2D([], [], marker="o", markersize=7, linestyle="none", color=run.colour(n), label=f"budget {n}")
+               for n in names]
+    handles.append(Line2D([], [], marker="o", markersize=7, linestyle="none", markerfacecolor="white",
+                          markeredgewidth=2.6, color=LIGHT, label="edge: thinks, inside: answers"))
+    figure.tight_layout(rect=(0, 0.08, 1, 1))
+    figure.legend(handles=handles, loc="lower center", ncol=len(handles) if len(handles) < 7 else 4)
+    return save(figure, path)
+
+
 def main():
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parent
     run = Run(folder)
     plt.rcParams.update(STYLE)
     drawn = [draw(run, folder / name) for draw, name in
-             ((draw_losses, "losses.png"), (draw_router, "router.png"), (draw_accuracy, "accuracy.png"))]
+             ((draw_losses, "losses.png"), (draw_router, "router.png"), (draw_accuracy, "accuracy.png"),
+              (draw_switches, "switches.png"))]
     if not any(drawn):
         sys.exit(f"{folder}: no history.csv, router.csv or results.json of a run")
     for path in filter(None, drawn):

@@ -11,6 +11,7 @@
 #include "elastic/cost_model.hpp"
 #include "deck/reference.hpp"
 #include "deck/resolve.hpp"
+#include "config/budget_change.hpp"
 #include "config/run_config_schema.hpp"
 #include "config/schema_parts.hpp"
 #include "config/wall_time_text.hpp"
@@ -298,6 +299,7 @@ void check_all(DeckReport& report, const RunConfig& config) {
     });
   check_data(report, config.data);
   check_elastic(report, config);
+  check_budget_changes(report, config);
   if (config.job.has(Phase::pretrain)) {
     check_stage(report, "pretrain", config.pretrain, config, false);
     check_spans(report, "pretrain", config.pretrain, config);

@@ -94,15 +94,18 @@ void bind_evaluate(Schema& schema, RunConfig& config) {
             {.unit = "1",
              .range = positive_fraction,
              .help = "Untrained budgets to extract and evaluate too, by interpolation."})
-      .bind("switch_marker", &config.evaluate.switch_marker,
-            {.help = "Text, e.g. #, after which another budget goes on with an answer: every pair "
-                     "of budgets answers the problems; empty: none does."});
+      .bind(
+          "switch_marker", &config.evaluate.switch_marker,
+          {.help = "Marker (as in <generate>/switch), e.g. \"#\", after which another budget goes "
+                   "on with an answer: every pair of budgets answers the problems; empty: none "
+                   "does."});
   schema.block("generate", "How the models of the run generate unless the command line says more.")
       .bind("budget", &config.generate.budget,
             {.help = "Budget that begins; empty: the whole model."})
-      .bind("switch", &config.generate.changes,
-            {.help = "Changes of budget, each BUDGET@N after N tokens or BUDGET@MARKER after a "
-                     "text."});
+      .bind(
+          "switch", &config.generate.changes,
+          {.help = "Changes of budget, in order: BUDGET@N after N generated tokens, BUDGET@MARKER "
+                   "after a text (text:TEXT where it begins with a digit) or token:ID."});
 }
 
 void bind_guard(Schema& schema, GuardConfig& guard) {

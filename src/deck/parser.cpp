@@ -33,8 +33,28 @@ std::vector<std::string_view> split_lines(std::string_view text) {
   return lines;
 }
 
-std::string_view without_comment(std::string_view line) {
-  return trim(line.substr(0, line.find('#')));
+/// A line without its comment.
+struct Content {
+  std::string_view text;
+  std::string mistake = {};  ///< of its quotes
+};
+
+Content without_comment(std::string_view line, impl::QuotesIn where) {
+  // A line that continues a value is one: its quotes may open at once, and a comment may end it.
+  std::string probe(where == impl::QuotesIn::value ? "=" : "");
+  const std::size_t shift = probe.size();
+  probe += line;
+  const auto unquoted = impl::without_quoted(probe, impl::QuotesIn::line);
+  if (unquoted.unclosed != line.npos)
+    return {.text = {},
+            .mistake = fmt::format("the quote in column {} is not closed on its line",
+                                   unquoted.unclosed - shift + 1)};
+  const std::size_t comment = unquoted.marks.find('#');
+  const auto text = trim(line.substr(0, comment == line.npos ? comment : comment - shift));
+  if (!text.empty() && text.back() == '=' && comment != line.npos &&
+      trim(line.substr(comment - shift + 1)).empty())
+    return {.text = {}, .mistake = "# begins a comment; the text # is written \"#\", with quotes"};
+  return {.text = text};
 }
 
 /// Takes a trailing & off; true if there was one.
@@ -69,7 +89,12 @@ void Deck::parse(std::string_view text) {
       add_mistake(place(i), bad);
       continue;
     }
-    std::string_view line = without_comment(lines[i]);
+    const Content content = without_comment(lines[i], impl::QuotesIn::line);
+    if (!content.mistake.empty()) {
+      add_mistake(place(i), content.mistake);
+      continue;
+    }
+    std::string_view line = content.text;
     if (line.empty()) continue;
     if (line.front() == '<') {
       open_block(line, place(i).line);
@@ -80,8 +105,15 @@ void Deck::parse(std::string_view text) {
     std::string joined(line);
     while (continues) {
       const std::string_view raw = i + 1 < lines.size() ? lines[i + 1] : std::string_view();
-      std::string_view next = without_comment(raw);
-      const bool is_value = !next.empty() && next.front() != '<' && next.find('=') == next.npos;
+      const Content further = without_comment(raw, impl::QuotesIn::value);
+      std::string_view next = further.text;
+      const bool is_value =
+          !next.empty() && next.front() != '<' &&
+          impl::without_quoted(next, impl::QuotesIn::value).marks.find('=') == next.npos;
+      if (!further.mistake.empty()) {
+        add_mistake(place(++i), further.mistake);
+        break;
+      }
       if (!is_value || !impl::find_bad_byte(raw).empty()) {
         add_mistake(place(i), "ends with &, but the next line does not continue the value");
         break;
@@ -153,9 +185,9 @@ void Deck::add_override(std::string_view assignment) {
     return add_mistake(place,
                        fmt::format("expected block/key=value, found '{}'", shorten(assignment)));
   const std::string value(trim(assignment.substr(equals + 1)));
-  if (value.find('#') != value.npos || (!value.empty() && value.back() == '&'))
-    return add_mistake(place, fmt::format("a value may not contain # nor end with &, found '{}'",
-                                          shorten(assignment)));
+  if (const auto open = impl::without_quoted(value, impl::QuotesIn::value).unclosed;
+      open != value.npos)
+    return add_mistake(place, fmt::format("the quote is not closed in '{}'", shorten(assignment)));
 
   block_of(block, place);
   const auto [found, is_new] = m_entry_index.try_emplace({block, key}, m_entries.size());

@@ -78,7 +78,8 @@ void resolve_key(const Deck& deck, DeckPlace block_place, const SchemaBlock& blo
   }
   report.describe(block.name(), key.name, entry->place, subject_of(*entry));
   std::string detail;
-  if ((key.options.required && entry->value.empty()) || !key.read(entry->value, detail)) {
+  const bool empty = entry->value.empty() || entry->value == "\"\"";
+  if ((key.options.required && empty) || !key.read(entry->value, detail)) {
     const auto near = impl::nearest(entry->value, key.options.allowed);
     if (near) detail = fmt::format("nearest valid value '{}'", near->name);
     report.add_wrong(

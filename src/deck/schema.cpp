@@ -44,7 +44,12 @@ std::string describe(const KeyOptions& options) {
 template <class T>
 bool read_item(std::string_view text, T& value, const KeyOptions& options, std::string& detail) {
   T item;
-  if (!impl::read_scalar(text, item)) return false;
+  if constexpr (std::same_as<T, std::string>) {
+    detail = impl::unquote(text, item);
+    if (!detail.empty()) return false;
+  } else if (!impl::read_scalar(text, item)) {
+    return false;
+  }
   if constexpr (std::same_as<T, double>)
     if (const double size = std::abs(item);
         size != 0 && (size < smallest_number || size > largest_number)) {
@@ -66,13 +71,14 @@ template <class T>
 bool read_list(std::string_view text, std::vector<T>& value, const KeyOptions& options,
                std::string& detail) {
   std::vector<T> items;
-  for (const std::string_view piece : impl::split(text, ',')) {
+  for (const std::string_view piece : impl::split_items(text)) {
     T item{};
     std::string why;
-    if (piece.empty() || !read_item(piece, item, options, why)) {
-      detail = piece.empty() ? fmt::format("item {} is empty", items.size() + 1)
-                             : fmt::format("item {} is '{}'{}{}", items.size() + 1,
-                                           impl::shorten(piece), why.empty() ? "" : ": ", why);
+    const bool empty = piece.empty() || piece == "\"\"";
+    if (empty || !read_item(piece, item, options, why)) {
+      detail = empty ? fmt::format("item {} is empty", items.size() + 1)
+                     : fmt::format("item {} is '{}'{}{}", items.size() + 1, impl::shorten(piece),
+                                   why.empty() ? "" : ": ", why);
       return false;
     }
     items.push_back(std::move(item));
@@ -87,15 +93,20 @@ std::string write(const T& value) {
     return impl::write_scalar(value);
   } else {
     std::vector<std::string> items;
-    for (const auto& item : value) items.push_back(impl::write_scalar(item));
+    for (const auto& item : value)
+      if constexpr (std::same_as<T, std::vector<std::string>>)
+        items.push_back(impl::quote_if_needed(item, true));
+      else
+        items.push_back(impl::write_scalar(item));
     return impl::join(items);
   }
 }
 
-/// Text can be written into a deck and read back unchanged.
+/// A value can be written into a deck and read back unchanged.
 bool is_writable(const std::string& text) {
+  const std::string marks = impl::without_quoted(text, impl::QuotesIn::value).marks;
   return impl::find_bad_byte(text).empty() && impl::trim(text) == text &&
-         text.find('#') == text.npos && (text.empty() || text.back() != '&');
+         marks.find('#') == text.npos && (text.empty() || text.back() != '&');
 }
 
 }  // namespace

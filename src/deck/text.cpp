@@ -45,15 +45,79 @@ std::string_view trim(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
 }
 
-std::vector<std::string_view> split(std::string_view text, char separator) {
+std::vector<std::string_view> split_items(std::string_view text) {
+  const std::string marks = without_quoted(text, QuotesIn::value).marks;
   std::vector<std::string_view> pieces;
   if (trim(text).empty()) return pieces;
   for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find(separator, begin), text.size());
+    const std::size_t end = std::min(marks.find(',', begin), text.size());
     pieces.push_back(trim(text.substr(begin, end - begin)));
     begin = end + 1;
   }
   return pieces;
+}
+
+Unquoted without_quoted(std::string_view text, QuotesIn where) {
+  Unquoted result{.marks = std::string(text)};
+  bool in_value = where == QuotesIn::value, may_open = in_value;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '#' && where == QuotesIn::line) break;
+    if (c == '"' && may_open) {
+      const std::size_t begin = i;
+      for (++i; i < text.size() && text[i] != '"'; ++i) i += text[i] == '\\';
+      if (i >= text.size()) {
+        result.unclosed = begin;
+        return result;
+      }
+      std::fill(result.marks.begin() + static_cast<std::ptrdiff_t>(begin),
+                result.marks.begin() + static_cast<std::ptrdiff_t>(i) + 1, ' ');
+    }
+    const bool begins_value = c == '=' && !in_value;
+    in_value = in_value || begins_value;
+    if (c != ' ' && c != '\t') may_open = in_value && (begins_value || c == ',');
+  }
+  return result;
+}
+
+std::string unquote(std::string_view value, std::string& plain) {
+  if (value.empty() || value.front() != '"') {
+    plain = value;
+    return {};
+  }
+  std::string inside;
+  for (std::size_t i = 1; i < value.size(); ++i) {
+    if (value[i] == '"') {
+      if (i + 1 != value.size())
+        return fmt::format("after the closing quote stands '{}'",
+                           shorten(trim(value.substr(i + 1))));
+      plain = std::move(inside);
+      return {};
+    }
+    if (value[i] != '\\') {
+      inside += value[i];
+      continue;
+    }
+    constexpr std::string_view written = "\"\\nt", meant = "\"\\\n\t";
+    const auto which = ++i < value.size() ? written.find(value[i]) : written.npos;
+    if (which == written.npos)
+      return R"(in quotes, \ stands before ", \, n (new line) or t (tab) only)";
+    inside += meant[which];
+  }
+  return "the opening quote is not closed";
+}
+
+std::string quote_if_needed(const std::string& text, bool in_list) {
+  const bool plain = trim(text) == text && text.find_first_of("\"#\n") == text.npos &&
+                     (text.empty() || text.back() != '&') &&
+                     (!in_list || (!text.empty() && text.find(',') == text.npos));
+  if (plain) return text;
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c == '\n' ? "\\n" : c == '\t' ? "\\t" : std::string(1, c);
+  }
+  return quoted + '"';
 }
 
 std::string join(const std::vector<std::string>& items) {

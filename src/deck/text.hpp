@@ -10,10 +10,26 @@ namespace elastic::impl {
 
 /// `text` without blanks and tabs at both ends.
 std::string_view trim(std::string_view text);
-/// The pieces of `text` between separators, trimmed; no text at all gives no piece.
-std::vector<std::string_view> split(std::string_view text, char separator);
+/// The items of a list: the pieces of `text` between commas that stand in no quotes, trimmed, with
+/// their quotes; no text at all gives none.
+std::vector<std::string_view> split_items(std::string_view text);
 /// "a, b, c"
 std::string join(const std::vector<std::string>& items);
+
+/// What stands in quotes, as README.md describes them, is no mark of the grammar.
+struct Unquoted {
+  std::string marks;  ///< the text, quoted parts as blanks, of its length
+  std::size_t unclosed = std::string_view::npos;  ///< where an opening quote is that never closes
+};
+/// `text`: a line, whose quotes open after its = and which a comment may end; or a value.
+enum class QuotesIn { line, value };
+Unquoted without_quoted(std::string_view text, QuotesIn where);
+/// The text that a value stands for: itself, or what its quotes hold. Returns what is wrong with
+/// the quotes, and leaves `plain` as it was; empty if nothing is.
+std::string unquote(std::string_view value, std::string& plain);
+/// The value that stands for a text: itself where it reads back as that, else quoted. `in_list`:
+/// as an item of a list.
+std::string quote_if_needed(const std::string& text, bool in_list);
 
 /// Says which byte at which column is not printable UTF-8 (tabs are allowed); empty if none.
 std::string find_bad_byte(std::string_view line);

@@ -7,6 +7,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "deck/text.hpp"
+
 namespace elastic {
 
 std::string Interval::text() const {
@@ -55,15 +57,12 @@ bool read_scalar(std::string_view text, double& value) {
   return true;
 }
 
-bool read_scalar(std::string_view text, std::string& value) {
-  value = text;
-  return true;
-}
+bool read_scalar(std::string_view text, std::string& value) { return unquote(text, value).empty(); }
 
 std::string write_scalar(bool value) { return value ? "true" : "false"; }
 std::string write_scalar(index_t value) { return fmt::format("{}", value); }
 std::string write_scalar(double value) { return fmt::format("{}", value); }
-std::string write_scalar(const std::string& value) { return value; }
+std::string write_scalar(const std::string& value) { return quote_if_needed(value, false); }
 
 }  // namespace impl
 }  // namespace elastic

@@ -54,7 +54,45 @@ class Continuations {
   std::vector<bool> m_done;
 };
 
+/// Which switch is the next, as tokens are generated.
+template <class T>
+class NextSwitch {
+ public:
+  explicit NextSwitch(const std::vector<BudgetSwitch<T>>& switches) : m_switches(switches) {}
+  /// Takes the switches that the generated tokens call for; false if there are none.
+  bool take(std::span<const token_t> generated) {
+    const std::size_t before = m_taken;
+    for (; m_taken < m_switches.size() && is_due(m_switches[m_taken], generated); ++m_taken)
+      m_since = generated.size();
+    return m_taken > before;
+  }
+  std::size_t taken() const { return m_taken; }
+  /// The last one taken.
+  const ActiveWidths<T>& widths() const { return m_switches[m_taken - 1].widths; }
+
+ private:
+  bool is_due(const BudgetSwitch<T>& next, std::span<const token_t> generated) const {
+    const auto& marker = next.marker;
+    if (marker.empty()) return static_cast<index_t>(generated.size()) >= next.after;
+    return generated.size() >= m_since + marker.size() &&
+           std::equal(marker.rbegin(), marker.rend(), generated.rbegin());
+  }
+
+  const std::vector<BudgetSwitch<T>>& m_switches;
+  std::size_t m_taken = 0, m_since = 0;  // switches taken; tokens before the last of them
+};
+
 }  // namespace
+
+template <class T>
+std::vector<index_t> switch_places(const std::vector<token_t>& tokens,
+                                   const std::vector<BudgetSwitch<T>>& switches) {
+  std::vector<index_t> places;
+  NextSwitch<T> next(switches);
+  for (std::size_t count = 1; count <= tokens.size(); ++count)
+    if (next.take({tokens.data(), count})) places.resize(next.taken(), static_cast<index_t>(count));
+  return places;
+}
 
 void check_prompts(const Sequences& prompts, index_t max_length) {
   for (std::size_t i = 0; i < prompts.size(); ++i) {
@@ -81,7 +119,7 @@ Sequences generate(const kernels::Products& products, Arena& arena, const Langua
   };
   std::optional<Decoder<T>> decoder(make_decoder(widths));
   const ActiveWidths<T>* current = &widths;
-  auto next_switch = switches.begin();
+  NextSwitch<T> next_switch(switches);
   Continuations sequences(prompts, config.stop);
 
   const index_t common = shortest(prompts);
@@ -92,9 +130,8 @@ Sequences generate(const kernels::Products& products, Arena& arena, const Langua
         choose_tokens<T>(products.exec, logits, config.sampling, config.first_sequence, position),
         position);
     if (sequences.all_done() || position + 1 == config.max_length) return sequences.outputs();
-    const auto generated = static_cast<index_t>(sequences.outputs()[0].size());
-    if (next_switch != switches.end() && generated == next_switch->after) {
-      const auto& chosen = (next_switch++)->widths;
+    if (!switches.empty() && next_switch.take(sequences.outputs()[0])) {
+      const auto& chosen = next_switch.widths();
       if (fits_into(chosen, *current)) {
         Decoder<T> narrower(std::move(*decoder), chosen);
         decoder.emplace(std::move(narrower));
@@ -110,6 +147,8 @@ Sequences generate(const kernels::Products& products, Arena& arena, const Langua
 }
 
 #define ELASTIC_INSTANTIATE(T)                                                              \
+  template std::vector<index_t> switch_places<T>(const std::vector<token_t>&,               \
+                                                 const std::vector<BudgetSwitch<T>>&);      \
   template Sequences generate<T>(const kernels::Products&, Arena&, const LanguageModel<T>&, \
                                  const ActiveWidths<T>&, const Sequences&,                  \
                                  const GenerationConfig&, const std::vector<BudgetSwitch<T>>&);

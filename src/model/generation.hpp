@@ -5,6 +5,7 @@
 // a sequence reads the rest of its prompt, then its own output, so that no layer ever sees padding.
 #pragma once
 #include <functional>
+#include <span>
 
 #include "model/decoder.hpp"
 #include "model/sampling.hpp"
@@ -22,19 +23,31 @@ struct GenerationConfig {
   std::function<void()> go_on = {};
 };
 
-/// Another submodel goes on from the token after the first `after` generated ones. If it fits
-/// into the current one (decoder.hpp: fits_into) it takes over the caches, which costs nothing,
-/// and remembers what the wider one computed. Otherwise it reads the text so far, and gives exactly
-/// what it would give on that text.
+/// Another submodel goes on from the token after the first `after` generated ones, or after the
+/// first time that the generated tokens end with `marker`, all of it generated since the change
+/// before. If it fits into the current one (decoder.hpp: fits_into) it takes over the caches, which
+/// costs nothing, and remembers what the wider one computed. Otherwise it reads the text so far,
+/// and gives exactly what it would give on that text.
 template <class T>
 struct BudgetSwitch {
-  index_t after = 1;
+  BudgetSwitch(index_t after_tokens, ActiveWidths<T> next)
+      : after(after_tokens), widths(std::move(next)) {}
+  BudgetSwitch(std::vector<token_t> after_marker, ActiveWidths<T> next)
+      : widths(std::move(next)), marker(std::move(after_marker)) {}
+  index_t after = 0;  ///< 0: there is a marker
   ActiveWidths<T> widths;
+  std::vector<token_t> marker;
 };
 
+/// After how many of the generated `tokens` each of the switches came, in their order; those that
+/// never came are missing.
+template <class T>
+std::vector<index_t> switch_places(const std::vector<token_t>& tokens,
+                                   const std::vector<BudgetSwitch<T>>& switches);
+
 /// Continuations (without the prompts, without `stop`) of each prompt by a submodel of exact
-/// widths. `switches` stand in rising order and are for one prompt only. Throws InputError for an
-/// empty prompt or one that is not shorter than max_length.
+/// widths. `switches` come one after the other and are for one prompt only. Throws InputError for
+/// an empty prompt or one that is not shorter than max_length.
 template <class T>
 std::vector<std::vector<token_t>> generate(const kernels::Products& products, Arena& arena,
                                            const LanguageModel<T>& model,

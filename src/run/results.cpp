@@ -39,6 +39,17 @@ Json budget_json(const BudgetResult& b) {
           {"sliced_file_bytes", b.sliced_file_bytes}};
 }
 
+Json pair_json(const PairResult& p) {
+  return {{"thinks", p.thinks},
+          {"answers", p.answers},
+          {"accuracy", p.accuracy},
+          {"thought_tokens", p.thought_tokens},
+          {"answer_tokens", p.answer_tokens},
+          {"parameters_per_token", p.parameters},
+          {"relative_cost_per_token", p.relative_cost},
+          {"forward_flops_per_token", p.flops_per_token}};
+}
+
 /// The first step of a stage also allocates, so only the median says what a step takes.
 Json stage_json(const StageResult& stage) {
   auto seconds = stage.step_seconds;
@@ -55,22 +66,26 @@ void write_results(const RunFolder& folder, const RunResults& results) {
   for (const auto& b : results.budgets) budgets.push_back(budget_json(b));
   Json stages = Json::array();
   for (const auto& stage : results.stages) stages.push_back(stage_json(stage));
-  const Json json = {{"name", results.name},
-                     {"version", results.version},
-                     {"deck_hash", fmt::format("{:016x}", results.deck_hash)},
-                     {"ranks", results.ranks},
-                     {"steps", results.steps},
-                     {"tokens", results.tokens},
-                     {"parent",
-                      {{"parameters", static_cast<index_t>(results.parent_parameters)},
-                       {"valid_loss", results.parent_valid_loss},
-                       {"accuracy", number_or_null(results.parent_accuracy)}}},
-                     {"model_file_bytes", results.model_file_bytes},
-                     {"extra_bytes_per_submodel", results.extra_bytes_per_submodel},
-                     {"training_seconds", results.seconds},
-                     {"tokens_per_second", results.tokens_per_second},
-                     {"stages", stages},
-                     {"budgets", budgets}};
+  Json json = {{"name", results.name},
+               {"version", results.version},
+               {"deck_hash", fmt::format("{:016x}", results.deck_hash)},
+               {"ranks", results.ranks},
+               {"steps", results.steps},
+               {"tokens", results.tokens},
+               {"parent",
+                {{"parameters", static_cast<index_t>(results.parent_parameters)},
+                 {"valid_loss", results.parent_valid_loss},
+                 {"accuracy", number_or_null(results.parent_accuracy)}}},
+               {"model_file_bytes", results.model_file_bytes},
+               {"extra_bytes_per_submodel", results.extra_bytes_per_submodel},
+               {"training_seconds", results.seconds},
+               {"tokens_per_second", results.tokens_per_second},
+               {"stages", stages},
+               {"budgets", budgets}};
+  if (!results.pairs.empty()) {
+    json["switch_marker"] = results.switch_marker;
+    for (const auto& pair : results.pairs) json["pairs"].push_back(pair_json(pair));
+  }
   write_file_durably(folder.results(), json.dump(2) + "\n");
 }
 

@@ -30,6 +30,15 @@ struct BudgetResult {
   std::uintmax_t sliced_file_bytes = 0;
 };
 
+/// Answers where one submodel thinks, up to the marker, and another goes on (train/validation.hpp).
+struct PairResult {
+  std::string thinks, answers;  ///< names of the submodels
+  double accuracy = 0;
+  double thought_tokens = 0, answer_tokens = 0;  ///< means per problem
+  /// Means per generated token.
+  double parameters = 0, relative_cost = 0, flops_per_token = 0;
+};
+
 /// Times of the steps of a stage that this job ran.
 struct StageResult {
   std::string name;
@@ -48,6 +57,8 @@ struct RunResults {
   double seconds = 0, tokens_per_second = 0;                          ///< of training in this job
   std::vector<StageResult> stages;
   std::vector<BudgetResult> budgets;
+  std::string switch_marker = {};      ///< of the pairs
+  std::vector<PairResult> pairs = {};  ///< every ordered pair; empty without a marker
 };
 
 /// Writes results.json. Call on one rank. Throws RunError.

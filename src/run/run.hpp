@@ -85,6 +85,8 @@ class Run {
   bool evaluate_phase();  // false: stopped, as there is no time left
   /// Collective. The ranked parent as it was before elastic training.
   const LanguageModel<T>& parent();
+  /// Adds what every pair of the submodels evaluated does with the problems.
+  void evaluate_pairs();
   BudgetResult evaluate_budget(const SubmodelSpec& spec, bool trained);
   void write_model_file();
   void write_file(const std::filesystem::path& path, const FillFile& fill);

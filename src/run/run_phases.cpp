@@ -3,6 +3,7 @@
 #include "base/log.hpp"
 #include "base/region.hpp"
 #include "base/version.hpp"
+#include "config/budget_change.hpp"
 #include "elastic/nesting.hpp"
 #include "io/checkpoint_views.hpp"
 #include "io/durable_file.hpp"
@@ -135,7 +136,34 @@ bool Run<T>::evaluate_phase() {
     }
     m_results.budgets.push_back(evaluate_budget(m_specs[i], i < m_config.elastic.budgets.size()));
   }
+  if (!m_config.evaluate.switch_marker.empty() && m_validation->has_problems()) evaluate_pairs();
   return true;
+}
+
+template <class T>
+void Run<T>::evaluate_pairs() {
+  const auto marker = read_marker(m_config.data, m_config.evaluate.switch_marker);
+  const auto answers = m_validation->pair_answers(*m_state.model, m_specs, marker);
+  m_results.switch_marker = m_config.evaluate.switch_marker;
+  for (std::size_t a = 0; a < m_specs.size(); ++a)
+    for (std::size_t b = 0; b < m_specs.size(); ++b) {
+      const PairAnswers& pair = answers[a][b];
+      const BudgetResult &thinks = m_results.budgets[a], &answering = m_results.budgets[b];
+      const double all = pair.thought_tokens + pair.answer_tokens;
+      const auto mean = [&](double of_thoughts, double of_answers) {
+        return (pair.thought_tokens * of_thoughts + pair.answer_tokens * of_answers) / all;
+      };
+      m_results.pairs.push_back(
+          {.thinks = thinks.spec.name,
+           .answers = answering.spec.name,
+           .accuracy = pair.accuracy,
+           .thought_tokens = pair.thought_tokens,
+           .answer_tokens = pair.answer_tokens,
+           .parameters = mean(thinks.parameters, answering.parameters),
+           .relative_cost = mean(thinks.costs.front().relative, answering.costs.front().relative),
+           .flops_per_token =
+               mean(thinks.forward_flops_per_token, answering.forward_flops_per_token)});
+    }
 }
 
 template <class T>
@@ -161,6 +189,7 @@ void Run<T>::report_phase() {
   template const LanguageModel<T>& Run<T>::parent();                        \
   template BudgetResult Run<T>::evaluate_budget(const SubmodelSpec&, bool); \
   template bool Run<T>::evaluate_phase();                                   \
+  template void Run<T>::evaluate_pairs();                                   \
   template void Run<T>::report_phase();
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(bfloat16)

@@ -38,6 +38,9 @@ bool is_text(const std::vector<token_t>& tokens) {
   return std::all_of(tokens.begin(), tokens.end(),
                      [](token_t token) { return token < CharacterVocabulary::size; });
 }
+bool is_right(const Problem& problem, const std::vector<token_t>& text) {
+  return is_text(text) && check_answer(problem, CharacterVocabulary::decode(text));
+}
 }  // namespace
 
 template <class T>
@@ -107,43 +110,138 @@ ValidationResult Validation<T>::losses(const LanguageModel<T>& model, const Subm
 }
 
 template <class T>
-double Validation<T>::right_answers(const LanguageModel<T>& model, const SubmodelSpec& spec,
-                                    index_t first, index_t end) {
+typename Validation<T>::Asked Validation<T>::ask(index_t first, index_t end) const {
   const ReasoningProblems problems(
       reasoning_config(m_config), static_cast<std::uint32_t>(m_config.job.seed), validation_stream);
-  const auto widths = model.widths(spec);
-  std::vector<Problem> asked;
-  std::vector<std::vector<token_t>> prompts;
+  Asked asked{.max_length = problems.longest_document() + 1};
   for (index_t i = first; i < end; ++i) {
-    asked.push_back(problems.problem(Split::validation, i));
-    prompts.push_back(prompt_tokens(asked.back()));
+    asked.problems.push_back(problems.problem(Split::validation, i));
+    asked.prompts.push_back(prompt_tokens(asked.problems.back()));
   }
-  const auto answers =
-      generate_greedy<T>({m_exec, m_config.job.deterministic}, m_arena, model, widths, prompts,
-                         {.max_length = problems.longest_document() + 1,
-                          .stop = CharacterVocabulary::end,
-                          .go_on = [this] { go_on(); }});
+  return asked;
+}
+
+template <class T>
+typename Validation<T>::Sequences Validation<T>::continuations(const LanguageModel<T>& model,
+                                                               const SubmodelSpec& spec,
+                                                               const Sequences& prompts,
+                                                               index_t max_length) {
+  const auto widths = model.widths(spec);
+  Sequences results;
+  for (std::size_t begin = 0; begin < prompts.size(); begin += problems_at_once) {
+    const std::size_t end = std::min(prompts.size(), begin + problems_at_once);
+    const Sequences some(prompts.begin() + static_cast<std::ptrdiff_t>(begin),
+                         prompts.begin() + static_cast<std::ptrdiff_t>(end));
+    for (auto& result : generate_greedy<T>(
+             {m_exec, m_config.job.deterministic}, m_arena, model, widths, some,
+             {.max_length = max_length, .stop = CharacterVocabulary::end, .go_on = [this] {
+                go_on();
+              }}))
+      results.push_back(std::move(result));
+  }
+  return results;
+}
+
+template <class T>
+double Validation<T>::right_answers(const LanguageModel<T>& model, const SubmodelSpec& spec,
+                                    index_t first, index_t end) {
+  const Asked asked = ask(first, end);
+  const auto texts = continuations(model, spec, asked.prompts, asked.max_length);
   double right = 0;
-  for (std::size_t i = 0; i < asked.size(); ++i)
-    right += is_text(answers[i]) && check_answer(asked[i], CharacterVocabulary::decode(answers[i]));
+  for (std::size_t i = 0; i < texts.size(); ++i) right += is_right(asked.problems[i], texts[i]);
   return right;
+}
+
+template <class T>
+void Validation<T>::add_pairs_of(const LanguageModel<T>& model,
+                                 const std::vector<SubmodelSpec>& specs, std::size_t thinker,
+                                 const std::vector<token_t>& marker, const Asked& asked,
+                                 PairSums& sums) {
+  const auto texts = continuations(model, specs[thinker], asked.prompts, asked.max_length);
+  std::vector<std::size_t> open;  // problems that another goes on with
+  std::vector<std::size_t> thoughts(texts.size());
+  std::vector<bool> switches(texts.size());
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    const auto found = std::search(texts[i].begin(), texts[i].end(), marker.begin(), marker.end());
+    thoughts[i] = static_cast<std::size_t>(found - texts[i].begin()) + marker.size();
+    switches[i] = found != texts[i].end() &&
+                  static_cast<index_t>(asked.prompts[i].size() + thoughts[i]) < asked.max_length;
+    if (switches[i]) open.push_back(i);
+  }
+  // Prompts of like length lie in one batch: the short ones do not wait for the long ones.
+  std::stable_sort(open.begin(), open.end(), [&](std::size_t a, std::size_t b) {
+    return asked.prompts[a].size() + thoughts[a] < asked.prompts[b].size() + thoughts[b];
+  });
+  Sequences prompts;
+  for (const std::size_t i : open) {
+    prompts.push_back(asked.prompts[i]);
+    prompts.back().insert(prompts.back().end(), texts[i].begin(),
+                          texts[i].begin() + static_cast<std::ptrdiff_t>(thoughts[i]));
+  }
+  for (std::size_t answerer = 0; answerer < specs.size(); ++answerer) {
+    auto whole = texts;
+    if (answerer != thinker) {
+      const auto answers = continuations(model, specs[answerer], prompts, asked.max_length);
+      for (std::size_t k = 0; k < open.size(); ++k) {
+        whole[open[k]].resize(thoughts[open[k]]);
+        whole[open[k]].insert(whole[open[k]].end(), answers[k].begin(), answers[k].end());
+      }
+    }
+    auto* const sum = &sums[3 * (thinker * specs.size() + answerer)];
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+      sum[0] += is_right(asked.problems[i], whole[i]);
+      const double all = generated_tokens(asked, i, whole[i]);
+      sum[1] += switches[i] ? static_cast<double>(thoughts[i]) : all;
+      sum[2] += switches[i] ? all - static_cast<double>(thoughts[i]) : 0;
+    }
+  }
+}
+
+template <class T>
+std::vector<std::vector<PairAnswers>> Validation<T>::pair_answers(
+    const LanguageModel<T>& model, const std::vector<SubmodelSpec>& specs,
+    const std::vector<token_t>& marker) {
+  const Region region("generation");
+  const std::size_t count = specs.size();
+  const Problems mine = my_problems();
+  const Asked asked = ask(mine.begin, mine.end);
+  PairSums sums(3 * count * count, 0.0);  // right answers, tokens of thought, tokens of the answer
+  for_each_round(
+      m_all, team_size(), static_cast<index_t>(count), [](index_t) {},
+      [&](index_t thinker) {
+        add_pairs_of(model, specs, static_cast<std::size_t>(thinker), marker, asked, sums);
+      });
+  all_reduce_sum(m_sharers, sums);
+  const auto total = static_cast<double>(m_config.evaluate.problems);
+  std::vector<std::vector<PairAnswers>> results(count, std::vector<PairAnswers>(count));
+  for (std::size_t i = 0; i < count * count; ++i)
+    results[i / count][i % count] = {.accuracy = sums[3 * i] / total,
+                                     .thought_tokens = sums[3 * i + 1] / total,
+                                     .answer_tokens = sums[3 * i + 2] / total};
+  return results;
+}
+
+template <class T>
+typename Validation<T>::Problems Validation<T>::my_problems() const {
+  const index_t total = m_config.evaluate.problems,
+                share = (total + m_sharers.size() - 1) / m_sharers.size(),
+                begin = std::min(total, m_sharers.rank() * share);
+  return {.begin = begin, .end = std::min(total, begin + share), .share = share};
 }
 
 template <class T>
 double Validation<T>::accuracy(const LanguageModel<T>& model, const SubmodelSpec& spec) {
   const Region region("generation");
-  const index_t total = m_config.evaluate.problems,
-                share = (total + m_sharers.size() - 1) / m_sharers.size();
-  const index_t begin = m_sharers.rank() * share, end = std::min(total, begin + share);
+  const Problems mine = my_problems();
   double right = 0;
   for_each_round(
-      m_all, team_size(), (share + problems_at_once - 1) / problems_at_once, [](index_t) {},
+      m_all, team_size(), (mine.share + problems_at_once - 1) / problems_at_once, [](index_t) {},
       [&](index_t round) {
-        const index_t first = begin + round * problems_at_once;
-        if (first < end)
-          right += right_answers(model, spec, first, std::min(end, first + problems_at_once));
+        const index_t first = mine.begin + round * problems_at_once;
+        if (first < mine.end)
+          right += right_answers(model, spec, first, std::min(mine.end, first + problems_at_once));
       });
-  return all_reduce_sum(m_sharers, right) / static_cast<double>(total);
+  return all_reduce_sum(m_sharers, right) / static_cast<double>(m_config.evaluate.problems);
 }
 
 template <class T>

@@ -7,6 +7,7 @@
 
 #include "base/region.hpp"
 #include "base/stop_request.hpp"
+#include "config/budget_change.hpp"
 #include "elastic/cost_model.hpp"
 #include "io/durable_file.hpp"
 #include "model/speculative.hpp"
@@ -40,7 +41,8 @@ void check_options(const GenerateOptions& options) {
         fmt::format("--draft-length {}: expected 1 to {}", options.draft_length, most_draft));
   if (speculative && options.sampling.temperature > 0)
     throw InputError("--draft-budget: speculative decoding is greedy; leave out --temperature");
-  if (speculative && !options.switches.empty())
+  if (speculative && !options.switches.empty() &&
+      options.switches != std::vector<std::string>{"none"})
     throw InputError("--draft-budget and --switch do not go together");
 }
 
@@ -59,25 +61,19 @@ class Models {
     return prefix_widths<Real>(
         shape, budget.empty() ? full_spec(shape) : find_submodel(m_reader, m_stored, budget));
   }
-  /// The switches of texts like "BUDGET@N", with rising N below `most`.
-  std::vector<BudgetSwitch<Real>> switches(const std::vector<std::string>& texts,
-                                           index_t most) const {
+  /// Whether the budgets of the deck mean anything: a submodel of its own has none.
+  bool has_budgets() const {
+    return m_stored.kind != "submodel" && (m_stored.has_router || !stored_names(m_reader).empty());
+  }
+  /// Switches to other submodels, of texts like "BUDGET@N" or "BUDGET@MARKER".
+  std::vector<BudgetSwitch<Real>> switches(const std::vector<std::string>& texts) const {
+    DataConfig data = config().data;
+    data.vocab_size = model().shape().vocab_size;
     std::vector<BudgetSwitch<Real>> result;
-    index_t last = 0;
-    for (const auto& text : texts) {
-      const auto at = text.rfind('@');
-      index_t after = 0;
-      const char* end = text.data() + text.size();
-      const bool whole =
-          at != std::string::npos && std::from_chars(text.data() + at + 1, end, after).ptr == end;
-      if (!whole || after <= last || after >= most)
-        throw InputError(
-            fmt::format("--switch {}: expected BUDGET@N with N = {} or more generated tokens, less "
-                        "than --max-tokens {}",
-                        text, last + 1, most));
-      result.push_back({after, widths(text.substr(0, at))});
-      last = after;
-    }
+    for (const auto& change : read_budget_changes(data, texts))
+      result.push_back(change.marker.empty()
+                           ? BudgetSwitch<Real>(change.after, widths(change.budget))
+                           : BudgetSwitch<Real>(change.marker, widths(change.budget)));
     return result;
   }
 
@@ -143,19 +139,84 @@ index_t count_tokens(const Sequences& sequences) {
 struct Generated {
   Sequences outputs;
   double seconds = 0;
+  std::string budgets;  ///< which generated how much, where that is not plain
   double rate() const {
     return static_cast<double>(count_tokens(outputs)) / std::max(seconds, 1e-9);
   }
 };
 
-/// Plain decoding of up to `at_once` prompts together.
+/// The budgets of a text: the one that begins, and the switches to others.
+struct Budgets {
+  std::string first;  ///< empty: the whole model
+  std::vector<std::string> changes;
+  bool first_of_deck = false, changes_of_deck = false;
+};
+
+/// What the command line says; where it does not, what <generate> of the deck does.
+Budgets choose_budgets(const GenerateOptions& options, const Models& models) {
+  Budgets budgets{.first = options.budget, .changes = options.switches};
+  if (budgets.changes == std::vector<std::string>{"none"}) budgets.changes.clear();
+  if (!models.has_budgets()) return budgets;
+  const GenerateConfig& deck = models.config().generate;
+  budgets.first_of_deck = options.budget.empty() && !deck.budget.empty();
+  if (budgets.first_of_deck) budgets.first = deck.budget;
+  budgets.changes_of_deck =
+      options.switches.empty() && options.draft_budget.empty() && !deck.changes.empty();
+  if (budgets.changes_of_deck) budgets.changes = deck.changes;
+  return budgets;
+}
+
+/// The switches of the command line lie before the end of the longest text; those of a deck, which
+/// knows no such end, may never come.
+std::vector<BudgetSwitch<Real>> switches_of(const Budgets& budgets, const GenerateOptions& options,
+                                            const Models& models) {
+  try {
+    auto switches = models.switches(budgets.changes);
+    for (std::size_t i = 0; i < switches.size(); ++i)
+      if (!budgets.changes_of_deck && switches[i].marker.empty() &&
+          switches[i].after >= options.max_tokens)
+        throw InputError(fmt::format("{}: expected N less than --max-tokens {}", budgets.changes[i],
+                                     options.max_tokens));
+    return switches;
+  } catch (const InputError& error) {
+    throw InputError(fmt::format(
+        "{} {}", budgets.changes_of_deck ? "<generate>/switch of the deck:" : "--switch",
+        error.what()));
+  }
+}
+
+/// "budget 0.5: 9 tokens, then 1: 4 tokens", if there is more to say than the command line did.
+std::string describe(const Budgets& budgets, const Sequences& outputs,
+                     const std::vector<BudgetSwitch<Real>>& switches) {
+  std::vector<index_t> tokens(switches.size() + 1, 0);
+  for (const auto& output : outputs) {
+    auto places = switch_places(output, switches);
+    places.push_back(static_cast<index_t>(output.size()));
+    for (std::size_t i = 0; i < places.size(); ++i)
+      tokens[i] += places[i] - (i == 0 ? 0 : places[i - 1]);
+  }
+  const auto part = [&](const std::string& budget, index_t count) {
+    return fmt::format("{}: {} tokens", budget.empty() ? "the whole model" : budget, count);
+  };
+  std::string text = part(budgets.first, tokens[0]);
+  for (std::size_t i = 0; i < switches.size(); ++i)
+    text += ", then " + part(budgets.changes[i], tokens[i + 1]);
+  return fmt::format("{}{}", text,
+                     budgets.first_of_deck || budgets.changes_of_deck
+                         ? fmt::format(" ({} of the deck's <generate>)",
+                                       !budgets.first_of_deck     ? "switch"
+                                       : !budgets.changes_of_deck ? "budget"
+                                                                  : "budget and switch")
+                         : "");
+}
+
+/// Plain decoding of up to `at_once` prompts together; of one where the budget changes.
 Generated generate_plainly(const GenerateOptions& options, const Models& models,
-                           const Sequences& prompts, std::size_t at_once) {
-  const auto switches = models.switches(options.switches, options.max_tokens);
-  if (!switches.empty() && prompts.size() > 1)
-    throw InputError(fmt::format("--switch: needs one prompt; {} holds {}", options.tokens.string(),
-                                 prompts.size()));
-  const auto widths = models.widths(options.budget);
+                           const Budgets& budgets, const Sequences& prompts,
+                           std::size_t most_at_once) {
+  const auto switches = switches_of(budgets, options, models);
+  const std::size_t at_once = switches.empty() ? most_at_once : 1;
+  const auto widths = models.widths(budgets.first);
   GenerationConfig config{.stop = stop_token(options, models),
                           .sampling = options.sampling,
                           .first_sequence = 0,
@@ -178,6 +239,8 @@ Generated generate_plainly(const GenerateOptions& options, const Models& models,
     }
   }
   result.seconds = wall_seconds() - start;
+  if (!switches.empty() || budgets.first_of_deck)
+    result.budgets = describe(budgets, result.outputs, switches);
   return result;
 }
 
@@ -185,9 +248,9 @@ struct Speculated : Generated {
   index_t rounds = 0, drafted = 0, accepted = 0;
 };
 
-Speculated speculate(const GenerateOptions& options, const Models& models,
+Speculated speculate(const GenerateOptions& options, const Models& models, const Budgets& budgets,
                      const Sequences& prompts) {
-  const auto widths = models.widths(options.budget), draft = models.widths(options.draft_budget);
+  const auto widths = models.widths(budgets.first), draft = models.widths(options.draft_budget);
   Arena arena;
   Speculated result;
   const double start = wall_seconds();
@@ -208,8 +271,9 @@ Speculated speculate(const GenerateOptions& options, const Models& models,
 }
 
 std::string describe(const Generated& generated) {
-  return fmt::format("{} tokens in {:.3f} s, {:.1f} tokens/s", count_tokens(generated.outputs),
-                     generated.seconds, generated.rate());
+  return fmt::format("{}{} tokens in {:.3f} s, {:.1f} tokens/s",
+                     generated.budgets.empty() ? "" : generated.budgets + "\n",
+                     count_tokens(generated.outputs), generated.seconds, generated.rate());
 }
 
 std::string compare(const GenerateOptions& options, const Speculated& fast,
@@ -255,8 +319,11 @@ void add_generate_options(CLI::App& command, GenerateOptions& options) {
   command.add_option("--stop", options.stop,
                      "Token that ends a text, -1 for none; without it: that of the vocabulary");
   command
-      .add_option("--switch", options.switches,
-                  "BUDGET@N: after N generated tokens this budget goes on; may be repeated")
+      .add_option(
+          "--switch", options.switches,
+          "BUDGET@N or BUDGET@MARKER: after N generated tokens, or after a text (text:12 for "
+          "the text 12) or token:ID, this budget goes on; may be repeated. none: not even "
+          "those of the deck")
       ->allow_extra_args(false);
   auto* draft = command.add_option("--draft-budget", options.draft_budget,
                                    "Speculative decoding: this budget drafts, the model checks");
@@ -270,14 +337,15 @@ std::string generate_from_checkpoint(const GenerateOptions& options) {
   check_options(options);
   const Models models(options.checkpoint);
   const Sequences prompts = read_prompts(options, models);
+  const Budgets budgets = choose_budgets(options, models);
   const bool speculative = !options.draft_budget.empty();
   const std::size_t at_once = speculative ? 1 : prompts_at_once;
   check_caches(options, models, prompts, at_once);
-  const auto plain = generate_plainly(options, models, prompts, at_once);
+  const auto plain = generate_plainly(options, models, budgets, prompts, at_once);
   std::string report = describe(plain);
   Sequences outputs = plain.outputs;
   if (speculative) {
-    const auto fast = speculate(options, models, prompts);
+    const auto fast = speculate(options, models, budgets, prompts);
     report = compare(options, fast, plain);
     outputs = fast.outputs;
   }

@@ -4,6 +4,7 @@
 //   elastic.x generate model.h5 --text "12+34=" --budget 0.5
 //   elastic.x generate model.h5 --tokens ids.txt --temperature 0.8 --top-p 0.9 --seed 7
 //   elastic.x generate model.h5 --text "12+34=" --switch 0.5@10 --switch 1@20
+//   elastic.x generate model.h5 --text "12+34=" --budget 0.5 --switch 1@#
 //   elastic.x generate model.h5 --text "12+34=" --draft-budget 0.5
 #pragma once
 #include <filesystem>
@@ -28,7 +29,7 @@ struct GenerateOptions {
   index_t max_tokens = 256;
   SamplingConfig sampling;
   std::optional<index_t> stop;        ///< token that ends a text; absent: that of the vocabulary
-  std::vector<std::string> switches;  ///< BUDGET@N: it goes on after N generated tokens
+  std::vector<std::string> switches;  ///< config/budget_change.hpp; or one "none"
   std::string draft_budget;           ///< of speculative decoding
   index_t draft_length = 4;
   std::filesystem::path out;  ///< file for the continuations; empty: part of the result
@@ -38,6 +39,9 @@ struct GenerateOptions {
 /// Adds all options of the verb but the checkpoint.
 void add_generate_options(CLI::App& command, GenerateOptions& options);
 
+/// Where the options name no budget or no switches, <generate> of the stored deck does, unless the
+/// file is a submodel of its own. Texts with switches are generated one by one.
+///
 /// Continuations, one per line, in the form of the prompt (text or ids), and how fast they came.
 ///
 /// A change of budget goes on from the present caches if the new submodel is part of the one

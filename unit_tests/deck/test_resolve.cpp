@@ -178,6 +178,36 @@ TEST(Resolve, ResolvedTextRoundTrips) {
   EXPECT_NE(second.deck.find("job", "seed"), nullptr);  // defaults are written out
 }
 
+TEST(Resolve, QuotedTextsRoundTrip) {
+  const Resolved first(
+      "<job>\nname = \"#\"\n<router>\nfiles = \"a, b.txt\", c.txt, \" \\\"d\\\" & \"\n",
+      {"job/folder=up # and &"});
+  ASSERT_TRUE(first.report->empty()) << first.text();
+  EXPECT_EQ(first.config.name, "#");
+  EXPECT_EQ(first.config.folder, "up # and &");
+  EXPECT_EQ(first.config.files, (std::vector<std::string>{"a, b.txt", "c.txt", " \"d\" & "}));
+  const std::string text = resolved_text(first.schema);
+  EXPECT_THAT(text, HasSubstr("\"up # and &\""));
+  const Resolved second(text);
+  ASSERT_TRUE(second.report->empty()) << second.text();
+  EXPECT_EQ(second.config.name, first.config.name);
+  EXPECT_EQ(second.config.folder, first.config.folder);
+  EXPECT_EQ(second.config.files, first.config.files);
+  EXPECT_EQ(resolved_hash(second.schema), resolved_hash(first.schema));
+}
+
+TEST(Resolve, QuotesThatAreWrong) {
+  const auto refused = [](const std::string& line, const std::string& reason) {
+    EXPECT_THAT(Resolved("<job>\nname = toy\n" + line + "\n").text(), HasSubstr(reason)) << line;
+  };
+  refused("folder = \"a\" b", "after the closing quote stands 'b'");
+  refused("folder = \"a\\x\"", "expected text; in quotes");
+  refused("seed = \"3\"", "expected an integer");
+  refused("resume = \"true\"", "expected true or false");
+  refused("<router>\nfiles = a, \"\"", "item 2 is empty");
+  EXPECT_THAT(Resolved("<job>\nname = \"\"\n").text(), HasSubstr("expected text"));
+}
+
 TEST(Resolve, HashSeesValuesOnly) {
   const std::uint64_t hash =
       resolved_hash(Resolved("<job>\nname = toy\n<router>\ntau_end = 0.5\n").schema);

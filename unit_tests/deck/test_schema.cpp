@@ -28,8 +28,8 @@ TEST(Schema, KnowsNamesAndDefaults) {
 TEST(Schema, RefusesDefectsOfTheProgram) {
   Schema schema;
   index_t count = 0;
-  std::string text = "a # b", pattern = "M M";
-  std::vector<std::string> words = {"a,b"};
+  std::string text = "a\x01", pattern = "M M";
+  std::vector<std::string> words = {"a", ""};
   SchemaBlock& block = schema.block("a", "");
   block.bind("count", &count);
   EXPECT_THROW(schema.block("a", ""), ContractError);

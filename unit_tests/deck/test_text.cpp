@@ -10,9 +10,59 @@ namespace {
 using namespace impl;
 
 TEST(Text, SplitsAndTrims) {
-  EXPECT_EQ(split(" a ,b,, c ", ','), (std::vector<std::string_view>{"a", "b", "", "c"}));
-  EXPECT_EQ(split("a,", ','), (std::vector<std::string_view>{"a", ""}));
-  EXPECT_TRUE(split(" \t ", ',').empty());
+  using Items = std::vector<std::string_view>;
+  EXPECT_EQ(split_items(" a ,b,, c "), (Items{"a", "b", "", "c"}));
+  EXPECT_EQ(split_items("a,"), (Items{"a", ""}));
+  EXPECT_TRUE(split_items(" \t ").empty());
+  EXPECT_EQ(split_items(R"("a, b" , c"d,e", "f")"),
+            (Items{R"("a, b")", R"(c"d)", R"(e")", R"("f")"}));
+  EXPECT_EQ(split_items(R"(a#b, "c,d")"), (Items{"a#b", R"("c,d")"}));
+}
+
+TEST(Text, QuotesOpenWhereAValueOrAnItemBegins) {
+  const auto marks = [](std::string_view line) {
+    return without_quoted(line, QuotesIn::line).marks;
+  };
+  EXPECT_EQ(marks(R"(x = "#" # "c")"), R"(x =     # "c")");
+  EXPECT_EQ(marks(R"(x = a, "b,#", c)"), R"(x = a,      , c)");
+  EXPECT_EQ(marks(R"(x = "a\"#")"), R"(x =       )");
+  EXPECT_EQ(marks(R"(x = a "b" # 5")"), R"(x = a "b" # 5")");
+  EXPECT_EQ(marks(R"("x" # = "y)"), R"("x" # = "y)");
+  EXPECT_EQ(without_quoted(R"(x = "a # b)", QuotesIn::line).unclosed, 4u);
+  EXPECT_EQ(without_quoted(R"("a\")", QuotesIn::value).unclosed, 0u);
+  EXPECT_EQ(without_quoted(R"(a # "b)", QuotesIn::value).unclosed, std::string_view::npos);
+}
+
+TEST(Text, UnquoteGivesWhatQuotesHold) {
+  std::string text = "before";
+  EXPECT_EQ(unquote(R"("#")", text), "");
+  EXPECT_EQ(text, "#");
+  EXPECT_EQ(unquote(R"("a \"b\" \\ c\n\t")", text), "");
+  EXPECT_EQ(text, "a \"b\" \\ c\n\t");
+  EXPECT_EQ(unquote(R"(a "b")", text), "");
+  EXPECT_EQ(text, R"(a "b")");
+  EXPECT_NE(unquote(R"("a" b)", text).find("stands 'b'"), std::string::npos);
+  EXPECT_NE(unquote(R"("a\x")", text).find("tab"), std::string::npos);
+  EXPECT_NE(unquote(R"("a)", text).find("not closed"), std::string::npos);
+  EXPECT_NE(unquote(R"("a\)", text), "");
+  EXPECT_EQ(text, R"(a "b")") << "left as it was";
+}
+
+TEST(Text, QuotesOnlyWhatWouldNotReadBack) {
+  for (const char* plain : {"", "toy", "runs/a b", "x=y", "a, b", "back\\slash", "it's", "a&b"})
+    EXPECT_EQ(quote_if_needed(plain, false), plain);
+  for (const char* text :
+       {"#", "a # b", " a", "a ", "\"", "a\"b", "a &", "&", "\n", "a\tb\n", "\\\"#"}) {
+    std::string read;
+    const std::string written = quote_if_needed(text, false);
+    EXPECT_NE(written, text);
+    EXPECT_EQ(without_quoted("x = " + written, QuotesIn::line).marks.find_first_not_of("x= "),
+              std::string::npos)
+        << written;
+    EXPECT_EQ(unquote(written, read), "");
+    EXPECT_EQ(read, text);
+  }
+  EXPECT_EQ(quote_if_needed("a, b", true), "\"a, b\"");
 }
 
 TEST(Text, AcceptsUtf8AndNamesTheBadByte) {

@@ -181,6 +181,47 @@ TEST(Generation, AWiderSubmodelReadsTheTextAgain) {
   EXPECT_EQ(std::vector<token_t>(mixed.begin() + 8, mixed.end()), rest);
 }
 
+TEST(Generation, AMarkerChangesTheBudget) {
+  const auto shape = small_parent();
+  LanguageModel<double> model(shape, true);
+  randomize(model.parameters(), 75, 0.6);
+  const auto wide = prefix_widths<double>(shape, full_spec(shape)),
+             narrow = prefix_widths<double>(shape, narrow_small_spec());
+  const GenerationConfig config{.max_length = 24};
+  Arena arena;
+  const auto& prompt = example_prompts[2];
+  const auto small = slow_continuation(model, narrow, prompt, config);
+  const std::vector<token_t> marker(small.begin() + 2, small.begin() + 4);
+  const auto place =
+      std::search(small.begin(), small.end(), marker.begin(), marker.end()) - small.begin() + 2;
+  const std::vector<BudgetSwitch<double>> switches = {{marker, wide}};
+  const auto mixed = generate<double>({}, arena, model, narrow, {prompt}, config, switches)[0];
+  auto text = prompt;
+  text.insert(text.end(), small.begin(), small.begin() + place);
+  const auto large = slow_continuation(model, wide, text, config);
+  EXPECT_EQ(std::vector<token_t>(mixed.begin(), mixed.begin() + place),
+            std::vector<token_t>(small.begin(), small.begin() + place));
+  EXPECT_EQ(std::vector<token_t>(mixed.begin() + place, mixed.end()), large);
+  EXPECT_EQ(switch_places(mixed, switches), std::vector<index_t>{place});
+  // A marker that never comes changes nothing.
+  const auto plain = generate<double>({}, arena, model, narrow, {prompt}, config,
+                                      {{std::vector<token_t>{marker[0], 99, marker[1]}, wide}})[0];
+  EXPECT_EQ(plain, small);
+}
+
+TEST(Generation, WhereSwitchesCome) {
+  const ActiveWidths<float> some;
+  const auto places = [&](const std::vector<BudgetSwitch<float>>& switches) {
+    return switch_places<float>({7, 8, 7, 8, 7, 8, 9}, switches);
+  };
+  const BudgetSwitch<float> pair(std::vector<token_t>{7, 8}, some),
+      nine(std::vector<token_t>{9}, some);
+  EXPECT_EQ(places({pair, pair, pair, pair}), (std::vector<index_t>{2, 4, 6}));
+  EXPECT_EQ(places({{3, some}, pair, nine}), (std::vector<index_t>{3, 6, 7}));  // 7 of 3: before it
+  EXPECT_EQ(places({nine, {3, some}}), (std::vector<index_t>{7, 7}));           // both are due
+  EXPECT_EQ(places({{8, some}, pair}), std::vector<index_t>{});
+}
+
 TEST(Generation, PromptsMustFit) {
   const LanguageModel<float> model(small_parent(), true);
   const auto widths = prefix_widths<float>(small_parent(), full_spec(small_parent()));

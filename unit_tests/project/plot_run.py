@@ -61,6 +61,11 @@ def router_rows(last):
                            "probability": 0.9, "expected_width": width}
 
 
+def pair(thinks, answers):
+    cost = 0.7 * BUDGETS[thinks] + 0.3 * BUDGETS[answers]
+    return {"thinks": thinks, "answers": answers, "accuracy": 0.9 * cost ** 0.3, "relative_cost_per_token": cost}
+
+
 def results(with_accuracy):
     def entry(name, budget, trained):
         loss = 0.45 + 0.06 * (1 - budget)
@@ -71,7 +76,9 @@ def results(with_accuracy):
                 "accuracy_cut_untrained": 0.98 * max(0, 2.5 * budget - 1.5) if with_accuracy else None}
     return {"name": "synthetic",
             "parent": {"parameters": 412345, "valid_loss": 0.45, "accuracy": 0.98 if with_accuracy else None},
-            "budgets": [entry(n, b, True) for n, b in BUDGETS.items()] + [entry(n, b, False) for n, b in EXTRA.items()]}
+            "budgets": [entry(n, b, True) for n, b in BUDGETS.items()] + [entry(n, b, False) for n, b in EXTRA.items()],
+            "switch_marker": "#",
+            "pairs": [pair(a, b) for a in BUDGETS for b in BUDGETS] if with_accuracy else []}
 
 
 def write_table(path, columns, rows):
@@ -120,7 +127,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         root = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else temporary)
         write_run(root / "whole")
-        check(script, root / "whole", {"losses.png", "router.png", "accuracy.png"})
+        check(script, root / "whole", {"losses.png", "router.png", "accuracy.png", "switches.png"})
         write_run(root / "text", first=PRETRAIN + 10, with_accuracy=False)  # parent read from a file, text data
         check(script, root / "text", {"losses.png", "router.png", "accuracy.png"})
         write_run(root / "pretraining", last=600, finished=False)

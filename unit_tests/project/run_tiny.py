@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The deck of the tests with every phase on 2 ranks: what it must leave behind, and that the files it leaves give the same
 # numbers when the verbs read them.
+import html.parser
 import math
 import unittest
 
@@ -20,11 +21,43 @@ def evaluated(output):
             if len(words) > 2 and words[1].isdigit() and words[2].replace(".", "").isdigit()}
 
 
+class Page(html.parser.HTMLParser):
+    """A page of HTML5: its elements, links, text, and what is not well formed."""
+    VOID = {"meta", "img", "br", "hr", "input", "link"}
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.links, self.open, self.mistakes, self.text = [], [], [], [], ""
+        if not text.startswith("<!DOCTYPE html>"):
+            self.mistakes.append("no doctype")
+        self.feed(text)
+        self.close()
+        self.mistakes += [f"<{tag}> is not closed" for tag in self.open]
+
+    def count(self, tag):
+        return self.elements.count(tag)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append(tag)
+        self.links += [value for name, value in attributes if name in ("src", "href")]
+        if tag == "img" and not dict(attributes).get("alt"):
+            self.mistakes.append("a picture without words")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.mistakes.append(f"</{tag}> closes nothing")
+
+    def handle_data(self, data):
+        self.text += data
+
+
 class Tiny(RunTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.output = cls.run_deck("run")
+        cls.output = cls.run_deck("run", "evaluate/switch_marker=#")
 
     def budgets(self, name="run"):
         return {entry["name"]: entry for entry in self.results(name)["budgets"]}
@@ -69,11 +102,39 @@ class Tiny(RunTest):
         report = self.text("run/report.md")
         for name, entry in self.budgets().items():
             self.assertIn(f"| {name} | {entry['parameters']:,} |", report)
-        for picture in ("losses", "router", "accuracy"):
+        for picture in ("losses", "router", "accuracy", "switches"):
             image = (self.folder / "run" / f"{picture}.png").read_bytes()
             self.assertTrue(image.startswith(b"\x89PNG") and len(image) > 5000, picture)
             self.assertIn(f"{picture}.png", report)
         self.assertIn("all_reduce", self.output)  # the table of regions
+
+    def test_the_report_as_one_html_file(self):
+        page = Page(self.text("run/report.html"))
+        self.assertEqual(page.mistakes, [])
+        self.assertEqual(page.count("img"), 4)
+        self.assertTrue(all(link.startswith("data:image/png;base64,") for link in page.links), page.links)
+        self.assertEqual(page.count("script") + page.count("link") + page.count("a"), 0)
+        self.assertEqual((page.count("h1"), page.count("table"), page.count("title")), (1, 3, 1))
+        for entry in self.budgets().values():
+            self.assertIn(f"{entry['parameters']:,}", page.text)
+        self.assertIn("hybrid_layer_pattern", page.text)  # the deck
+        self.assertIn("all_reduce", page.text)
+
+    def test_every_pair_of_budgets(self):
+        results, budgets = self.results("run"), self.budgets()
+        pairs = {(pair["thinks"], pair["answers"]): pair for pair in results["pairs"]}
+        self.assertEqual(results["switch_marker"], "#")
+        self.assertEqual(set(pairs), {(a, b) for a in budgets for b in budgets})
+        for (thinks, answers), pair in pairs.items():
+            thought, answer = pair["thought_tokens"], pair["answer_tokens"]
+            self.assertGreater(thought, 0)
+            for key, of in (("parameters_per_token", "parameters"), ("relative_cost_per_token", "relative_cost"),
+                            ("forward_flops_per_token", "forward_flops_per_token")):
+                mean = (thought * budgets[thinks][of] + answer * budgets[answers][of]) / (thought + answer)
+                self.assertAlmostEqual(pair[key], mean, delta=1e-9 * mean)
+            if thinks == answers:
+                self.assertEqual(pair["accuracy"], budgets[thinks]["accuracy"])
+            self.assertEqual(thought, pairs[thinks, thinks]["thought_tokens"])  # whoever answers
 
     def test_stored_submodels_give_the_losses_of_the_run(self):
         # The verb evaluates on the sequences of the last stage, as the run does.

@@ -147,6 +147,45 @@ TEST_F(Report, DrawsWithTheRealScriptIfItCan) {
   EXPECT_GT(fs::file_size(folder.root / "accuracy.png"), 1000u);
 }
 
+TEST_F(Report, ShowsPairsOfBudgets) {
+  use_python("touch \"$3/switches.png\"");
+  EXPECT_EQ(written().find("Think with one budget"), std::string::npos);
+  results.switch_marker = "#";
+  results.pairs = {{.thinks = "0.5",
+                    .answers = "1",
+                    .accuracy = 0.625,
+                    .thought_tokens = 12.25,
+                    .answer_tokens = 2.5,
+                    .parameters = 2345.4,
+                    .relative_cost = 0.586,
+                    .flops_per_token = 3.25e6}};
+  expect_contains(written(),
+                  {"## Think with one budget, answer with another", "first marker `#`",
+                   "| 0.5 | 1 | 62.5% | 2,345 | 0.586 | 3.250 | 12.2 | 2.5 |", "](switches.png)"});
+  expect_contains(read_file(folder.report_html()),
+                  {"<td class=\"r\">62.5%</td>", "<code>#</code>"});
+}
+
+TEST_F(Report, TheHtmlFileHoldsEverything) {
+  use_python("printf 'PNG' > \"$3/losses.png\"");
+  write_file_durably(folder.deck(), "<job>\nname = \"a & b\"\n");
+  results.name = "little <1>";
+  const std::string text = written(), html = read_file(folder.report_html());
+  expect_contains(
+      html, {"<!DOCTYPE html>", "<h1>little &lt;1&gt;</h1>", "src=\"data:image/png;base64,UE5H\"",
+             "<td>0.5</td>", "REGION TABLE", "&lt;job&gt;\nname = &quot;a &amp; b&quot;"});
+  for (const char* part : {"http", "href", "<script", "losses.png", "](", "`"})
+    EXPECT_EQ(html.find(part), std::string::npos) << part;
+}
+
+TEST_F(Report, TheHtmlFileAppearsWithoutPictures) {
+  setenv("ELASTIC_PYTHON", "/nowhere/python", 1);
+  written();
+  const std::string html = read_file(folder.report_html());
+  expect_contains(html, {"Not drawn yet", "<pre>python3 plot.py</pre>", "</html>"});
+  EXPECT_EQ(html.find("<img"), std::string::npos);
+}
+
 TEST_F(Report, TellsHowToDrawLaterIfThereIsNoPython) {
   setenv("ELASTIC_PYTHON", "/nowhere/python; touch here", 1);
   expect_contains(written(), {"python3 plot.py"});

@@ -86,6 +86,34 @@ TEST_F(Results, EveryNumberUnderItsName) {
   EXPECT_EQ(budget["sliced_file_bytes"], 321);
 }
 
+TEST_F(Results, PairsWhereThereAreSome) {
+  const RunFolder run{folder};
+  auto results = some_results();
+  write_results(run, results);
+  EXPECT_FALSE(nlohmann::json::parse(bytes_of(run.results())).contains("pairs"));
+  results.switch_marker = "#";
+  results.pairs = {{.thinks = "half",
+                    .answers = "1",
+                    .accuracy = 0.75,
+                    .thought_tokens = 12.5,
+                    .answer_tokens = 2.5,
+                    .parameters = 3000,
+                    .relative_cost = 0.6,
+                    .flops_per_token = 5500}};
+  write_results(run, results);
+  const auto json = nlohmann::json::parse(bytes_of(run.results()));
+  EXPECT_EQ(json["switch_marker"], "#");
+  const auto& pair = json["pairs"].at(0);
+  EXPECT_EQ(pair["thinks"], "half");
+  EXPECT_EQ(pair["answers"], "1");
+  EXPECT_EQ(pair["accuracy"], 0.75);
+  EXPECT_EQ(pair["thought_tokens"], 12.5);
+  EXPECT_EQ(pair["answer_tokens"], 2.5);
+  EXPECT_EQ(pair["parameters_per_token"], 3000);
+  EXPECT_EQ(pair["relative_cost_per_token"], 0.6);
+  EXPECT_EQ(pair["forward_flops_per_token"], 5500);
+}
+
 TEST_F(Results, StagesGiveTheMedianOfTheirSteps) {
   const RunFolder run{folder};
   write_results(run, some_results());

@@ -9,6 +9,7 @@
 #include <map>
 
 #include "data/character_vocabulary.hpp"
+#include "model/generation.hpp"
 #include "model/slicing.hpp"
 #include "train/token_sources.hpp"
 #include "base/stop_request.hpp"
@@ -153,6 +154,70 @@ TEST_F(ValidationTest, CountsTheAnswersThatAreRight) {
   ASSERT_TRUE(validation.has_problems());
   EXPECT_DOUBLE_EQ(validation.accuracy(*state->model, full_spec(state->model->shape())),
                    usual->second / 150.0);
+}
+
+TEST_F(ValidationTest, OneThinksAnotherAnswers) {
+  // Problem by problem, with each text anew.
+  prepare({"evaluate/problems=9"});
+  const auto& model = *state->model;
+  randomize(model.parameters().values(), 66);
+  const std::vector<SubmodelSpec> specs = {full_spec(model.shape()), spec};
+  const ReasoningProblems problems(reasoning_config(deck.config),
+                                   static_cast<std::uint32_t>(deck.config.job.seed),
+                                   validation_stream);
+  const index_t longest = problems.longest_document() + 1;
+  const auto go_on = [&](const SubmodelSpec& by, const std::vector<token_t>& prompt) {
+    return generate_greedy<Real>({}, arena, model, model.widths(by), {prompt},
+                                 {.max_length = longest, .stop = CharacterVocabulary::end})[0];
+  };
+  const auto with_end = [&](std::size_t prompt, std::size_t text) {
+    return static_cast<double>(text + (static_cast<index_t>(prompt + text) < longest));
+  };
+  Validation<Real> validation(self, deck.config, arena);
+  int switched = 0;
+  for (token_t marker = 3; marker < 64 && switched == 0; ++marker) {
+    const auto pairs = validation.pair_answers(model, specs, {marker});
+    for (std::size_t a = 0; a < 2; ++a)
+      for (std::size_t b = 0; b < 2; ++b) {
+        double thought = 0, answer = 0;
+        for (index_t i = 0; i < 9; ++i) {
+          auto prompt = prompt_tokens(problems.problem(Split::validation, i));
+          const auto text = go_on(specs[a], prompt);
+          const auto found = std::find(text.begin(), text.end(), marker);
+          const auto thoughts = static_cast<std::size_t>(found - text.begin()) + 1;
+          if (found == text.end() || static_cast<index_t>(prompt.size() + thoughts) >= longest) {
+            thought += with_end(prompt.size(), text.size());
+            continue;
+          }
+          prompt.insert(prompt.end(), text.begin(), found + 1);
+          thought += static_cast<double>(thoughts);
+          answer += with_end(prompt.size(), go_on(specs[b], prompt).size());
+          switched += a != b;
+        }
+        EXPECT_DOUBLE_EQ(pairs[a][b].thought_tokens, thought / 9) << marker << a << b;
+        EXPECT_DOUBLE_EQ(pairs[a][b].answer_tokens, answer / 9) << marker << a << b;
+      }
+  }
+  EXPECT_GT(switched, 0);
+}
+
+TEST_F(ValidationTest, PairsCountTheAnswersThatAreRight) {
+  prepare({"data/families=subtraction", "evaluate/problems=30"});
+  const auto token = [](const std::string& c) { return CharacterVocabulary::encode(c).at(0); };
+  make_bigrams(
+      *state->model,
+      {{token("="), token("#")}, {token("#"), token("1")}, {token("1"), CharacterVocabulary::end}});
+  const auto full = full_spec(state->model->shape());
+  Validation<Real> validation(self, deck.config, arena);
+  const double alone = validation.accuracy(*state->model, full);
+  EXPECT_GT(alone, 0);
+  const auto pairs = validation.pair_answers(*state->model, {full, full}, {token("#")});
+  for (const auto& row : pairs)
+    for (const auto& pair : row) {
+      EXPECT_DOUBLE_EQ(pair.accuracy, alone);
+      EXPECT_DOUBLE_EQ(pair.thought_tokens, 1);  // "#"
+      EXPECT_DOUBLE_EQ(pair.answer_tokens, 2);   // "1" and the end
+    }
 }
 
 TEST_F(ValidationTest, OnlyReasoningDataHasProblems) {

@@ -116,6 +116,54 @@ TEST_F(VerbGenerate, BudgetsOnTheWay) {
   EXPECT_EQ(run(mixed), Sequences{expected(widths(0.5))[0]});
 }
 
+TEST_F(VerbGenerate, AMarkerChangesTheBudget) {
+  const auto small = expected(widths(0.5));
+  const token_t marker = small[0][5];
+  auto mixed = options();
+  mixed.budget = "small";
+  mixed.switches = {fmt::format("1@token:{}", marker)};
+  Arena arena;
+  Sequences wanted;
+  const std::vector<BudgetSwitch<float>> change = {{std::vector<token_t>{marker}, widths(1)}};
+  for (const auto& prompt : example_prompts)  // each prompt by itself
+    wanted.push_back(generate<float>({}, arena, *state->model, widths(0.5), {prompt},
+                                     {.max_length = static_cast<index_t>(prompt.size()) + 20},
+                                     change)[0]);
+  EXPECT_EQ(run(mixed), wanted);
+  EXPECT_NE(run(mixed), small);
+  mixed.tokens = folder / "one.txt";
+  const auto place = std::find(small[0].begin(), small[0].end(), marker) - small[0].begin() + 1;
+  contains(
+      generate_from_checkpoint(mixed),
+      fmt::format("small: {} tokens, then 1@token:{}: {} tokens\n", place, marker, 20 - place));
+}
+
+TEST_F(VerbGenerate, BudgetsOfTheDeck) {
+  deck.text = read_run_config(deck.text, "deck",
+                              {"generate/budget=small", "generate/switch=1@4, small@900"})
+                  .text;
+  write_elastic_model(model, deck, *state, 3);
+  Arena arena;
+  const Sequences of_deck =
+      generate<float>({}, arena, *state->model, widths(0.5), {example_prompts[0]},
+                      {.max_length = 23}, {{4, widths(1)}});
+  EXPECT_EQ(run(options("one.txt")), of_deck);
+  contains(generate_from_checkpoint(options("one.txt")),
+           "small: 4 tokens, then 1@4: 16 tokens, then small@900: 0 tokens (budget and switch of "
+           "the deck's <generate>)");
+  auto other = options("one.txt");  // the command line wins, key by key
+  other.budget = "1";
+  EXPECT_EQ(run(other), Sequences{expected(full_widths())[0]});
+  contains(generate_from_checkpoint(other), "(switch of the deck's <generate>)");
+  other.switches = {"none"};
+  EXPECT_EQ(generate_from_checkpoint(other).find("deck"), std::string::npos);
+  other.budget.clear();
+  EXPECT_EQ(run(other), Sequences{expected(widths(0.5))[0]});
+  other.switches.clear();
+  other.draft_budget = "small";  // no switches: they do not go together
+  EXPECT_EQ(run(other), Sequences{expected(widths(0.5))[0]});
+}
+
 TEST_F(VerbGenerate, SpeculativeDecodingIsGreedyDecoding) {
   for (const index_t length : {1, 4}) {
     auto speculative = options();
@@ -163,9 +211,6 @@ TEST_F(VerbGenerate, WhatDoesNotGoTogether) {
   contains(error(warm), "--draft-length 0");
   warm.draft_length = 1000000000;
   contains(error(warm), "--draft-length 1000000000: expected 1 to 1024");
-  auto several = options();
-  several.switches = {"small@3"};
-  contains(error(several), "needs one prompt");
 }
 
 TEST_F(VerbGenerate, ValuesThatAreWrong) {
@@ -174,8 +219,10 @@ TEST_F(VerbGenerate, ValuesThatAreWrong) {
     change(changed);
     return error(changed);
   };
-  for (const std::string text : {"small", "small@", "small@x", "small@0", "small@-1", "small@3x"})
+  for (const std::string text : {"small", "small@", "small@0", "small@-1", "small@3x"})
     contains(with([&](auto& o) { o.switches = {text}; }), "expected BUDGET@N with N = 1 or more");
+  contains(with([](auto& o) { o.switches = {"small@X"}; }), "--switch small@X: character 0x58");
+  contains(with([](auto& o) { o.switches = {"small@token:64"}; }), "an id in [0, 64)");
   contains(with([](auto& o) { o.switches = {"small@5", "1@5"}; }), "N = 6 or more");
   contains(with([](auto& o) { o.switches = {"smal@5"}; }), "nearest is 'small'");
   contains(with([](auto& o) { o.budget = "2"; }), "expected a number in (0, 1]");

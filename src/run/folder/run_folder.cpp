@@ -86,7 +86,8 @@ fs::path abandon_later(const RunFolder& folder, const std::vector<fs::path>& lat
     fs::create_directories(aside);
     for (const auto& table : {folder.history(), folder.router(), folder.deck()})
       if (fs::exists(table)) fs::copy_file(table, aside / table.filename());
-    for (const auto& file : {folder.model(), folder.submodels(), folder.results(), folder.report()})
+    for (const auto& file : {folder.model(), folder.submodels(), folder.results(), folder.report(),
+                             folder.report_html()})
       move_if_there(file, aside);
     if (!ranked) move_if_there(folder.parent(), aside);
     fs::create_directories(folder.submodels());

@@ -19,6 +19,7 @@ struct RunFolder {
   std::filesystem::path router() const { return root / "router.csv"; }
   std::filesystem::path results() const { return root / "results.json"; }
   std::filesystem::path report() const { return root / "report.md"; }
+  std::filesystem::path report_html() const { return root / "report.html"; }
   std::filesystem::path checkpoints() const { return root / "checkpoints"; }
   /// The ranked parent, untrained by the elastic phase.
   std::filesystem::path parent() const { return root / "parent.h5"; }
