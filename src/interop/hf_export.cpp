@@ -38,23 +38,27 @@ const char* dtype_holding(double value) {
   return std::abs(value) <= largest_of(ElementType::f32) ? "fp32" : "original";
 }
 
-/// config.json of what is written.
-std::string config_text(const ExportRequest& request, const ModelShape& shape, bool tied,
-                        ElementType type) {
-  if (request.form != WidthForm::per_layer)
-    return write_hf_config(request.origin.config, {shape, tied}, type, request.time_steps);
-  const auto equal = padded_shape(shape, WidthForm::padded);
-  const std::string text =
-      write_hf_config(request.origin.config, {equal, tied}, type, request.time_steps);
-  if (equal == shape) return text;
-  OrderedJson json = parse_json(text, "config.json");
+/// Writes the widths of layers that differ as a list.
+void list_widths(const ModelShape& shape, OrderedJson& config) {
   for (const auto* kind : layer_kinds()) {
     if (!lists_widths(*kind) || !first_of_kind(shape, *kind)) continue;
     OrderedJson widths = OrderedJson::array();
     for (const auto& layer : shape.layers)
       if (layer.kind == kind->kind) widths.push_back(layer.width);
-    json[kind->hf.width.names.front()] = widths;
+    config[kind->hf.width.names.front()] = widths;
   }
+}
+
+/// config.json of what is written.
+std::string config_text(const ExportRequest& request, const ModelShape& shape, bool tied,
+                        ElementType type) {
+  const bool listed = request.form == WidthForm::per_layer;
+  const ModelShape equal = listed ? padded_shape(shape, WidthForm::padded) : shape;
+  OrderedJson json =
+      parse_json(write_hf_config(request.origin.config, {equal, tied}, type, request.time_steps),
+                 "config.json");
+  if (equal != shape) list_widths(shape, json);
+  if (request.vocabulary) put_special_ids(*request.vocabulary, json);
   return dump_json(json);
 }
 
@@ -123,6 +127,7 @@ class Exporter {
     writer.commit();
     const ElementType type = m_request.type.value_or(plan.front().type);
     write_file_durably(folder / "config.json", config_text(m_request, m_padded, tied, type));
+    if (m_request.vocabulary) write_hf_tokenizer(*m_request.vocabulary, folder);
     summary.vanished = m_vanished;
     return summary;
   }

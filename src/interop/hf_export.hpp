@@ -13,6 +13,7 @@
 #include "interop/hf_files.hpp"
 #include "interop/hf_origin.hpp"
 #include "interop/hf_padding.hpp"
+#include "interop/hf_tokenizer.hpp"
 
 namespace elastic {
 
@@ -25,6 +26,7 @@ struct ExportRequest {
   std::optional<ElementType> type = {};  ///< of all tensors; nothing: as imported, else as stored
   WidthForm form = WidthForm::padded;    ///< of layers of one kind that differ
   TimeStepKeys time_steps = TimeStepKeys::unclamped;  ///< of config.json
+  std::optional<HfVocabulary> vocabulary = {};        ///< to write tokenizer files of
   std::uint64_t max_shard_bytes = HfWeightsWriter::most_shard_bytes;
 };
 /// What was written.
@@ -40,11 +42,11 @@ struct ExportSummary {
 /// only in a model larger than the whole parent.
 ModelShape exported_shape(const ExportRequest& request);
 
-/// Writes weights and config.json into `folder`, which must exist. config.json says that the
-/// embeddings are tied if they were and still are equal. Every tensor's hash is compared while it
-/// is read. Throws InputError for a damaged checkpoint, for widths that have no such form, or for a
-/// number of the submodel that the element type cannot hold; RunError if the disk fails;
-/// NumericsError for a number that is not finite.
+/// Writes weights, config.json and what `vocabulary` says into `folder`, which must exist.
+/// config.json says that the embeddings are tied if they were and still are equal. Every tensor's
+/// hash is compared while it is read. Throws InputError for a damaged checkpoint, for widths that
+/// have no such form, or for a number of the submodel that the element type cannot hold; RunError
+/// if the disk fails; NumericsError for a number that is not finite.
 ExportSummary export_hf(const CheckpointReader& reader, const ExportRequest& request,
                         const std::filesystem::path& folder);
 

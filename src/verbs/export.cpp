@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verbs/export.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <optional>
@@ -14,6 +15,7 @@
 #include "state/checked_values.hpp"
 #include "state/state_checkpoint.hpp"
 #include "state/stored_model.hpp"
+#include "verbs/token_text.hpp"
 #include "verbs/verb_files.hpp"
 
 namespace elastic {
@@ -156,6 +158,20 @@ HfOrigin origin_for(const Origin& found, const ModelShape& shape, ExportRequest&
   return origin;
 }
 
+/// Tokenizer files are written for bytes and characters of the deck's own data, unless the imported
+/// folder brought files of its own.
+std::optional<HfVocabulary> vocabulary_for(const StoredModel& stored, const Origin& origin) {
+  if (origin.reader) {
+    const auto texts = origin.reader->texts();
+    if (std::any_of(texts.begin(), texts.end(),
+                    [](const std::string& text) { return text.starts_with("hf_file."); }))
+      return std::nullopt;
+  }
+  const auto vocabulary = vocabulary_of(stored.deck.config.data.source);
+  if (vocabulary && vocabulary->size() > stored.shape.vocab_size) return std::nullopt;
+  return vocabulary;
+}
+
 /// As asked for; else a whole model that was imported leaves in the form in which it came.
 WidthForm form_of(const ExportOptions& options, const HfOrigin& origin) {
   if (options.heterogeneous) return WidthForm::heterogeneous;
@@ -243,17 +259,18 @@ std::string export_checkpoint(const ExportOptions& options) {
   const Origin origin = find_origin(options, stored);
   if (origin.reader) request.origin = origin_for(origin, stored.shape, request);
   request.form = form_of(options, request.origin);
+  request.vocabulary = vocabulary_for(stored, origin);
   require_exportable(reader, request);
   NewFolder out(options.out);
   const ExportSummary summary = export_hf(reader, request, out.temporary());
   const std::size_t files = origin.reader ? restore_hf_files(*origin.reader, out.temporary()) : 0;
   out.commit();
-  return fmt::format("{}: {} of {}: {:.0f} parameters in {} tensors{}, {}; {} other files; {}",
-                     out.path().string(), whole ? "the model" : "submodel " + request.spec.name,
-                     options.checkpoint.string(), parameter_count(exported_shape(request)),
-                     summary.tensors, remarks(summary),
-                     in_bytes(static_cast<double>(summary.bytes)), files,
-                     describe(request.parent, request.spec));
+  return fmt::format(
+      "{}: {} of {}: {:.0f} parameters in {} tensors{}, {}; {} other files{}; {}",
+      out.path().string(), whole ? "the model" : "submodel " + request.spec.name,
+      options.checkpoint.string(), parameter_count(exported_shape(request)), summary.tensors,
+      remarks(summary), in_bytes(static_cast<double>(summary.bytes)), files,
+      request.vocabulary ? ", tokenizer of its data" : "", describe(request.parent, request.spec));
 }
 
 }  // namespace elastic

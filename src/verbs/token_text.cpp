@@ -93,6 +93,18 @@ std::string decode_ids(const std::vector<token_t>& tokens) {
   return fmt::format("{}", fmt::join(tokens, " "));
 }
 
+std::optional<HfVocabulary> vocabulary_of(SourceKind source) {
+  if (source == SourceKind::indexed) return std::nullopt;
+  if (source == SourceKind::text) return HfVocabulary{};
+  const auto characters = CharacterVocabulary::characters();
+  const auto first = CharacterVocabulary::encode(characters.substr(0, 1)).front();
+  return HfVocabulary{.characters = std::string(characters),
+                      .first_id = first,
+                      .pad = CharacterVocabulary::pad,
+                      .begin = CharacterVocabulary::begin,
+                      .end = CharacterVocabulary::end};
+}
+
 token_t end_token(SourceKind source) {
   return source == SourceKind::reasoning ? CharacterVocabulary::end : -1;
 }

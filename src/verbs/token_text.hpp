@@ -6,10 +6,12 @@
 //   indexed     ids only
 #pragma once
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "config/run_config.hpp"
+#include "interop/hf_tokenizer.hpp"
 
 namespace elastic {
 
@@ -23,6 +25,8 @@ std::vector<std::vector<token_t>> read_token_lines(const std::filesystem::path& 
 std::vector<token_t> encode_prompt(SourceKind source, const std::string& text);
 /// The text of generated tokens. Throws InputError for ids that are none of the vocabulary's.
 std::string decode_text(SourceKind source, const std::vector<token_t>& tokens);
+/// What the ids mean, for tokenizer files of an export; nothing for ids without a text.
+std::optional<HfVocabulary> vocabulary_of(SourceKind source);
 /// Ids separated by blanks.
 std::string decode_ids(const std::vector<token_t>& tokens);
 /// The token that ends a text; -1 if there is none.

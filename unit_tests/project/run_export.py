@@ -2,8 +2,10 @@
 # Hugging Face folders out of a run and back: for every budget the prefix in the elastic model, the sliced file, the
 # exported and re-imported file and an implementation of its own (nemotron_h_reference.py) on the exported folder give the
 # same logits; so do layers that differ and were padded. That implementation in turn gives the logits of the transformers library (fixtures/make_hf_fixtures.py).
+import json
 import pathlib
 import random
+import re
 import unittest
 
 import h5py
@@ -21,6 +23,28 @@ BRIEF = ["pretrain/steps=12", "stage1/steps=6", "stage2/steps=3", "evaluate/prob
 
 def difference(a, b):
     return float(np.abs(a - b).max())
+
+
+def byte_level():
+    """{character: byte} of the ByteLevel pre-tokenizer: what Latin-1 prints stands for itself, the rest from U+0100 on."""
+    printed = [byte for byte in range(256) if chr(byte).isprintable() and byte not in (0x20, 0xa0, 0xad)]
+    moved = [byte for byte in range(256) if byte not in printed]
+    return {**{chr(byte): byte for byte in printed}, **{chr(256 + i): byte for i, byte in enumerate(moved)}}
+
+
+def encode(tokenizer, text):
+    """What the tokenizers library does with the two kinds of tokenizer.json that are written here."""
+    vocabulary, kind = tokenizer["model"]["vocab"], tokenizer["model"]["type"]
+    if kind == "BPE":
+        assert tokenizer["model"]["merges"] == [] and tokenizer["pre_tokenizer"]["type"] == "ByteLevel"
+        assert not tokenizer["pre_tokenizer"]["use_regex"] and not tokenizer["pre_tokenizer"]["add_prefix_space"]
+        character_of = {byte: character for character, byte in byte_level().items()}
+        return [vocabulary[character_of[byte]] for byte in text.encode()]
+    assert kind == "WordLevel" and tokenizer["pre_tokenizer"]["behavior"] == "Isolated"
+    pieces = re.findall(tokenizer["pre_tokenizer"]["pattern"]["Regex"], text)
+    before = [tokenizer["post_processor"]["special_tokens"][part["SpecialToken"]["id"]]["ids"][0]
+              for part in tokenizer["post_processor"]["single"] if "SpecialToken" in part]
+    return before + [vocabulary[piece] for piece in pieces]
 
 
 class Reference(unittest.TestCase):
@@ -111,10 +135,42 @@ class Exported(RunTest):
         for name, config in configs.items():
             self.assertNotIn("block_configs", config)
             self.assertIsInstance(config["intermediate_size"], int)
+            self.assertEqual([config[f"{key}_token_id"] for key in ("pad", "bos", "eos")], [0, 1, 2])
             for file in weight_files(pathlib.Path(self.path(f"quick/hf-{name}"))):
                 zeros += sum(int((values == 0).all(axis=1).sum()) for key, values in numbers(file).items()
                              if key.endswith("up_proj.weight"))
         self.assertGreater(zeros, 0)
+        # A prompt of the verb `generate` is the text behind the token of its begin.
+        tokenizer = json.loads(self.text("quick/hf-0.5/tokenizer.json"))
+        self.assertEqual(tokenizer["decoder"], {"type": "Fuse"})
+        for text in ("12+34=", "a b", "<pad>"):
+            ids = encode(tokenizer, text)
+            self.write("prompt.txt", " ".join(map(str, ids)))
+            self.assertEqual(ids[0], 1)
+            said, spelled = (
+                self.elastic(1, "generate", self.path("quick/model.h5"), "--max-tokens", 8, "--stop", -1, *prompt)
+                .splitlines()[-2] for prompt in (("--text", text), ("--tokens", self.path("prompt.txt"))))
+            words = {id: word for word, id in tokenizer["model"]["vocab"].items()}
+            spelled = [int(word) for word in spelled.split()]
+            if 2 in spelled:  # the end
+                spelled = spelled[:spelled.index(2)]
+            self.assertEqual(said, "".join(words[id] for id in spelled if id > 2))
+        with self.assertRaises(KeyError):
+            encode(tokenizer, "A")
+
+    def test_tokenizer_of_bytes(self):
+        text = "".join(map(chr, range(0x250))) + "\u2028\U0001f600"
+        self.write("words.txt", text * 8)
+        self.elastic(2, "input/text.in", f"job/folder={self.path('bytes')}", "job/phases=pretrain,rank",
+                     "model/hybrid_layer_pattern=M-", "pretrain/steps=2", "pretrain/warmup_steps=0",
+                     "pretrain/seq_length=32", "pretrain/global_batch_size=8", "rank/samples=8", "rank/seq_length=32",
+                     "evaluate/every_steps=0", "evaluate/samples=8", f"data/train={self.path('words.txt')}")
+        self.elastic(1, "export", self.path("bytes/parent.h5"), "--out", self.path("bytes/hf"))
+        tokenizer = json.loads(self.text("bytes/hf/tokenizer.json"))
+        self.assertEqual(encode(tokenizer, text), list(text.encode()))
+        self.assertEqual({byte_level()[word]: id for word, id in tokenizer["model"]["vocab"].items()},
+                         {byte: byte for byte in range(256)})
+        self.assertIsNone(read_config(self.path("bytes/hf/config.json"))["eos_token_id"])
 
     def test_imported_again_without_training_is_the_same_folder(self):
         # Two trips through the files, all element types, on 1 and 2 ranks.
