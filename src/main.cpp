@@ -141,7 +141,9 @@ ExitCode execute(Communicator& world, const CommandLine& line) {
     return ExitCode::success;
   }
   std::optional<StopSignal> signal;  // verbs that ask for none can be killed at any time
-  if (line.verb.verb == Verb::evaluate || line.verb.verb == Verb::generate) signal.emplace();
+  if (line.verb.verb == Verb::evaluate || line.verb.verb == Verb::generate ||
+      line.verb.verb == Verb::front)
+    signal.emplace();
   if (line.verb.verb != Verb::none) return run_verb(world, line.verb);
   const ResolvedDeck deck = read_deck(world, line);  // 3, 4
   if (line.check) {                                  // 5

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "arch/layer_kind.hpp"
+#include "elastic/measured/measured_times.hpp"
 
 namespace elastic {
 namespace {
@@ -31,8 +32,15 @@ double flops(const LayerWork& work) {
   return work.products + work.attention + work.scan + work.convolution;
 }
 
-double cost_of_layer(const LayerDescription& kind, const ModelShape& parent, const LayerExtents& e,
+const MeasuredTimes& times_of(const CostConfig& config) {
+  ELASTIC_REQUIRE(config.times, "a cost in {} before anything was measured",
+                  budget_kind_text(config.kind));
+  return *config.times;
+}
+
+double cost_of_layer(const ModelShape& parent, const LayerShape& shape, const LayerExtents& e,
                      const CostConfig& config) {
+  const auto& kind = description_of(shape);
   switch (config.kind) {
     case BudgetKind::parameters:
       return kind.parameters(parent, e);
@@ -42,25 +50,30 @@ double cost_of_layer(const LayerDescription& kind, const ModelShape& parent, con
                  kind.cache(parent, e, static_cast<double>(config.seq_length));
     case BudgetKind::flops:
       return flops(kind.forward_work(parent, e, {config.seq_length}));
+    case BudgetKind::seconds:
+      return times_of(config).of(shape).seconds(e);
   }
   return 0;
 }
 
 /// d cost of a layer / d one extent. Work is affine in each extent (doc/adding_a_layer.md), so the
 /// difference over any step is the derivative.
-double flops_slope(const LayerDescription& kind, const ModelShape& parent, const LayerExtents& e,
+double flops_slope(const ModelShape& parent, const LayerShape& shape, const LayerExtents& e,
                    const CostConfig& config, double LayerExtents::*extent) {
   LayerExtents none = e, twice = e;
   none.*extent = 0;
   twice.*extent = std::max(1.0, 2 * e.*extent);
-  return (cost_of_layer(kind, parent, twice, config) - cost_of_layer(kind, parent, none, config)) /
+  return (cost_of_layer(parent, shape, twice, config) -
+          cost_of_layer(parent, shape, none, config)) /
          (twice.*extent);
 }
 
-LayerExtents layer_gradient(const LayerDescription& kind, const ModelShape& parent,
+LayerExtents layer_gradient(const ModelShape& parent, const LayerShape& shape,
                             const LayerExtents& e, const CostConfig& config) {
+  if (config.kind == BudgetKind::seconds) return times_of(config).of(shape).gradient(e);
+  const auto& kind = description_of(shape);
   const auto slope = [&](double LayerExtents::*extent) {
-    return flops_slope(kind, parent, e, config, extent);
+    return flops_slope(parent, shape, e, config, extent);
   };
   if (config.kind == BudgetKind::flops)
     return {slope(&LayerExtents::hidden), slope(&LayerExtents::width), slope(&LayerExtents::inner),
@@ -76,6 +89,7 @@ LayerExtents layer_gradient(const LayerDescription& kind, const ModelShape& pare
 /// Cost of each hidden channel outside the layers.
 double cost_per_hidden(const ModelShape& parent, const CostConfig& config) {
   const auto vocab = static_cast<double>(parent.vocab_size);
+  if (config.kind == BudgetKind::seconds) return times_of(config).ends.gradient({}).hidden;
   if (config.kind == BudgetKind::flops) return 2 * vocab;
   return (config.kind == BudgetKind::memory ? config.weight_bytes : 1.0) * (2 * vocab + 1);
 }
@@ -115,6 +129,8 @@ const char* budget_kind_name(BudgetKind kind) {
       return "memory";
     case BudgetKind::flops:
       return "flops";
+    case BudgetKind::seconds:
+      return "seconds";
   }
   return "";
 }
@@ -126,6 +142,8 @@ const char* budget_kind_text(BudgetKind kind) {
       return "bytes of inference memory";
     case BudgetKind::flops:
       return "FLOPs per token";
+    case BudgetKind::seconds:
+      return "seconds per token";
   }
   return "";
 }
@@ -158,12 +176,13 @@ double ssm_cache_bytes(const ModelShape& parent, const ExpectedWidths& widths,
 }
 
 double ends_cost(const ModelShape& parent, double hidden, const CostConfig& config) {
+  if (config.kind == BudgetKind::seconds) return times_of(config).ends.seconds({.hidden = hidden});
   return cost_per_hidden(parent, config) * hidden;
 }
 double layer_cost(const ModelShape& parent, index_t layer, double hidden,
                   const ExpectedLayer& widths, const CostConfig& config) {
-  return cost_of_layer(description_of(parent.layers[layer]), parent,
-                       extents(parent, layer, hidden, widths), config);
+  return cost_of_layer(parent, parent.layers[layer], extents(parent, layer, hidden, widths),
+                       config);
 }
 double cost(const ModelShape& parent, const ExpectedWidths& widths, const CostConfig& config) {
   double sum = ends_cost(parent, widths.hidden, config);
@@ -185,11 +204,10 @@ ExpectedWidths cost_gradient(const ModelShape& parent, const ExpectedWidths& wid
     const auto& shape = parent.layers[l];
     const auto& layer = widths.layers[l];
     const auto e = extents(parent, widths, l);
-    const auto& kind = description_of(shape);
-    const auto by = layer_gradient(kind, parent, e, config);
+    const auto by = layer_gradient(parent, shape, e, config);
     gradient.hidden += layer.keep * by.hidden;
     gradient.layers.push_back(
-        chain(parent, shape, layer, by, cost_of_layer(kind, parent, e, config)));
+        chain(parent, shape, layer, by, cost_of_layer(parent, shape, e, config)));
   }
   return gradient;
 }

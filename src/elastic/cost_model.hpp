@@ -16,11 +16,18 @@
 //
 //   2VD + sum over layers of keep * forward work of the layer
 //
+// Seconds per token of an inference, from measured times (elastic/measured/measured_times.hpp):
+//
+//   time of the ends + sum over layers of keep * time of the layer
+//
 // What a layer counts is said by the description of its kind (arch/layer_kind.hpp).
 #pragma once
+#include <memory>
+
 #include "elastic/submodel_spec.hpp"
 
 namespace elastic {
+struct MeasuredTimes;
 
 struct ExpectedLayer {
   double width, head_channels, keep;
@@ -33,10 +40,13 @@ struct ExpectedWidths {
 /// The exact widths of a submodel; a dropped layer has keep = 0.
 ExpectedWidths expected_widths(const SubmodelSpec& spec);
 
-enum class BudgetKind { parameters, memory, flops };
-/// The word of a deck: "parameters", "memory" or "flops".
+enum class BudgetKind { parameters, memory, flops, seconds };
+inline constexpr BudgetKind all_budget_kinds[] = {BudgetKind::parameters, BudgetKind::memory,
+                                                  BudgetKind::flops, BudgetKind::seconds};
+/// The word of a deck: "parameters", "memory", "flops" or "seconds".
 const char* budget_kind_name(BudgetKind kind);
-/// What it counts, for people: "parameters", "bytes of inference memory", "FLOPs per token".
+/// What it counts, for people: "parameters", "bytes of inference memory", "FLOPs per token",
+/// "seconds per token".
 const char* budget_kind_text(BudgetKind kind);
 
 /// What a budget counts.
@@ -45,6 +55,7 @@ struct CostConfig {
   index_t batch = 1;       ///< sequences of the inference whose memory counts
   index_t seq_length = 1;  ///< of that inference, or of the pass whose FLOPs count
   double weight_bytes = 2, kv_bytes = 2, ssm_bytes = 2;  ///< per element
+  std::shared_ptr<const MeasuredTimes> times = {};       ///< of kind seconds, which needs them
 };
 /// One cost for each constraint that a budget puts.
 using Costs = std::vector<CostConfig>;
@@ -58,7 +69,7 @@ double kv_cache_bytes(const ModelShape& parent, const ExpectedWidths& widths,
                       const CostConfig& config);
 double ssm_cache_bytes(const ModelShape& parent, const ExpectedWidths& widths,
                        const CostConfig& config);
-/// Parameters, bytes or FLOPs per token, as config.kind says.
+/// Parameters, bytes, FLOPs per token or seconds per token, as config.kind says.
 double cost(const ModelShape& parent, const ExpectedWidths& widths, const CostConfig& config);
 double cost(const ModelShape& parent, const SubmodelSpec& spec, const CostConfig& config);
 /// Its two parts: what lies outside the layers, with a hidden width D, and one layer if it is kept.

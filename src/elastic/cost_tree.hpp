@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Points in the space of up to three costs, in a tree of boxes: the likeliest point of a box of
+// Points in the space of up to four costs, in a tree of boxes: the likeliest point of a box of
 // costs, and the point nearest to given costs, by branch and bound.
 #pragma once
 #include <array>
@@ -9,14 +9,14 @@
 
 namespace elastic {
 
-constexpr std::size_t max_costs = 3;
+constexpr std::size_t max_costs = 4;
 using CostVector = std::array<double, max_costs>;  // unused costs are 0
 
 /// Bounds of each cost, both included.
 struct CostBox {
   CostVector low = filled(-std::numeric_limits<double>::infinity()),
              high = filled(std::numeric_limits<double>::infinity());
-  static constexpr CostVector filled(double x) { return {x, x, x}; }
+  static constexpr CostVector filled(double x) { return {x, x, x, x}; }
   bool contains(const CostVector& costs) const;
   bool meets(const CostBox& other) const;
 };

@@ -16,6 +16,16 @@ std::string with_prefix(double value, const char* unit) {
   return fmt::format("{:.2f} {}{}", value, prefixes[p], unit);
 }
 
+std::string in_seconds(double seconds) {
+  const char* units[] = {"s", "ms", "us", "ns"};
+  std::size_t u = 0;
+  while (seconds < 0.99995 && u + 1 < std::size(units)) {
+    seconds *= 1000;
+    ++u;
+  }
+  return fmt::format("{:.2f} {}", seconds, units[u]);
+}
+
 std::string grouped(double count) {
   std::string text = fmt::format("{:.0f}", count);
   for (auto place = static_cast<std::ptrdiff_t>(text.size()) - 3; place > 0; place -= 3)

@@ -14,6 +14,8 @@ std::string grouped(double count);
 std::string percent(const std::optional<double>& part);
 /// A line of the plan: what it is about, and the text; the next line on the same has no name.
 std::string plan_line(const char* name, const std::string& text);
+/// A short time: 1.234e-5 -> "12.34 us".
+std::string in_seconds(double seconds);
 inline std::string in_bytes(double bytes) { return with_prefix(bytes, "B"); }
 
 }  // namespace elastic

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verbs/evaluate.hpp"
 
-#include <algorithm>
-
 #include "comm/all_ranks_agree.hpp"
 #include "comm/watchdog.hpp"
 #include "config/curriculum.hpp"
-#include "data/character_vocabulary.hpp"
-#include "deck/text.hpp"
 #include "elastic/cost_model.hpp"
 #include "plan/units.hpp"
 #include "state/stored_model.hpp"
 #include "train/token_sources.hpp"
+#include "verbs/held_out_data.hpp"
 #include "verbs/verb_files.hpp"
 
 namespace elastic {
@@ -33,55 +30,6 @@ std::vector<SubmodelSpec> choose_specs(const CheckpointReader& reader, const Sto
   return specs;
 }
 
-/// Throws InputError for a change of the deck that changes nothing here, naming those that do.
-void require_used(const std::vector<std::string>& overrides, const std::string& length_key) {
-  const std::vector<std::string> used = {"job/seed",
-                                         "job/deterministic",
-                                         "evaluate/samples",
-                                         "evaluate/problems",
-                                         "elastic/tolerance",
-                                         "parallel/micro_batch_size",
-                                         "parallel/logit_chunk_tokens",
-                                         length_key};
-  for (const auto& text : overrides) {
-    const auto slash = text.find('/'), equals = text.find('=');
-    const std::string block(impl::trim(text.substr(0, slash)));
-    const std::string key(impl::trim(text.substr(slash + 1, equals - slash - 1)));
-    if (block == "data" || std::find(used.begin(), used.end(), block + "/" + key) != used.end())
-      continue;
-    throw InputError(
-        fmt::format("{}: evaluate does not use <{}>/{}; it uses the keys of <data> and {}", text,
-                    block, key, impl::join(used)));
-  }
-}
-
-std::string length_key(const RunConfig& config) {
-  const auto stages = make_curriculum(config).stages;
-  return (stages.empty() ? "rank" : stages.back().config.name) + "/seq_length";
-}
-
-/// Words that the data can hold.
-index_t data_vocabulary(const DataConfig& data) {
-  switch (data.source) {
-    case SourceKind::reasoning:
-      return CharacterVocabulary::size;
-    case SourceKind::text:
-      return TextSource::vocabulary;
-    case SourceKind::indexed:
-      return data.vocab_size;
-  }
-  throw_contract("a source of no kind");
-}
-
-/// A word that the model has not would be read beyond the end of its tables.
-void require_known_words(const CheckpointReader& reader, const StoredModel& stored) {
-  const index_t words = stored.shape.vocab_size, needed = data_vocabulary(stored.deck.config.data);
-  if (needed > words)
-    throw InputError(fmt::format(
-        "{}: the model has a vocabulary of {} tokens, the data that <data> describes one of {}",
-        reader.path().string(), words, needed));
-}
-
 }  // namespace
 
 std::vector<Evaluated> evaluate_checkpoint(const Communicator& comm,
@@ -95,7 +43,7 @@ std::vector<Evaluated> evaluate_checkpoint(const Communicator& comm,
     const CheckpointReader reader(checkpoint);
     reader.verify({comm.rank(), comm.size()});
     stored = read_stored_model(reader, overrides);
-    require_used(overrides, length_key(stored.deck.config));
+    require_used("evaluate", overrides, stored.deck.config);
     require_known_words(reader, stored);
     specs = choose_specs(reader, stored, budget);
   });

@@ -101,6 +101,7 @@ std::string run_on_root(const VerbOptions& options) {
       return generate_from_checkpoint(generate);
     }
     case Verb::evaluate:
+    case Verb::front:
     case Verb::none:
       break;
   }
@@ -133,9 +134,28 @@ void add_verbs(CLI::App& app, VerbOptions& options) {
                        "Changes to the stored deck (its data, evaluate/samples and others): "
                        "block/key=value ...");
 
+  auto* front = add_verb(app, options, Verb::front, "front",
+                         "Pareto front of loss, parameters, memory and time over many submodels");
+  add_front_options(*front, options.front);
+
   add_import_and_export(app, options);
   add_verbs_on_tokens(app, options);
 }
+
+namespace {
+void run_front(const Communicator& comm, const VerbOptions& verb) {
+  FrontOptions options = verb.front;
+  options.checkpoint = verb.checkpoint;
+  const auto on_root = [&](const auto& work) {
+    all_ranks_agree(comm, [&] {
+      if (comm.is_root()) work();
+    });
+  };
+  on_root([&] { require_front_folder(options); });
+  const Front front = evaluate_front(comm, options);
+  on_root([&] { log::info("{}\n{}", describe(front), write_front(options, front)); });
+}
+}  // namespace
 
 ExitCode run_verb(const Communicator& comm, const VerbOptions& options) {
   try {
@@ -143,6 +163,8 @@ ExitCode run_verb(const Communicator& comm, const VerbOptions& options) {
       const auto results =
           evaluate_checkpoint(comm, options.checkpoint, options.budget, options.overrides);
       log::info("{}", describe(results));
+    } else if (options.verb == Verb::front) {
+      run_front(comm, options);
     } else {
       all_ranks_agree(comm, [&] {
         if (comm.is_root()) log::info("{}", run_on_root(options));

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The verbs of elastic.x that work on checkpoint files: slice, inspect, evaluate,
-// import, export, logits, generate.
+// import, export, logits, generate, front.
 #pragma once
 #include <string>
 #include <vector>
 
 #include "base/error.hpp"
 #include "comm/communicator.hpp"
+#include "verbs/front.hpp"
 #include "verbs/generate.hpp"
 #include "verbs/logits.hpp"
 
@@ -16,7 +17,7 @@ class App;
 
 namespace elastic {
 
-enum class Verb { none, slice, inspect, evaluate, import_hf, export_hf, logits, generate };
+enum class Verb { none, slice, inspect, evaluate, import_hf, export_hf, logits, generate, front };
 /// What the command line says of a verb.
 struct VerbOptions {
   Verb verb = Verb::none;
@@ -29,6 +30,7 @@ struct VerbOptions {
   std::vector<std::string> overrides;  ///< of the stored deck: block/key=value
   LogitsOptions logits;                ///< all but the checkpoint
   GenerateOptions generate;            ///< all but the checkpoint
+  FrontOptions front;                  ///< all but the checkpoint
 };
 
 /// Adds a subcommand per verb; parsing one sets options.verb.

@@ -4,10 +4,22 @@
 
 #include <gtest/gtest.h>
 
+#include "elastic/measured/measured_times.hpp"
 #include "unit_tests/elastic/shapes_for_tests.hpp"
 
 namespace elastic::test {
 namespace {
+
+/// Times made up for each layer of a shape, as different from each other as from parameters.
+std::shared_ptr<const MeasuredTimes> made_up_times(const ModelShape& shape) {
+  auto times = std::make_shared<MeasuredTimes>();
+  times->ends.factors = {3, 0.7};
+  for (const auto& layer : shape.layers) {
+    const double scale = 1 + static_cast<double>(times->layers.size());
+    times->layers.push_back({layer, {{4, 0.1 * scale, 0.2, 0.03, 0.05, 0.01 * scale}}});
+  }
+  return times;
+}
 
 double parameters(const ModelShape& shape) {
   return parameter_count(shape, expected_widths(full_spec(shape)));
@@ -73,8 +85,8 @@ TEST(CostModel, EveryPartOfTheMemoryHasItsBytes) {
 
 TEST(CostModel, IsTheSumOfItsEndsAndLayers) {
   const auto shape = small_shape();
-  for (const auto kind : {BudgetKind::parameters, BudgetKind::memory, BudgetKind::flops}) {
-    const CostConfig config{kind, 2, 9, 2, 4, 8};
+  for (const auto kind : all_budget_kinds) {
+    const CostConfig config{kind, 2, 9, 2, 4, 8, made_up_times(shape)};
     auto spec = full_spec(shape);
     spec.hidden_size = 9;
     spec.layers[0] = {4, 3, true};
@@ -84,6 +96,7 @@ TEST(CostModel, IsTheSumOfItsEndsAndLayers) {
     for (index_t l = 0; l < 4; ++l) sum += layer_cost(shape, l, 9, widths.layers[l], config);
     EXPECT_EQ(cost(shape, spec, config), sum);
     EXPECT_EQ(relative_cost(shape, full_spec(shape), config), 1);
+    if (kind == BudgetKind::seconds) continue;  // of layers that were measured, no others
     const auto sliced = sliced_shape(shape, spec);
     EXPECT_EQ(cost(sliced, full_spec(sliced), config), sum);
   }
@@ -95,6 +108,9 @@ TEST(CostModel, FlopsOfTheRouterAreThoseOfTheReport) {
             forward_flops_per_token(shape, full_spec(shape), 33));
   EXPECT_STREQ(budget_kind_name(BudgetKind::flops), "flops");
   EXPECT_STREQ(budget_kind_text(BudgetKind::memory), "bytes of inference memory");
+  EXPECT_STREQ(budget_kind_name(BudgetKind::seconds), "seconds");
+  EXPECT_THROW(cost(shape, full_spec(shape), {.kind = BudgetKind::seconds}), ContractError)
+      << "nothing was measured";
 }
 
 TEST(CostModel, FlopsByHand) {
@@ -113,8 +129,8 @@ TEST(CostModel, FlopsByHand) {
 
 TEST(CostModel, GradientsOfFractionalWidths) {
   const auto shape = small_shape();
-  for (const auto kind : {BudgetKind::parameters, BudgetKind::memory, BudgetKind::flops}) {
-    const CostConfig config{kind, 3, 7, 1.5, 2.5, 3.5};
+  for (const auto kind : all_budget_kinds) {
+    const CostConfig config{kind, 3, 7, 1.5, 2.5, 3.5, made_up_times(shape)};
     ExpectedWidths widths{7.3, {}};
     Draw draw(4);
     for (const auto& layer : shape.layers)
@@ -203,8 +219,7 @@ TEST(CostModel, EveryWidthCosts) {
   for (std::uint64_t seed = 0; seed < 30; ++seed) {
     Draw draw(seed);
     const auto shape = random_shape(draw);
-    const BudgetKind kinds[] = {BudgetKind::parameters, BudgetKind::memory, BudgetKind::flops};
-    const CostConfig config{kinds[seed % 3], 2, 9, 2, 4, 8};
+    const CostConfig config{all_budget_kinds[seed % 4], 2, 9, 2, 4, 8, made_up_times(shape)};
     const auto gradient = cost_gradient(shape, expected_widths(full_spec(shape)), config);
     EXPECT_GT(gradient.hidden, 0);
     for (const auto& layer : gradient.layers) {

@@ -17,14 +17,15 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 std::vector<CostPoint> random_points(Draw& draw, std::size_t count) {
   std::vector<CostPoint> points(count);
   for (std::size_t i = 0; i < count; ++i)
-    points[i] = {{draw.uniform(), draw.uniform(), draw.uniform()}, -draw.uniform(), i};
+    points[i] = {
+        {draw.uniform(), draw.uniform(), draw.uniform(), draw.uniform()}, -draw.uniform(), i};
   return points;
 }
 CostBox random_box(Draw& draw) {
   CostBox box;
   for (std::size_t k = 0; k < max_costs; ++k) {
-    box.low[k] = draw.uniform() - 0.2;
-    box.high[k] = box.low[k] + 0.7 * draw.uniform();
+    box.low[k] = draw.uniform() - 0.3;
+    box.high[k] = box.low[k] + 0.9 * draw.uniform();
   }
   return box;
 }
@@ -57,7 +58,8 @@ TEST(CostTree, NearestPointOfABox) {
     const CostTree tree(points);
     CostBox box;
     if (seed % 3 != 0) box.high[0] = draw.uniform();
-    const CostVector target = {draw.uniform(), draw.uniform(), draw.uniform()}, unit = {1, 2, 0.5};
+    const CostVector target = {draw.uniform(), draw.uniform(), draw.uniform(), draw.uniform()},
+                     unit = {1, 2, 0.5, 4};
     const auto distance = [&](const CostPoint& p) {
       double d = 0;
       for (std::size_t k = 0; k < max_costs; ++k)
@@ -79,7 +81,7 @@ TEST(CostTree, NearestPointOfABox) {
 }
 
 TEST(CostTree, EdgesBelongToABox) {
-  const CostTree tree({{{1, 2, 3}, -1, 7}});
+  const CostTree tree({{{1, 2, 3, 0}, -1, 7}});
   EXPECT_EQ(tree.likeliest({{1, 2, 3}, {1, 2, 3}}, -infinity)->label, 7u);
   EXPECT_EQ(tree.likeliest({{1.1, 2, 3}, {2, 2, 3}}, -infinity), nullptr);
   EXPECT_EQ(tree.likeliest({}, -1), nullptr) << "not likelier";

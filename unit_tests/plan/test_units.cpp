@@ -17,6 +17,9 @@ TEST(Units, NumbersHaveAPrefixAndSeparators) {
   EXPECT_EQ(grouped(999), "999");
   EXPECT_EQ(grouped(1000), "1,000");
   EXPECT_EQ(grouped(12310001152), "12,310,001,152");
+  EXPECT_EQ(in_seconds(2), "2.00 s");
+  EXPECT_EQ(in_seconds(1.234e-5), "12.34 us");
+  EXPECT_EQ(in_seconds(3e-12), "0.00 ns");
 }
 
 }  // namespace

@@ -157,6 +157,22 @@ class Tiny(RunTest):
         (values,) = evaluated(self.elastic(1, "evaluate", self.path("between.h5"))).values()
         self.assertLessEqual(abs(values[0] / (0.6 * self.results("run")["parent"]["parameters"]) - 1), 0.05)
 
+    def test_front_is_the_same_on_any_number_of_ranks(self):
+        tables = []
+        for ranks in 1, 2:
+            output = self.elastic(ranks, "front", self.path("run/model.h5"), "--samples", "4", "--out",
+                                  self.path(f"front{ranks}"), "elastic/seconds_seq_length=16")
+            self.assertIn("budget 0.5: best ", output)
+            tables.append(self.rows(f"front{ranks}", "front.csv"))
+        losses, others = ([(row["widths"], row["valid_loss"]) for row in table] for table in tables)
+        self.assertEqual(losses, others)
+        for row in tables[0]:
+            if row["origin"] == "router":
+                self.assertAlmostEqual(float(row["valid_loss"]), self.budgets()[row["name"]]["valid_loss"], delta=2e-4)
+        image = (self.folder / "front2" / "front.png").read_bytes()
+        self.assertTrue(image.startswith(b"\x89PNG") and len(image) > 5000)
+        self.elastic(1, "front", self.path("run/model.h5"), "--out", self.path("front1"), code=1)
+
     def check_evaluated(self, values, entry):
         self.assertEqual(values[0], entry["parameters"])
         self.assertAlmostEqual(values[1], entry["valid_loss"], delta=2e-4)  # the table shows four digits

@@ -4,7 +4,6 @@
 
 #include <cstdlib>
 
-#include "base/region.hpp"
 #include "io/durable_file.hpp"
 #include "run/plot_script.hpp"
 #include "unit_tests/io/io_support.hpp"
@@ -55,22 +54,6 @@ TEST_F(Plots, AScriptThatHangsIsEnded) {
 
 TEST(PlotScript, IsThatOfTheTree) {
   EXPECT_EQ(read_file(source_folder() / "scripts" / "plot_run.py"), plot_script_text);
-}
-
-TEST(RunProgram, ReturnsStatusAndLastLine) {
-  std::string output;
-  EXPECT_EQ(run_program({"sh", "-c", "echo a; echo; echo \"$0\"; exit 7", "b; c"}, 10, output), 7);
-  EXPECT_EQ(output, "b; c");
-  EXPECT_EQ(run_program({"cat"}, 10, output), 0) << "its input is empty";
-  EXPECT_EQ(run_program({"/nowhere/program"}, 10, output), std::nullopt);
-  EXPECT_EQ(run_program({"sh", "-c", "kill -9 $$"}, 10, output), std::nullopt);
-}
-
-TEST(RunProgram, EndsWhatTakesTooLong) {
-  std::string output;
-  const double start = wall_seconds();
-  EXPECT_EQ(run_program({"sleep", "30"}, 0.1, output), std::nullopt);
-  EXPECT_LT(wall_seconds() - start, 10);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "base/run_program.hpp"
 #include "io/durable_file.hpp"
 #include "run/plot_script.hpp"
 #include "run/plots.hpp"

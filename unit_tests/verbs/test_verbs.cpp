@@ -31,6 +31,12 @@ TEST_F(Verbs, CommandLine) {
   const auto evaluate = parse("evaluate a.h5 data/max_digits=2 evaluate/samples=8");
   EXPECT_EQ(evaluate.verb, Verb::evaluate);
   EXPECT_EQ(evaluate.overrides.size(), 2u);
+  const auto front = parse("front a.h5 --grid --samples 9 --seed 3 --problems 5 --out f data/x=1");
+  EXPECT_EQ(front.verb, Verb::front);
+  EXPECT_TRUE(front.front.grid && !front.front.random);
+  EXPECT_EQ(front.front.samples + front.front.seed + front.front.problems, 17);
+  EXPECT_EQ(front.front.overrides.size(), 1u);
+  EXPECT_THROW(parse("front a.h5 --samples 0"), CLI::ParseError);
   EXPECT_EQ(parse("").verb, Verb::none);
   EXPECT_THROW(parse("slice a.h5 --out b.h5"), CLI::ParseError);  // no budget
   EXPECT_THROW(parse("inspect"), CLI::ParseError);
@@ -49,6 +55,13 @@ TEST_F(Verbs, RunVerb) {
   EXPECT_EQ(run_verb(Communicator::self(), options), ExitCode::success);
   options.verb = Verb::evaluate;
   EXPECT_EQ(run_verb(Communicator::self(), options), ExitCode::success);
+  setenv("ELASTIC_PYTHON", "/bin/false", 1);
+  options.verb = Verb::front;
+  options.front = {.samples = 2, .overrides = {"elastic/seconds_seq_length=4"}};
+  EXPECT_EQ(run_verb(Communicator::self(), options), ExitCode::success);
+  unsetenv("ELASTIC_PYTHON");
+  EXPECT_TRUE(std::filesystem::exists(folder / "model_front" / "front.md"));
+  EXPECT_THROW(run_verb(Communicator::self(), options), InputError);  // exists now
 }
 
 }  // namespace
