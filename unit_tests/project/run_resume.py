@@ -55,19 +55,24 @@ class StopAfterStep(RunTest):
         self.assert_same_course("whole", name)
 
     def test_time_is_up(self):
-        name = "time"
-        squeue = pathlib.Path(self.write("bin/squeue", "#!/bin/sh\necho 0:00\n"))  # what Slurm says is left of the job
-        # A launcher may put folders of its own before those of PATH.
-        program = pathlib.Path(self.write("bin/program", f"""#!/bin/sh
-            PATH={squeue.parent}:$PATH SLURM_JOB_ID=7 SLURM_JOB_END_TIME= exec {Settings.program} "$@" """))
-        for script in (squeue, program):
-            script.chmod(0o700)
-        with unittest.mock.patch.object(Settings, "program", str(program)):
-            for step, more in ((1, []), (2, ["--resume"])):
-                output = self.run_deck(name, *SHORT, *more, code=STOPPED)
-                self.assertIn("a step may take", output)
-                self.assertIn(f"stopped after step {step}; continue with --resume", output)
+        """No time is left, as the batch system says: once to the run, however many ranks it has."""
+        name, asked = "time", self.folder / "asked"
+        pbs = "printf '    Resource_List.walltime = 01:00:00\\n    resources_used.walltime = 01:00:00\\n'"
+        for step, (job, tool, answer) in enumerate((("SLURM_JOB_ID=7 SLURM_JOB_END_TIME=", "squeue", "echo 0:00"),
+                                                    ("PBS_JOBID=7.host", "qstat", pbs), ("FLUX_JOB_ID=f7", "flux", "echo 0")), 1):
+            command = pathlib.Path(self.write(f"bin/{tool}", f"#!/bin/sh\necho {tool} >>{asked}\n{answer}\n"))
+            # A launcher may put folders of its own before those of PATH.
+            program = pathlib.Path(self.write("bin/program", f"""#!/bin/sh
+                unset SLURM_JOB_ID PBS_JOBID FLUX_JOB_ID FLUX_ENCLOSING_ID
+                PATH={command.parent}:$PATH {job} exec {Settings.program} "$@" """))
+            for script in (command, program):
+                script.chmod(0o700)
+            with unittest.mock.patch.object(Settings, "program", str(program)):
+                output = self.run_deck(name, *SHORT, *["--resume"] * (step > 1), code=STOPPED)
+            self.assertIn("wall time: 0 s left", output)
+            self.assertIn(f"stopped after step {step}; continue with --resume", output)
         self.run_deck(name, *SHORT, "--resume", "job/walltime=1-12")
+        self.assertEqual(asked.read_text().split(), ["squeue", "qstat", "flux"])
         self.assert_same_course("whole", name)
 
     def test_stop_after_the_last_step_is_the_end(self):
