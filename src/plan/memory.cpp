@@ -128,19 +128,34 @@ double batch_bytes(index_t tokens) {
   return (3 * sizeof(token_t) + sizeof(float)) * static_cast<double>(tokens);
 }
 
+/// What a stored teacher says of a token, as it is computed with.
+double stored_bytes(const RunConfig& config) {
+  return static_cast<double>(sizeof(token_t) + sizeof(bfloat16)) *
+             static_cast<double>(config.teach.top_k) +
+         sizeof(bfloat16);
+}
+/// On the host, of a rank's share of a step.
+double stored_memory(const RunConfig& config, const Stage& stage, int owners) {
+  if (!training_passes(config, stage).reads_teacher) return 0;
+  const index_t replicas = std::max<index_t>(1, owners / config.parallel.context_parallel_size),
+                samples = (stage.config.global_batch_size + replicas - 1) / replicas;
+  return static_cast<double>(samples * stage.config.seq_length) * stored_bytes(config);
+}
+
 /// Fills kept, backward and logits for one stage.
 PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const Stage& stage) {
   const Tokens t = tokens_of(config, stage);
   const double value_bytes = config.precision.value_bytes();
   const auto n = static_cast<double>(t.count()), d = static_cast<double>(shape.hidden_size),
              mine = static_cast<double>(t.mine());
-  const bool teacher = stage.elastic && config.distill.distillation_weight != 0;
+  const bool teacher = stage.elastic && config.distill.distillation_weight != 0,
+             reads = teacher && stage.config.teacher == TeacherKind::stored;
   // Stream and final states: what the embedding gives (all tokens) becomes the stream; gradients.
   const double states = n * d + mine * d + t.sums(t.mine()) + t.summed(d) + t.gathered(d);
   double kept = states + t.shared_sum(d) + t.sums(t.count()) * d + mine * d + t.rounded(d) +
                 t.sums(kernels::rmsnorm_workspace_size(t.mine(), shape.hidden_size));
   // A frozen teacher's pass is still there; of a trainable one, a copy of its final states.
-  if (teacher) kept += stage.config.teacher == TeacherKind::frozen ? states : n * d;
+  if (teacher && !reads) kept += stage.config.teacher == TeacherKind::frozen ? states : n * d;
   double backward = 0;
   for (const auto& layer : shape.layers) {
     const LayerElements e = layer_elements(shape, layer, t);
@@ -150,13 +165,16 @@ PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const S
   }
   const auto chunk =
       static_cast<double>(std::min(config.parallel.logit_chunk_tokens, t.count() / t.blocks()));
-  const double vocab = static_cast<double>(shape.vocab_size);
+  const double vocab = static_cast<double>(shape.vocab_size),
+               per_chunk_token = reads     ? vocab + t.sums(1 + 5 + config.teach.top_k)
+                                 : teacher ? 2 * vocab + t.sums(1)
+                                           : vocab + t.sums(1);
   PlanMemory memory;
   memory.stage = stage.config.name;
   memory.kept = value_bytes * kept + batch_bytes(t.count());
+  if (reads) memory.kept += n * stored_bytes(config);
   memory.backward = value_bytes * backward;
-  memory.logits =
-      value_bytes * chunk * ((teacher ? 2 : 1) * vocab + t.sums(1) + t.sums(t.partial_sums) * d);
+  memory.logits = value_bytes * chunk * (per_chunk_token + t.sums(t.partial_sums) * d);
   return memory;
 }
 
@@ -211,6 +229,34 @@ double ranking_memory(const RunConfig& config, const ModelShape& shape) {
                     held(num_layers) + chunk * (2 * ranks * words + 2 + gathered_logits));
   }
   return config.precision.value_bytes() * most + batch_bytes(t.count());
+}
+
+/// Working memory of the phase teach (train/teach_pass).
+double teaching_memory(const RunConfig& config, const ModelShape& shape) {
+  const auto& parallel = config.parallel;
+  double most = 0;
+  if (!config.job.has(Phase::teach)) return most;
+  for (const auto& stage : config.stages) {
+    if (stage.teacher != TeacherKind::stored) continue;
+    Tokens t{{.batch = config.job.deterministic ? 1 : parallel.micro_batch_size,
+              .seq_length = stage.seq_length},
+             parallel.sequence_parallel ? parallel.tensor_parallel_size : 1};
+    t.sum_size = sum_bytes / config.precision.value_bytes();
+    if (config.job.deterministic) t.partial_sums = sum_classes / parallel.tensor_parallel_size - 1;
+    const auto n = static_cast<double>(t.count()), d = static_cast<double>(shape.hidden_size);
+    const auto ranks = static_cast<double>(parallel.tensor_parallel_size),
+               words = static_cast<double>(shape.vocab_size),
+               chunk = static_cast<double>(std::min(parallel.logit_chunk_tokens, t.count()));
+    double layer = 0;
+    for (const auto& l : shape.layers) layer = std::max(layer, forward_elements(shape, l, t));
+    layer += t.partials(d) + t.shared_sum(d);
+    const double pass = n * d + t.summed(d) + static_cast<double>(t.mine()) * d + t.sums(t.mine()) +
+                        t.gathered(d),
+                 logits = chunk * (ranks * words + (ranks > 1 ? words + ranks * words : 0));
+    most = std::max(most, config.precision.value_bytes() * (pass + std::max(layer, logits)) +
+                              2 * n * stored_bytes(config) + batch_bytes(t.count()));
+  }
+  return most;
 }
 
 /// Elements whose moments one of the owners holds, at most.
@@ -311,6 +357,9 @@ PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent, index_
   plan.snapshot = copy;
   plan.save_buffers = buffers;
   plan.ranking = ranking_memory(config, local);
+  plan.teaching = teaching_memory(config, local);
+  for (const auto& stage : curriculum.stages)
+    plan.stored = std::max(plan.stored, stored_memory(config, stage, owners));
   if (!config.job.has(Phase::slice) || router_parameters == 0) return plan;
   plan.copy = values;
   if (config.job.has(Phase::evaluate) && !keeps_teacher)

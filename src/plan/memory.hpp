@@ -7,7 +7,7 @@
 //   weights       4P
 //   gradients     4P
 //   moments       8P/R            none if no stage changes the model
-//   teacher       4P            none if all stages train their teacher
+//   teacher       4P            none if all stages train their teacher, or read what it has said
 //   router        8 P_r + 8 P_r/R
 //   sums          buckets of gradients that travel (R > 1), 8P in fixed point (deterministic)
 //   snapshot      a rank's share of the largest file that the run saves (plan/saves.hpp)
@@ -42,6 +42,10 @@
 // sequence with those of the uncut model: two times 2D + 1 per token, and one layer's
 // forward or two chunks of logits.
 //
+// A stored teacher of k words says (6k + 2) bytes per token: of all samples of a step on the host,
+// of a micro-batch where it is computed; a chunk then holds (k + 5) c sums and no logits of a
+// teacher. The phase teach holds the parent's pass, these bytes, and a chunk of logits of all words.
+//
 // The rank phase holds, per token of a micro-batch of calibration sequences, the parent's stream
 // and final states, 2D + 1, the current stream, D, the final states of the candidates held at once,
 // c D, and on top a candidate's stream, D, with one layer's forward, or two chunks of logits.
@@ -61,17 +65,20 @@ struct PlanMemory {
   double sums = 0;          ///< of gradients, on their way to other ranks or in fixed point
   double snapshot = 0;      ///< on the host: the copy of a rank's share of a file
   double save_buffers = 0;  ///< on the host: messages of a save, and what is read back
+  double stored = 0;        ///< on the host: what a stored teacher says of the samples of a step
   double kept = 0;          ///< activations from forward to backward, of the largest stage
   double backward = 0;      ///< most that one layer's backward pass adds
   double logits = 0;        ///< of a chunk
   double copy = 0;          ///< the model cut out at full widths, phases slice and evaluate
   double evaluation = 0;    ///< working memory of the evaluate phase
   double ranking = 0;       ///< working memory of the rank phase
+  double teaching = 0;      ///< working memory of the phase teach
   std::string stage;        ///< the largest one
   double state() const { return weights + gradients + moments + masters + teacher + router + sums; }
   double step() const { return kept + std::max(backward, logits); }
   double total() const {
-    return state() + snapshot + save_buffers + std::max({step(), copy + evaluation, ranking});
+    return state() + snapshot + save_buffers +
+           std::max({step() + stored, copy + evaluation, ranking, teaching});
   }
 };
 

@@ -12,6 +12,7 @@
 #include "plan/memory.hpp"
 #include "plan/ranking.hpp"
 #include "plan/saves.hpp"
+#include "plan/teaching.hpp"
 #include "plan/time.hpp"
 #include "plan/units.hpp"
 #include "plan/work.hpp"
@@ -114,14 +115,21 @@ std::string memory_lines(const PlanMemory& memory) {
     text += plan_line("", fmt::format("+ {} teacher + {} router", in_bytes(memory.teacher),
                                       in_bytes(memory.router)));
   else if (memory.router > 0)
-    text +=
-        plan_line("", fmt::format("+ {} router; no copy of the parent: the teacher is trainable",
-                                  in_bytes(memory.router)));
+    text += plan_line("", fmt::format("+ {} router; no copy of the parent: no teacher is frozen",
+                                      in_bytes(memory.router)));
+  if (memory.stored > 0)
+    text += plan_line("", fmt::format("+ {} that a stored teacher says of a step's samples",
+                                      in_bytes(memory.stored)));
   if (memory.sums > 0)
     text += plan_line("", fmt::format("+ {} sums of gradients over ranks", in_bytes(memory.sums)));
   if (memory.snapshot > 0)
     text += plan_line("", fmt::format("+ {} copy of what is saved + {} to save it, on the host",
                                       in_bytes(memory.snapshot), in_bytes(memory.save_buffers)));
+  if (memory.teaching >
+      std::max({memory.step() + memory.stored, memory.ranking, memory.copy + memory.evaluation}))
+    return text + plan_line("", fmt::format("+ {} working memory of the phase teach (a step needs "
+                                            "{})",
+                                            in_bytes(memory.teaching), in_bytes(memory.step())));
   if (memory.ranking > std::max(memory.step(), memory.copy + memory.evaluation))
     return text + plan_line("", fmt::format("+ {} working memory of the rank phase (a step needs "
                                             "{})",
@@ -290,6 +298,9 @@ std::string run_plan(const ResolvedDeck& deck, int given_ranks, const Machine* m
   text += memory_lines(memory);
   text += work_lines(config, parent, trained);
   if (config.job.has(Phase::rank)) text += ranking_lines(config, parent, memory.ranking);
+  text += teaching_lines(
+      config, parent, memory.teaching,
+      machine ? teaching_time(config, *machine, parent, Layout::of(config, ranks)) : 0);
   const double parent_size = parameter_count(parent);
   const ModelShape local = local_part(parent, tensor_ranks);
   text += communication_line(parameter_count(local) + static_cast<double>(router_size),

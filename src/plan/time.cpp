@@ -72,7 +72,8 @@ class MicroBatch {
   }
 
   /// Forward, loss and backward pass; `teacher`: the model whose logits the loss compares with.
-  StepTime training(const ModelShape& shape, const ModelShape* teacher) const {
+  /// `reads`: compares with what it has said.
+  StepTime training(const ModelShape& shape, const ModelShape* teacher, bool reads = false) const {
     const ModelShape part = local(shape);
     const TensorTraffic tensor = traffic(shape);
     StepTime time;
@@ -89,14 +90,16 @@ class MicroBatch {
       time.sent.tensor.add(1, tensor.stack());
       time.sent.context.add(1, context_traffic().forward(part));
     }
-    const auto add_loss = [&](const ModelShape* source) {
+    const auto add_loss = [&](const ModelShape* source, bool distills) {
       time.loss += seconds_of(loss_work(part, source));
-      time.sent.tensor.add(1, tensor.loss(m_config.parallel.logit_chunk_tokens, source != nullptr));
+      time.sent.tensor.add(1, tensor.loss(m_config.parallel.logit_chunk_tokens, distills));
     };
-    if (!teacher || m_config.distill.cross_entropy_weight != 0) add_loss(nullptr);
+    if ((!teacher && !reads) || m_config.distill.cross_entropy_weight != 0)
+      add_loss(nullptr, false);
+    if (reads) add_loss(nullptr, true);
     if (teacher) {
       const ModelShape source = local(*teacher);
-      add_loss(&source);
+      add_loss(&source, true);
     }
     time.messages = seconds_of(time.sent);
     return time;
@@ -130,7 +133,8 @@ class ElasticPasses {
                 const Stage& stage, const ElasticPlan& elastic,
                 const std::vector<SubmodelSpec>& specs, const Layout& layout) {
     const TrainingPasses passes = training_passes(config, stage);
-    const bool distills = passes.distills;
+    const bool reads = passes.distills && passes.reads_teacher,
+               distills = passes.distills && !reads;
     for (index_t size = 1; size <= micro_batch_samples(config, stage); ++size) {
       const MicroBatch batch(config, machine, layout, stage.config.seq_length, size, true);
       ReplicaTraffic router;
@@ -149,7 +153,8 @@ class ElasticPasses {
         times.teacher.messages = batch.seconds_of(times.teacher.sent);
       }
       for (const auto& spec : specs) {
-        StepTime own = batch.training(sliced_shape(parent, spec), distills ? &parent : nullptr);
+        StepTime own =
+            batch.training(sliced_shape(parent, spec), distills ? &parent : nullptr, reads);
         own.messages += batch.seconds_of(router);
         own.sent.add(1, router);
         times.budgets.push_back(own);
@@ -280,12 +285,36 @@ double validation_time(const RunConfig& config, const Machine& machine, const Mo
   const auto add_model = [&](const ModelShape& shape) {
     computing += batch.inference(shape, sent) + batch.seconds_of(logits_work(batch.local(shape)));
   };
+  const bool has_teacher =
+      stage.config.teacher != TeacherKind::stored || keeps_frozen_teacher(make_curriculum(config));
   if (!stage.elastic) add_model(parent);
   for (const auto& spec : stage.elastic ? elastic.specs : std::vector<SubmodelSpec>()) {
     add_model(sliced_shape(parent, spec));
-    add_model(parent);  // the teacher
+    if (has_teacher) add_model(parent);
   }
   return static_cast<double>(batches) * (computing + batch.seconds_of(sent));
+}
+
+double teaching_time(const RunConfig& config, const Machine& machine, const ModelShape& parent,
+                     const Layout& layout) {
+  if (!config.job.has(Phase::teach)) return 0;
+  const Layout whole{.tensor = layout.tensor, .replicas = layout.replicas * layout.context};
+  const index_t size = config.parallel.micro_batch_size;
+  double sum = 0;
+  for (const auto& stage : config.stages) {
+    if (stage.teacher != TeacherKind::stored) continue;
+    const MicroBatch batch(config, machine, whole, stage.seq_length, size, false);
+    const index_t samples = stage.num_steps() * stage.global_batch_size,
+                  batches = (samples + size * whole.replicas - 1) / (size * whole.replicas);
+    ReplicaTraffic sent;
+    double computing =
+        batch.inference(parent, sent) + batch.seconds_of(logits_work(batch.local(parent)));
+    sent.tensor.all_gather.add(1, config.precision.value_bytes() *
+                                      static_cast<double>(size * stage.seq_length) *
+                                      static_cast<double>(parent.vocab_size));
+    sum += static_cast<double>(batches) * (computing + batch.seconds_of(sent));
+  }
+  return sum;
 }
 
 double ranking_time(const RunConfig& config, const Machine& machine, const ModelShape& parent,

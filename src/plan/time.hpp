@@ -51,6 +51,10 @@ StepTime step_time(const RunConfig& config, const Machine& machine, const ModelS
 double validation_time(const RunConfig& config, const Machine& machine, const ModelShape& parent,
                        const Stage& stage, const ElasticPlan& elastic, const Layout& layout);
 
+/// Seconds of the phase teach: the parent's passes and logits on all samples that it stores.
+double teaching_time(const RunConfig& config, const Machine& machine, const ModelShape& parent,
+                     const Layout& layout);
+
 /// Seconds of the rank phase; 0 without one. Whole sequences are shared out over all who hold equal
 /// parameters.
 double ranking_time(const RunConfig& config, const Machine& machine, const ModelShape& parent,

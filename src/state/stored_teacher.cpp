@@ -144,5 +144,8 @@ std::string parent_identity(const Communicator& comm, const std::filesystem::pat
   });
   return spell_hash(sum_over_ranks(comm, mine));
 }
+std::string parent_identity(const std::filesystem::path& file, Precision precision) {
+  return spell_hash(identity_of_blocks(CheckpointReader(file), precision, {}));
+}
 
 }  // namespace elastic

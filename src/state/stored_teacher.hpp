@@ -41,5 +41,7 @@ bool is_stored(const StoredTeacher& wanted, const std::string& parent);
 /// 16 hexadecimal digits. Throws InputError naming the file.
 std::string parent_identity(const Communicator& comm, const std::filesystem::path& file,
                             Precision precision);
+/// As above, by one rank.
+std::string parent_identity(const std::filesystem::path& file, Precision precision);
 
 }  // namespace elastic

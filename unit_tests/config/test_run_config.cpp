@@ -86,7 +86,13 @@ TEST(RunConfig, ContradictionsBetweenKeys) {
   EXPECT_THAT(one_mistake("stage1/teacher=trainable"),
               HasSubstr("expected a value greater than 0, since the teacher is trainable"));
   EXPECT_THAT(one_mistake("stage1/teacher_cross_entropy_weight=1"),
-              HasSubstr("expected 0, since the teacher is frozen"));
+              HasSubstr("expected 0, since the teacher is not trainable"));
+  EXPECT_THAT(mistakes(stage, {"stage1/teacher=stored", "teach/top_k=65"}),
+              HasSubstr("expected at most 64, the vocabulary"));
+  EXPECT_THAT(mistakes(stage, {"stage1/teacher=stored", "distill/distillation_weight=0"}),
+              HasSubstr("expected frozen, since <distill>/distillation_weight = 0"));
+  EXPECT_THAT(one_mistake("job/phases=pretrain,teach,elastic"),
+              HasSubstr("the phase teach needs a stage with teacher = stored"));
   EXPECT_THAT(mistakes(stage, {"stage1/teacher=trainable", "stage1/teacher_cross_entropy_weight=1",
                                "distill/distillation_weight=0", "distill/cross_entropy_weight=1"}),
               HasSubstr("a trainable teacher needs a <distill>/distillation_weight"));

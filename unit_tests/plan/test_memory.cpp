@@ -4,6 +4,7 @@
 #include "plan/memory.hpp"
 
 #include "elastic/cost_model.hpp"
+#include "train/teach_pass.hpp"
 #include "train/train_step.hpp"
 #include "train/validation.hpp"
 #include "unit_tests/plan/random_deck.hpp"
@@ -128,6 +129,39 @@ TEST(Memory, NoMomentsIfNoStageChangesTheModel) {
 }
 
 class PlannedFiles : public InFolder {};
+
+TEST_F(PlannedFiles, AStoredTeacherNeedsNeitherACopyNorLogitsOfTheParent) {
+  for (const index_t words : {1, 20, 64}) {
+    const ResolvedDeck deck =
+        small_deck({"job/phases=teach,elastic", "job/parent=p.h5", "elastic/choice_epsilon=0",
+                    "stage1/teacher=stored", fmt::format("teach/top_k={}", words),
+                    fmt::format("teach/folder={}", (folder / std::to_string(words)).string())});
+    const RunConfig& config = deck.config;
+    TrainState<Real> state = small_state(config);
+    state.step = 0;
+    EXPECT_EQ(state.elastic->teacher, nullptr);
+    const ModelShape& shape = state.model->shape();
+    const PlanMemory plan = plan_memory(config, shape, 1);
+    EXPECT_EQ(plan.teacher, 0);
+    const StoredTeacher file = stored_teachers(config).at(0);
+    const ProcessGrid grid(Communicator::self(), {});
+    const double said = 6.0 * static_cast<double>(words) + 2,
+                 tokens = 2.0 * static_cast<double>(file.layout.seq_length);  // two samples
+    EXPECT_EQ(plan.stored, 2 * tokens * said);                                // of four
+
+    Arena arena;
+    const auto taught = static_cast<double>(high_water(
+        arena, [&] { TeachPass<Real>(grid, config, arena).run(*state.model, file, "0", [] {}); }));
+    EXPECT_NEAR(taught / (plan.teaching - tokens * (16 + said)), 1, 0.02) << words;
+    EXPECT_EQ(static_cast<double>(std::filesystem::file_size(file.path)), file.bytes());
+
+    Arena of_steps;
+    const Curriculum curriculum = make_curriculum(config);
+    TrainStep<Real> step(grid, config, curriculum, of_steps);
+    const auto used = static_cast<double>(high_water(of_steps, [&] { step.run(state); }));
+    EXPECT_NEAR(used / (plan.step() - tokens * (16 + said)), 1, 0.02) << words;
+  }
+}
 
 TEST_F(PlannedFiles, SizesWithinFivePercent) {
   for (const index_t width : {24, 96}) {

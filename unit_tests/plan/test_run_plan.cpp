@@ -37,6 +37,24 @@ TEST(RunPlan, FilesThatTheRunWillNeed) {
   EXPECT_THAT(needed_files(small_deck().config), testing::IsEmpty());
 }
 
+TEST(RunPlan, AStoredTeacher) {
+  const std::vector<std::string> stored = {"stage1/teacher=stored", "teach/top_k=8",
+                                           "teach/folder=/missing/teacher"};
+  auto writes = stored, reads = stored;
+  writes.emplace_back("job/phases=pretrain,rank,teach,elastic");
+  reads.emplace_back("job/phases=pretrain,rank,elastic");
+  const std::string text = run_plan(small_deck(writes), 1);
+  // 4 steps of 4 sequences of 64 tokens; 2 + 8 (2 + 2) bytes per token.
+  for (const char* part : {"stage1: 16 sequences of 64 tokens, 8 words each: 36.10 kB in "
+                           "/missing/teacher/stage1.teacher, to be written",
+                           "the phase teach: ", "no copy of the parent",
+                           "that a stored teacher says", "stored teacher"})
+    EXPECT_THAT(text, HasSubstr(part));
+  const std::string message = message_of<InputError>([&] { run_plan(small_deck(reads), 1); });
+  EXPECT_THAT(message, HasSubstr("/missing/teacher/stage1.teacher: is missing; "
+                                 "<stage1>/teacher = stored reads it"));
+}
+
 /// The deck input/NAME.
 ResolvedDeck input_deck(const std::string& name) {
   const std::string path = (source_folder() / "input" / name).string();

@@ -56,9 +56,12 @@ class Teach(RunTest):
         reads = [*parent, "job/phases=rank,elastic"]
         file = self.file("shared")
         self.assertIn("stage1.teacher: is missing", self.run_deck("a", *reads, ranks=1, code=1))
+        self.assertIn("stage1.teacher: is missing", self.run_deck("a", *reads, "--check", ranks=1, code=1))
 
         self.run_deck("a", *parent, "job/phases=teach", ranks=1)
         written = file.read_bytes()
+        plan = self.run_deck("b", *reads, "--check", ranks=1)
+        self.assertIn("stage1: 24 sequences of 64 tokens, 64 words each: 397.70 kB in ", plan)
         # Another order of units is the same parent.
         self.run_deck("b", *reads, "rank/order=reversed", "stage1/learning_rate=1e-3")
         self.assertEqual(len(self.rows("b")), 5)
