@@ -3,31 +3,19 @@
 
 #include <cctype>
 
-#include "arch/layer_kind.hpp"
 #include "base/log.hpp"
 #include "elastic/cost_model.hpp"
 #include "interop/hf_import.hpp"
 #include "plan/units.hpp"
 #include "config/run_config.hpp"
+#include "io/durable_file.hpp"
 #include "state/state_checkpoint.hpp"
+#include "verbs/import_deck.hpp"
 #include "verbs/verb_files.hpp"
 
 namespace elastic {
 namespace fs = std::filesystem;
 namespace {
-
-/// The block of a deck that describes the layers of a kind; empty if there is nothing to say.
-std::string block_of(const ModelShape& shape, const LayerDescription& kind) {
-  std::string lines;
-  for (const auto& [key, extent] : kind.deck.of_model)
-    lines += fmt::format("{} = {}\n", key, shape.*extent);
-  if (const auto* layer = first_of_kind(shape, kind))
-    for (const auto& [key, extent] : {std::pair{kind.deck.width, layer->width},
-                                      {kind.deck.head_channels, layer->head_channels},
-                                      {kind.deck.num_groups, layer->num_groups}})
-      if (key) lines += fmt::format("{} = {}\n", key, extent);
-  return lines.empty() ? "" : fmt::format("<{}>\n{}", kind.deck.block, lines);
-}
 
 /// A name of a run (<job>/name) out of that of the file.
 std::string run_name(const fs::path& file) {
@@ -39,23 +27,36 @@ std::string run_name(const fs::path& file) {
 
 }  // namespace
 
-std::string deck_of(const ModelShape& shape, const std::string& name, const std::string& parent) {
-  std::string deck =
-      fmt::format("<job>\nname = {}\nparent = {}\nphases = evaluate\n", name, parent);
-  deck += fmt::format("<model>\nhybrid_layer_pattern = {}\nhidden_size = {}\nnorm_epsilon = {}\n",
-                      shape.pattern(), shape.hidden_size, shape.norm_epsilon);
-  for (const auto* kind : layer_kinds()) deck += block_of(shape, *kind);
-  // The tokens are those of the model's own tokenizer; which files hold them, nobody has said yet.
-  return deck + fmt::format("<data>\nsource = indexed\ntrain = tokens\nvocab_size = {}\n",
-                            shape.vocab_size);
+namespace {
+/// The checkpoint and the deck may be no file of the folder, nor each other.
+void require_outputs(const ImportOptions& options) {
+  // A checkpoint of an earlier import may lie in the folder; it is no part of it.
+  auto inputs = files_of(options.folder, "a file of the imported folder");
+  std::erase_if(inputs, [](const VerbInput& input) { return input.path.extension() == ".h5"; });
+  require_output_file(options.checkpoint, options.force, inputs);
+  if (options.deck.empty()) return;
+  if (fs::weakly_canonical(options.deck) == fs::weakly_canonical(options.checkpoint))
+    throw InputError(fmt::format("--deck {}: is the checkpoint itself; choose another file",
+                                 options.deck.string()));
+  require_output_file(options.deck, options.force, inputs);
 }
 
-std::string import_checkpoint(const fs::path& folder, const fs::path& out, bool force) {
-  // A checkpoint of an earlier import may lie in the folder; it is no part of it.
-  auto inputs = files_of(folder, "a file of the imported folder");
-  std::erase_if(inputs, [](const VerbInput& input) { return input.path.extension() == ".h5"; });
-  require_output_file(out, force, inputs);
-  const HfFolder source = open_hf_folder(folder);
+/// The elastic deck; or why there is none, unless a file of it is asked for.
+std::string deck_or_reason(const ImportOptions& options, const ModelShape& shape) {
+  const std::string& name = options.checkpoint.string();
+  try {
+    return elastic_deck(shape, run_name(options.checkpoint), name);
+  } catch (const InputError& error) {
+    if (!options.deck.empty()) throw;
+    return fmt::format("# {}\n", error.what());
+  }
+}
+}  // namespace
+
+std::string import_checkpoint(const ImportOptions& options) {
+  require_outputs(options);
+  const fs::path& out = options.checkpoint;
+  const HfFolder source = open_hf_folder(options.folder);
   const ModelShape& shape = source.config.shape;
   const auto deck =
       read_run_config(deck_of(shape, run_name(out), out.string()), "deck of the import", {});
@@ -64,19 +65,24 @@ std::string import_checkpoint(const fs::path& folder, const fs::path& out, bool 
         fmt::format("{}: a deck cannot name this file; choose a name without '#', and no '&' or "
                     "blank at an end",
                     out.string()));
+  const std::string elastic = deck_or_reason(options, shape);
   for (const auto& warning : source.config.warnings) log::warn("{}", warning);
   CheckpointWriter writer(out);
   writer.attribute("kind", std::string("import"));
   writer.text("deck", deck.text);
   writer.text("shape", shape_to_json(shape));
   write_hf_origin(writer, source.origin);
-  write_hf_files(writer, folder);
+  write_hf_files(writer, options.folder);
   import_weights(source, writer);
   writer.commit();
-  return fmt::format("{}: {}, {:.0f} parameters in {} tensors{}; {}", out.string(), shape.pattern(),
-                     parameter_count(shape), source.tensors.size(),
-                     source.config.tied ? " (tied embeddings)" : "",
-                     in_bytes(static_cast<double>(fs::file_size(out))));
+  const std::string done = fmt::format(
+      "{}: {}, {:.0f} parameters in {} tensors{}; {}", out.string(), shape.pattern(),
+      parameter_count(shape), source.tensors.size(), source.config.tied ? " (tied embeddings)" : "",
+      in_bytes(static_cast<double>(fs::file_size(out))));
+  if (options.deck.empty()) return done + "\n\n" + elastic;
+  write_file_durably(options.deck, elastic);
+  return fmt::format("{}\n{}: a deck that makes it elastic; choose its data and stages", done,
+                     options.deck.string());
 }
 
 }  // namespace elastic

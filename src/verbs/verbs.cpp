@@ -30,7 +30,10 @@ void add_import_and_export(CLI::App& app, VerbOptions& options) {
   import_hf->add_option("folder", options.folder, "Folder with config.json and safetensors files")
       ->required();
   import_hf->add_option("checkpoint", options.checkpoint, "File to write (.h5)")->required();
-  import_hf->add_flag("--force", options.force, "Replace the file if it exists");
+  import_hf->add_option("--deck", options.deck,
+                        "File to write: the deck of an elastic run of the model; without it, the "
+                        "deck is printed");
+  import_hf->add_flag("--force", options.force, "Replace files that exist");
 
   auto* export_hf = add_verb(app, options, Verb::export_hf, "export",
                              "Write a model or submodel as a Hugging Face folder");
@@ -81,7 +84,10 @@ std::string run_on_root(const VerbOptions& options) {
       return inspect_checkpoint(options.checkpoint,
                                 {.tensors = options.tensors, .verify = options.verify});
     case Verb::import_hf:
-      return import_checkpoint(options.folder, options.checkpoint, options.force);
+      return import_checkpoint({.folder = options.folder,
+                                .checkpoint = options.checkpoint,
+                                .force = options.force,
+                                .deck = options.deck});
     case Verb::export_hf:
       return export_checkpoint({.checkpoint = options.checkpoint,
                                 .budget = options.budget,

@@ -23,7 +23,8 @@ struct VerbOptions {
   Verb verb = Verb::none;
   std::string checkpoint;
   std::string budget, out;
-  std::string folder, dtype = "original", origin;  ///< of import and export
+  std::string folder, deck;                ///< of import
+  std::string dtype = "original", origin;  ///< of export
   bool per_layer = false, heterogeneous = false;
   bool homogeneous = false;  // slice
   bool force = false, tensors = false, verify = false;

@@ -120,6 +120,18 @@ class Exported(RunTest):
         widths = {(c["hidden_size"], c["mamba_num_heads"], c["mamba_head_dim"], c["num_attention_heads"],
                    c["intermediate_size"], c["num_hidden_layers"]) for c in configs.values()}
         self.assertEqual(len(widths), len(BUDGETS))
+        self.check_deck_of_an_import("equal/hf-1")
+
+    def check_deck_of_an_import(self, folder):
+        """It is whole: --check takes it as it is, and with other data and shorter stages it runs."""
+        deck = self.path("imported.in")
+        self.elastic(1, "import", self.path(folder), self.path("imported.h5"), "--deck", deck)
+        self.elastic(1, deck, "--check")
+        self.elastic(2, deck, f"job/folder={self.path('from_import')}", "data/source=reasoning", "data/train=",
+                     "rank/samples=4", "rank/seq_length=64",
+                     *(f"{stage}/{key}" for stage in ("stage1", "stage2") for key in
+                       ("steps=2", "seq_length=64", "global_batch_size=4", "warmup_steps=1")))
+        self.assertEqual(len(list(pathlib.Path(self.path("from_import/submodels")).glob("*.h5"))), 3)
 
     def test_layers_that_differ(self):
         self.run_deck("differ", *BRIEF, "elastic/per_layer=ffn_hidden_size,mamba_num_heads,mamba_head_dim")

@@ -4,6 +4,7 @@
 
 #include "state/stored_model.hpp"
 #include "verbs/import.hpp"
+#include "verbs/import_deck.hpp"
 #include "verbs/inspect.hpp"
 #include "verbs/slice.hpp"
 #include "unit_tests/interop/interop_support.hpp"
@@ -17,7 +18,7 @@ class VerbExport : public InFolder {
   void SetUp() override {
     InFolder::SetUp();
     parent = folder / "parent.h5";
-    import_checkpoint(hf_fixture("groups"), parent, false);
+    import_checkpoint({hf_fixture("groups"), parent, false});
   }
   std::string error_of(const ExportOptions& options) {
     return message_of<InputError>([&] { export_checkpoint(options); });
@@ -57,7 +58,7 @@ TEST_F(VerbExport, AnImportIsACheckpoint) {
     EXPECT_TRUE(bitwise_equal(p.value, problem.model.parameters().find(p.info.name)->value));
   contains(inspect_checkpoint(parent, {.tensors = true, .verify = true}), "import");
   const auto again = [&](bool force) {
-    return import_checkpoint(hf_fixture("bf16"), parent, force);
+    return import_checkpoint({hf_fixture("bf16"), parent, force});
   };
   contains(message_of<InputError>([&] { again(false); }), "exists");
   contains(again(true), "-M-*-M, 7046 parameters in 35 tensors");
@@ -65,12 +66,13 @@ TEST_F(VerbExport, AnImportIsACheckpoint) {
 
 TEST_F(VerbExport, AnImportMayHaveAnyNameThatADeckCanHold) {
   for (const char* name : {"a model (copy).h5", ".h5", "_x-1.2.h5"}) {
-    import_checkpoint(hf_fixture("groups"), folder / name, false);
+    import_checkpoint({hf_fixture("groups"), folder / name, false});
     EXPECT_EQ(read_stored_head(CheckpointReader(folder / name)).deck.config.job.parent,
               (folder / name).string());
   }
-  contains(message_of<InputError>(
-               [&] { import_checkpoint(hf_fixture("groups"), folder / "a#b.h5", false); }),
+  contains(message_of<InputError>([&] {
+             import_checkpoint({hf_fixture("groups"), folder / "a#b.h5", false});
+           }),
            "a#b.h5: a deck cannot name this file");
   EXPECT_FALSE(fs::exists(folder / "a#b.h5"));
 }
@@ -79,7 +81,7 @@ TEST_F(VerbExport, AnImportReplacesNothingThatItReads) {
   const auto source = folder / "source";
   fs::copy(hf_fixture("groups"), source, fs::copy_options::recursive);
   const auto error = [&](const fs::path& out) {
-    return message_of<InputError>([&] { import_checkpoint(source, out, true); });
+    return message_of<InputError>([&] { import_checkpoint({source, out, true}); });
   };
   const std::string before = bytes_of(source / "model.safetensors");
   for (const char* name : {"model.safetensors", "config.json", "tokenizer.model"})
@@ -87,8 +89,8 @@ TEST_F(VerbExport, AnImportReplacesNothingThatItReads) {
   fs::create_symlink(source / "model.safetensors", folder / "link");
   contains(error(folder / "link"), "is a file of the imported folder itself");
   EXPECT_EQ(bytes_of(source / "model.safetensors"), before);
-  import_checkpoint(source, source / "inside.h5", false);
-  EXPECT_NO_THROW(import_checkpoint(source, source / "inside.h5", true));
+  import_checkpoint({source, source / "inside.h5", false});
+  EXPECT_NO_THROW(import_checkpoint({source, source / "inside.h5", true}));
 }
 
 TEST_F(VerbExport, TheWholeModelComesBack) {
@@ -121,14 +123,14 @@ TEST_F(VerbExport, AnOriginThatIsGone) {
            "1 other files");
   contains(error_of({.checkpoint = run, .out = folder / "bad", .origin = run}),
            "is not an imported checkpoint");
-  import_checkpoint(hf_fixture("gqa"), folder / "other.h5", false);
+  import_checkpoint({hf_fixture("gqa"), folder / "other.h5", false});
   contains(error_of({.checkpoint = run, .out = folder / "bad", .origin = folder / "other.h5"}),
            "is of a model with 47 tokens, this one has 33");
 }
 
 TEST_F(VerbExport, ASlicedFileIsExportedAsTheBudgetIs) {
   // Other element types in A_log, D and dt_bias, and layers that have other numbers in the slice.
-  import_checkpoint(hf_fixture("bf16"), folder / "mixed.h5", false);
+  import_checkpoint({hf_fixture("bf16"), folder / "mixed.h5", false});
   {
     HfOrigin origin = *read_hf_origin(CheckpointReader(folder / "mixed.h5"));
     origin.types["backbone.layers.5.mixer.A_log"] = ElementType::f32;
@@ -173,7 +175,7 @@ TEST_F(VerbExport, WhatCannotBePaddedNamesTheNearestBudgetThatCan) {
   EXPECT_NO_THROW(export_checkpoint(
       {.checkpoint = run, .budget = "odd", .out = folder / "hf", .heterogeneous = true}));
   // A whole model that came in this form leaves in it.
-  import_checkpoint(folder / "hf", folder / "again.h5", false);
+  import_checkpoint({folder / "hf", folder / "again.h5", false});
   export_checkpoint({.checkpoint = folder / "again.h5", .out = folder / "back"});
   EXPECT_EQ(tensors_of(folder / "back"), tensors_of(folder / "hf"));
 }
@@ -201,7 +203,7 @@ TEST_F(VerbExport, HeterogeneousSubmodelsOfARun) {
   export_checkpoint(options);
 
   // Exported, imported again, and sliced: the same logits.
-  import_checkpoint(folder / "hf", folder / "again.h5", false);
+  import_checkpoint({folder / "hf", folder / "again.h5", false});
   const StoredModel again = read_stored_model(CheckpointReader(folder / "again.h5"));
   const SubmodelSpec spec = submodel_for(deck.config, state, 0.6);
   const auto sliced = slice_model(*state.model, spec);
