@@ -61,7 +61,8 @@ class IndexedDataset {
   bool has_target(index_t d) const;
   /// Looks at ids and mask before they are used: at all of them, or, of more than `most`, at
   /// about as many in blocks of 65,536 tokens spread evenly. Each of several ranks takes its share
-  /// of the blocks. Throws InputError for an id outside [0, V), or another byte of the mask than 0 and 1.
+  /// of the blocks. Throws InputError for an id outside [0, V), or a byte of the mask that is
+  /// neither 0 nor 1.
   void check_ids(const Shard& share = {}, index_t most = index_t{1} << 28) const;
 
  private:

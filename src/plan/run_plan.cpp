@@ -5,10 +5,12 @@
 
 #include "arch/layer_kind.hpp"
 #include "config/extraction.hpp"
+#include "config/indexed_data.hpp"
 #include "elastic/cost_model.hpp"
 #include "kernels/products/gemm.hpp"
 #include "plan/budgets.hpp"
 #include "plan/comparison.hpp"
+#include "plan/data_counts.hpp"
 #include "plan/memory.hpp"
 #include "plan/ranking.hpp"
 #include "plan/saves.hpp"
@@ -262,6 +264,7 @@ std::vector<std::string> needed_files(const RunConfig& config) {
     if (config.data.source != SourceKind::indexed) continue;
     files.push_back(name + ".bin");
     files.push_back(name + ".idx");
+    if (uses_mask(config.data, name)) files.push_back(name + ".mask");
   }
   return files;
 }
@@ -310,6 +313,7 @@ std::string run_plan(const ResolvedDeck& deck, int given_ranks, const Machine* m
   text +=
       file_lines(deck, parent, all, parameters, ranks, machine ? *machine : unknown_file_system());
   if (elastic) text += comparison_lines(config, plan_comparison(config, parent_size));
+  text += data_lines(config);
   text += needs_lines(config);
   text.pop_back();
   return text;

@@ -22,6 +22,16 @@ std::vector<index_t> layers_from(index_t first, index_t end) {
   return layers;
 }
 
+/// sum_i w_i x_i
+template <class A>
+double weighted_sum(const View1<A>& x, const float* weights) {
+  const auto h_x = Kokkos::create_mirror_view_and_copy(HostSpace(), x);
+  double sum = 0;
+  for (std::size_t i = 0; i < h_x.extent(0); ++i)
+    if (weights[i] != 0) sum += static_cast<double>(weights[i]) * static_cast<double>(h_x(i));
+  return sum;
+}
+
 /// Final states of a residual stream, [T, D], in memory that the caller holds.
 template <class T>
 void final_states(const LayerContext& context, const LanguageModel<T>& model,
@@ -41,7 +51,7 @@ void final_states(const LayerContext& context, const LanguageModel<T>& model,
 template <class T>
 void DepthSearch<T>::compare(const LayerContext& context, const LanguageModel<T>& parent,
                              const View2<T>& full, const std::vector<View2<T>>& candidates,
-                             double* differences, double& norm) {
+                             const std::vector<float>& weights, double* differences, double& norm) {
   const index_t step = m_config.parallel.logit_chunk_tokens, tokens = context.num_tokens();
   for (index_t begin = 0; begin < tokens; begin += step) {
     const Arena::Scope chunk(m_arena);
@@ -51,6 +61,7 @@ void DepthSearch<T>::compare(const LayerContext& context, const LanguageModel<T>
     const auto difference = m_arena.vector<Accumulate<T>>(count),
                square = m_arena.vector<Accumulate<T>>(count);
     const auto sum = [&](const View1<Accumulate<T>>& of_rows) {
+      if (!weights.empty()) return on_grid(weighted_sum(of_rows, &weights[begin]), 16);
       return on_grid(kernels::sum<Accumulate<T>>(context.exec, of_rows), 16);
     };
     parent.all_logits(context.products(), m_arena, rows(full, begin, end), a);
@@ -73,6 +84,7 @@ std::vector<double> DepthSearch<T>::logit_errors(const LanguageModel<T>& parent,
   m_data.for_each_batch([&](const MicroBatch& batch) {
     const auto& context = batch.context;
     const index_t width = widths.hidden;
+    const auto weights = m_data.weights(batch);
     auto full = parent.make_pass(Keep::nothing);
     parent.forward(context, widths, batch.tokens, full);
     const auto stream = parent.embed(context, widths, batch.tokens);
@@ -94,11 +106,12 @@ std::vector<double> DepthSearch<T>::logit_errors(const LanguageModel<T>& parent,
         if (i + 1 < kept.size()) stack.forward_some(context, widths, {kept[i]}, stream);
       }
       double norm = 0;
-      compare(context, parent, full.hidden, candidates, &sums[first], norm);
+      compare(context, parent, full.hidden, candidates, weights, &sums[first], norm);
       if (first == 0) sums.back() += norm;
     }
   });
   all_reduce_sum(m_grid.data_context, sums);
+  if (m_data.has_mask()) m_data.require_weight(sums.back());
   std::vector<double> errors;
   for (std::size_t i = 0; i < kept.size(); ++i) {
     errors.push_back(sums[i] / sums.back());
@@ -119,6 +132,11 @@ std::vector<double> DepthSearch<T>::stream_turns(const LanguageModel<T>& parent)
     const auto stream = parent.embed(context, widths, batch.tokens);
     const index_t mine = stream.extent_int(0);
     const auto before = m_arena.matrix<T>(mine, widths.hidden);
+    const auto weights = m_data.weights(batch);
+    const auto first = parent.parallel().my_tokens(context.num_tokens()).first;
+    const auto weight = [&](index_t t) {
+      return weights.empty() ? 1.0 : weights[static_cast<std::size_t>(first + t)];
+    };
     const auto cosine = m_arena.vector<Accumulate<T>>(mine);
     for (index_t l = 0; l < num_layers; ++l) {
       Kokkos::deep_copy(context.exec, before, stream);
@@ -127,13 +145,16 @@ std::vector<double> DepthSearch<T>::stream_turns(const LanguageModel<T>& parent)
       fence(context.exec, "elastic::stream_turns");
       const auto h_cosine = Kokkos::create_mirror_view_and_copy(HostSpace(), cosine);
       for (index_t t = 0; t < mine; ++t)
-        sums[static_cast<std::size_t>(l)] += on_grid(1 - static_cast<double>(h_cosine(t)), 26);
+        if (weight(t) != 0)
+          sums[static_cast<std::size_t>(l)] +=
+              weight(t) * on_grid(1 - static_cast<double>(h_cosine(t)), 26);
     }
-    sums.back() += static_cast<double>(mine);
+    for (index_t t = 0; t < mine; ++t) sums.back() += weight(t);
   });
   // With sequence parallelism every rank of a tensor group has the streams of its own tokens.
   if (parent.parallel().sequence_parallel()) all_reduce_sum(m_grid.tensor, sums);
   all_reduce_sum(m_grid.data_context, sums);
+  if (m_data.has_mask()) m_data.require_weight(sums.back());
   std::vector<double> turns;
   for (index_t l = 0; l < num_layers; ++l) {
     turns.push_back(sums[static_cast<std::size_t>(l)] / sums.back());

@@ -6,6 +6,8 @@
 //   cosine       s_j = 1 - mean_t cos(stream before j, stream after j), once (ModelOpt)
 //   last_layers  the last go first
 //
+// Where data have a mask of targets, sums are over the tokens whose next one counts.
+//
 // A candidate that drops layer j equals the current stack up to j. So each round passes the current
 // stack once, copies its residual stream before every layer, and takes the copy through the layers
 // behind it. With L layers in all and K of them left, a round computes
@@ -36,9 +38,10 @@ class DepthSearch {
  private:
   std::vector<index_t> greedy_order(const LanguageModel<T>& parent, index_t count);
   /// Adds sum (logits_full - logits)^2 of the candidates' final states to `differences`, and sum
-  /// logits_full^2 to `norm`. [in] full, candidates [T, D]
+  /// logits_full^2 to `norm`. [in] full, candidates [T, D], weights [T] of the tokens or nothing
   void compare(const LayerContext& context, const LanguageModel<T>& parent, const View2<T>& full,
-               const std::vector<View2<T>>& candidates, double* differences, double& norm);
+               const std::vector<View2<T>>& candidates, const std::vector<float>& weights,
+               double* differences, double& norm);
 
   const ProcessGrid& m_grid;
   const RunConfig& m_config;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/on_grid.hpp"
 #include "base/region.hpp"
@@ -22,12 +23,14 @@ class ActivationTotals {
         m_of_batch("elastic::scores", count),
         m_totals(m_of_batch.extent(0), 0.0) {}
 
-  /// [in] activations [T, count] of a micro-batch
-  void add(const LayerContext& context, const View2<const T>& activations) {
+  /// [in] activations [T, count] of a micro-batch, shares [T] of its tokens or nothing
+  void add(const LayerContext& context, const View2<const T>& activations,
+           const View1<const float>& shares) {
     if (m_aggregation == Aggregation::sum)
-      kernels::activation_sum<T>(context.exec, activations, m_of_batch);
+      kernels::activation_sum<T>(context.exec, activations, m_of_batch, shares);
     else
-      kernels::activation_score<T>(context.exec, activations, context.seq_length, m_of_batch);
+      kernels::activation_score<T>(context.exec, activations, context.seq_length, m_of_batch,
+                                   shares);
   }
   void end_batch() {
     const auto h_totals = Kokkos::create_mirror_view_and_copy(HostSpace(), m_of_batch);
@@ -51,6 +54,24 @@ class ActivationTotals {
   std::vector<double> m_totals;
 };
 
+/// Shares of the tokens in a score: their weights, or parts of the mean over their sequence.
+View1<const float> shares_of(Aggregation aggregation, index_t seq_length,
+                             std::vector<float> weights) {
+  const auto length = static_cast<std::size_t>(seq_length);
+  for (std::size_t first = 0; aggregation != Aggregation::sum && first < weights.size();
+       first += length) {
+    const auto begin = weights.begin() + static_cast<std::ptrdiff_t>(first),
+               end = begin + seq_length;
+    const float sum = std::accumulate(begin, end, 0.0f);
+    for (auto w = begin; sum > 0 && w != end; ++w) *w /= sum;
+  }
+  const View1<float> shares("elastic::shares", weights.size());
+  Kokkos::deep_copy(shares,
+                    Kokkos::View<const float*, HostSpace, Kokkos::MemoryTraits<Kokkos::Unmanaged>>(
+                        weights.data(), weights.size()));
+  return shares;
+}
+
 void require_finite(const std::vector<double>& squares, const char* what, std::size_t layer) {
   if (!std::all_of(squares.begin(), squares.end(), [](double s) { return std::isfinite(s); }))
     throw NumericsError(fmt::format("ranking: {} of layer {} are not finite", what, layer));
@@ -69,18 +90,24 @@ ImportanceScores ImportancePass<T>::width_scores(const LanguageModel<T>& parent)
     units.emplace_back(measure.aggregation,
                        widths.layers[l].width * widths.layers[l].head_channels);
   }
+  double counted = 0;
   m_data.for_each_batch([&](const MicroBatch& batch) {
     const auto& context = batch.context;
+    const auto weights = m_data.weights(batch);
+    const auto shares = shares_of(measure.aggregation, context.seq_length, weights);
+    counted += std::accumulate(weights.begin(), weights.end(), 0.0);
     auto pass = parent.make_pass(Keep::nothing);
     parent.forward(context, widths, batch.tokens, pass, [&](index_t l, const StackEntry<T>& entry) {
-      streams[static_cast<std::size_t>(l)].add(context, entry.mixed);
+      streams[static_cast<std::size_t>(l)].add(context, entry.mixed, shares);
       units[static_cast<std::size_t>(l)].add(
           context,
-          parent.stack().layer(l).importance_activations(*entry.saved, measure.activations));
+          parent.stack().layer(l).importance_activations(*entry.saved, measure.activations),
+          shares);
     });
     for (auto* totals : {&streams, &units})
       for (auto& of_layer : *totals) of_layer.end_batch();
   });
+  if (m_data.has_mask()) m_data.require_weight(all_reduce_sum(m_grid.data_context, counted));
   ImportanceScores scores;
   scores.hidden.assign(static_cast<std::size_t>(shape.hidden_size), 0.0);
   for (std::size_t l = 0; l < shape.layers.size(); ++l) {

@@ -7,6 +7,7 @@
 //   mean_l2   sqrt( sum_b (mean_t |a|)^2 )
 //   sum       sum_{b,t} |a|
 //
+// Where data have a mask of targets, means and sums are over the tokens whose next one counts.
 // Hidden channels: the sum over all layers of the score of the layer's normed input.
 #pragma once
 #include "elastic/ranking.hpp"

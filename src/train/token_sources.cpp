@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/token_sources.hpp"
 
-#include <cmath>
-
 #include "base/log.hpp"
 #include "comm/all_ranks_agree.hpp"
-#include "config/mask_file.hpp"
+#include "config/indexed_data.hpp"
 #include "data/blended_source.hpp"
 #include "data/dataset_summary.hpp"
 #include "data/indexed_source.hpp"
@@ -19,11 +17,10 @@ std::unique_ptr<TokenSource> make_indexed(const DataConfig& data, std::uint32_t 
   std::vector<std::unique_ptr<TokenSource>> sources;
   for (const auto& file : data.train)
     sources.push_back(std::make_unique<IndexedSource>(
-        IndexedSourceConfig{
-            .prefix = file,
-            .vocab_size = data.vocab_size,
-            .validation_every = static_cast<index_t>(std::lround(1 / data.validation_fraction)),
-            .with_mask = uses_mask(data, file)},
+        IndexedSourceConfig{.prefix = file,
+                            .vocab_size = data.vocab_size,
+                            .validation_every = validation_every(data),
+                            .with_mask = uses_mask(data, file)},
         seed, stream));
   if (sources.size() == 1) return std::move(sources.front());
   auto weights = data.weights;

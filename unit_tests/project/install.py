@@ -32,6 +32,10 @@ class Install(unittest.TestCase):
         self.assertIn("tiny.in", [deck.name for deck in decks])
         self.assertIn("parameters", self.run_program(self.prefix / "bin/elastic.x", decks[-1], "--check"))
 
+    def test_installed_scripts_start(self):
+        script = self.prefix / "share/elastic/scripts/tokenize.py"
+        self.assertIn("--vocabulary", self.run_program(sys.executable, "-B", script, "--help"))
+
     def test_documents_licence_and_scripts(self):
         for file in ("share/elastic/scripts/plot_run.py", "share/elastic/jobscripts/one_node.sh",
                      "share/elastic/machines/lumi/job.sh"):

@@ -21,7 +21,7 @@ ALLOWED = {
     "model": "base arch kernels comm elastic parallel layers",
     "config": "base deck arch elastic optim data parallel",
     "state": "base arch kernels comm elastic parallel layers io config deck model optim data",
-    "plan": "base arch kernels elastic config deck optim parallel state",
+    "plan": "base arch kernels elastic config deck optim parallel state data",
     "interop": "base io arch elastic",
     "train": "base arch kernels comm elastic parallel layers io config deck model optim data state",
     "run": "base arch kernels comm elastic parallel layers io config deck model optim data state train plan",

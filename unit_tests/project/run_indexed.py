@@ -100,6 +100,35 @@ class Indexed(RunTest):
             self.assertGreater(float(row["loss"]), 0)
             self.assertLess(float(row["loss"]), 100)
 
+    def test_only_tokens_of_the_mask_count(self):
+        # Noise, then an answer that is always the same: with its mask, there is next to nothing to lose.
+        noise = random.Random(2)
+        questions = [[noise.randrange(20) for _ in range(noise.randrange(10, 40))] for _ in range(200)]
+        binary, index = indexed([question + list(range(20, 40)) for question in questions])
+        self.write("chats.bin", binary)
+        self.write("chats.idx", index)
+        mask = b"".join(bytes(len(question)) + b"\1" * 20 for question in questions)
+        self.write("chats.mask", mask)
+        data = ["data/source=indexed", f"data/vocab_size={VOCABULARY}", f"data/train={self.path('chats')}", "output/every_steps=1",
+                "evaluate/every_steps=0"]
+        plan = ["job/phases=pretrain,rank,elastic", "pretrain/steps=40", "stage1/steps=6", "stage2/steps=2",
+                "pretrain/learning_rate=1e-2"]
+        self.run_deck("masked", *data, *plan, "data/loss_mask=required", "parallel/micro_batch_size=2")
+        self.run_deck("unmasked", *data, "job/phases=pretrain", *plan[1:], "data/loss_mask=ignored")
+        # Other ranks and micro-batches: means over the targets of the whole batch all the same.
+        self.run_deck("alone", *data, *plan, "parallel/micro_batch_size=1", ranks=1)
+        masked, unmasked, alone = ([float(row["loss"]) for row in self.rows(name)] for name in ("masked", "unmasked", "alone"))
+        self.assertLess(masked[39], 0.4)
+        self.assertGreater(unmasked[39], 1.5)
+        for a, b in zip(masked[:20], alone):
+            self.assertLess(abs(a / b - 1), 1e-3)
+        self.assertEqual(len(alone), 48)
+        output = self.elastic(1, self.deck, *data, *plan, "--check")
+        self.assertIn(f"200 sequences, 200 documents, {len(mask):,} tokens, 4,000 targets (.mask)", output)
+        self.write("chats.mask", mask[:-1])
+        output = self.run_deck("short", *data, *plan, code=1)
+        self.assertIn(f"chats.mask: {len(mask) - 1} bytes; expected {len(mask)}, one for each id of", output)
+
     def test_stop_and_resume(self):
         plan = [*self.data, "job/phases=pretrain,rank,elastic,slice", "pretrain/steps=10", "stage1/steps=6",
                 "stage2/steps=4", "output/every_steps=1", "evaluate/every_steps=5"]

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "train/importance_pass.hpp"
+#include "unit_tests/train/masked_data.hpp"
 #include "unit_tests/train/small_run.hpp"
 
 namespace elastic::test {
@@ -88,9 +89,10 @@ class ImportanceReference {
     for_each_sequence([&](const LayerContext& context, const View1<token_t>& tokens) {
       const auto full = logits(context, tokens, full_spec(m_model.shape())),
                  cut = logits(context, tokens, spec);
+      const std::size_t V = full.size() / m_weight.size();
       for (std::size_t i = 0; i < full.size(); ++i) {
-        difference += std::pow(full[i] - cut[i], 2);
-        norm += std::pow(full[i], 2);
+        difference += m_weight[i / V] * std::pow(full[i] - cut[i], 2);
+        norm += m_weight[i / V] * std::pow(full[i], 2);
       }
     });
     return difference / norm;
@@ -107,7 +109,7 @@ class ImportanceReference {
     double tokens_in_all = 0;
     for_each_sequence([&](const LayerContext& context, const View1<token_t>& tokens) {
       auto pass = m_model.make_pass(Keep::nothing);
-      tokens_in_all += static_cast<double>(context.num_tokens());
+      tokens_in_all += weight_in_all();
       m_model.forward(context, m_model.full_widths(), tokens, pass,
                       [&](index_t l, const StackEntry<double>& entry) {
                         const auto before = to_host(entry.input), added = to_host(entry.output);
@@ -121,7 +123,7 @@ class ImportanceReference {
                             square_after += after * after;
                           }
                           turns[static_cast<std::size_t>(l)] +=
-                              1 - product / std::sqrt(square * square_after);
+                              m_weight[t] * (1 - product / std::sqrt(square * square_after));
                         }
                       });
     });
@@ -139,6 +141,9 @@ class ImportanceReference {
     for (index_t i = 0; i < m_config.rank.samples; ++i) {
       const Arena::Scope scope(m_arena);
       const Batch row = make_batch(*source, m_split, i, 1, m_config.rank.seq_length);
+      // Where a mask says which tokens count, only they do.
+      m_weight.assign(row.weight.size(), 1);
+      if (source->has_mask()) m_weight.assign(row.weight.begin(), row.weight.end());
       body({.exec = {},
             .arena = &m_arena,
             .batch = 1,
@@ -151,8 +156,8 @@ class ImportanceReference {
     const std::size_t columns = totals.size(), tokens = a.size() / columns;
     for (std::size_t c = 0; c < columns; ++c) {
       double sum = 0;
-      for (std::size_t t = 0; t < tokens; ++t) sum += std::abs(a[t * columns + c]);
-      const double mean = sum / static_cast<double>(tokens);
+      for (std::size_t t = 0; t < tokens; ++t) sum += m_weight[t] * std::abs(a[t * columns + c]);
+      const double mean = sum > 0 ? sum / weight_in_all() : 0;
       totals[c] += is_sum() ? sum : mean * mean;
     }
   }
@@ -161,6 +166,7 @@ class ImportanceReference {
       for (double& s : totals) s *= s;
     return totals;
   }
+  double weight_in_all() const { return std::accumulate(m_weight.begin(), m_weight.end(), 0.0); }
   bool is_sum() const { return m_config.rank.measure.aggregation == Aggregation::sum; }
 
   /// [T, rows] = normed W^T, by plain loops.
@@ -227,6 +233,7 @@ class ImportanceReference {
     return to_host(out);
   }
 
+  std::vector<double> m_weight;  // of each token of the sequence
   const RunConfig& m_config;
   std::uint64_t m_stream;
   Split m_split;

@@ -9,6 +9,7 @@
 #include "base/region.hpp"
 #include "kernels/rows/logit_difference.hpp"
 #include "kernels/update/global_norm.hpp"
+#include "unit_tests/io/io_support.hpp"
 #include "unit_tests/train/importance_reference.hpp"
 
 namespace elastic::test {
@@ -153,6 +154,25 @@ TEST(DepthSearch, ErrorsOfTheFastModeAreThoseOfDouble) {
   const Order kept = {0, 2, 3, 4};
   for (std::size_t i = 0; i < 4; ++i)
     EXPECT_NEAR(errors[i] / reference.error_without({1, kept[i]}), 1, tolerance<float>(1000));
+}
+
+class MaskedDepthSearch : public InFolder {};
+
+TEST_F(MaskedDepthSearch, OnlyTokensCountWhoseNextOneIsATarget) {
+  const Overrides data = masked_data((folder / "data").string());
+  for (const Overrides& mode :
+       {Overrides{"parallel/logit_chunk_tokens=7"}, {"job/deterministic=true"}}) {
+    const ResolvedDeck deck = ranked_deck(with(data, mode));
+    const TrainState<Real> state = make_parent<Real>(deck.config);
+    ImportanceReference reference(deck.config, *state.model);
+    Search search(deck.config);
+    const Order kept = {0, 2, 3, 4};
+    const auto errors = search.depth.logit_errors(*state.model, kept);
+    for (std::size_t i = 0; i < 4; ++i)
+      EXPECT_NEAR(errors[i] / reference.error_without({1, kept[i]}), 1, tolerance<float>(1000));
+    EXPECT_TRUE(
+        near(search.depth.stream_turns(*state.model), reference.turns(), tolerance<float>(24)));
+  }
 }
 
 TEST(DepthSearch, LayersBeforeACandidateAreNotComputedAgain) {

@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 
+#include "unit_tests/io/io_support.hpp"
 #include "unit_tests/train/importance_reference.hpp"
 
 namespace elastic::test {
@@ -40,14 +41,14 @@ double difference(const std::vector<double>& a, const std::vector<double>& b) {
   return largest;
 }
 
-TEST(ImportancePass, ScoresOfEveryAxisAreThoseOfPlainLoops) {
+void expect_scores_of_plain_loops(const Overrides& data) {
   // A square has twice the error of a sum over tokens of products over hidden channels.
   const double allowed = 2 * tolerance<float>(40 * 24);
   for (const auto& measure : measures)
     for (const Overrides& batches : {Overrides{"parallel/micro_batch_size=2"},
                                      {"parallel/micro_batch_size=4"},
                                      {"job/deterministic=true"}}) {
-      const ResolvedDeck deck = ranked_deck(with(measure, batches));
+      const ResolvedDeck deck = ranked_deck(with(with(measure, batches), data));
       const TrainState<Real> state = make_parent<Real>(deck.config);
       const ImportanceScores scores = scores_of(deck.config, *state.model),
                              expected = ImportanceReference(deck.config, *state.model).scores();
@@ -57,6 +58,40 @@ TEST(ImportancePass, ScoresOfEveryAxisAreThoseOfPlainLoops) {
         EXPECT_LT(difference(scores.squares[l], expected.squares[l]), allowed)
             << "layer " << l << " " << testing::PrintToString(measure);
     }
+}
+
+TEST(ImportancePass, ScoresOfEveryAxisAreThoseOfPlainLoops) { expect_scores_of_plain_loops({}); }
+
+class MaskedImportance : public InFolder {};
+
+TEST_F(MaskedImportance, OnlyTokensCountWhoseNextOneIsATarget) {
+  const Overrides data = masked_data((folder / "data").string());
+  expect_scores_of_plain_loops(data);
+  // Others than without the mask.
+  const ResolvedDeck deck = ranked_deck(data),
+                     all = ranked_deck(with(data, {"data/loss_mask=ignored"}));
+  const TrainState<Real> state = make_parent<Real>(deck.config);
+  EXPECT_GT(difference(scores_of(deck.config, *state.model).hidden,
+                       scores_of(all.config, *state.model).hidden),
+            1e-2);
+}
+
+TEST_F(MaskedImportance, SequencesWithoutTargetsDoNoHarmUnlessThereAreNoOthers) {
+  const std::string prefix = (folder / "data").string();
+  std::vector<std::vector<token_t>> documents(400, std::vector<token_t>(10, 7));
+  std::vector<std::vector<std::uint8_t>> masks(400, std::vector<std::uint8_t>(10, 0));
+  const Overrides data = {"data/source=indexed", "data/vocab_size=64", "data/train=" + prefix,
+                          "rank/samples=200", "rank/seq_length=10"};
+  const auto scores = [&](index_t samples) {
+    const ResolvedDeck deck = ranked_deck(with(data, {fmt::format("rank/samples={}", samples)}));
+    const TrainState<Real> state = make_parent<Real>(deck.config);
+    return scores_of(deck.config, *state.model);
+  };
+  for (const std::size_t d : {1, 2, 3, 9}) masks[d][5] = 1;
+  write_indexed_dataset(prefix, 64, documents, masks);
+  for (const double s : scores(360).hidden) EXPECT_TRUE(std::isfinite(s) && s > 0);
+  contains(message_of<InputError>([&] { scores(1); }),
+           "rank: no token of the 1 sequences of 10 tokens counts as a target");
 }
 
 TEST(ImportancePass, ReadsTheCalibrationSequencesAndNoOthers) {

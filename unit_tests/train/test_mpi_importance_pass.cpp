@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ranks that share out the calibration sequences, or the tensors of the parent, rank it as one rank
 // alone: in deterministic mode the scores have the same bits.
+#include <unistd.h>
+
+#include <filesystem>
+
 #include "unit_tests/train/importance_reference.hpp"
 
 namespace elastic::test {
@@ -33,6 +37,18 @@ void check(const Overrides& layout, const Overrides& measure) {
   EXPECT_EQ(shared.squares, whole.squares) << what;
 }
 
+/// Each rank writes files of its own, all alike.
+class MaskedData {
+ public:
+  MaskedData() { std::filesystem::create_directories(m_folder); }
+  ~MaskedData() { std::filesystem::remove_all(m_folder); }
+  Overrides overrides() const { return masked_data((m_folder / "data").string()); }
+
+ private:
+  std::filesystem::path m_folder =
+      std::filesystem::temp_directory_path() / fmt::format("elastic_masked_{}", ::getpid());
+};
+
 TEST(ImportancePassOnRanks, RankTheParentAsOneRankDoes) {
   const index_t ranks = Communicator::world().size();
   for (const Overrides& layout : {Overrides{},
@@ -46,6 +62,18 @@ TEST(ImportancePassOnRanks, RankTheParentAsOneRankDoes) {
           {"rank/order=reversed", "rank/depth_candidates=2"},
           {"rank/order=random"}})
       check(layout, with({"job/deterministic=true"}, measure));
+}
+
+TEST(ImportancePassOnRanks, RankByTheSameTargetsAsOneRankDoes) {
+  const index_t ranks = Communicator::world().size();
+  const MaskedData files;
+  const Overrides data = files.overrides();
+  for (const Overrides& layout : {Overrides{},
+                                  {fmt::format("parallel/tensor_parallel_size={}", ranks),
+                                   "parallel/sequence_parallel=true"}})
+    for (const char* measure : {"logit_nmse", "cosine"})
+      check(layout,
+            with(data, {"job/deterministic=true", fmt::format("rank/depth_measure={}", measure)}));
 }
 
 TEST(ImportancePassOnRanks, EveryRankOfAReplicaSeesAnErrorOfOne) {

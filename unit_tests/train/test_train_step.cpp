@@ -6,7 +6,9 @@
 
 #include <gmock/gmock.h>
 
+#include "unit_tests/io/io_support.hpp"
 #include "unit_tests/train/followed_run.hpp"
+#include "unit_tests/train/masked_data.hpp"
 
 namespace elastic::test {
 namespace {
@@ -56,6 +58,16 @@ TEST(TrainStep, FollowsTheReferenceWithFixedWidths) {
 TEST(TrainStep, FollowsTheReferenceWithFixedWidthsInDeterministicMode) {
   follow_the_reference(
       two_stages(joined(joined(homogeneous, all_budgets), {"job/deterministic=true"})));
+}
+
+class MaskedTrainStep : public InFolder {};
+
+TEST_F(MaskedTrainStep, FollowsTheReferenceWhereTokensCount) {
+  const auto data = masked_data((folder / "data").string());
+  for (const Overrides& mode :
+       {Overrides{"parallel/micro_batch_size=1", "distill/cross_entropy_weight=0.5"},
+        {"job/deterministic=true"}})
+    follow_the_reference(two_stages(joined(joined(all_budgets, data), mode)));
 }
 
 /// Steps that cost next to nothing: one short sequence each, rates 0.

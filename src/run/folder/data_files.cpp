@@ -6,7 +6,7 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
-#include "config/mask_file.hpp"
+#include "config/indexed_data.hpp"
 #include "io/content_hash.hpp"
 #include "io/disk_file.hpp"
 #include "io/sealed_file.hpp"

@@ -46,6 +46,32 @@ TYPED_TEST(ActivationScore, ChunksOfSequencesAddUp) {
   EXPECT_TRUE(bitwise_equal(whole, parts));
 }
 
+TYPED_TEST(ActivationScore, TokensCountByTheirShares) {
+  using T = TypeParam;
+  using A = Accumulate<T>;
+  const index_t batch = 3, length = 30, width = 70;
+  const auto x = random_matrix<T>(batch * length, width, 1);
+  const auto share = random_vector<float>(batch * length, 4);
+  const auto score = random_vector<A>(width, 2), sum = random_vector<A>(width, 3);
+  auto e_score = to_double(score), e_sum = to_double(sum);
+  const auto values = to_double(x), shares = to_double(share);
+  for (index_t c = 0; c < width; ++c)
+    for (index_t b = 0; b < batch; ++b) {
+      double mean = 0;
+      for (index_t t = b * length; t < (b + 1) * length; ++t)
+        mean += shares[t] * std::abs(values[t * width + c]);
+      e_sum[c] += mean;
+      e_score[c] += mean * mean;
+    }
+  activation_score<T>(ExecutionSpace(), x, length, score, share);
+  activation_sum<T>(ExecutionSpace(), x, sum, share);
+  EXPECT_TRUE(near(score, e_score, tolerance<T>(batch * length)));
+  EXPECT_TRUE(near(sum, e_sum, tolerance<T>(batch * length)));
+  EXPECT_THROW(
+      activation_score<T>(ExecutionSpace(), x, length, score, random_vector<float>(length, 4)),
+      ContractError);
+}
+
 TYPED_TEST(ActivationScore, RejectsBrokenSequences) {
   using T = TypeParam;
   using A = Accumulate<T>;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which PREFIX.mask files the <data> block of a deck uses.
+// What the <data> block of a deck makes of a .bin/.idx pair.
 #pragma once
 #include <string>
 
@@ -9,5 +9,7 @@ namespace elastic {
 
 /// Whether data/loss_mask has PREFIX.mask read beside an indexed dataset: required, or there.
 bool uses_mask(const DataConfig& data, const std::string& prefix);
+/// n: documents n-1, 2n-1, ... are held out (data/validation_fraction).
+index_t validation_every(const DataConfig& data);
 
 }  // namespace elastic
