@@ -44,7 +44,8 @@
 //
 // A stored teacher of k words says (6k + 2) bytes per token: of all samples of a step on the host,
 // of a micro-batch where it is computed; a chunk then holds (k + 5) c sums and no logits of a
-// teacher. The phase teach holds the parent's pass, these bytes, and a chunk of logits of all words.
+// teacher. The phase teach holds the parent's pass, these bytes, and a chunk of logits of all
+// words.
 //
 // The rank phase holds, per token of a micro-batch of calibration sequences, the parent's stream
 // and final states, 2D + 1, the current stream, D, the final states of the candidates held at once,

@@ -8,6 +8,23 @@
 #include "train/teach_pass.hpp"
 
 namespace elastic {
+namespace {
+
+/// In the run's own folder: a parent that was made anew after a way back leaves files of the old.
+void set_aside_others(const RunFolder& folder, const StoredTeacher& wanted,
+                      const std::string& parent) {
+  for (const auto& path : {wanted.path, TeacherFile::unfinished(wanted.path)}) {
+    if (!std::filesystem::exists(path)) continue;
+    try {
+      TeacherFile::open(path, wanted.fields_of(parent), wanted.layout);
+    } catch (const InputError& other) {
+      log::warn("{}; it is written anew", other.what());
+      set_aside(folder, path);
+    }
+  }
+}
+
+}  // namespace
 
 template <class T>
 void Run<T>::require_stored_teachers() {
@@ -39,8 +56,10 @@ template <class T>
 void Run<T>::teach(const std::vector<StoredTeacher>& wanted, const std::string& parent_identity) {
   std::vector<index_t> missing;
   on_root([&] {
-    for (std::size_t i = 0; i < wanted.size(); ++i)
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      if (m_config.teach.folder.empty()) set_aside_others(m_folder, wanted[i], parent_identity);
       if (!is_stored(wanted[i], parent_identity)) missing.push_back(static_cast<index_t>(i));
+    }
   });
   broadcast(m_comm, missing);
   if (missing.empty()) return log::info("teach: everything is there");

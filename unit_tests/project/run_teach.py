@@ -37,7 +37,8 @@ class Teach(RunTest):
         self.assertTrue(rows[4]["valid_loss_1"])
 
     def test_stopped_phase_goes_on(self):
-        process = self.start(2, self.deck, f"job/folder={self.path('stopped')}", *WHOLE, "stage1/steps=40")
+        plan = [*WHOLE, "checkpoint/every_steps=1", "checkpoint/keep=10"]
+        process = self.start(2, self.deck, f"job/folder={self.path('stopped')}", *plan, "stage1/steps=40")
         part = self.file("stopped/teacher").with_suffix(".teacher.part")
         wait_for(part.exists)
         os.kill(rank_ids(process.pid)[1], signal.SIGTERM)
@@ -45,11 +46,18 @@ class Teach(RunTest):
         self.assertEqual(code, STOPPED, output)
         self.assertTrue(part.exists() and not self.file("stopped/teacher").exists())
         # On other ranks, of which two share the model.
-        self.run_deck("stopped", *WHOLE, "parallel/tensor_parallel_size=2", "--resume")
+        self.run_deck("stopped", *plan, "parallel/tensor_parallel_size=2", "--resume")
         written, whole = (self.file(f"{run}/teacher").read_bytes() for run in ("stopped", "whole"))
         self.assertEqual(len(written), HEADER + 40 * 8 * BLOCK)
         self.assertEqual(written[:len(whole)], whole)
         self.assertEqual(self.text("stopped/history.csv"), self.text("whole/history.csv"))
+
+        # Back to before the ranking, and to another parent: the files of the old one are kept.
+        output = self.run_deck("stopped", *plan, "pretrain/learning_rate=1e-3", "--resume", "--from", "1",
+                               "--accept-changes")
+        self.assertIn("stage1.teacher: is of parent ", output)
+        self.assertEqual((self.folder / "stopped/abandoned/2/stage1.teacher").read_bytes(), written)
+        self.assertEqual(self.file("stopped/teacher").stat().st_size, len(whole))
 
     def test_other_runs_read_the_same_files(self):
         parent = [*PLAN, f"job/parent={self.path('whole/parent.h5')}", f"teach/folder={self.path('shared')}"]
