@@ -16,7 +16,6 @@
 
 namespace elastic {
 namespace {
-constexpr std::uint64_t validation_stream = 1000002;
 constexpr index_t problems_at_once = 128;  // sequences of one generation batch
 
 /// The largest element, NaN if there is one.
@@ -51,7 +50,7 @@ Validation<T>::Validation(const Communicator& all, const Communicator& sharers,
       m_team(team),
       m_config(config),
       m_arena(arena),
-      m_source(make_source(config, validation_stream)),
+      m_source(make_source(config, held_out_stream)),
       m_batches(sharers, config, arena) {}
 
 template <class T>
@@ -111,8 +110,8 @@ ValidationResult Validation<T>::losses(const LanguageModel<T>& model, const Subm
 
 template <class T>
 typename Validation<T>::Asked Validation<T>::ask(index_t first, index_t end) const {
-  const ReasoningProblems problems(
-      reasoning_config(m_config), static_cast<std::uint32_t>(m_config.job.seed), validation_stream);
+  const ReasoningProblems problems(reasoning_config(m_config),
+                                   static_cast<std::uint32_t>(m_config.job.seed), held_out_stream);
   Asked asked{.max_length = problems.longest_document() + 1};
   for (index_t i = first; i < end; ++i) {
     asked.problems.push_back(problems.problem(Split::validation, i));

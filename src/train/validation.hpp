@@ -10,6 +10,9 @@
 
 namespace elastic {
 
+/// The stream of random numbers of the sequences and problems that validate.
+inline constexpr std::uint64_t held_out_stream = 1000002;
+
 /// Held-out losses of a submodel.
 struct ValidationResult {
   double cross_entropy = 0;  ///< nats per token

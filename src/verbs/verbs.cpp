@@ -136,6 +136,20 @@ void add_verbs(CLI::App& app, VerbOptions& options) {
                             "Held-out loss and answers of the models in a checkpoint");
   evaluate->add_option("--budget", options.budget,
                        "Only this submodel: a name, or any part of the parent's cost");
+  auto* harness = evaluate->add_option(
+      "--harness", options.harness.folder,
+      "Also run EleutherAI's evaluation harness on every submodel, exported to this new folder");
+  evaluate
+      ->add_option("--task", options.harness.tasks,
+                   "With --harness: a task of the harness (YAML) besides those of the held-out "
+                   "data; may be repeated")
+      ->allow_extra_args(false)
+      ->needs(harness);
+  evaluate
+      ->add_option("--python", options.harness.python,
+                   "With --harness: the python that has lm_eval; without it: $ELASTIC_PYTHON, or "
+                   "python3")
+      ->needs(harness);
   evaluate->add_option("overrides", options.overrides,
                        "Changes to the stored deck (its data, evaluate/samples and others): "
                        "block/key=value ...");
@@ -166,9 +180,18 @@ void run_front(const Communicator& comm, const VerbOptions& verb) {
 ExitCode run_verb(const Communicator& comm, const VerbOptions& options) {
   try {
     if (options.verb == Verb::evaluate) {
+      const bool harness = !options.harness.folder.empty();
+      all_ranks_agree(comm, [&] {
+        if (harness && comm.is_root()) check_harness(options.harness);
+      });
       const auto results =
           evaluate_checkpoint(comm, options.checkpoint, options.budget, options.overrides);
       log::info("{}", describe(results));
+      all_ranks_agree(comm, [&] {
+        if (harness && comm.is_root())
+          log::info("{}",
+                    run_harness(options.harness, options.checkpoint, options.overrides, results));
+      });
     } else if (options.verb == Verb::front) {
       run_front(comm, options);
     } else {

@@ -9,6 +9,7 @@
 #include "comm/communicator.hpp"
 #include "verbs/front.hpp"
 #include "verbs/generate.hpp"
+#include "verbs/harness.hpp"
 #include "verbs/logits.hpp"
 
 namespace CLI {
@@ -29,6 +30,7 @@ struct VerbOptions {
   bool homogeneous = false;  // slice
   bool force = false, tensors = false, verify = false;
   std::vector<std::string> overrides;  ///< of the stored deck: block/key=value
+  HarnessOptions harness;              ///< of evaluate
   LogitsOptions logits;                ///< all but the checkpoint
   GenerateOptions generate;            ///< all but the checkpoint
   FrontOptions front;                  ///< all but the checkpoint

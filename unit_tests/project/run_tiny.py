@@ -3,10 +3,16 @@
 # numbers when the verbs read them.
 import html.parser
 import math
+import os
+import subprocess
+import sys
 import unittest
 
 from run_support import RunTest, main
 
+PYTHON = os.environ.get("ELASTIC_PYTHON", sys.executable)
+HAS_HARNESS = subprocess.run([PYTHON, "-c", "import importlib.util as u; "
+                              "exit(not all(map(u.find_spec, ('lm_eval', 'torch', 'transformers'))))"]).returncode == 0
 BUDGETS = {"1": 1.0, "0.75": 0.75, "0.5": 0.5}
 KEYS = {"name", "budget", "parameters", "valid_loss", "kl_to_parent", "accuracy", "accuracy_cut_untrained",
         "max_abs_diff_sliced_vs_prefix", "max_abs_diff_masked_vs_prefix"}
@@ -172,6 +178,17 @@ class Tiny(RunTest):
         image = (self.folder / "front2" / "front.png").read_bytes()
         self.assertTrue(image.startswith(b"\x89PNG") and len(image) > 5000)
         self.elastic(1, "front", self.path("run/model.h5"), "--out", self.path("front1"), code=1)
+
+    @unittest.skipUnless(HAS_HARNESS, f"needs the packages lm_eval, torch and transformers, which {PYTHON} has not all")
+    def test_the_evaluation_harness_agrees(self):
+        output = self.elastic(1, "evaluate", self.path("run/model.h5"), "--harness", self.path("harness"), "--python", PYTHON,
+                              "evaluate/samples=8", "evaluate/problems=16")
+        rows = [line.split() for line in output.splitlines()]
+        for metric, off in (("bits_per_byte", 5e-5), ("exact_match", 0)):
+            found = {row[0]: (float(row[3]), float(row[4])) for row in rows if len(row) == 5 and row[2] == metric}
+            self.assertEqual(set(found), set(BUDGETS), output)
+            for name, (theirs, ours) in found.items():
+                self.assertAlmostEqual(theirs, ours, delta=off + 1e-9, msg=f"{metric} of {name}")
 
     def check_evaluated(self, values, entry):
         self.assertEqual(values[0], entry["parameters"])
