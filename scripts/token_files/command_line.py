@@ -203,9 +203,11 @@ def run(options):
         if not writer.tokens:
             raise Problem(f"{', '.join(options.input)}: {'nothing is left' if skipped or empty else 'nothing'} to write")
         summary = writer.finish(encoder.vocabulary.name)
-    except BaseException:
+    except BaseException as error:
         progress.end()
         writer.discard()
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = options.output
         raise
     report(options, summary, bad, skipped, empty, across)
 
@@ -234,7 +236,7 @@ def main(arguments):
         print(f"tokenize.py: {problem}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"tokenize.py: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        print(f"tokenize.py: {error.filename}: {error.strerror or error}", file=sys.stderr)
         return 2
     except concurrent.futures.process.BrokenProcessPool:
         print("tokenize.py: a worker was killed (no memory?)", file=sys.stderr)

@@ -91,7 +91,10 @@ class Writer:
 
     def discard(self):
         for file in self.files.values():
-            file.close()
+            try:
+                file.close()
+            except OSError:
+                pass  # a full disk, which is why
         for suffix in SUFFIXES:
             if os.path.lexists(self.temporary(suffix)):
                 os.remove(self.temporary(suffix))

@@ -115,11 +115,15 @@ std::optional<DatasetSummary> read_summary(const std::string& prefix, const Inde
   const std::string path = prefix + ".json";
   std::error_code missing;
   if (!std::filesystem::exists(path, missing)) return {};
-  const MappedFile file(path);
   std::optional<DatasetSummary> summary;
-  if (file.size() <= most_bytes)
-    summary = parse({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
-  why_not = summary ? difference(*summary, dataset) : "it is not a summary of this program";
+  try {
+    const MappedFile file(path);
+    if (file.size() <= most_bytes)
+      summary = parse({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
+    why_not = summary ? difference(*summary, dataset) : "it is not a summary of this program";
+  } catch (const InputError& error) {
+    why_not = error.what();
+  }
   if (why_not.empty()) return summary;
   return {};
 }

@@ -19,9 +19,11 @@ bool is_there(const std::string& path) {
   return std::filesystem::exists(path, unknown);
 }
 
+/// Throws InputError if the summary knows of ids beyond the vocabulary.
 std::optional<index_t> targets_of(const std::string& prefix, const IndexedDataset& dataset) {
   std::string why_not;
   const auto summary = read_summary(prefix, dataset, why_not);
+  if (summary) require_known_ids(prefix, *summary, dataset);
   // A summary of masked files counts the targets of the mask, also if the deck ignores it.
   if (summary && dataset.mask()) return summary->targets;
   if (dataset.mask() && dataset.num_tokens() > most_counted) return {};

@@ -87,6 +87,9 @@ TEST_F(DatasetSummaryTest, TellsOtherFilesApart) {
   m_folder.write("data.bin", {reinterpret_cast<const char*>(ids), sizeof ids});
   EXPECT_THAT(why_not(), HasSubstr("about another .bin"));
   std::filesystem::remove(prefix() + ".json");
+  std::filesystem::create_directory(prefix() + ".json");
+  EXPECT_THAT(why_not(), HasSubstr("expected a regular file"));
+  std::filesystem::remove(prefix() + ".json");
   std::string reason = "something";
   EXPECT_FALSE(read_summary(prefix(), IndexedDataset(prefix(), 100), reason));
   EXPECT_EQ(reason, "");

@@ -53,6 +53,8 @@ TEST_F(DataCountsTest, CountsSharesAndEpochs) {
   contains(text,
            "100.0% of the samples; 2.80 epochs of its 160 tokens for training; warning: more");
   contains(run_plan(deck(a, {"data/loss_mask=ignored"}), 1), "180 targets\n");
+  contains(message_of<InputError>([&] { run_plan(deck(a, {"data/vocab_size=7"}), 1); }),
+           a + ".json: the ids of");
   std::filesystem::remove(a + ".json");
   EXPECT_EQ(count_data(deck(a).config).at(0).targets, 20);
 }

@@ -175,6 +175,15 @@ class Mistakes(Tokenize):
         self.make(texts, "--force")
         self.assertEqual(sorted(self.files()), [".bin", ".idx", ".json"])
 
+    def test_a_full_disk(self):
+        source = self.lines({"text": "x" * 100000})
+        done = subprocess.run(["bash", "-c", "ulimit -f 100; trap '' XFSZ; exec \"$@\"", "bash", sys.executable,
+                               ROOT / "scripts/tokenize.py", "--input", source, "--output", self.folder / "out",
+                               "--vocabulary", "bytes"], text=True, stderr=subprocess.PIPE)
+        self.assertEqual(done.returncode, 2)
+        self.assertEqual(done.stderr, f"tokenize.py: {self.folder}/out: File too large\n")
+        self.assertEqual([path.name for path in self.folder.iterdir()], ["in.jsonl"])
+
     def test_arguments(self):
         source = self.lines({"text": "x y"})
         self.assertIn("no such folder", self.make(source, prefix="absent/out", code=1))
@@ -241,7 +250,58 @@ class Templates(Tokenize):
         self.assertIn("no_such", self.with_template("{{ no_such.field }}", chat("q", "a"), code=1))
 
 
+@unittest.skipUnless(has("jinja2") and has("tokenizers"), "this python has no tokenizers, or no jinja2")
+class Subwords(Tokenize):
+    def train(self, pieces, chat_template=CHATML, **config):
+        """A folder with tokenizer.json: words in subwords, special tokens for turns and ends of documents."""
+        import tokenizers
+        from tokenizers import models, pre_tokenizers, trainers
+        tokenizer = tokenizers.Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False) if pieces == "bytes" else (
+            pre_tokenizers.Metaspace())
+        alphabet = pre_tokenizers.ByteLevel.alphabet() if pieces == "bytes" else []
+        special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+        self.records = list(made_up_chats.conversations(200))
+        tokenizer.train_from_iterator(
+            [message["content"] for record in self.records for message in record["messages"]] + ["system user assistant\n"] * 9,
+            trainers.BpeTrainer(vocab_size=600, special_tokens=special, initial_alphabet=alphabet, show_progress=False))
+        folder = self.folder / pieces
+        folder.mkdir()
+        tokenizer.save(str(folder / "tokenizer.json"))
+        (folder / "tokenizer_config.json").write_text(json.dumps(
+            {"eos_token": {"content": "<|endoftext|>"}, "chat_template": chat_template, **config}))
+        return folder, tokenizer
+
+    def test_answers_and_the_tokens_that_end_them(self):
+        for pieces in ("bytes", "words"):
+            folder, tokenizer = self.train(pieces)
+            self.make(self.lines(*self.records), "--workers", 2, words=("--tokenizer", folder), prefix=f"of_{pieces}")
+            end, expected = tokenizer.token_to_id("<|im_end|>"), 0
+            for record, document in zip(self.records, self.documents(f"of_{pieces}")):
+                answers = [m["content"] for m in record["messages"] if m["role"] == "assistant"]
+                counted = [i for i, counts in document if counts]
+                self.assertEqual(counted.count(end), len(answers))
+                self.assertEqual(counted[-1], end)
+                self.assertEqual(document[-1], (tokenizer.token_to_id("<|endoftext|>"), 0))
+                if pieces == "bytes":
+                    expected += sum(len(tokenizer.encode(answer).ids) + 1 for answer in answers)
+            if pieces == "bytes":
+                self.assertEqual(json.loads(self.files("of_bytes")[".json"])["targets"], expected)
+
+    def test_mistakes(self):
+        folder, _ = self.train("bytes", eos_token=None)
+        source = self.lines({"text": "two words"})
+        self.assertIn("expected --eos TOKEN, or --no-append-eos", self.make(source, code=1, words=("--tokenizer", folder)))
+        self.assertIn("has no token 'x y'", self.make(source, "--eos", "x y", code=1, words=("--tokenizer", folder)))
+        self.make(source, "--eos", "<|im_end|>", words=("--tokenizer", folder / "tokenizer.json"))
+        self.assertEqual(self.documents()[0][-1], (2, 1))
+        (folder / "tokenizer.json").write_text("{}")
+        self.assertIn("tokenizer.json: ", self.make(source, code=1, words=("--tokenizer", folder), prefix="no"))
+
+
 if __name__ == "__main__":
+    if not has("tokenizers"):
+        print("tests of a tokenizer.json are left out: this python has no tokenizers")
     if not has("jinja2"):
         print("tests of chat templates are left out: this python has no jinja2")
     unittest.main(argv=sys.argv[:1], verbosity=1)
