@@ -35,6 +35,8 @@ def parse(arguments):
     words.add_argument("--vocabulary", choices=["bytes", "characters"], help="a built-in one; needs no package")
     add("--field", metavar="NAME", help="take the text of this field (default: found by the names of the fields, else text)")
     add("--messages", metavar="NAME", help="take the chat in this field (default: messages or conversations)")
+    add("--prompt", metavar="NAME", help="take the question, a text or messages, from this field (default: prompt)")
+    add("--completion", metavar="NAME", help="take the answer from this field (default: completion)")
     add("--chat-template", metavar="FILE", help="a Jinja template instead of the tokenizer's")
     add("--template-values", metavar="JSON", default="{}", help="what else the template is given, e.g. '{\"thinking\": true}'")
     add("--date", type=datetime.datetime.fromisoformat, default=None, metavar="YYYY-MM-DD",
@@ -49,8 +51,8 @@ def parse(arguments):
     options = parser.parse_args(arguments)
     if options.workers < 1:
         parser.error("--workers: expected 1 or more")
-    if options.field and options.messages:
-        parser.error("--field and --messages: expected one of them")
+    if sum(map(bool, (options.field, options.messages, options.prompt or options.completion))) > 1:
+        parser.error("--field, --messages, --prompt with --completion: expected one of them")
     for name in ("eos", "add_special_tokens"):
         if options.vocabulary and getattr(options, name):
             parser.error(f"--{name.replace('_', '-')}: only for --tokenizer")

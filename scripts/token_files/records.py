@@ -10,6 +10,7 @@ ROLES = {"human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assist
          "model": "assistant", "system": "system", "developer": "developer", "tool": "tool", "function": "tool",
          "observation": "tool", "ipython": "ipython"}
 MESSAGES = ("messages", "conversations")
+SYSTEM = ("system", "system_prompt")  # fields beside the messages
 
 
 class Encoder:
@@ -59,11 +60,13 @@ class Encoder:
             return self.string(record, options.field), None
         if options.messages:
             return self.chat_text(self.item(record, options.messages), record)
+        if options.prompt or options.completion:
+            return self.completion(record, options.prompt or "prompt", options.completion or "completion")
         for name in MESSAGES:
             if name in record:
                 return self.chat_text(record[name], record)
         if "prompt" in record and "completion" in record:
-            return self.completion(record)
+            return self.completion(record, "prompt", "completion")
         return self.string(record, "text", also=(*MESSAGES, "prompt with completion")), None
 
     def item(self, record, name, also=()):
@@ -71,7 +74,7 @@ class Encoder:
             return record[name]
         near = difflib.get_close_matches(name, record, 1, 0.6)
         raise BadLine(f"has no field '{name}'" + "".join(f", nor '{other}'" for other in also) +
-                      (f"; did you mean '{near[0]}' (--field)?" if near else "; it has " +
+                      (f"; did you mean '{near[0]}'{' (--field)' if also else ''}?" if near else "; it has " +
                        (", ".join(map(repr, list(record)[:8])) or "none at all")))
 
     def string(self, record, name, also=()):
@@ -80,13 +83,16 @@ class Encoder:
             raise BadLine(f"field '{name}': expected a text, got {json_type(value)}")
         return value
 
-    def completion(self, record):
-        prompt, answer = record["prompt"], record["completion"]
+    def completion(self, record, first, second):
+        prompt, answer = self.item(record, first), self.item(record, second)
         if isinstance(prompt, str) and isinstance(answer, str):
             return prompt + answer, [(len(prompt), len(prompt) + len(answer))]
+        if isinstance(prompt, list) and isinstance(answer, str):
+            answer = [{"role": "assistant", "content": answer}]
         if isinstance(prompt, list) and isinstance(answer, list):
             return self.chat_text(prompt + answer, record, first=len(prompt))
-        raise BadLine("fields 'prompt' and 'completion': expected two texts or two lists of messages")
+        raise BadLine(f"fields '{first}' and '{second}': expected texts or lists of messages, "
+                      f"got {json_type(prompt)} and {json_type(answer)}")
 
     def chat_text(self, messages, record, first=0):
         if self.chat is None:
@@ -94,7 +100,10 @@ class Encoder:
                           "tokenizer_config.json, a file chat_template.jinja beside it, or --chat-template FILE")
         if not isinstance(messages, list) or not messages:
             raise BadLine(f"expected a list of messages, got {json_type(messages)}")
+        system = next((record[name] for name in SYSTEM if isinstance(record.get(name), str) and record[name]), None)
         messages = [read_message(message, i) for i, message in enumerate(messages)]
+        if system and messages[0]["role"] != "system":
+            messages, first = [{"role": "system", "content": system}, *messages], first + 1
         if any(mark in json.dumps(messages, ensure_ascii=False) for mark in MARKS):
             raise BadLine(f"holds a character for private use, one of {', '.join(map(ascii, MARKS))}")
         answers = [i for i, message in enumerate(messages) if message["role"] == "assistant" and i >= first]

@@ -137,6 +137,11 @@ class Answers(Tokenize):
         self.make(self.lines({"talk": chat("q", "a", "r", "b")["messages"]}), "--messages", "talk", "--targets", "last",
                   prefix="talk")
         self.assertEqual(self.counted("talk"), [b"b\0"])
+        self.make(self.lines({"input": "1+1=", "output": "2"}, {"input": chat("q")["messages"], "output": "a", "system_prompt": "s"}),
+                  "--prompt", "input", "--completion", "output", prefix="pairs")
+        self.assertEqual(self.counted("pairs"), [b"2\0", b"a\0"])
+        self.make(self.lines({**chat("q", "a", key="conversations"), "system": "Think."}), prefix="system")
+        self.assertEqual(bytes(i for i, _ in self.documents("system")[0]), b"system: Think.\nuser: q\nassistant: a\0")
         record = chat("q", "a", "r", "b")
         record["messages"][3]["weight"] = 0
         self.make(self.lines(record), prefix="weight")
@@ -151,7 +156,7 @@ class Mistakes(Tokenize):
                            (chat("alone"), "no message of the assistant"), ({"messages": []}, "got an empty list"),
                            ({"messages": [{"role": "usr", "content": "x"}]}, "message 1: role 'usr'; expected one of"),
                            ({"messages": [{"role": "user", "content": 5}]}, "message 1: content: expected a text"),
-                           ({"prompt": "x", "completion": []}, "expected two texts"), ({"text": "\ud800"}, "surrogate")):
+                           ({"prompt": "x", "completion": []}, "expected texts or lists of messages"), ({"text": "\ud800"}, "surrogate")):
             output = self.make(self.lines(good, b"", bad, good), code=1)
             self.assertIn("in.jsonl:3: ", output)
             self.assertIn(words, output)
