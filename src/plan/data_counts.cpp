@@ -116,7 +116,8 @@ std::string data_lines(const RunConfig& config) {
             : fmt::format("{} sequences, {} documents, {} tokens, {} targets{}",
                           number(count.sequences), number(count.documents), number(count.tokens),
                           count.targets ? number(*count.targets) : "uncounted",
-                          count.masked ? " (.mask)" : "");
+                          count.masked ? " (.mask)" : "") +
+                  (count.targets == 0 ? "; warning: a run on them is refused" : "");
     text += plan_line(text.empty() ? "data" : "", fmt::format("{}: {}", count.name, what));
     text += plan_line(
         "", fmt::format("  {:.1f}% of the samples; {}", 100 * count.share, epoch_text(count)));

@@ -72,6 +72,12 @@ TEST_F(DataCountsTest, FilesThatAreNotThereYetAndThoseThatAreWrong) {
   contains(run_plan(deck(none, {"data/loss_mask=required"}), 1), none + ".mask: not there yet");
 }
 
+TEST_F(DataCountsTest, DataWithoutTargets) {
+  const std::string a = (folder / "a").string();
+  write_indexed_dataset(a, 50, std::vector(20, std::vector<token_t>{7}));
+  contains(data_lines(deck(a).config), "20 tokens, 0 targets; warning: a run on them is refused");
+}
+
 TEST_F(DataCountsTest, TextAndProblems) {
   const std::string file = (folder / "text").string();
   write_bytes(file, std::string(10000, 'x'));
