@@ -19,7 +19,8 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 FOLDERS = ["deck", "io"]
-FILES = ["base/error.cpp", "data/indexed_dataset.cpp", "data/mapped_file.cpp", "interop/strict_json.cpp",
+FILES = ["base/error.cpp", "data/indexed_dataset.cpp", "data/indexed_mask.cpp", "data/dataset_summary.cpp",
+         "data/mapped_file.cpp", "interop/strict_json.cpp",
          "interop/hf_config.cpp", "interop/hf_files.cpp", "interop/safetensors_reader.cpp", "interop/element_type.cpp",
          "elastic/submodel_spec.cpp", "verbs/token_text.cpp"]
 SANITIZERS = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
