@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// PREFIX.idx and PREFIX.bin: the first byte says how many 32nds of the rest are the index. The end of
-// the .bin is PREFIX.mask, too, and all of it PREFIX.json.
+// PREFIX.idx and PREFIX.bin: the first byte says how many 32nds of the rest are the index. The end
+// of .bin is PREFIX.mask, too, and all of it PREFIX.json.
 #include "data/dataset_summary.hpp"
 #include "fuzz_support.hpp"
 
