@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "config/extraction.hpp"
 
+#include "config/seconds_budget.hpp"
+
 namespace elastic {
 
 ElasticSpace ranked_space(const RunConfig& config, const ModelShape& parent,
@@ -17,6 +19,9 @@ Router<Accumulate<Real>> make_router(const RunConfig& config, const ModelShape& 
 }
 
 ChoiceRules choice_rules(const RunConfig& config) {
+  if (lacks_times(config))
+    throw InputError(
+        "budgets count seconds, but nothing was measured yet: the phase measure does that");
   return {config.router.schedule.logit_scale_end, config.elastic.loss.tolerance,
           config.elastic.loss.costs};
 }

@@ -15,7 +15,8 @@ ElasticSpace ranked_space(const RunConfig& config, const ModelShape& parent,
 Router<Accumulate<Real>> make_router(const RunConfig& config, const ModelShape& parent,
                                      const ElasticSpace& space);
 
-/// What a submodel must meet: <elastic>/tolerance and the costs of <elastic>/budget_kind.
+/// What a submodel must meet: <elastic>/tolerance and the costs of <elastic>/budget_kind. Throws
+/// InputError for budgets in seconds before anything was measured.
 ChoiceRules choice_rules(const RunConfig& config);
 /// The router's logits for any budget. `router` must outlive it.
 LogitsOf logits_of(const RunConfig& config, const Router<Accumulate<Real>>& router);

@@ -181,6 +181,31 @@ void check_extra_budgets(DeckReport& report, const RunConfig& config) {
                  fmt::format("{} is a budget already; expected others, each once", budget.name));
 }
 
+/// Where the times of a budget in seconds come from: one place, and only one.
+void check_seconds(DeckReport& report, const RunConfig& config) {
+  const auto& seconds = config.elastic.seconds;
+  const auto& kinds = config.elastic.budget_kind;
+  const bool counts = std::find(kinds.begin(), kinds.end(), "seconds") != kinds.end(),
+             measures = config.job.has(Phase::measure);
+  if (counts && !measures && seconds.from.empty())
+    report.add("elastic", "budget_kind",
+               "counts seconds, which are measured: expected the phase measure in <job>/phases, "
+               "or a file of times in <elastic>/seconds_from");
+  if (measures && !seconds.from.empty())
+    report.add("elastic", "seconds_from",
+               "expected no file, since the phase measure in <job>/phases measures anew");
+  if (!counts && !seconds.from.empty())
+    report.add("elastic", "seconds_from",
+               "expected no file, since <elastic>/budget_kind does not count seconds");
+  constexpr double most_tokens = index_t{1} << 30;
+  const auto tokens = static_cast<double>(seconds.batch) * static_cast<double>(seconds.seq_length);
+  if (tokens > most_tokens)
+    report.add(
+        "elastic", "seconds_seq_length",
+        fmt::format("{:.3g} tokens in all sequences of seconds_batch; expected at most {:.3g}",
+                    tokens, most_tokens));
+}
+
 void check_elastic(DeckReport& report, const RunConfig& config) {
   const ElasticConfig& elastic = config.elastic;
   const auto& budgets = elastic.budgets;
@@ -196,6 +221,7 @@ void check_elastic(DeckReport& report, const RunConfig& config) {
   const std::set<std::string> kinds(elastic.budget_kind.begin(), elastic.budget_kind.end());
   if (kinds.empty() || kinds.size() != elastic.budget_kind.size())
     report.add("elastic", "budget_kind", "expected at least one kind, each at most once");
+  check_seconds(report, config);
   if (config.router.widths == WidthChoice::homogeneous && !elastic.per_layer.empty())
     report.add("elastic", "per_layer",
                "expected no axis, since <router>/widths = homogeneous gives all layers of a kind "
@@ -213,7 +239,7 @@ void check_elastic(DeckReport& report, const RunConfig& config) {
 /// One cost for each kind of the deck.
 Costs budget_costs(const ElasticConfig& elastic) {
   Costs costs;
-  for (const auto kind : {BudgetKind::parameters, BudgetKind::memory, BudgetKind::flops})
+  for (const auto kind : all_budget_kinds)
     if (const auto& words = elastic.budget_kind;
         std::find(words.begin(), words.end(), budget_kind_name(kind)) != words.end()) {
       costs.push_back(elastic.cost);

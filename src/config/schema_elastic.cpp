@@ -14,10 +14,11 @@ void bind_budgets(SchemaBlock& block, ElasticConfig& e) {
       .bind("budget_names", &e.budget_names,
             {.help = "Names of the budgets in reports and files; empty: their values."})
       .bind("budget_kind", &e.budget_kind,
-            {.allowed = {"parameters", "memory", "flops"},
+            {.allowed = {"parameters", "memory", "flops", "seconds"},
              .help = "What a budget counts, one or several: parameters, bytes of inference memory "
-                     "(weights, KV and SSM caches), FLOPs of a forward pass per token. Each is to "
-                     "cost the part given."})
+                     "(weights, KV and SSM caches), FLOPs of a forward pass per token, measured "
+                     "seconds per token (phase measure, or seconds_from). Each is to cost the part "
+                     "given."})
       .bind("memory_batch", &e.cost.batch,
             {.unit = "sequences",
              .range = limits::sequences,

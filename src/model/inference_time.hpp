@@ -29,7 +29,8 @@ struct PassParts {
 PassParts whole_submodel(const SubmodelSpec& spec);
 
 /// Seconds of the fastest of a few passes of `parts` at the exact widths of `spec`, after one
-/// that is not timed; all in one buffer. Collective over the ranks of a model.
+/// that is not timed; all in one buffer. Where one thread does all the work, that is the time that
+/// it had a processor. Collective over the ranks of a model.
 template <class T>
 double time_pass(const LanguageModel<T>& model, Arena& arena, const Inference& inference,
                  const SubmodelSpec& spec, const PassParts& parts);

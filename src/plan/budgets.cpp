@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "config/extraction.hpp"
+#include "config/seconds_budget.hpp"
 
 namespace elastic {
 namespace {
@@ -25,8 +26,10 @@ double num_combinations(const std::vector<Decision>& decisions) {
 
 class Planner {
  public:
-  Planner(const RunConfig& config, const ModelShape& parent, const ElasticSpace& space)
-      : m_config(config),
+  Planner(const RunConfig& config, const ModelShape& parent, const ElasticSpace& space,
+          bool stand_in)
+      : m_stand_in(stand_in),
+        m_config(config),
         m_parent(parent),
         m_space(space),
         m_homogeneous(homogeneous_space(space)),
@@ -34,7 +37,9 @@ class Planner {
 
   PlanBudgets run() {
     const auto all = list_decisions(m_parent, m_space);
-    PlanBudgets plan{.ranges = {},
+    PlanBudgets plan{.costs = m_config.elastic.loss.costs,
+                     .lacks_times = m_stand_in,
+                     .ranges = {},
                      .decisions = all.size(),
                      .combinations = num_combinations(all),
                      .homogeneous_combinations = num_combinations(m_decisions),
@@ -86,9 +91,10 @@ class Planner {
     for (std::size_t i = 0; i < shown && miss(m_candidates[i]) <= near_enough; ++i)
       plan.homogeneous.push_back(spec_of(m_candidates[i].choice));
     const double tolerance = m_config.elastic.loss.tolerance;
-    plan.spec = budget.fraction == 1                              ? full_spec(m_parent)
-                : shown > 0 && miss(m_candidates[0]) <= tolerance ? spec_of(m_candidates[0].choice)
-                                                                  : any_within(budget);
+    plan.spec = budget.fraction == 1 ? full_spec(m_parent)
+                : shown > 0 && (m_stand_in || miss(m_candidates[0]) <= tolerance)
+                    ? spec_of(m_candidates[0].choice)
+                    : any_within(budget);
     plan.spec.name = budget.name;
     plan.spec.budget = budget.fraction;
     return plan;
@@ -102,7 +108,8 @@ class Planner {
       spec.name = budget.name;
       return {budget.name, budget.fraction, spec, {spec}};
     } catch (const InputError& error) {
-      throw cannot_be_met(budget, error);
+      if (!m_stand_in) throw cannot_be_met(budget, error);
+      return {budget.name, budget.fraction, full_spec(m_parent), {}};
     }
   }
   static InputError cannot_be_met(const Budget& budget, const InputError& reason) {
@@ -118,10 +125,12 @@ class Planner {
     try {
       return choose_submodel(m_parent, m_space, logits, budget.fraction, choice_rules(m_config));
     } catch (const InputError& error) {
+      if (m_stand_in) return full_spec(m_parent);
       throw cannot_be_met(budget, error);
     }
   }
 
+  const bool m_stand_in;
   const RunConfig& m_config;
   const ModelShape& m_parent;
   const ElasticSpace& m_space;
@@ -134,7 +143,8 @@ class Planner {
 
 PlanBudgets plan_budgets(const RunConfig& config, const ModelShape& parent,
                          const ElasticSpace& space) {
-  return Planner(config, parent, space).run();
+  if (!lacks_times(config)) return Planner(config, parent, space, false).run();
+  return Planner(with_known_costs(config), parent, space, true).run();
 }
 
 }  // namespace elastic

@@ -22,6 +22,9 @@ struct CostRange {
 };
 /// What an elastic space can meet.
 struct PlanBudgets {
+  /// What the lines below count: FLOPs stand in for seconds that are not measured yet.
+  Costs costs;
+  bool lacks_times = false;
   std::vector<CostRange> ranges;  ///< one for each kind that the budgets count
   std::size_t decisions = 0;
   double combinations = 1;              ///< of all decisions
@@ -31,7 +34,8 @@ struct PlanBudgets {
 
 /// Costs are monotone in every width, so the extremes are those of all smallest and all full
 /// widths. The order in which layers are dropped is only known after the rank phase; until then the
-/// last are dropped first. Throws InputError if no widths meet a budget within <elastic>/tolerance.
+/// last are dropped first. Where FLOPs stand in for seconds, the widths are the nearest ones.
+/// Throws InputError if no widths meet a budget within <elastic>/tolerance.
 PlanBudgets plan_budgets(const RunConfig& config, const ModelShape& parent,
                          const ElasticSpace& space);
 

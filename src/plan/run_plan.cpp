@@ -6,6 +6,7 @@
 #include "arch/layer_kind.hpp"
 #include "config/extraction.hpp"
 #include "config/indexed_data.hpp"
+#include "config/seconds_budget.hpp"
 #include "elastic/cost_model.hpp"
 #include "kernels/products/gemm.hpp"
 #include "plan/budgets.hpp"
@@ -19,6 +20,7 @@
 #include "plan/units.hpp"
 #include "plan/work.hpp"
 #include "state/state_checkpoint.hpp"
+#include "state/stored_times.hpp"
 
 namespace elastic {
 namespace {
@@ -53,6 +55,7 @@ std::string model_lines(const ModelShape& parent) {
 }
 
 std::string cost_text(BudgetKind kind, double cost) {
+  if (kind == BudgetKind::seconds) return in_seconds(cost);
   return kind == BudgetKind::memory ? in_bytes(cost) : grouped(cost);
 }
 
@@ -72,6 +75,10 @@ std::string budget_lines(const RunConfig& config, const ModelShape& parent,
   std::string text = plan_line(
       "space", fmt::format("{} decisions, {:.3g} submodels, {:.3g} of them homogeneous",
                            plan.decisions, plan.combinations, plan.homogeneous_combinations));
+  if (plan.lacks_times)
+    text += plan_line("", fmt::format("seconds per token ({}) are not known before the phase "
+                                      "measure; FLOPs stand in for them here",
+                                      inference_text(elastic.seconds)));
   text += range_lines(plan);
   if (elastic.drop_layers.size() > 1)
     text += plan_line(
@@ -79,7 +86,7 @@ std::string budget_lines(const RunConfig& config, const ModelShape& parent,
   for (const auto& budget : plan.budgets) {
     const auto specs_line = [&](const SubmodelSpec& spec) {
       std::string costs;
-      for (const auto& c : elastic.loss.costs)
+      for (const auto& c : plan.costs)
         costs += fmt::format("{:.4f} ", relative_cost(parent, spec, c));
       return fmt::format("{}{:>14} parameters  {}", costs, grouped(parameter_count(parent, spec)),
                          describe(parent, spec));
@@ -269,7 +276,10 @@ std::vector<std::string> needed_files(const RunConfig& config) {
   return files;
 }
 
-std::string run_plan(const ResolvedDeck& deck, int given_ranks, const Machine* machine) {
+std::string run_plan(const ResolvedDeck& given, int given_ranks, const Machine* machine) {
+  ResolvedDeck deck = given;
+  if (const auto times = read_given_times(deck.config); !times.empty())
+    give_times(deck.config, times, deck.config.elastic.seconds.from);
   const RunConfig& config = deck.config;
   const auto tensor_ranks = static_cast<int>(config.parallel.tensor_parallel_size);
   const int ranks = std::max(given_ranks, tensor_ranks);  // at least one replica

@@ -12,6 +12,7 @@
 #include "plan/units.hpp"
 #include "run/plots.hpp"
 #include "run/progress.hpp"
+#include "run/seconds_table.hpp"
 #include "run/report_document.hpp"
 
 namespace elastic {
@@ -169,6 +170,7 @@ void write_report(const RunFolder& folder, const RunConfig& config, const Curric
   if (!results.budgets.empty()) {
     add_budgets(report, config, results);
     add_agreement(report, results);
+    add_seconds(report, config, results);
   }
   if (!results.pairs.empty()) add_pairs(report, results);
   report.section("Plan");

@@ -15,8 +15,13 @@ Json number_or_null(const std::optional<double>& x) { return x ? Json(*x) : Json
 
 Json costs_json(const BudgetResult& b) {
   Json json = Json::object();
-  for (const auto& c : b.costs)
-    json[budget_kind_name(c.kind)] = {{"value", c.value}, {"relative", c.relative}};
+  for (const auto& c : b.costs) {
+    auto& cost = json[budget_kind_name(c.kind)] = {{"value", c.value}, {"relative", c.relative}};
+    if (c.measured) {
+      cost["measured"] = *c.measured;
+      cost["measured_relative"] = number_or_null(c.measured_relative);
+    }
+  }
   return json;
 }
 

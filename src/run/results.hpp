@@ -13,6 +13,8 @@ namespace elastic {
 struct CostResult {
   BudgetKind kind = BudgetKind::parameters;
   double value = 0, relative = 0;
+  /// In seconds: of the whole submodel, besides the value that the terms predict.
+  std::optional<double> measured = {}, measured_relative = {};
 };
 
 /// What one submodel achieved.

@@ -33,7 +33,7 @@ Run<T>::Run(const Communicator& comm, const ResolvedDeck& deck, const RunOptions
     : m_bytes_before(resident_bytes()),
       m_comm(comm),
       m_deck(deck),
-      m_config(deck.config),
+      m_config(m_deck.config),
       m_grid(comm, parallel_sizes(deck.config)),
       m_curriculum(make_curriculum(deck.config)),
       m_folder{deck.config.job.run_folder()},
@@ -53,6 +53,7 @@ Run<T>::Run(const Communicator& comm, const ResolvedDeck& deck, const RunOptions
   check_data(comm, m_config);
   all_ranks_agree(
       comm, [&] { m_validation = std::make_unique<Validation<T>>(m_grid, m_config, m_arena); });
+  if (!options.resume) take_given_times();
   require_reachable_budgets(elastic_space(m_config, m_state.model->shape()));
   require_stored_teachers();
   on_root([&] {
@@ -135,6 +136,7 @@ void Run<T>::restore() {
   m_parent_hash = m_choice.head.identity.parent_hash;
   if (!m_parent_hash.empty()) require_parent(m_comm, m_folder, m_parent_hash);
   read_together(path, [&](const StateReader& reader) {
+    take_stored_times(reader);
     read_state(reader, m_config, m_state);
     reader.agree([&] {
       m_pending = read_pending_step(reader.file());
@@ -192,7 +194,10 @@ bool Run<T>::run_phases() {
   m_arena.clear();  // what follows copies submodels, and needs little for single sequences
   return_freed_arrays();
   if (m_config.job.has(Phase::slice) && m_state.elastic) slice_phase();
-  if (m_config.job.has(Phase::evaluate) && !evaluate_phase()) return false;
+  if (m_config.job.has(Phase::evaluate)) {
+    if (!evaluate_phase()) return false;
+    measure_budgets();
+  }
   if (m_config.job.has(Phase::report)) report_phase();
   return true;
 }
@@ -242,6 +247,7 @@ bool Run<T>::train() {
                                   seconds;
   const bool teaches = m_config.job.has(Phase::teach);
   if (!m_state.elastic && (teaches || m_config.job.has(Phase::rank))) begin_elastic_training();
+  measure_phase();  // where there is nothing elastic to do
   if (teaches && !m_config.job.has(Phase::elastic)) prepare_teachers();
   return true;
 }
@@ -275,6 +281,7 @@ void Run<T>::begin_elastic_training() {
   } else if (!m_given_ranking.drop_order.empty()) {
     ranking.drop_order = m_given_ranking.drop_order;
   }
+  measure_phase();
   // Now in the order of the ranking.
   require_reachable_budgets(ranked_space(m_config, m_state.model->shape(), ranking.drop_order));
   begin_elastic(m_config, ranking, m_state);

@@ -3,7 +3,8 @@
 // run.cpp: start, resume and training; run_saving.cpp: files; run_teaching.cpp: the phase teach;
 // run_phases.cpp: what comes after.
 //
-//   pretrain (or read) the parent -> rank -> teach -> elastic stages -> slice -> evaluate -> report
+//   pretrain (or read) the parent -> rank -> measure -> teach -> elastic stages -> slice ->
+//   evaluate -> report
 #pragma once
 #include "comm/all_ranks_agree.hpp"
 #include "config/curriculum.hpp"
@@ -67,6 +68,15 @@ class Run {
   /// Collective. After the ranking: writes what is missing for stages that read their teacher, if
   /// the deck lists the phase teach, and throws InputError unless all of it is there. Stopped.
   void prepare_teachers();
+  /// Collective. Times of the inference that budgets in seconds count: `text` of rank 0, from
+  /// `file`; those that the deck names, or that a checkpoint holds; those that the phase measure
+  /// takes, unless there are some.
+  void give_measured_times(std::string text, const std::string& file);
+  void take_given_times();
+  void take_stored_times(const StateReader& reader);
+  void measure_phase();
+  /// Collective. How long the submodels of the results really take.
+  void measure_budgets();
   void teach(const std::vector<StoredTeacher>& wanted, const std::string& parent_identity);
   /// True: stop here. `again`: after a resume, as the job before was stopped in it.
   bool after_step(const Stage& stage, const StepMetrics& metrics, bool again = false);
@@ -105,7 +115,7 @@ class Run {
 
   const double m_bytes_before;  // held by the program when the run begins
   const Communicator& m_comm;
-  const ResolvedDeck& m_deck;
+  ResolvedDeck m_deck;  // its costs get the times that the phase measure finds
   const RunConfig& m_config;
   const ProcessGrid m_grid;
   Curriculum m_curriculum;
@@ -115,6 +125,7 @@ class Run {
   CheckpointChoice m_choice;        // what is resumed
   RunIdentity m_identity;
   std::string m_parent_hash;  // of parent.h5; empty before the ranking
+  std::string m_times;        // measured, as text; empty: none
   std::string m_data_files;   // on rank 0
   CheckpointSaver m_saver{m_grid};
   double m_save_waited = 0;  // seconds that steps have waited for the save under way

@@ -12,6 +12,7 @@
 #include "run/region_table.hpp"
 #include "run/report.hpp"
 #include "run/run.hpp"
+#include "run/seconds_table.hpp"
 #include "state/state_checkpoint.hpp"
 
 namespace elastic {
@@ -180,6 +181,7 @@ void Run<T>::report_phase() {
     write_results(m_folder, m_results);
     write_report(m_folder, m_config, m_curriculum, m_results, regions);
   });
+  if (const auto line = seconds_line(m_results); !line.empty()) log::info("{}", line);
   log::info("{}\n{}\nreport: {}", regions, describe(m_results), m_folder.report().string());
 }
 

@@ -2,8 +2,10 @@
 // What a run saves, and its way back to what it saved.
 #include "base/log.hpp"
 #include "base/region.hpp"
+#include "config/seconds_budget.hpp"
 #include "run/run.hpp"
 #include "state/state_checkpoint.hpp"
+#include "state/stored_times.hpp"
 
 namespace elastic {
 
@@ -65,6 +67,7 @@ template <class T>
 void Run<T>::write_identity(const StateWriter& writer) const {
   writer.write([&](CheckpointWriter& file) {
     write_file_identity(file, {m_identity.id, m_parent_hash});
+    if (counts_seconds(m_config) && !m_times.empty()) write_times(file, m_times);
   });
 }
 

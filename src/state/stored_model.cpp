@@ -9,6 +9,7 @@
 #include "deck/text.hpp"
 #include "state/checked_values.hpp"
 #include "state/state_checkpoint.hpp"
+#include "state/stored_times.hpp"
 
 namespace elastic {
 namespace {
@@ -83,6 +84,7 @@ StoredModel read_stored_head(const CheckpointReader& reader,
   stored.kind = checked_kind(reader);
   stored.deck = read_run_config(reader.text("deck"),
                                 fmt::format("{} (stored deck)", reader.path().string()), overrides);
+  give_stored_times(reader, stored.deck.config);
   stored.shape = read_shape(reader);
   stored.has_router =
       std::any_of(reader.tensors().begin(), reader.tensors().end(),

@@ -9,11 +9,13 @@
 #include "comm/watchdog.hpp"
 #include "config/curriculum.hpp"
 #include "config/extraction.hpp"
+#include "config/seconds_budget.hpp"
 #include "verbs/pareto.hpp"
 #include "verbs/space_samples.hpp"
 #include "model/inference_time.hpp"
 #include "plan/units.hpp"
 #include "state/stored_model.hpp"
+#include "state/stored_times.hpp"
 #include "train/token_sources.hpp"
 #include "train/validation.hpp"
 #include "verbs/held_out_data.hpp"
@@ -102,23 +104,14 @@ class Candidates {
   std::vector<FrontPoint> m_points;
 };
 
-Inference inference_of(const RunConfig& config) {
-  const auto& seconds = config.elastic.seconds;
-  return {.decode = seconds.pass == InferencePass::decode,
-          .batch = seconds.batch,
-          .seq_length = seconds.seq_length};
-}
-
 std::string conditions_of(const RunConfig& config) {
   const auto& elastic = config.elastic;
-  const Inference inference = inference_of(config);
   return fmt::format(
-      "Memory: weights and caches of {} sequence{} of {} tokens. Seconds per token: {} of {} "
-      "sequence{} {} {} tokens, one rank with {} thread{}, float32.",
+      "Memory: weights and caches of {} sequence{} of {} tokens. Seconds per token: {}, one rank "
+      "with {} thread{}, float32.",
       elastic.cost.batch, elastic.cost.batch == 1 ? "" : "s", elastic.cost.seq_length,
-      inference.decode ? "decoding one token more" : "prefill", inference.batch,
-      inference.batch == 1 ? "" : "s", inference.decode ? "after" : "of", inference.seq_length,
-      ExecutionSpace().concurrency(), ExecutionSpace().concurrency() == 1 ? "" : "s");
+      inference_text(elastic.seconds), ExecutionSpace().concurrency(),
+      ExecutionSpace().concurrency() == 1 ? "" : "s");
 }
 
 /// Losses and answers of all points. Each rank evaluates every size-th alone.

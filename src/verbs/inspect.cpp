@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "config/times_text.hpp"
 #include "deck/text.hpp"
 #include "elastic/cost_model.hpp"
 #include "elastic/nesting.hpp"
@@ -10,6 +11,7 @@
 #include "state/checked_values.hpp"
 #include "state/state_checkpoint.hpp"
 #include "state/stored_model.hpp"
+#include "state/stored_times.hpp"
 #include "verbs/verb_files.hpp"
 
 namespace elastic {
@@ -99,6 +101,15 @@ std::string ranking_line(const CheckpointReader& reader, const StoredModel& stor
                                 impl::join(drops)));
 }
 
+/// The inference whose measured time budgets count.
+std::string times_line(const CheckpointReader& reader) {
+  const std::string text = stored_times(reader);
+  if (text.empty()) return text;
+  const MeasuredTimes times = times_from_json(text);
+  return line("seconds", fmt::format("measured for {} of {} x {} tokens by {}", times.pass,
+                                     times.batch, times.seq_length, times.machine));
+}
+
 std::string tensor_lines(const CheckpointReader& reader) {
   std::string text = "tensors\n";
   for (const auto& tensor : reader.tensors())
@@ -131,7 +142,7 @@ std::string inspect_checkpoint(const std::filesystem::path& path, const InspectO
   if (stored.kind == "submodel") {
     text += origin_lines(reader, shape);
   } else {
-    text += submodel_lines(reader, shape) + ranking_line(reader, stored);
+    text += submodel_lines(reader, shape) + times_line(reader) + ranking_line(reader, stored);
     text += group_line(reader, "router", "router/") + group_line(reader, "optimizer", "optimizer/");
   }
   text += group_line(reader, "values", "model/");

@@ -190,6 +190,25 @@ class Tiny(RunTest):
             for name, (theirs, ours) in found.items():
                 self.assertAlmostEqual(theirs, ours, delta=off + 1e-9, msg=f"{metric} of {name}")
 
+    def test_budgets_in_seconds_are_a_function_of_the_measured_times(self):
+        short = ["elastic/budget_kind=seconds", "elastic/seconds_seq_length=64", "elastic/budgets=1,0.8",
+                 "stage2/budget_probability=", "evaluate/problems=0", "evaluate/every_steps=0", "pretrain/steps=4",
+                 "pretrain/warmup_steps=2", "stage1/steps=8", "stage2/steps=4", "output/every_steps=1"]
+        measures = short + ["job/phases=pretrain,rank,measure,elastic,slice,evaluate,report"]
+        self.run_deck("timed", *measures, "job/stop_after_step=9", code=85)
+        output = self.run_deck("timed", *measures, "--resume")
+        self.assertIn("time of the budgets: predictions differ", output)
+        for entry in self.results("timed")["budgets"]:
+            seconds = entry["costs"]["seconds"]
+            self.assertLessEqual(abs(seconds["relative"] / entry["budget"] - 1), 0.05)
+            self.assertGreater(seconds["measured"], 0)
+        self.assertIn("## Time of inference", self.text("timed/report.md"))
+        self.assertIn("measured for prefill of 1 x 64 tokens", self.elastic(1, "inspect", self.path("timed/model.h5")))
+        # Another run with these times does the same steps, stopped or not.
+        self.run_deck("given", *short, f"elastic/seconds_from={self.path('timed/seconds.json')}")
+        self.assertEqual(self.rows("given"), self.rows("timed"))
+        self.elastic(1, "slice", self.path("timed/model.h5"), "--budget", "0.9", "--out", self.path("timed09.h5"))
+
     def check_evaluated(self, values, entry):
         self.assertEqual(values[0], entry["parameters"])
         self.assertAlmostEqual(values[1], entry["valid_loss"], delta=2e-4)  # the table shows four digits

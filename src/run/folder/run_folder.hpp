@@ -21,6 +21,8 @@ struct RunFolder {
   std::filesystem::path report() const { return root / "report.md"; }
   std::filesystem::path report_html() const { return root / "report.html"; }
   std::filesystem::path checkpoints() const { return root / "checkpoints"; }
+  /// Measured times of inference (phase measure).
+  std::filesystem::path seconds() const { return root / "seconds.json"; }
   /// The ranked parent, untrained by the elastic phase.
   std::filesystem::path parent() const { return root / "parent.h5"; }
   std::filesystem::path model() const { return root / "model.h5"; }  ///< all submodels in one
