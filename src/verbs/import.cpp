@@ -60,11 +60,6 @@ std::string import_checkpoint(const ImportOptions& options) {
   const ModelShape& shape = source.config.shape;
   const auto deck =
       read_run_config(deck_of(shape, run_name(out), out.string()), "deck of the import", {});
-  if (deck.config.job.parent != out.string())
-    throw InputError(
-        fmt::format("{}: a deck cannot name this file; choose a name without '#', and no '&' or "
-                    "blank at an end",
-                    out.string()));
   const std::string elastic = deck_or_reason(options, shape);
   for (const auto& warning : source.config.warnings) log::warn("{}", warning);
   CheckpointWriter writer(out);

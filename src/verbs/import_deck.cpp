@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "arch/layer_kind.hpp"
+#include "deck/text.hpp"
 #include "elastic/cost_model.hpp"
 #include "interop/hf_config.hpp"
 #include "plan/budgets.hpp"
@@ -110,8 +111,9 @@ DeckText deck_text(const ModelShape& shape, const std::string& name, const std::
       "# `elastic.x --keys` every key. Choose the data, the widths and the length of the stages.\n"
       "<job>\nname = {name}_elastic\nparent = {parent}\n"
       "phases = rank, elastic, slice, evaluate, report\n",
-      fmt::arg("parent", parent), fmt::arg("layers", shape.num_layers()),
-      fmt::arg("parameters", parameter_count(shape)), fmt::arg("name", name));
+      fmt::arg("parent", impl::quote_if_needed(parent, false)),
+      fmt::arg("layers", shape.num_layers()), fmt::arg("parameters", parameter_count(shape)),
+      fmt::arg("name", name));
   text.before += model_blocks(shape);
   text.before += fmt::format(
       "<data>\n# Choose: prefixes of .bin/.idx pairs with tokens of the model's own tokenizer, as\n"
@@ -140,7 +142,8 @@ DeckText deck_text(const ModelShape& shape, const std::string& name, const std::
 
 std::string deck_of(const ModelShape& shape, const std::string& name, const std::string& parent) {
   // The tokens are those of the model's own tokenizer; which files hold them, nobody has said yet.
-  return fmt::format("<job>\nname = {}\nparent = {}\nphases = evaluate\n", name, parent) +
+  return fmt::format("<job>\nname = {}\nparent = {}\nphases = evaluate\n", name,
+                     impl::quote_if_needed(parent, false)) +
          model_blocks(shape) +
          fmt::format("<data>\nsource = indexed\ntrain = tokens\nvocab_size = {}\n",
                      shape.vocab_size);

@@ -57,6 +57,17 @@ class Speculative(RunTest):
                            for draft in ([], ["--draft-budget", "0.5"]))
             self.assertEqual(plain.splitlines()[0], fast.splitlines()[0], problem)
 
+    def test_one_budget_thinks_and_another_answers(self):
+        def text(problem, *options):
+            return self.elastic(1, "generate", self.model, "--text", problem, *options)
+        alone = text(PROBLEMS[0], "--budget", "0.5", "--max-tokens", LONGEST).splitlines()[0]
+        marker = alone[len(alone) // 2]  # it need not be # after so brief a training
+        thoughts = alone[:alone.index(marker) + 1]
+        answer = text(PROBLEMS[0] + thoughts, "--budget", "1", "--max-tokens", LONGEST - len(thoughts)).splitlines()[0]
+        mixed = text(PROBLEMS[0], "--budget", "0.5", "--max-tokens", LONGEST, "--switch", f"1@text:{marker}")
+        self.assertEqual(mixed.splitlines()[0], thoughts + answer)
+        self.assertIn(f"0.5: {len(thoughts)} tokens, then 1@text:{marker}: {len(answer)} tokens", mixed)
+
     def test_greedy_tokens_are_the_most_likely_ones(self):
         greedy, _ = self.generate()
         for prompt, text in zip(self.prompts, greedy):

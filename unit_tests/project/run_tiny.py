@@ -10,7 +10,7 @@ import unittest
 
 from run_support import RunTest, main
 
-PYTHON = os.environ.get("ELASTIC_PYTHON", sys.executable)
+PYTHON = os.environ.get("ELASTIC_HARNESS_PYTHON", sys.executable)
 HAS_HARNESS = subprocess.run([PYTHON, "-c", "import importlib.util as u; "
                               "exit(not all(map(u.find_spec, ('lm_eval', 'torch', 'transformers'))))"]).returncode == 0
 BUDGETS = {"1": 1.0, "0.75": 0.75, "0.5": 0.5}
