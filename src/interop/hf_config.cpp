@@ -12,15 +12,15 @@ namespace {
 
 std::string type_name(const LayerDescription& kind) { return kind.hf.types.front(); }
 
-char symbol_of(const OrderedJson& type, const ConfigKeys& keys) {
+char symbol_of(const OrderedJson& type, const char* key, const ConfigKeys& keys) {
   std::string expected;
   for (const auto* kind : layer_kinds()) {
     for (const char* name : kind->hf.types)
       if (type == name) return kind->symbol();
     expected += (expected.empty() ? "" : ", ") + type_name(*kind);
   }
-  keys.refuse(
-      fmt::format("layer type {} is not supported, expected one of {}", type.dump(), expected));
+  keys.refuse(fmt::format("{}: layer type {} is not supported, expected one of {}", key,
+                          type.dump(), expected));
 }
 
 /// What one of the keys says of the layers, and the key; empty if none is there.
@@ -40,7 +40,7 @@ std::vector<Pattern> given_patterns(const ConfigKeys& keys) {
       if (!list.value->is_array())
         keys.refuse(fmt::format("{}: the list of layer types is not a list", key));
       patterns.push_back({key, ""});
-      for (const auto& type : *list.value) patterns.back().symbols += symbol_of(type, keys);
+      for (const auto& type : *list.value) patterns.back().symbols += symbol_of(type, key, keys);
     }
   return patterns;
 }
@@ -137,7 +137,7 @@ void check_supported(const ConfigKeys& keys) {
 
 /// Every program reads layer_norm_epsilon; the other names count for some where it is missing.
 double epsilon_of(const ConfigKeys& keys, std::vector<std::string>& warnings) {
-  constexpr NumberRange positive{.may_be_lowest = false};
+  constexpr NumberRange positive{.highest = 1, .may_be_lowest = false};
   const double epsilon = keys.number({"layer_norm_epsilon"}, 1e-5, positive);
   for (const char* other : {"rms_norm_eps", "norm_eps"})
     if (const double value = keys.number({other}, epsilon, positive); value != epsilon)
@@ -151,6 +151,7 @@ double epsilon_of(const ConfigKeys& keys, std::vector<std::string>& warnings) {
 
 TimeStepClamps clamps_of(const ConfigKeys& keys) {
   TimeStepClamps clamps;
+  clamps.has_time_step_min = bool(keys.find({"time_step_min", "mamba_dt_min"}));
   clamps.time_step_min = keys.number({"time_step_min", "mamba_dt_min"}, clamps.time_step_min);
   const auto limit = keys.find({"time_step_limit", "mamba_dt_limit"});
   if (!limit) return clamps;

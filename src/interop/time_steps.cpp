@@ -116,11 +116,14 @@ std::string check_time_steps(const HfFolder& folder, const std::string& config_f
                     config_file, clamps.lowest, clamps.highest, within));
   if (clamps.time_step_min <= range.lowest) return "";
   return fmt::format(
-      "{}: time_step_min is {} (or is missing, which means 0.001): transformers raises smaller "
-      "time "
-      "steps to it, no step is clamped here, and {}. Its logits differ where a step is smaller; "
-      "those of vLLM and mlx-lm, which do not read the key, do not",
-      config_file, clamps.time_step_min, within);
+      "{}: time_step_min is {}: transformers raises smaller time steps to it, none is clamped "
+      "here, "
+      "and {}. Its logits differ where a step is smaller; those of vLLM and mlx-lm, which do not "
+      "read the key, do not",
+      config_file,
+      clamps.has_time_step_min ? fmt::format("{}", clamps.time_step_min)
+                               : fmt::format("missing, which means {}", clamps.time_step_min),
+      within);
 }
 
 }  // namespace elastic

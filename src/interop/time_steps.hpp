@@ -18,6 +18,7 @@ struct HfFolder;
 struct TimeStepClamps {
   /// transformers clamps from below at it, and takes this value where the key is missing.
   double time_step_min = 1e-3;
+  bool has_time_step_min = false;
   /// time_step_limit: the published code and mlx-lm clamp to it.
   double lowest = 0, highest = std::numeric_limits<double>::infinity();
 };

@@ -38,12 +38,14 @@ const char* width_key(Axis axis) {
   switch (axis) {
     case Axis::mamba_heads:
       return "mamba_num_heads";
+    case Axis::mamba_head_channels:
+      return "mamba_head_dim";
     case Axis::attention_heads:
       return "num_attention_heads";
     case Axis::ffn:
       return "ffn_hidden_size";
     default:
-      throw_contract("no axis of whole units");
+      throw_contract("no axis of layers");
   }
 }
 
@@ -76,10 +78,11 @@ std::string width_lines(const ModelShape& shape) {
   for (const auto* kind : layer_kinds()) {
     const auto* layer = first_of_kind(shape, *kind);
     if (!layer) continue;
-    const bool has_heads = kind->deck.num_groups;
-    const auto own =
-        line(width_key(kind->width_axis),
-             widths_from(layer->width, has_heads ? layer->num_groups : step_of(layer->width)));
+    const index_t step = kind->deck.num_groups ? layer->num_groups : step_of(layer->width);
+    std::string own = line(width_key(kind->width_axis), widths_from(layer->width, step));
+    if (own.empty() && kind->channel_axis)  // as many heads as groups: each may be narrower
+      own = line(width_key(*kind->channel_axis),
+                 widths_from(layer->head_channels, step_of(layer->head_channels)));
     if (own.empty()) continue;
     lines += (kind->cache_kind == CacheKind::keys_values ? "# " : "") + own;
   }

@@ -106,7 +106,8 @@ TEST(HfConfig, Refusals) {
   contains(error_with("hybrid_override_pattern", std::string(5000, 'M')), "at most");
   contains(error_with("layers_block_type", {"mamba"}),
            "layers_block_type, the list of layer types, says M");
-  contains(error_with("layers_block_type", {"moe"}), "layer type \"moe\" is not supported");
+  contains(error_with("layers_block_type", {"moe"}),
+           "config.json: layers_block_type: layer type \"moe\" is not supported");
   contains(error_with("layers_block_type", 1), "is not a list");
   contains(error_with("mlp_hidden_act", "silu"), "only \"relu2\" is supported");
   contains(error_with("model_type", "llama"), "only \"nemotron_h\" is supported");
@@ -126,7 +127,7 @@ TEST(HfConfig, Refusals) {
   contains(error_with("torch_dtype", 16), "torch_dtype is 16, expected a string");
   contains(error_with("tie_word_embeddings", 1), "expected true or false");
   contains(error_with("layer_norm_epsilon", 0.0),
-           "layer_norm_epsilon is 0, expected a finite number > 0");
+           "layer_norm_epsilon is 0, expected a finite number > 0, <= 1");
   contains(error_with("layer_norm_epsilon", "small"), "expected a number");
   contains(error_with("rms_norm_eps", "small"), "config.json: rms_norm_eps is \"small\"");
   contains(error_with("block_configs", {1, 2}), "is not a list of 62 objects");

@@ -65,11 +65,21 @@ TEST_F(VerbImport, WidthsThatTheModelAllows) {
   contains(text, "# Choose: prefixes of .bin/.idx pairs");
 }
 
+TEST_F(VerbImport, HeadsThatCannotBeFewerBecomeNarrower) {
+  const ModelShape shape{.vocab_size = 64,
+                         .hidden_size = 32,
+                         .layers = {{LayerKind::mamba, 8, 16, 8}, {LayerKind::mlp, 24}}};
+  const auto deck = read_run_config(elastic_deck(shape, "narrow", "narrow.h5"), "", {});
+  EXPECT_THAT(deck.config.elastic.mamba_num_heads, IsEmpty());
+  EXPECT_THAT(deck.config.elastic.mamba_head_dim, ElementsAre(16, 14, 12, 10, 8));
+  EXPECT_NO_THROW(run_plan(deck, 1));
+}
+
 /// One head per group, one channel, one neuron: nothing can shrink, and the deck says no more.
 TEST_F(VerbImport, AModelThatCannotShrink) {
   const ModelShape shape{.vocab_size = 8,
                          .hidden_size = 1,
-                         .layers = {{LayerKind::mamba, 2, 4, 2}, {LayerKind::mlp, 1}}};
+                         .layers = {{LayerKind::mamba, 2, 1, 2}, {LayerKind::mlp, 1}}};
   const auto deck = read_run_config(elastic_deck(shape, "small", "small.h5"), "", {});
   EXPECT_THAT(deck.config.elastic.budgets, ElementsAre(1));
   EXPECT_THAT(deck.config.elastic.hidden_size, IsEmpty());
