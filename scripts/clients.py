@@ -257,6 +257,7 @@ class Llama:
         settings.n_ctx = settings.n_batch = settings.n_ubatch = 2 * LENGTH
         settings.n_threads = settings.n_threads_batch = 1
         settings.type_k = settings.type_v = api.GGML_TYPE_F32
+        settings.flash_attn_type = 0  # which would round to fp16
         context = api.llama_init_from_model(self.model, settings)
         batch = api.llama_batch_init(len(tokens), 0, 1)
         batch.n_tokens = len(tokens)

@@ -47,7 +47,7 @@ packages() {
     transformers4) echo "torch transformers==4.57.*" ;;
     transformers5) echo "torch transformers>=5" ;;
     mlx) echo "mlx[cpu] mlx-lm" ;;
-    llama) echo "torch transformers>=5 sentencepiece scikit-build-core" ;;
+    llama) echo "torch transformers==4.57.* sentencepiece scikit-build-core" ;;  # as its requirements say
   esac
 }
 
