@@ -57,9 +57,9 @@ class Probe {
                .keeps_input = true,
                .soft_masks = false},
         m_batches(world, config, m_arena),
-        m_batch(m_batches.load(
-            *make_source(config, stage.stream),
-            {.count = config.parallel.micro_batch_size, .seq_length = stage.config.seq_length})) {
+        m_batch(
+            m_batches.load(make_batch(*make_source(config, stage.stream), Split::train, 0,
+                                      config.parallel.micro_batch_size, stage.config.seq_length))) {
     initialize(m_model, config.init_std, 1);
   }
 
