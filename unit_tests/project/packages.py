@@ -2,7 +2,7 @@
 # What carries the program elsewhere tells the truth: one version everywhere, a citation that readers of CITATION.cff accept,
 # container recipes with the libraries that the program needs, a Spack recipe with the options and libraries of CMake.
 #
-#   packaging.py ROOT ELASTIC_X
+#   packages.py ROOT ELASTIC_X
 import importlib.util
 import pathlib
 import re
