@@ -56,6 +56,8 @@ TEST_F(DataCountsTest, CountsSharesAndEpochs) {
   contains(message_of<InputError>([&] { run_plan(deck(a, {"data/vocab_size=7"}), 1); }),
            a + ".json: the ids of");
   std::filesystem::remove(a + ".json");
+  contains(message_of<InputError>([&] { run_plan(deck(a, {"data/vocab_size=7"}), 1); }),
+           a + ".bin: token 0 of document 0 is 7");
   EXPECT_EQ(count_data(deck(a).config).at(0).targets, 20);
 }
 
