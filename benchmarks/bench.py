@@ -39,6 +39,17 @@ def summary_of(kernel_rows, step_rows, peer_rows):
     return numbers
 
 
+def lines_of(value, depth=0):
+    """JSON with a line for each row of a table: what holds tables or rows is spread, a row is not."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if not any(isinstance(x, (dict, list)) for x in inner):
+        return json.dumps(value)
+    pad = "\n" + " " * (depth + 1)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{pad}{json.dumps(key)}: {lines_of(x, depth + 1)}" for key, x in value.items()) + pad[:-1] + "}"
+    return "[" + ",".join(pad + (json.dumps(x)) for x in value) + pad[:-1] + "]"
+
+
 def main():
     parser = argparse.ArgumentParser(description="Measures kernels and steps of this machine and writes one JSON file.")
     parser.add_argument("build", type=pathlib.Path, help="build folder with elastic.x and benchmarks/bench_kernels")
@@ -71,7 +82,7 @@ def main():
     if peer_rows:
         result["peers"] = {"torch": options.torch, "steps": peer_rows}
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    options.out.write_text(lines_of(result) + "\n")
     print(kernels.table(kernel_rows))
     print(json.dumps({key: value for key, value in result["summary"].items() if key != "kernels"}, indent=1))
     print(f"{options.out}: written")
