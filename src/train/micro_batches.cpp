@@ -99,7 +99,6 @@ template <class U>
 index_t MicroBatches::upload_rows(const std::vector<U>& whole, index_t batch, View1<U>& to) const {
   if (!m_spans) {
     upload(m_exec, whole, to);
-    fence(m_exec, "elastic::rows_uploaded");
     return static_cast<index_t>(whole.size());
   }
   const std::vector<U> here = m_spans->rows_here(whole, batch);

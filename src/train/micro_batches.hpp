@@ -91,7 +91,8 @@ class MicroBatches {
   /// A batch on the device.
   MicroBatch load(const Batch& whole);
   /// Numbers of whole sequences [B*L, n], flattened, on the device: those of the tokens of this
-  /// rank. `to` grows where it must. Returns how many there are. U = token_t, float, bfloat16.
+  /// rank. `to` grows where it must. Returns how many there are. `whole` must stay until the next
+  /// fence, which is the caller's. U = token_t, float, bfloat16.
   template <class U>
   index_t upload_rows(const std::vector<U>& whole, index_t batch, View1<U>& to) const;
 

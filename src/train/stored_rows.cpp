@@ -46,6 +46,7 @@ kernels::TopWords StoredRows::load(const TeacherBatch& rows, const MicroBatches&
   const auto tokens = batches.upload_rows(rows.log_rest, rows.batch, m_log_rest);
   batches.upload_rows(rows.log_p, rows.batch, m_log_p);
   batches.upload_rows(rows.ids, rows.batch, m_ids);
+  fence(ExecutionSpace(), "elastic::stored_rows_uploaded");
   const auto count = static_cast<std::size_t>(tokens);
   return {.ids = View2<const token_t>(m_ids.data(), count, k),
           .log_p = View2<const bfloat16>(m_log_p.data(), count, k),
