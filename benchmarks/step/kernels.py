@@ -2,11 +2,10 @@
 # Kernels beside their floors: max(operations / rate of matrix products, stated bytes / rate of a copy), with the rates that
 # the same run of bench_kernels measured. Attention and scan state no bytes: their operations bound them.
 import json
-import os
-import subprocess
 import sys
 
-THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+from . import steps
+
 FILTER = "/(medium|nano12b)/|cross_entropy|kl_divergence"
 
 
@@ -22,10 +21,7 @@ def measure(options):
     """([row of a kernel], rates of the machine)"""
     command = [options.build / "benchmarks/bench_kernels", f"--benchmark_filter={FILTER}", "--benchmark_format=json",
                f"--benchmark_min_time={options.kernel_seconds}"]
-    result = subprocess.run(command, env=dict(os.environ, **THREADS), text=True, capture_output=True)
-    if result.returncode != 0:
-        sys.exit(result.stderr)
-    report = json.loads(result.stdout)
+    report = json.loads(steps.call(command))
     context = report["context"]
     rates = {"fp32_products": rate(context, "matrix product peak", "GFLOP/s"),
              "bf16_products": rate(context, "bf16 product peak", "GFLOP/s"), "copy": rate(context, "copy", "GB/s")}

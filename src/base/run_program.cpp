@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <thread>
 
@@ -80,6 +81,11 @@ std::optional<int> run_program(const std::vector<std::string>& command, double l
   output = last_line(log.get());
   if (!status || !WIFEXITED(*status)) return std::nullopt;
   return WEXITSTATUS(*status);
+}
+
+std::string chosen_python(const std::string& otherwise) {
+  const char* given = std::getenv("ELASTIC_PYTHON");
+  return given != nullptr && *given != '\0' ? given : otherwise;
 }
 
 }  // namespace elastic

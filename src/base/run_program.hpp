@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Another program, run to its end: the script that draws pictures.
+// Another program, run to its end: scripts that draw pictures, the evaluation harness.
 #pragma once
 #include <optional>
 #include <string>
@@ -12,5 +12,7 @@ namespace elastic {
 /// `output` takes the last line that it printed.
 std::optional<int> run_program(const std::vector<std::string>& command, double limit_seconds,
                                std::string& output);
+/// The python that $ELASTIC_PYTHON names; without it `otherwise`.
+std::string chosen_python(const std::string& otherwise);
 
 }  // namespace elastic

@@ -9,9 +9,6 @@
 namespace elastic {
 namespace {
 
-const char* pass_name(InferencePass pass) {
-  return pass == InferencePass::decode ? "decode" : "prefill";
-}
 bool is_seconds(const CostConfig& cost) { return cost.kind == BudgetKind::seconds; }
 
 /// What differs, as "KEY is A, the deck has B".
@@ -64,6 +61,10 @@ void compare_layers(const ModelShape& shape, const ElasticSpace& space, const Me
 
 }  // namespace
 
+const char* inference_pass_name(InferencePass pass) {
+  return pass == InferencePass::decode ? "decode" : "prefill";
+}
+
 bool counts_seconds(const RunConfig& config) {
   const auto& costs = config.elastic.loss.costs;
   return std::any_of(costs.begin(), costs.end(), is_seconds);
@@ -89,7 +90,7 @@ void check_times(const RunConfig& config, const MeasuredTimes& times, const std:
   const ElasticSpace space = elastic_space(config, shape);
   Differences differences;
   const auto& seconds = config.elastic.seconds;
-  differences.compare("pass", times.pass, std::string(pass_name(seconds.pass)));
+  differences.compare("pass", times.pass, std::string(inference_pass_name(seconds.pass)));
   differences.compare("batch", times.batch, seconds.batch);
   differences.compare("seq_length", times.seq_length, seconds.seq_length);
   differences.compare("vocab_size", times.model.vocab_size, shape.vocab_size);

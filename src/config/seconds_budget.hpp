@@ -9,6 +9,8 @@ namespace elastic {
 /// True if budgets count seconds; and if nothing was measured for them yet.
 bool counts_seconds(const RunConfig& config);
 bool lacks_times(const RunConfig& config);
+/// The word of a deck: "prefill" or "decode".
+const char* inference_pass_name(InferencePass pass);
 /// The inference whose time counts, in words: "prefill of 1 sequence of 1024 tokens".
 std::string inference_text(const SecondsConfig& seconds);
 

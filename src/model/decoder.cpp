@@ -23,6 +23,29 @@ std::vector<token_t> columns_of(const std::vector<token_t>& tokens, index_t batc
 }  // namespace
 
 template <class T>
+View2<T> embed_all(const LayerContext& context, const LanguageModel<T>& model, index_t width,
+                   const View1<const token_t>& tokens) {
+  const auto embedded = context.arena->matrix<T>(context.num_tokens(), width);
+  kernels::embedding_forward<T>(context.exec, tokens,
+                                prefix(model.word_embeddings().value, model.num_my_words(), width),
+                                embedded, model.shard());
+  return model.parallel().template sum_all<T>(*context.arena, embedded);
+}
+
+template <class T>
+void finish_all(const LayerContext& context, const LanguageModel<T>& model,
+                const ActiveWidths<T>& widths, const View2<T>& stream, const View2<T>& out) {
+  Arena& arena = *context.arena;
+  const index_t count = stream.extent_int(0);
+  const auto normed = arena.matrix<T>(count, widths.hidden);
+  const auto rstd = arena.vector<Accumulate<T>>(count);
+  kernels::rmsnorm_forward<T>(context.exec,
+                              {stream, prefix(model.final_norm().value_vector(), widths.hidden)},
+                              widths.norm.params, normed, rstd);
+  model.all_logits(context.products(), arena, normed, out);
+}
+
+template <class T>
 Decoder<T>::Decoder(const kernels::Products& products, Arena& arena, const LanguageModel<T>& model,
                     const ActiveWidths<T>& widths, index_t batch, index_t max_length,
                     index_t history)
@@ -51,19 +74,15 @@ Decoder<T>::Decoder(Decoder&& wider, const ActiveWidths<T>& narrower)
 
 template <class T>
 View2<T> Decoder<T>::extend(const std::vector<token_t>& tokens, index_t begin, index_t end) {
-  const index_t count = end - begin, width = m_layers.widths().hidden;
+  const index_t count = end - begin;
   ELASTIC_REQUIRE(m_position + count <= m_max_length, "{} positions after {} of {}", count,
                   m_position, m_max_length);
   m_context.seq_length = count;
-  const auto embedded = m_arena.matrix<T>(m_context.num_tokens(), width);
   const auto piece = columns_of(tokens, m_context.batch, begin, end);
   const auto ids = m_arena.vector<token_t>(m_context.num_tokens());
   Kokkos::deep_copy(m_context.exec, ids, HostView1<const token_t>(piece.data(), piece.size()));
   fence(m_context.exec, "elastic::decoder_tokens");  // `piece` ends here
-  kernels::embedding_forward<T>(
-      m_context.exec, ids, prefix(m_model.word_embeddings().value, m_model.num_my_words(), width),
-      embedded, m_model.shard());
-  const auto stream = m_model.parallel().template sum_all<T>(m_arena, embedded);
+  const auto stream = embed_all<T>(m_context, m_model, m_layers.widths().hidden, ids);
   m_layers.extend(m_context, m_position, stream);
   m_position += count;
   m_oldest = std::max(m_oldest, m_position - m_history);
@@ -73,16 +92,10 @@ View2<T> Decoder<T>::extend(const std::vector<token_t>& tokens, index_t begin, i
 template <class T>
 View2<const T> Decoder<T>::logits(const View2<T>& stream) {
   const Arena::Scope scope(m_arena);
-  const index_t count = stream.extent_int(0), width = m_layers.widths().hidden,
-                vocab = m_model.shape().vocab_size;
-  const auto normed = m_arena.matrix<T>(count, width);
-  const auto rstd = m_arena.vector<Accumulate<T>>(count);
-  kernels::rmsnorm_forward<T>(m_context.exec,
-                              {stream, prefix(m_model.final_norm().value_vector(), width)},
-                              m_layers.widths().norm.params, normed, rstd);
+  const index_t count = stream.extent_int(0), vocab = m_model.shape().vocab_size;
   if (m_logits.extent_int(0) < count) m_logits = View2<T>("elastic::decoder_logits", count, vocab);
   const auto result = rows(m_logits, 0, count);
-  m_model.all_logits(m_context.products(), m_arena, normed, result);
+  finish_all<T>(m_context, m_model, m_layers.widths(), stream, result);
   return result;
 }
 
@@ -130,8 +143,12 @@ std::vector<token_t> most_likely(const ExecutionSpace& exec, View2<const T> logi
   return result;
 }
 
-#define ELASTIC_INSTANTIATE(T) \
-  template class Decoder<T>;   \
+#define ELASTIC_INSTANTIATE(T)                                                           \
+  template class Decoder<T>;                                                             \
+  template View2<T> embed_all<T>(const LayerContext&, const LanguageModel<T>&, index_t,  \
+                                 const View1<const token_t>&);                           \
+  template void finish_all<T>(const LayerContext&, const LanguageModel<T>&,              \
+                              const ActiveWidths<T>&, const View2<T>&, const View2<T>&); \
   template std::vector<token_t> most_likely<T>(const ExecutionSpace&, View2<const T>);
 ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)

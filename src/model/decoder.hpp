@@ -10,6 +10,15 @@
 
 namespace elastic {
 
+/// Residual stream of tokens [T] of which every rank has all: [T, width], in the arena.
+template <class T>
+View2<T> embed_all(const LayerContext& context, const LanguageModel<T>& model, index_t width,
+                   const View1<const token_t>& tokens);
+/// Final norm and logits of all words of a stream that every rank has whole: out [T, V].
+template <class T>
+void finish_all(const LayerContext& context, const LanguageModel<T>& model,
+                const ActiveWidths<T>& widths, const View2<T>& stream, const View2<T>& out);
+
 template <class T>
 class Decoder {
  public:

@@ -8,8 +8,7 @@
 #include "base/region.hpp"
 #include "comm/all_ranks_agree.hpp"
 #include "comm/collectives.hpp"
-#include "kernels/rows/embedding.hpp"
-#include "model/stack_decoder.hpp"
+#include "model/decoder.hpp"
 
 namespace elastic {
 namespace {
@@ -80,13 +79,7 @@ class PreparedPass {
  private:
   View2<T> embed() {
     if (!m_inference.decode) return m_model.embed(m_context, m_widths, m_tokens);
-    Arena& arena = *m_context.arena;
-    const auto embedded = arena.matrix<T>(m_context.num_tokens(), m_widths.hidden);
-    kernels::embedding_forward<T>(
-        m_context.exec, m_tokens,
-        prefix(m_model.word_embeddings().value, m_model.num_my_words(), m_widths.hidden), embedded,
-        m_model.shard());
-    return m_model.parallel().template sum_all<T>(arena, embedded);
+    return embed_all<T>(m_context, m_model, m_widths.hidden, m_tokens);
   }
   void pass_layers(const View2<T>& stream) {
     if (m_layers.empty()) return;
@@ -97,22 +90,15 @@ class PreparedPass {
   }
   /// Final norm, and the logits of the last token of each sequence.
   void finish(const View2<T>& stream) {
+    if (m_decoder) return finish_all<T>(m_context, m_model, m_widths, stream, m_logits);
     Arena& arena = *m_context.arena;
-    const index_t count = stream.extent_int(0), batch = m_inference.batch;
+    const index_t count = stream.extent_int(0);
     const auto normed = arena.matrix<T>(count, m_widths.hidden);
     const auto rstd = arena.vector<Accumulate<T>>(count);
-    View2<T> hidden = normed, last = normed;
-    if (m_decoder) {
-      kernels::rmsnorm_forward<T>(
-          m_context.exec, {stream, prefix(m_model.final_norm().value_vector(), m_widths.hidden)},
-          m_widths.norm.params, normed, rstd);
-    } else {
-      hidden = m_model.normalize(m_context, m_widths, stream, normed, rstd);
-      last = arena.matrix<T>(batch, m_widths.hidden);
-      Kokkos::deep_copy(
-          m_context.exec, last,
-          of_each_sequence(hidden, m_inference.seq_length, m_inference.seq_length - 1));
-    }
+    const auto hidden = m_model.normalize(m_context, m_widths, stream, normed, rstd);
+    const auto last = arena.matrix<T>(m_inference.batch, m_widths.hidden);
+    Kokkos::deep_copy(m_context.exec, last,
+                      of_each_sequence(hidden, m_inference.seq_length, m_inference.seq_length - 1));
     m_model.all_logits(m_context.products(), arena, last, m_logits);
   }
   void run() {

@@ -6,6 +6,7 @@
 
 #include "arch/layer_kind.hpp"
 #include "base/version.hpp"
+#include "config/seconds_budget.hpp"
 #include "plan/units.hpp"
 #include "state/stored_times.hpp"
 
@@ -93,7 +94,7 @@ MeasuredTimes measure_times(const Communicator& comm, const RunConfig& config,
   const ElasticSpace space = elastic_space(config, shape);
   const Inference inference = inference_of(config);
   MeasuredTimes times;
-  times.pass = inference.decode ? "decode" : "prefill";
+  times.pass = inference_pass_name(config.elastic.seconds.pass);
   times.batch = inference.batch;
   times.seq_length = inference.seq_length;
   times.model = shape;

@@ -24,6 +24,15 @@ void set_aside_others(const RunFolder& folder, const StoredTeacher& wanted,
   }
 }
 
+/// Rank 0 looks at the files; all ranks throw what it finds.
+void require_files(const Communicator& comm, const std::vector<StoredTeacher>& wanted,
+                   const std::string& parent) {
+  all_ranks_agree(comm, [&] {
+    if (comm.is_root())
+      for (const StoredTeacher& file : wanted) open_stored_teacher(file, parent);
+  });
+}
+
 }  // namespace
 
 template <class T>
@@ -34,10 +43,7 @@ void Run<T>::require_stored_teachers() {
   std::string parent;  // not known before it is trained
   if (!m_config.job.parent.empty())
     parent = parent_identity(m_comm, m_config.job.parent, m_config.precision.compute);
-  all_ranks_agree(m_comm, [&] {
-    if (m_comm.is_root())
-      for (const StoredTeacher& file : wanted) open_stored_teacher(file, parent);
-  });
+  require_files(m_comm, wanted, parent);
 }
 
 template <class T>
@@ -46,10 +52,7 @@ void Run<T>::prepare_teachers() {
   if (wanted.empty()) return;
   const std::string parent = parent_identity(m_comm, m_folder.parent(), m_config.precision.compute);
   if (m_config.job.has(Phase::teach)) teach(wanted, parent);
-  all_ranks_agree(m_comm, [&] {
-    if (m_comm.is_root())
-      for (const StoredTeacher& file : wanted) open_stored_teacher(file, parent);
-  });
+  require_files(m_comm, wanted, parent);
 }
 
 template <class T>

@@ -3,10 +3,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "base/error.hpp"
-#include "base/run_program.hpp"
+#include "io/drawing.hpp"
 #include "io/durable_file.hpp"
 #include "plan/units.hpp"
 #include "verbs/front.hpp"
@@ -159,20 +158,13 @@ std::string write_front(const FrontOptions& options, const Front& front) {
   write_file_durably(folder / "front.csv", front_table(front));
   write_file_durably(folder / "front.md",
                      front_report(front, options.checkpoint.filename().string()));
-  write_file_durably(folder / "plot.py", front_script_text);
-  const char* given = std::getenv("ELASTIC_PYTHON");
-  const std::string python = given && *given ? given : front_script_python;
   std::error_code ignored;
   fs::remove(folder / "front.png", ignored);  // none of other points
-  std::string output;
-  constexpr double limit_seconds = 60;
-  const auto status = run_program({python, "-B", (folder / "plot.py").string(), folder.string()},
-                                  limit_seconds, output);
-  if (status == 0)
+  const auto why_not = draw_folder(folder, front_script_text, front_script_python);
+  if (!why_not)
     return fmt::format("written: front.csv, front.md, front.png in {}", folder.string());
   return fmt::format("written: front.csv, front.md in {}; no picture: {} (later: python3 {})",
-                     folder.string(), output.empty() ? python + " failed" : output,
-                     (folder / "plot.py").string());
+                     folder.string(), *why_not, (folder / "plot.py").string());
 }
 
 }  // namespace elastic

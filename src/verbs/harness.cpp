@@ -2,7 +2,6 @@
 #include "verbs/harness.hpp"
 
 #include <cmath>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "base/log.hpp"
@@ -16,6 +15,7 @@
 #include "train/token_sources.hpp"
 #include "verbs/export.hpp"
 #include "verbs/harness_script.hpp"
+#include "verbs/sequence_pass.hpp"
 #include "verbs/token_text.hpp"
 #include "verbs/verb_files.hpp"
 
@@ -28,9 +28,7 @@ constexpr double longest_run = 30 * 24 * 3600.0;  // seconds; the harness may ta
 constexpr token_t new_line = 10;                  // before a text of bytes (scripts/lm_eval.py)
 
 std::string python_of(const HarnessOptions& options) {
-  if (!options.python.empty()) return options.python;
-  const char* given = std::getenv("ELASTIC_PYTHON");
-  return given != nullptr && *given != '\0' ? given : "python3";
+  return options.python.empty() ? chosen_python("python3") : options.python;
 }
 
 /// A held-out text and its tokens, after the one that begins it.
@@ -102,17 +100,9 @@ double bits_per_byte(const StoredModel& stored, const SubmodelSpec& spec,
   double nats = 0, bytes = 0;
   for (const auto& text : texts) {
     const Arena::Scope scope(arena);
-    const auto length = static_cast<index_t>(text.tokens.size());
-    const LayerContext context{.exec = {},
-                               .deterministic = stored.deck.config.job.deterministic,
-                               .arena = &arena,
-                               .batch = 1,
-                               .seq_length = length,
-                               .segment = {}};
-    const auto ids = arena.vector<token_t>(length);
-    Kokkos::deep_copy(ids, HostView1<const token_t>(text.tokens.data(), text.tokens.size()));
-    auto pass = model.make_pass(Keep::nothing);
-    model.forward(context, widths, ids, pass);
+    const SequencePass pass = read_sequence(stored, widths, text.tokens, arena);
+    const auto& context = pass.context;
+    const index_t length = context.num_tokens();
     const auto logits = arena.matrix<Real>(length, model.shape().vocab_size);
     model.logits(context.products(), pass.hidden, logits);
     const auto h_logits = Kokkos::create_mirror_view_and_copy(HostSpace(), logits);

@@ -6,6 +6,7 @@
 
 #include "io/checkpoint_file.hpp"
 #include "state/stored_model.hpp"
+#include "verbs/sequence_pass.hpp"
 #include "verbs/token_text.hpp"
 #include "verbs/verb_files.hpp"
 
@@ -15,7 +16,7 @@ namespace {
 
 constexpr std::size_t most_tokens = std::size_t(1) << 20;
 
-std::vector<token_t> read_sequence(const fs::path& path, index_t vocab_size) {
+std::vector<token_t> sequence_of(const fs::path& path, index_t vocab_size) {
   std::vector<token_t> tokens;
   for (const auto& line : read_token_lines(path, vocab_size))
     tokens.insert(tokens.end(), line.begin(), line.end());
@@ -64,27 +65,18 @@ std::string write_logits(const LogitsOptions& options) {
   const ModelShape& shape = model.shape();
   const SubmodelSpec spec =
       options.budget.empty() ? full_spec(shape) : find_submodel(reader, stored, options.budget);
-  const auto tokens = read_sequence(options.tokens, shape.vocab_size);
+  const auto tokens = sequence_of(options.tokens, shape.vocab_size);
   const auto length = static_cast<index_t>(tokens.size());
 
   Arena arena;
-  const LayerContext context{.exec = {},
-                             .deterministic = stored.deck.config.job.deterministic,
-                             .arena = &arena,
-                             .batch = 1,
-                             .seq_length = length,
-                             .segment = {}};
-  const auto ids = arena.vector<token_t>(length);
-  Kokkos::deep_copy(ids, HostView1<const token_t>(tokens.data(), tokens.size()));
-  auto pass = model.make_pass(Keep::nothing);
-  model.forward(context, prefix_widths<Real>(shape, spec), ids, pass);
+  const SequencePass pass = read_sequence(stored, prefix_widths<Real>(shape, spec), tokens, arena);
 
   CheckpointWriter file(options.out);
   file.attribute("kind", "logits");
   const std::vector<index_t> wide(tokens.begin(), tokens.end());
   file.vector("tokens", wide.data(), length);
   const auto row_bytes = sizeof(Real) * static_cast<std::size_t>(shape.vocab_size);
-  write_rows(context, model, pass.hidden,
+  write_rows(pass.context, model, pass.hidden,
              static_cast<index_t>(std::max<std::size_t>(1, options.bytes_at_once / row_bytes)),
              file);
   file.commit();
