@@ -42,7 +42,7 @@ void SelfAttention<T>::attend(const LayerContext& context, const LayerActive<T>&
                               const AttentionSaved& saved) const {
   Arena& arena = *context.arena;
   const Arena::Scope scope(arena);
-  const index_t scores = kernels::attention_forward_workspace_size(shape_of(context, active));
+  const index_t scores = kernels::attention_forward_workspace_size<T>(shape_of(context, active));
   const View1<Accumulate<T>> workspace =
       scores == 0 ? View1<Accumulate<T>>{} : arena.vector<Accumulate<T>>(scores);
   if (!context.spans)

@@ -69,8 +69,9 @@ template <class T>
 index_t attention_workspace(const KernelWorkspaces::Attention& a) {
   return kernels::attention_workspace_size<T>(shape_of(a));
 }
+template <class T>
 index_t attention_forward_workspace(const KernelWorkspaces::Attention& a) {
-  return kernels::attention_forward_workspace_size(shape_of(a));
+  return kernels::attention_forward_workspace_size<T>(shape_of(a));
 }
 template <class T>
 constexpr KernelWorkspaces workspaces = {scan_workspace<T>,
@@ -78,7 +79,7 @@ constexpr KernelWorkspaces workspaces = {scan_workspace<T>,
                                          kernels::causal_conv1d_workspace_size,
                                          kernels::gated_rmsnorm_workspace_size,
                                          scan_forward_workspace<T>,
-                                         attention_forward_workspace};
+                                         attention_forward_workspace<T>};
 
 /// A layer with its norm.
 LayerElements layer_elements(const ModelShape& shape, const LayerShape& layer, const Tokens& t) {

@@ -7,14 +7,16 @@
 //   out_i = sum_j softmax_j(s_ij) v_j
 //   lse_i = log sum_j exp(s_ij)
 //
-// Two routes: on a host tiles with an online softmax; on a device the scores of a block of queries
-// are products of matrices, kept in a bounded workspace (attention_batched.hpp).
+// Three routes: on a host tiles with an online softmax, in bfloat16 by the matrix units of the
+// processor (attention_bfloat16.hpp); on a device the scores of a block of queries are products of
+// matrices, kept in a bounded workspace (attention_batched.hpp).
 //
 // The queries may be a span of longer sequences whose keys and values are all there:
 // query i of the span stands at position q_begin + i. dk and dv are the span's part of the sum over
 // queries. On a host, and on the deterministic route of products, out, lse and dq have the bits of
 // the whole sequence.
 #pragma once
+#include "kernels/attention/bfloat16_tiles.hpp"
 #include "kernels/attention/score_blocks.hpp"
 #include "kernels/backend.hpp"
 #include "kernels/products/gemm.hpp"
@@ -40,7 +42,7 @@ struct AttentionGradients {
   View2<K> dk, dv;  ///< the same
 };
 
-/// [out] saved; workspace of attention_forward_workspace_size(shape) elements
+/// [out] saved; workspace of attention_forward_workspace_size<T>(shape) elements
 template <class T>
 void attention_forward(const Products& products, const AttentionShape& shape,
                        const AttentionInputs<T>& in, const AttentionSaved<T>& saved,
@@ -51,18 +53,19 @@ template <class T, class K = T>
 void attention_backward(const Products& products, const AttentionShape& shape,
                         const AttentionInputs<T>& in, const AttentionSaved<T>& saved, In2<T> dout,
                         const AttentionGradients<T, K>& gradients, InOut1<Accumulate<T>> workspace);
-/// Scores, where they are kept; on a host nothing.
-inline index_t attention_forward_workspace_size(const AttentionShape& shape) {
-  return on_host ? 0 : score_blocks(shape).scores;
+/// On a device scores; on a host tiles of keys and values in bfloat16, else nothing.
+template <class T>
+index_t attention_forward_workspace_size(const AttentionShape& shape) {
+  if constexpr (!on_host) return score_blocks(shape).scores;
+  return std::is_same_v<T, bfloat16> ? Bfloat16Tiles(shape).forward_workspace() : 0;
 }
-/// Scores; on a host dk and dv of every head and delta, and dq, where T is too narrow to add it up
-/// in place.
+/// On a device scores; on a host dk, dv and delta of every head, in bfloat16 also dq, lse and
+/// transposed operands.
 template <class T>
 index_t attention_workspace_size(const AttentionShape& shape) {
   if constexpr (!on_host) return batched_attention_workspace_size<T>(shape);
-  const index_t dq = std::is_same_v<T, Accumulate<T>> ? 0 : shape.seq_length * shape.head_dim;
-  return shape.batch * shape.num_heads *
-         (2 * shape.num_keys() * shape.head_dim + shape.seq_length + dq);
+  if constexpr (std::is_same_v<T, bfloat16>) return Bfloat16Tiles(shape).backward_workspace();
+  return shape.batch * shape.num_heads * (2 * shape.num_keys() * shape.head_dim + shape.seq_length);
 }
 /// One new position of each of B sequences against a cache, of which the first `length` rows
 /// of each sequence count; the new position is the last of them. shape.seq_length = max_length.

@@ -13,6 +13,7 @@
 // dk and dv of each head go to the workspace and are then summed over the heads of a KV group.
 #include "base/region.hpp"
 #include "kernels/attention/attention_batched.hpp"
+#include "kernels/attention/attention_bfloat16.hpp"
 #include "kernels/attention/attention_tiles.hpp"
 #include "kernels/rows/store_rounded.hpp"
 
@@ -62,7 +63,6 @@ struct BackwardTeam {
   AttentionSaved<T> saved;
   View2<const T> dout;
   View2<T> dq;
-  View2<A> dq_sum;              ///< [B*L, A*C], dq itself where T can hold sums
   View2<A> dk_heads, dv_heads;  ///< [B*L', A*C]
   View2<A> deltas;              ///< [A, B*L]
   TeamScratch memory;
@@ -110,7 +110,6 @@ struct BackwardTeam {
         }
       });
     }
-    if constexpr (!std::is_same_v<T, A>) round_query_gradients(team, head);
   }
 
   /// delta_i = dout_i . out_i and dq = 0 for all positions.
@@ -120,7 +119,7 @@ struct BackwardTeam {
     for_each_row(team, shape.seq_length, [&](index_t i) {
       const index_t row = head.first_query + i;
       const T *const d = &dout(row, head.q_column), *const o = &saved.out(row, head.q_column);
-      A* const dq_row = &dq_sum(row, head.q_column);
+      A* const dq_row = &dq(row, head.q_column);
       A sum = 0;
       ELASTIC_SIMD_SUM(sum)
       for (index_t c = 0; c < C; ++c) sum += widen(d[c]) * widen(o[c]);
@@ -198,19 +197,8 @@ struct BackwardTeam {
       const index_t end = math::min(pair.keys, i + tile_rows + pair.offset);
       Tile<A> tile;
       multiply_rows(tile, scratch.ds + i * attention_tile, attention_tile, scratch.k + c, ld, end);
-      tile.add_to(&dq_sum(head.first_query + pair.query + i, head.q_column + c),
-                  leading_dimension(dq_sum), pair.queries - i, C - c);
-    });
-  }
-  /// dq = dq_sum, rounded once.
-  KOKKOS_INLINE_FUNCTION void round_query_gradients(const Team& team,
-                                                    const AttentionHead& head) const {
-    for_each_row(team, shape.seq_length, [&](index_t i) {
-      const index_t row = head.first_query + i;
-      const A* const sum = &dq_sum(row, head.q_column);
-      T* const dq_row = &dq(row, head.q_column);
-      ELASTIC_SIMD
-      for (index_t c = 0; c < shape.head_dim; ++c) store_rounded(dq_row[c], sum[c]);
+      tile.add_to(&dq(head.first_query + pair.query + i, head.q_column + c), leading_dimension(dq),
+                  pair.queries - i, C - c);
     });
   }
 };
@@ -249,15 +237,10 @@ void backward_of_tiles(const ExecutionSpace& exec, const AttentionShape& shape,
   const View2<Accumulate<T>> dk_heads(base, keys, A * C),
       dv_heads(base + keys * A * C, keys, A * C);
   const View2<Accumulate<T>> deltas(base + 2 * keys * A * C, A, tokens);
-  View2<Accumulate<T>> dq_sum;
-  if constexpr (std::is_same_v<T, Accumulate<T>>)
-    dq_sum = dq;
-  else
-    dq_sum = View2<Accumulate<T>>(deltas.data() + A * tokens, tokens, A * C);
   ScratchCarver counter(nullptr);
   [[maybe_unused]] const BackwardScratch<Accumulate<T>> layout(counter, C);
-  const BackwardTeam<T> body{shape,  in,       saved,    dout,   dq,
-                             dq_sum, dk_heads, dv_heads, deltas, TeamScratch(counter.bytes())};
+  const BackwardTeam<T> body{
+      shape, in, saved, dout, dq, dk_heads, dv_heads, deltas, TeamScratch(counter.bytes())};
   Kokkos::parallel_for("elastic::attention_backward", body.memory.policy(exec, shape.batch * A),
                        body);
   sum_heads<K>(exec, dk_heads, dk);
@@ -284,7 +267,9 @@ void attention_backward(const Products& products, const AttentionShape& shape,
   require_shape(name, "dv", dv, keys, shape.num_groups * C);
   require_workspace(name, workspace, attention_workspace_size<T>(shape));
   if (tokens == 0 || A == 0) return;
-  if constexpr (on_host)
+  if constexpr (on_host && std::is_same_v<T, bfloat16>)
+    attention_bfloat16_backward<K>(products.exec, shape, in, saved, dout, gradients, workspace);
+  else if constexpr (on_host)
     backward_of_tiles<T, K>(products.exec, shape, in, saved, dout, gradients, workspace);
   else
     attention_batched_backward<T, K>(products, shape, score_blocks(shape), in, saved, dout,

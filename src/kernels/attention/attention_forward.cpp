@@ -4,6 +4,7 @@
 // keys are vector operations over queries and the probabilities are k-major for the product with v.
 #include "base/region.hpp"
 #include "kernels/attention/attention_batched.hpp"
+#include "kernels/attention/attention_bfloat16.hpp"
 #include "kernels/attention/attention_tiles.hpp"
 #include "kernels/rows/store_rounded.hpp"
 
@@ -190,9 +191,11 @@ void attention_forward(const Products& products, const AttentionShape& shape,
   const index_t tokens = shape.batch * shape.seq_length;
   require_attention_shapes<T>("attention_forward", shape, tokens, in, saved.out);
   require_shape("attention_forward", "lse", saved.lse, tokens, shape.num_heads);
-  require_workspace("attention_forward", workspace, attention_forward_workspace_size(shape));
+  require_workspace("attention_forward", workspace, attention_forward_workspace_size<T>(shape));
   if (tokens == 0 || shape.num_heads == 0) return;
-  if constexpr (on_host)
+  if constexpr (on_host && std::is_same_v<T, bfloat16>)
+    attention_bfloat16_forward(products.exec, shape, in, saved, workspace);
+  else if constexpr (on_host)
     forward_of_tiles<T>(products.exec, shape, in, saved);
   else
     attention_batched_forward<T>(products, shape, score_blocks(shape), in, saved, workspace);

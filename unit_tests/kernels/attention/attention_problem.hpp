@@ -46,7 +46,7 @@ struct Attention {
   }
   void forward() const {
     const View1<Accumulate<T>> workspace("elastic::test::workspace",
-                                         kernels::attention_forward_workspace_size(shape));
+                                         kernels::attention_forward_workspace_size<T>(shape));
     kernels::attention_forward<T>(products, shape, {q, k, v, segment}, {out, lse}, workspace);
   }
   void backward() const { backward(workspace()); }
@@ -74,15 +74,11 @@ struct Attention {
   }
 };
 
-/// Tolerance of attention by batched products, which round probabilities and their gradients to T.
-template <class T>
-double batched_tolerance(index_t terms) {
-  return tolerance<T>(terms) + (std::is_same_v<T, Accumulate<T>> ? 0 : 1.0 / 128);
-}
-/// Tolerance of whichever route is taken where nothing is asked for.
+/// Tolerance of attention, which rounds probabilities and their gradients to T before they are
+/// multiplied.
 template <class T>
 double attention_tolerance(index_t terms) {
-  return kernels::on_host ? tolerance<T>(terms) : batched_tolerance<T>(terms);
+  return tolerance<T>(terms) + (std::is_same_v<T, Accumulate<T>> ? 0 : 1.0 / 128);
 }
 
 /// Runs of random length, non-decreasing inside each sequence.

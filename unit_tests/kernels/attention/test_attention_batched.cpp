@@ -47,11 +47,11 @@ void expect_reference(const Attention<T>& attention) {
   const ReferenceAttention r = attention.reference();
   const index_t L = attention.shape.seq_length, C = attention.shape.head_dim;
   const index_t heads = attention.shape.num_heads / attention.shape.num_groups;
-  EXPECT_TRUE(near(attention.out, r.out, batched_tolerance<T>(L)));
+  EXPECT_TRUE(near(attention.out, r.out, attention_tolerance<T>(L)));
   EXPECT_TRUE(near(attention.lse, r.lse, tolerance<T>(L + C)));
-  EXPECT_TRUE(near(attention.dq, r.dq, batched_tolerance<T>(L + C)));
-  EXPECT_TRUE(near(attention.dk, r.dk, batched_tolerance<T>(L * heads + C)));
-  EXPECT_TRUE(near(attention.dv, r.dv, batched_tolerance<T>(L * heads + C)));
+  EXPECT_TRUE(near(attention.dq, r.dq, attention_tolerance<T>(L + C)));
+  EXPECT_TRUE(near(attention.dk, r.dk, attention_tolerance<T>(L * heads + C)));
+  EXPECT_TRUE(near(attention.dv, r.dv, attention_tolerance<T>(L * heads + C)));
 }
 
 /// Blocks that do and do not divide the length, room for one KV head, some, and all sequences.
@@ -89,7 +89,7 @@ TYPED_TEST(AttentionBatched, EqualsTheTiles) {
   batched.allocate();
   tiles.run();
   run(batched, blocks_of(batched.shape, 64, 2));
-  const double tol = 2 * batched_tolerance<T>(2 * 150);
+  const double tol = 2 * attention_tolerance<T>(2 * 150);
   EXPECT_TRUE(near(batched.out, tiles.out, tol));
   EXPECT_TRUE(near(batched.lse, tiles.lse, tol));
   EXPECT_TRUE(near(batched.dq, tiles.dq, tol));
@@ -118,7 +118,7 @@ TYPED_TEST(AttentionBatched, SpansEqualTheSequence) {
       const ScoreBlocks blocks = blocks_of(span.shape, 48, 3);
       forward(span, blocks);
       backward(span, blocks, dk_part, dv_part);
-      const double tol = batched_tolerance<T>(L);
+      const double tol = attention_tolerance<T>(L);
       EXPECT_TRUE(near(span.out, rows_of_sequences(whole.out, B, begin, end), tol));
       EXPECT_TRUE(near(span.lse, rows_of_sequences(whole.lse, B, begin, end), tol));
       EXPECT_TRUE(near(span.dq, rows_of_sequences(whole.dq, B, begin, end), tol));
@@ -129,8 +129,8 @@ TYPED_TEST(AttentionBatched, SpansEqualTheSequence) {
           dv[b * L * 40 + j] += dv_values[b * keys * 40 + j];
         }
     }
-    EXPECT_TRUE(near(whole.dk, dk, stored_tolerance<T>(2 * L, 1) + batched_tolerance<T>(L)));
-    EXPECT_TRUE(near(whole.dv, dv, stored_tolerance<T>(2 * L, 1) + batched_tolerance<T>(L)));
+    EXPECT_TRUE(near(whole.dk, dk, stored_tolerance<T>(2 * L, 1) + attention_tolerance<T>(L)));
+    EXPECT_TRUE(near(whole.dv, dv, stored_tolerance<T>(2 * L, 1) + attention_tolerance<T>(L)));
   }
 }
 
