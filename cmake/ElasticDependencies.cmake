@@ -40,6 +40,7 @@ if(Kokkos_VERSION VERSION_LESS 3.7)
   set_target_properties(Kokkos::kokkos PROPERTIES INTERFACE_INCLUDE_DIRECTORIES ${elastic_kokkos_include})
 endif()
 target_link_libraries(elastic_kokkos INTERFACE Kokkos::kokkos)
+elastic_require_empty_views(Kokkos::kokkos)
 
 # --- matrix products: one library of the machine, then a BLAS ---------------------------------------
 add_library(elastic_products INTERFACE)

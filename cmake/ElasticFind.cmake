@@ -54,3 +54,22 @@ function(elastic_require_kokkos)
     endif()
   endforeach()
 endfunction()
+
+# elastic_require_empty_views(TARGET): a View that nobody filled must know that it owns nothing. g++ 12.2 writes zeros over that
+# flag in Views of one dimension as Kokkos 4.6 has them by default; programs end with a segmentation fault.
+function(elastic_require_empty_views kokkos)
+  if(CMAKE_CROSSCOMPILING OR Kokkos_VERSION VERSION_LESS 4.5 OR Kokkos_DEVICES MATCHES "CUDA|HIP|SYCL")
+    return()
+  endif()
+  include(CheckCXXSourceRuns)
+  set(CMAKE_REQUIRED_LIBRARIES ${kokkos})
+  set(CMAKE_REQUIRED_QUIET ON)
+  check_cxx_source_runs("
+    #include <Kokkos_Core.hpp>
+    int main() { Kokkos::View<float*, Kokkos::LayoutRight, Kokkos::HostSpace> empty; }" ELASTIC_EMPTY_VIEWS)
+  if(NOT ELASTIC_EMPTY_VIEWS)
+    message(FATAL_ERROR "elastic: ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION} miscompiles Views of Kokkos ${Kokkos_VERSION}\n"
+      "  Take another compiler (-DCMAKE_CXX_COMPILER=..., in an empty build folder), or a Kokkos that was configured with\n"
+      "  -DKokkos_ENABLE_IMPL_VIEW_LEGACY=ON -DKokkos_ENABLE_IMPL_MDSPAN=OFF.")
+  endif()
+endfunction()

@@ -40,9 +40,14 @@ function(elastic_without_contraction)
   set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS -ffp-contract=off SKIP_PRECOMPILE_HEADERS ON)
 endfunction()
 
-# Every test: one thread per rank; ranks start as root and on fewer cores too (Open MPI refuses both unasked).
-set(ELASTIC_TEST_ENVIRONMENT OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1
-  OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1)
+# Every test: one thread per rank, two where Kokkos has threads; these sleep while they wait, since tests and ranks share cores.
+# Ranks start as root and on fewer cores too (Open MPI refuses both unasked).
+set(ELASTIC_TEST_THREADS 1)
+if("OPENMP" IN_LIST Kokkos_DEVICES)
+  set(ELASTIC_TEST_THREADS 2)
+endif()
+set(ELASTIC_TEST_ENVIRONMENT OMP_NUM_THREADS=${ELASTIC_TEST_THREADS} OMP_WAIT_POLICY=passive OMP_PROC_BIND=false OPENBLAS_NUM_THREADS=1
+  OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1)
 
 # elastic_test_folder(NAME [LIBRARIES...]): test_*.cpp of unit_tests/NAME becomes the program test_NAME and one
 # CTest per file; files named test_mpi_*.cpp run on 2 ranks, and on those of elastic_test_on_ranks.

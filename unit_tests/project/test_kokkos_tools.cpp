@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What Kokkos is told at run time: kernels, allocations and regions have names that start with
 // elastic::, so that a profile can be read. Kokkos's own work (initialisation of Views, copies) is
-// named Kokkos::... and says whose it is.
+// named Kokkos::... and says whose it is. Regions that open are closed, and kernels run where the
+// caller wants them: on the execution space instance that it hands over.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <set>
+#include <vector>
 
 #include "base/region.hpp"
 #include "model/generation.hpp"
@@ -17,18 +20,28 @@
 namespace elastic::test {
 namespace {
 
-/// Names that Kokkos reports while one of these lives.
+/// What Kokkos reports while one of these lives: names, open regions, and our kernels inside of
+/// regions with the devices that they were launched on (an instance is a device to tools).
 class Recorder {
  public:
   Recorder() {
     namespace tools = Kokkos::Tools::Experimental;
     names().clear();
+    launches().clear();
+    open_regions() = least_open_regions() = 0;
     tools::set_begin_parallel_for_callback(on_kernel);
     tools::set_begin_parallel_reduce_callback(on_kernel);
     tools::set_begin_parallel_scan_callback(on_kernel);
     tools::set_allocate_data_callback([](Kokkos_Profiling_SpaceHandle, const char* name,
                                          const void*, std::uint64_t) { names().insert(name); });
-    tools::set_push_region_callback([](const char* name) { names().insert(name); });
+    tools::set_push_region_callback([](const char* name) {
+      names().insert(name);
+      ++open_regions();
+    });
+    tools::set_pop_region_callback([] {
+      --open_regions();
+      least_open_regions() = std::min(least_open_regions(), open_regions());
+    });
   }
   ~Recorder() {
     namespace tools = Kokkos::Tools::Experimental;
@@ -37,6 +50,7 @@ class Recorder {
     tools::set_begin_parallel_scan_callback(nullptr);
     tools::set_allocate_data_callback(nullptr);
     tools::set_push_region_callback(nullptr);
+    tools::set_pop_region_callback(nullptr);
   }
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
@@ -44,6 +58,18 @@ class Recorder {
   static std::set<std::string>& names() {
     static std::set<std::string> instance;
     return instance;
+  }
+  static std::set<std::pair<std::string, std::uint32_t>>& launches() {
+    static std::set<std::pair<std::string, std::uint32_t>> instance;
+    return instance;
+  }
+  static int& open_regions() {
+    static int count = 0;
+    return count;
+  }
+  static int& least_open_regions() {
+    static int count = 0;
+    return count;
   }
   /// Names that neither start with elastic::
   /// nor are Kokkos's own work on a View called elastic::...
@@ -61,9 +87,11 @@ class Recorder {
   }
 
  private:
-  static void on_kernel(const char* name, std::uint32_t, std::uint64_t* id) {
+  static void on_kernel(const char* name, std::uint32_t device, std::uint64_t* id) {
     *id = 0;
     names().insert(name);
+    if (open_regions() > 0 && std::string(name).rfind("elastic::", 0) == 0)
+      launches().emplace(name, device);
   }
 };
 
@@ -125,6 +153,30 @@ TEST(KokkosTools, TrainingAndGenerationAreNamed) {
                                                        "elastic::arena"}));
   EXPECT_GT(recorder.names().size(), 40u);  // the recorder sees kernels at all
   EXPECT_THAT(recorder.strange_names(), testing::IsEmpty());
+}
+
+TEST(KokkosTools, EveryRegionIsClosedAndNoneThatWasNotOpened) {
+  const Recorder recorder;
+  train_and_generate(ExecutionSpace());
+  EXPECT_FALSE(recorder.launches().empty());  // kernels were launched inside of regions
+  EXPECT_EQ(recorder.open_regions(), 0);
+  EXPECT_EQ(recorder.least_open_regions(), 0);
+}
+
+TEST(KokkosTools, KernelsRunOnTheInstanceThatTheyAreGiven) {
+#if KOKKOS_VERSION < 40000
+  GTEST_SKIP() << "this Kokkos cannot make instances of " << ExecutionSpace::name();
+#else
+  const ExecutionSpace other =
+      Kokkos::Experimental::partition_space(ExecutionSpace(), std::vector<int>{1})[0];
+  const auto own = Kokkos::Tools::Experimental::device_id(other);
+  if (own == Kokkos::Tools::Experimental::device_id(ExecutionSpace()))
+    GTEST_SKIP() << ExecutionSpace::name() << " has one instance";
+  const Recorder recorder;
+  train_and_generate(other);
+  EXPECT_GT(recorder.launches().size(), 30u);
+  for (const auto& [name, device] : recorder.launches()) EXPECT_EQ(device, own) << name;
+#endif
 }
 
 }  // namespace
