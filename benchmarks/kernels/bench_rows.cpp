@@ -116,10 +116,8 @@ void bench_embedding(benchmark::State& state, index_t tokens, index_t width, boo
 
 /// A chunk of logits of the whole vocabulary; the teacher's are read besides.
 template <class T>
-void bench_loss(benchmark::State& state, bool distill) {
+void bench_loss(benchmark::State& state, index_t rows, index_t vocab, bool distill) {
   const ExecutionSpace exec;
-  constexpr bool on_processor = std::is_same_v<MemorySpace, HostSpace>;
-  constexpr index_t rows = on_processor ? 64 : 1024, vocab = on_processor ? 32768 : 131072;
   const auto logits = random_matrix<T>(rows, vocab, 1),
              teacher = random_matrix<T>(distill ? rows : 1, vocab, 2);
   const auto words = some_words(rows, vocab);
@@ -178,6 +176,16 @@ void add_rows(const Extents& e) {
   }
   add("adamw_step" + at, [=](benchmark::State& s) { bench_adamw<T>(s, e.hidden * e.ffn); });
 }
+/// Rows and columns of a chunk of logits that every machine has room for.
+constexpr bool on_processor = std::is_same_v<MemorySpace, HostSpace>;
+constexpr index_t smallest_chunk[] = {on_processor ? 64 : 1024, on_processor ? 32768 : 131072};
+
+template <class T>
+void add_losses(const std::string& extents, index_t rows, index_t vocab) {
+  for (const bool distill : {false, true})
+    add((distill ? "kl_divergence" : "cross_entropy") + (suffix_of<T>() + extents),
+        [=](benchmark::State& s) { bench_loss<T>(s, rows, vocab, distill); });
+}
 }  // namespace
 
 void add_row_benchmarks() {
@@ -187,12 +195,15 @@ void add_row_benchmarks() {
     add(std::string("sum_of_squares/") + e.name,
         [=](benchmark::State& s) { bench_norm(s, e.hidden * e.ffn); });
   }
-  for (const bool distill : {false, true}) {
-    const std::string name = distill ? "kl_divergence" : "cross_entropy";
-    add(name, [=](benchmark::State& s) { bench_loss<float>(s, distill); });
-    add(name + suffix_of<bfloat16>(),
-        [=](benchmark::State& s) { bench_loss<bfloat16>(s, distill); });
-  }
+  add_losses<float>("", smallest_chunk[0], smallest_chunk[1]);
+  add_losses<bfloat16>("", smallest_chunk[0], smallest_chunk[1]);
+  add_losses<float>("/2048x8192", 2048, 8192);
+  add_losses<bfloat16>("/2048x8192", 2048, 8192);
+  add_losses<bfloat16>("/512x131072", 512, 131072);
+  constexpr index_t ten_million = 10000000;
+  add("adamw_step/10M", [](benchmark::State& s) { bench_adamw<float>(s, ten_million); });
+  add("adamw_step_bf16/10M", [](benchmark::State& s) { bench_adamw<bfloat16>(s, ten_million); });
+  add("sum_of_squares/10M", [](benchmark::State& s) { bench_norm(s, ten_million); });
 }
 
 }  // namespace elastic::bench

@@ -6,7 +6,7 @@ import sys
 
 from . import steps
 
-FILTER = "/(medium|nano12b)/|cross_entropy|kl_divergence"
+FILTER = "/(medium|nano12b|10M)/|cross_entropy|kl_divergence"
 
 
 def rate(context, name, unit):

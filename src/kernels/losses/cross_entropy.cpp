@@ -38,8 +38,8 @@ KOKKOS_INLINE_FUNCTION RowSums<Accumulate<T>> sum_row(const RowTeam& team, const
   const ColumnSums<A, 1> sums(team, chains);
   sums.add_up(
       team, columns,
-      [=](A* sum, bool counts, T z) {
-        const A e = vector_exp(widen(z) - maximum);
+      [=](A* sum, bool counts, A z) {
+        const A e = softmax_exp<T>(z - maximum);
         *sum += counts ? e : A(0);
       },
       s);
@@ -64,9 +64,16 @@ struct Finish {
                    [&]() { row_loss(t) = -w * softmax.log_probability(sums.target); });
     if (!gradient) return;
     T* const s = row_of(logits, t);
+    const A share = step / sums.exponentials;
     transform_columns(
         team, static_cast<index_t>(logits.extent(1)),
-        [=](T z) { return step * softmax.probability(widen(z)); }, s, s);
+        [=](A z) {
+          if constexpr (std::is_same_v<T, A>)
+            return step * softmax.probability(z);
+          else
+            return share * softmax_exp<T>(z - maximum);
+        },
+        s, s);
     if (!target.exists) return;
     Kokkos::single(Kokkos::PerTeam(team), [&]() {
       T& at_target = s[target.column];

@@ -33,10 +33,9 @@ KOKKOS_INLINE_FUNCTION RowSums<Accumulate<T>> sum_row(const RowTeam& team, const
   const ColumnSums<A, 3> sums(team, chains);
   sums.add_up(
       team, columns,
-      [=](A* sum, bool counts, T z_p, T z_q) {
-        const A a = (widen(z_p) - maxima.teacher) * scale,
-                b = (widen(z_q) - maxima.student) * scale;
-        const A p = vector_exp(a), q = vector_exp(b), difference = p * (a - b);
+      [=](A* sum, bool counts, A z_p, A z_q) {
+        const A a = (z_p - maxima.teacher) * scale, b = (z_q - maxima.student) * scale;
+        const A p = softmax_exp<T>(a), q = softmax_exp<T>(b), difference = p * (a - b);
         sum[0] += counts ? p : A(0);
         sum[sum_distance] += counts ? q : A(0);
         sum[2 * sum_distance] += counts ? difference : A(0);
@@ -67,10 +66,15 @@ struct Finish {
     });
     if (!gradient) return;
     T* const s_q = row_of(student, t);
+    const A share = step / sums.student, ratio = sums.student / sums.teacher;
     transform_columns(
         team, static_cast<index_t>(student.extent(1)),
-        [=](T z_p, T z_q) {
-          return step * (q.probability(widen(z_q)) - p.probability(widen(z_p)));
+        [=](A z_p, A z_q) {
+          if constexpr (std::is_same_v<T, A>)
+            return step * (q.probability(z_q) - p.probability(z_p));
+          else  // exactly zero where both are equal
+            return share * (softmax_exp<T>((z_q - q.maximum) * q.scale) -
+                            ratio * softmax_exp<T>((z_p - p.maximum) * p.scale));
         },
         s_q, row_of(teacher, t), static_cast<const T*>(s_q));
   }

@@ -15,18 +15,17 @@
 // (kernels/rows/pack.hpp); for a sum, each the same 8/t chains of t ranks, in registers.
 #pragma once
 #include "base/shard.hpp"
+#include "kernels/losses/row_blocks.hpp"
+#include "kernels/losses/softmax_exp.hpp"
 #include "kernels/rows/pack.hpp"
-#include "kernels/rows/vector_exp.hpp"
 
 namespace elastic::kernels {
 
 using RowTeam = Team;
 
-/// Columns that one thread of a host treats at a time.
-constexpr index_t column_block = 16;
 /// Chains of each class; classes may lie on ranks of their own. A power of two. On a device these
 /// are the lanes of a team.
-constexpr index_t chains_of_class = on_host ? column_block : 128;
+constexpr index_t chains_of_class = on_host ? chain_block : 128;
 constexpr index_t most_chains = sum_classes * chains_of_class;
 constexpr int softmax_threads = static_cast<int>(chains_of_class) / device_lanes;
 /// How far apart the sums of one column stand that a term adds to.
@@ -51,46 +50,6 @@ KOKKOS_INLINE_FUNCTION T* row_of(const View2<T>& matrix, index_t i) {
   return matrix.data() + i * leading_dimension(matrix);
 }
 
-/// Columns v .. v + column_block of a row; zeros past its end.
-template <class T>
-struct ColumnBlock {
-  T padded[column_block];
-  const T* values;
-
-  KOKKOS_INLINE_FUNCTION ColumnBlock(const T* row, index_t v, index_t columns) : values(row + v) {
-    if (v + column_block <= columns) return;
-    for (index_t l = 0; l < column_block; ++l) padded[l] = v + l < columns ? row[v + l] : T(0);
-    values = padded;
-  }
-};
-/// Calls body(v, count, block...) for all columns, with the blocks of the given rows;
-/// `count` <= column_block of a block's columns exist.
-template <class F, class... T>
-KOKKOS_INLINE_FUNCTION void for_column_blocks(const RowTeam& team, index_t columns, const F& body,
-                                              const T*... row) {
-  Kokkos::parallel_for(Kokkos::TeamThreadRange(team, 1), [&](int) {
-    for (index_t v = 0; v < columns; v += column_block)
-      body(v, static_cast<int>(math::min(column_block, columns - v)),
-           ColumnBlock<T>(row, v, columns).values...);
-  });
-  team.team_barrier();
-}
-
-/// A host's transform_columns.
-template <class F, class U, class... T>
-KOKKOS_INLINE_FUNCTION void transform_blocks(const RowTeam& team, index_t columns, const F& f,
-                                             U* target, const T*... row) {
-  const auto body = [&](index_t v, int count, const T*... z) {
-    U padded[column_block];
-    const bool whole = count == static_cast<int>(column_block);
-    U* const value = whole ? target + v : padded;
-    ELASTIC_SIMD
-    for (int l = 0; l < static_cast<int>(column_block); ++l) store_rounded(value[l], f(z[l]...));
-    if (whole) return;
-    for (int l = 0; l < count; ++l) target[v + l] = padded[l];
-  };
-  for_column_blocks(team, columns, body, row...);
-}
 /// Whether packs of a row begin at multiples of 16 bytes.
 template <class T>
 KOKKOS_INLINE_FUNCTION bool is_aligned(const T* row) {
@@ -101,15 +60,17 @@ template <class F, class U, class... T>
 KOKKOS_INLINE_FUNCTION void transform_pack(const F& f, U* target, int count, bool aligned,
                                            const StoredPack<T>&... z) {
   Pack<Accumulate<U>> result;
-  for (int i = 0; i < pack_size; ++i) result[i] = f(z.value[i]...);
+  for (int i = 0; i < pack_size; ++i) result[i] = f(widen(z.value[i])...);
   store_pack(target, result, count, aligned);
 }
-/// target_v = f(row_v...) for all columns; the target may be one of the rows.
+/// target_v = f(row_v...) for all columns, of widened values; the target may be one of the rows.
 template <class F, class U, class... T>
 KOKKOS_INLINE_FUNCTION void transform_columns(const RowTeam& team, index_t columns, const F& f,
                                               U* target, const T*... row) {
   if constexpr (on_host) {
-    transform_blocks(team, columns, f, target, row...);
+    Kokkos::parallel_for(Kokkos::TeamThreadRange(team, 1),
+                         [&](int) { transform_blocks(columns, f, target, row...); });
+    team.team_barrier();
   } else {
     const bool aligned = is_aligned(target) && (is_aligned(row) && ...);
     for_row_packs(team, columns, [&](index_t v, int count) {
@@ -121,7 +82,7 @@ KOKKOS_INLINE_FUNCTION void transform_columns(const RowTeam& team, index_t colum
 template <class T>
 KOKKOS_INLINE_FUNCTION void zero_row(const RowTeam& team, T* z, index_t columns) {
   transform_columns(
-      team, columns, [](T) { return Accumulate<T>(0); }, z, z);
+      team, columns, [](Accumulate<T>) { return Accumulate<T>(0); }, z, z);
 }
 
 /// Forms `count` sums over the columns of one row.
@@ -134,8 +95,9 @@ class ColumnSums {
             team.team_scratch(0).get_shmem_aligned(count * most_chains * sizeof(T), 64))),
         m_chains(chains) {}
 
-  /// term(sum, counts, row_v...) adds a column's term of sum k to sum[k * sum_distance]; the term
-  /// is zero if `counts` is false (padding). Every thread may read the sums on return.
+  /// term(sum, counts, row_v...) adds a column's term of sum k, of widened values, to
+  /// sum[k * sum_distance]; the term is zero if `counts` is false (padding). Every thread may read
+  /// the sums on return.
   template <class Term, class... Row>
   KOKKOS_INLINE_FUNCTION void add_up(const RowTeam& team, index_t columns, const Term& term,
                                      const Row*... row) const {
@@ -162,14 +124,9 @@ class ColumnSums {
   KOKKOS_INLINE_FUNCTION void add_blocks(const RowTeam& team, index_t columns, const Term& term,
                                          const Row*... row) const {
     for_chains(team, m_chains, [&](index_t j, T* sum) { sum[j] = 0; });
-    T* const sum = m_sum;
-    const index_t mask = m_chains - 1;
-    const auto body = [&](index_t v, int n, const Row*... z) {
-      T* const block = sum + (v & mask);
-      ELASTIC_SIMD
-      for (int l = 0; l < static_cast<int>(column_block); ++l) term(block + l, l < n, z[l]...);
-    };
-    for_column_blocks(team, columns, body, row...);
+    Kokkos::parallel_for(Kokkos::TeamThreadRange(team, 1),
+                         [&](int) { add_chains(columns, term, m_sum, m_chains - 1, row...); });
+    team.team_barrier();
   }
   /// The chains on a device: a lane has `own` neighbours.
   template <int own, class Term, class... Row>
@@ -191,7 +148,7 @@ class ColumnSums {
   template <int own, class Term, class... Row>
   KOKKOS_INLINE_FUNCTION static void add_pack(const Term& term, int n, T* sum,
                                               const StoredPack<Row>&... z) {
-    for (int i = 0; i < own; ++i) term(sum + i, i < n, z.value[i]...);
+    for (int i = 0; i < own; ++i) term(sum + i, i < n, widen(z.value[i])...);
   }
   /// Calls f(j, chains of a sum) for the first `chains` of every sum.
   template <class F>
@@ -227,10 +184,8 @@ KOKKOS_INLINE_FUNCTION Accumulate<T> row_maximum(const RowTeam& team, const T* z
     Kokkos::parallel_reduce(
         Kokkos::TeamThreadRange(team, (columns + stripe - 1) / stripe),
         [&](index_t i, A& best) {
-          const index_t end = math::min(columns, (i + 1) * stripe);
-          A part = best;
-          ELASTIC_SIMD_MAX(part)
-          for (index_t v = i * stripe; v < end; ++v) part = part < widen(z[v]) ? widen(z[v]) : part;
+          const index_t begin = i * stripe;
+          const A part = largest_of(z + begin, math::min(stripe, columns - begin), best);
           best = part;
         },
         Kokkos::Max<A>(maximum));
@@ -256,7 +211,7 @@ struct RowSoftmax {
   T maximum, log_sum;
 
   KOKKOS_INLINE_FUNCTION T log_probability(T z) const { return (z - maximum) * scale - log_sum; }
-  KOKKOS_INLINE_FUNCTION T probability(T z) const { return vector_exp(log_probability(z)); }
+  KOKKOS_INLINE_FUNCTION T probability(T z) const { return softmax_exp<T>(log_probability(z)); }
 };
 
 }  // namespace elastic::kernels

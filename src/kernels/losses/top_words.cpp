@@ -17,25 +17,45 @@ KOKKOS_INLINE_FUNCTION float number_at(std::uint32_t order) {
   return math::bit_cast<float>((order >> 31) != 0 ? order ^ 0x80000000u : ~order);
 }
 
+/// How many of some columns lie at `least` or above: a host's count.
+template <class T>
+ELASTIC_WHOLE_VECTORS index_t count_stripe(const T* z, index_t columns, std::uint32_t least) {
+  std::uint32_t count = 0;
+  ELASTIC_SIMD_SUM(count)
+  for (index_t v = 0; v < columns; ++v) count += order_of(widen(z[v])) >= least ? 1u : 0u;
+  return count;
+}
 /// How many columns lie at `least` or above.
 template <class T>
 KOKKOS_INLINE_FUNCTION index_t count_from(const RowTeam& team, const T* z, index_t columns,
                                           std::uint32_t least) {
   index_t count = 0;
-  Kokkos::parallel_reduce(
-      Kokkos::TeamThreadRange(team, columns),
-      [&](index_t v, index_t& sum) { sum += order_of(widen(z[v])) >= least ? 1 : 0; }, count);
+  if constexpr (on_host) {
+    constexpr index_t stripe = 2048;
+    Kokkos::parallel_reduce(
+        Kokkos::TeamThreadRange(team, (columns + stripe - 1) / stripe),
+        [&](index_t i, index_t& sum) {
+          sum += count_stripe(z + i * stripe, math::min(stripe, columns - i * stripe), least);
+        },
+        count);
+  } else {
+    Kokkos::parallel_reduce(
+        Kokkos::TeamThreadRange(team, columns),
+        [&](index_t v, index_t& sum) { sum += order_of(widen(z[v])) >= least ? 1 : 0; }, count);
+  }
   return count;
 }
-/// The k-th largest column. The low bits of a widened bfloat16 are those of 0 or of ~0.
+/// The k-th largest column. The low half of a widened bfloat16 is 0 above zero and ~0 below.
 template <class T>
 KOKKOS_INLINE_FUNCTION std::uint32_t kth_largest(const RowTeam& team, const T* z, index_t columns,
                                                  index_t k) {
   std::uint32_t least = 0;
-  for (int bit = 31; bit >= 0; --bit) {
+  constexpr int last_bit = std::is_same_v<T, bfloat16> ? 16 : 0;
+  for (int bit = 31; bit >= last_bit; --bit) {
     const std::uint32_t higher = least | (1u << bit);
     if (count_from(team, z, columns, higher) >= k) least = higher;
   }
+  if (last_bit > 0 && (least >> 31) == 0) least |= 0xffffu;
   return least;
 }
 
@@ -68,14 +88,14 @@ struct Selection {
     const ColumnSums<A, 2> sums(team, chains);
     sums.add_up(
         team, V,
-        [=](A* sum, bool counts, T x) {
-          const A e = vector_exp((widen(x) - maximum) * factor);
+        [=](A* sum, bool counts, A x) {
+          const A e = softmax_exp<T>((x - maximum) * factor);
           sum[0] += counts ? e : A(0);
-          sum[sum_distance] += counts && order_of(widen(x)) < least ? e : A(0);
+          sum[sum_distance] += counts && order_of(x) < least ? e : A(0);
         },
         z);
     const A rest = sums[1] + static_cast<A>(equal - missing) *
-                                 vector_exp((number_at(least) - maximum) * scale);
+                                 softmax_exp<T>((number_at(least) - maximum) * scale);
     const RowSoftmax<A> softmax{scale, maximum, math::log(sums[0])};
     Kokkos::single(Kokkos::PerTeam(team), [&]() {
       const A log_rest = math::log(rest) - softmax.log_sum;

@@ -141,9 +141,8 @@ struct Finish {
     });
     const A excess = others > 0 ? step * (left / all - r) / others : A(0), factor_ = scale;
     transform_columns(
-        team, columns,
-        [=](T z) { return excess * vector_exp((widen(z) - others_maximum) * factor_); }, s,
-        static_cast<const T*>(s));
+        team, columns, [=](A z) { return excess * softmax_exp<T>((z - others_maximum) * factor_); },
+        s, static_cast<const T*>(s));
     const View2<const A> known = saved.known;
     const Mine here = mine;
     Kokkos::parallel_for(Kokkos::TeamVectorRange(team, row.k), [&](const index_t i) {
@@ -234,10 +233,10 @@ void top_words_kl_sums(const ExecutionSpace& exec, const TopWordsRows& rows, In2
         const ColumnSums<A, 1> others(team, chains);
         others.add_up(
             team, V,
-            [=](A* sum, bool counts, T z) {
-              const A e = vector_exp((widen(z) - others_maximum) * scale);
+            [=](A* sum, bool counts, A z) {
+              const A e = softmax_exp<T>((z - others_maximum) * scale);
               // A NaN counts, a word that was taken out does not.
-              sum[0] += counts && !(widen(z) == nothing<A>) ? e : A(0);
+              sum[0] += counts && !(z == nothing<A>) ? e : A(0);
             },
             row_of(student, t));
         const TeacherRow<A> row = teacher_row<A>(team, words, t);

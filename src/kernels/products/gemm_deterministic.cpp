@@ -8,6 +8,7 @@
 // On a device: a team per 64 x 64 elements, whose operands go through scratch memory.
 #include "kernels/products/gemm_deterministic.hpp"
 
+#include "kernels/products/whole_vectors.hpp"
 #include "kernels/rows/row_loops.hpp"
 
 namespace elastic::kernels {
@@ -18,15 +19,6 @@ template <class A>
 constexpr index_t tile_columns = 128 / sizeof(A);
 [[maybe_unused]] constexpr index_t block_rows = 8 * tile_rows;  ///< rows that share a packed panel
 [[maybe_unused]] constexpr index_t block_depth = 256;           ///< rows of a packed panel: 32 KiB
-
-// The tile fills the registers of AVX-512. For some processors that have them, Intel's newest among
-// them, g++ uses vectors of half the width, and the sums then go through memory: a third of the
-// speed (a half for bfloat16). The bits of an element are the same.
-#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
-#define ELASTIC_WHOLE_VECTORS [[gnu::noinline, gnu::target("prefer-vector-width=512")]]
-#else
-#define ELASTIC_WHOLE_VECTORS
-#endif
 
 /// sum[r, j] += sum_k a_r[k * step] panel[k, j]
 template <class T>

@@ -21,15 +21,8 @@ KOKKOS_INLINE_FUNCTION T vector_exp(T x) {
   return math::exp(x);
 }
 #if !defined(__CUDA_ARCH__) && !defined(__HIP_DEVICE_COMPILE__) && !defined(__SYCL_DEVICE_ONLY__)
-template <>
-KOKKOS_INLINE_FUNCTION float vector_exp<float>(float x) {
-  // Integer minima instead of comparisons of floats:
-  // the compiler turns those into branches that forbid vectorising.
-  const auto given = std::bit_cast<std::uint32_t>(x);
-  const std::uint32_t above = std::min(given, 0xc2ae999au);                            // x >= -87.3
-  const std::int32_t inside = std::min(static_cast<std::int32_t>(above), 0x42b0999a);  // x <= 88.3
-  const std::uint32_t nan = 0u - static_cast<std::uint32_t>((given & 0x7fffffffu) > 0x7f800000u);
-  x = std::bit_cast<float>(inside);
+/// exp(x) for -87.3 <= x <= 88.3; NaN stays NaN.
+inline float exp_inside(float x) {
   const float shifted =
       x * 1.44269504088896341f + 12582912.0f;  // the low bits now hold n = round(x / ln 2)
   const float n = shifted - 12582912.0f;
@@ -43,7 +36,18 @@ KOKKOS_INLINE_FUNCTION float vector_exp<float>(float x) {
   p = p * r + 0.5f;
   p = p * r * r + r + 1.0f;
   const auto power = (std::bit_cast<std::uint32_t>(shifted) << 23) + 0x3f800000u;  // 2^n
-  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(p * std::bit_cast<float>(power)) | nan);
+  return p * std::bit_cast<float>(power);
+}
+template <>
+KOKKOS_INLINE_FUNCTION float vector_exp<float>(float x) {
+  // Integer minima instead of comparisons of floats:
+  // the compiler turns those into branches that forbid vectorising.
+  const auto given = std::bit_cast<std::uint32_t>(x);
+  const std::uint32_t above = std::min(given, 0xc2ae999au);                            // x >= -87.3
+  const std::int32_t inside = std::min(static_cast<std::int32_t>(above), 0x42b0999a);  // x <= 88.3
+  const std::uint32_t nan = 0u - static_cast<std::uint32_t>((given & 0x7fffffffu) > 0x7f800000u);
+  const float result = exp_inside(std::bit_cast<float>(inside));
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(result) | nan);
 }
 #endif
 

@@ -5,7 +5,10 @@
 
 #include <cmath>
 #include <limits>
+#include <span>
 
+#include "kernels/products/whole_vectors.hpp"
+#include "kernels/read_ahead.hpp"
 #include "kernels/rows/pack.hpp"
 
 namespace elastic::kernels {
@@ -86,16 +89,39 @@ void reduce_on_host(const ExecutionSpace& exec, const View1<const T>& x, index_t
       });
 }
 
+/// Results of reductions, readable on the host: where they are, or a copy of those of a device.
+class Results {
+ public:
+  Results(const ExecutionSpace& exec, const View1<double>& there) : m_there(there) {
+    if constexpr (!std::is_same_v<MemorySpace, HostSpace>) {
+      m_here.resize(there.extent(0));
+      Kokkos::deep_copy(exec, HostView1<double>(m_here.data(), m_here.size()), there);
+    }
+    fence(exec, "elastic::global_norm");
+  }
+  std::size_t size() const { return m_there.extent(0); }
+  double operator[](std::size_t i) const {
+    if constexpr (std::is_same_v<MemorySpace, HostSpace>)
+      return m_there(i);
+    else
+      return m_here[i];
+  }
+
+ private:
+  View1<double> m_there;
+  std::vector<double> m_here;
+};
+
 /// Reduces every block of every part for each k < per_block: on a host reduction.block(x, n, k), on
-/// a device terms. All results on the host, k running fastest.
+/// a device terms. k runs fastest.
 template <class T, class Reduction>
-std::vector<double> reduce_blocks(const ExecutionSpace& exec, const Parts<T>& parts,
-                                  index_t per_block, const View1<double>& workspace,
-                                  const Reduction& reduction) {
+Results reduce_blocks(const ExecutionSpace& exec, std::span<const View1<const T>> parts,
+                      index_t per_block, const View1<double>& workspace,
+                      const Reduction& reduction) {
   index_t total = 0;
   for (const auto& x : parts) total += per_block * num_results(length<T>(x));
   View1<double> results = workspace;
-  if (workspace.extent(0) == 0)
+  if (workspace.extent(0) == 0 && total > 0)
     results = View1<double>(Kokkos::view_alloc("elastic::global_norm", Kokkos::WithoutInitializing),
                             total);
   ELASTIC_REQUIRE(static_cast<index_t>(results.extent(0)) >= total, "workspace of {}, expected {}",
@@ -112,16 +138,12 @@ std::vector<double> reduce_blocks(const ExecutionSpace& exec, const Parts<T>& pa
                                                      reduction, packs_are_aligned(x)});
     first_result += count;
   }
-  std::vector<double> h_results(static_cast<std::size_t>(total));
-  Kokkos::deep_copy(exec, HostView1<double>(h_results.data(), h_results.size()),
-                    prefix(results, total));
-  fence(exec, "elastic::global_norm");
-  return h_results;
+  return {exec, prefix(results, total)};
 }
 
-double added(const std::vector<double>& numbers) {
+double added(const Results& numbers) {
   double sum = 0;
-  for (const double number : numbers) sum += number;
+  for (std::size_t i = 0; i < numbers.size(); ++i) sum += numbers[i];
   return sum;
 }
 
@@ -133,13 +155,30 @@ int even_exponent(double largest) {
   return exponent + (exponent % 2 != 0 ? 1 : 0);
 }
 
+/// sum_j term(x_j) of a block on a host: the lane_sum of its terms.
+template <class T, class Term>
+ELASTIC_WHOLE_VECTORS double block_sum(const T* x, index_t n, const Term& term_) {
+  constexpr index_t lanes = 32;
+  const Term term = term_;
+  double sum[lanes] = {};
+  index_t j = 0;
+  for (; j + lanes <= n; j += lanes) {
+    read_ahead(x + j, lanes * static_cast<index_t>(sizeof(T)));
+    ELASTIC_SIMD
+    for (index_t lane = 0; lane < lanes; ++lane) sum[lane] += term(x[j + lane]);
+  }
+  for (index_t lane = 0; j + lane < n; ++lane) sum[lane] += term(x[j + lane]);
+  fold_lanes<lanes>(sum);
+  return sum[0];
+}
+
 /// A reduction whose blocks are sums of terms.
 template <class T, class Term>
 struct SumOf : Term {
   KOKKOS_INLINE_FUNCTION bool is_maximum(index_t) const { return false; }
   KOKKOS_INLINE_FUNCTION double block(const T* x, index_t n, index_t k) const {
     const SumOf self = *this;
-    return lane_sum<double>(n, [=](index_t i) { return self.term(x[i], k); });
+    return block_sum(x, n, [=](T value) { return self.term(value, k); });
   }
 };
 template <class T>
@@ -164,6 +203,19 @@ struct SquareWords {
     return static_cast<double>(static_cast<index_t>((square - high) * 0x1p28 + 0.5));
   }
 };
+/// The largest magnitude of a block on a host.
+template <class T>
+ELASTIC_WHOLE_VECTORS Accumulate<T> block_maximum(const T* x, index_t n) {
+  constexpr index_t part = 128;
+  Accumulate<T> largest = 0;
+  for (index_t begin = 0; begin < n; begin += part) {
+    const index_t end = math::min(n, begin + part);
+    read_ahead(x + begin, part * static_cast<index_t>(sizeof(T)));
+    ELASTIC_SIMD_MAX(largest)
+    for (index_t i = begin; i < end; ++i) largest = math::max(largest, math::abs(widen(x[i])));
+  }
+  return largest;
+}
 /// The largest magnitude, then the number of elements that are not finite.
 template <class T>
 struct Largest {
@@ -174,12 +226,8 @@ struct Largest {
   }
   KOKKOS_INLINE_FUNCTION double block(const T* x, index_t n, index_t k) const {
     if (k == 1)
-      return lane_sum<double>(n,
-                              [=](index_t i) { return math::isfinite(widen(x[i])) ? 0.0 : 1.0; });
-    Accumulate<T> largest = 0;
-    ELASTIC_SIMD_MAX(largest)
-    for (index_t i = 0; i < n; ++i) largest = math::max(largest, math::abs(widen(x[i])));
-    return static_cast<double>(largest);
+      return block_sum(x, n, [](T value) { return math::isfinite(widen(value)) ? 0.0 : 1.0; });
+    return static_cast<double>(block_maximum(x, n));
   }
 };
 
@@ -193,7 +241,7 @@ double sum_of_squares(const ExecutionSpace& exec, const Parts<T>& parts,
 
 template <class T>
 double sum(const ExecutionSpace& exec, In1<T> x, const View1<double>& workspace) {
-  return added(reduce_blocks<T>(exec, Parts<T>{x}, 1, workspace, SumOf<T, Value<T>>()));
+  return added(reduce_blocks<T>(exec, {&x, 1}, 1, workspace, SumOf<T, Value<T>>()));
 }
 
 template <class T>

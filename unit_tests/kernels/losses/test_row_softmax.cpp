@@ -24,9 +24,9 @@ View2<Accumulate<T>> row_sums(const View2<T>& z, const Shard& shard) {
         const T* const row = row_of(z, t);
         sums.add_up(
             team, columns,
-            [=](A* sum, bool counts, T value) {
-              sum[0] += counts ? widen(value) : A(0);
-              sum[sum_distance] += counts ? widen(value) * widen(value) : A(0);
+            [=](A* sum, bool counts, A value) {
+              sum[0] += counts ? value : A(0);
+              sum[sum_distance] += counts ? value * value : A(0);
             },
             row);
         Kokkos::single(Kokkos::PerTeam(team), [&]() {
@@ -59,7 +59,7 @@ void transform(const View2<T>& z, const View2<T>& other) {
         const index_t t = team.league_rank();
         T* const row = row_of(z, t);
         transform_columns(
-            team, columns, [](T a, T b) { return 2 * widen(a) + widen(b); }, row, row,
+            team, columns, [](Accumulate<T> a, Accumulate<T> b) { return 2 * a + b; }, row, row,
             row_of(other, t));
         if (t % 2 == 1) zero_row(team, row, columns);
       });
