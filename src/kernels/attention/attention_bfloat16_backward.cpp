@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// One team per (sequence, head) goes over the tiles of keys and, inside, over the tiles of queries
-// that see them, as in attention_backward.cpp:
+// A thread takes one KV head after the other. For each of its query heads it goes over the tiles of
+// keys and, inside, over the tiles of queries that see them, as in attention_backward.cpp:
 //
 //   S = q k^T,  dP = dout v^T                                [query, key], 32 queries at a time
 //   P = exp(scale S - lse),  dS = P (dP - delta)             rounded to bfloat16
 //   dV^T [C, key] += dout^T P,  dK^T += q^T dS               P and dS as pairs of queries
 //   dQ [query, C] += dS k                                    dS in rows
 //
-// What a product takes transposed, dout^T and q^T, is packed once per head. dQ, dK^T and dV^T are
-// kept in the workspace as tiles, in fp32 and without the factor `scale`; at the end they are
-// summed over the heads of a KV group, transposed and rounded.
+// What a head needs for all of it, operands as products take them and sums in fp32 without the
+// factor `scale`, lies in the thread's part of the workspace, small enough for a cache at usual
+// lengths. dK^T and dV^T go on over the query heads; then they are transposed and rounded.
 #if !defined(__CUDACC__) && !defined(__HIPCC__)
 #include <cstring>
 
@@ -23,22 +23,27 @@ namespace {
 constexpr index_t strip = Bfloat16Tiles::strip, tile_keys = Bfloat16Tiles::keys,
                   tile_queries = Bfloat16Tiles::queries;
 
-/// What the workspace holds of one head (Bfloat16Tiles::floats_of_head).
-struct HeadMemory {
-  bfloat16 *q, *dout;  ///< [C, query] of each tile of queries
-  float* dq;           ///< [query, C], all queries
-  float *lse, *delta;  ///< all queries; lse in powers of two
-  float *dk, *dv;      ///< [C, key] of each tile of keys
+/// A thread's part of the workspace (Bfloat16Tiles::backward_slot).
+struct Slot {
+  bfloat16 *q, *dout;                        ///< [query, depth], all queries
+  bfloat16 *q_transposed, *dout_transposed;  ///< [C, query] of each tile of queries
+  float* dq;                                 ///< [query, C], all queries
+  float *lse, *delta;                        ///< all queries; lse in powers of two
+  float *dk, *dv;                            ///< [C, key] of each tile of keys
 
-  HeadMemory(const Bfloat16Tiles& tiles, float* base, index_t head) {
-    const index_t queries = tiles.query_tiles * tile_queries;
-    float* at = base + head * tiles.floats_of_head();
+  Slot(const Bfloat16Tiles& tiles, float* at) {
+    const index_t queries = tiles.query_tiles * tile_queries, keys = tiles.key_tiles * tile_keys;
     const auto take = [&](index_t count) { return std::exchange(at, at + count); };
-    q = reinterpret_cast<bfloat16*>(take(queries * tiles.rows / 2));
-    dout = reinterpret_cast<bfloat16*>(take(queries * tiles.rows / 2));
+    const auto take_halves = [&](index_t count) {
+      return reinterpret_cast<bfloat16*>(take(count / 2));
+    };
+    q = take_halves(queries * tiles.depth);
+    dout = take_halves(queries * tiles.depth);
+    q_transposed = take_halves(queries * tiles.rows);
+    dout_transposed = take_halves(queries * tiles.rows);
     dq = take(queries * tiles.rows);
-    dk = take(tiles.key_tiles * tile_keys * tiles.rows);
-    dv = take(tiles.key_tiles * tile_keys * tiles.rows);
+    dk = take(keys * tiles.rows);
+    dv = take(keys * tiles.rows);
     lse = take(queries);
     delta = take(queries);
   }
@@ -47,7 +52,6 @@ struct HeadMemory {
 /// Scratch of one team.
 struct BackwardScratch {
   bfloat16 *k, *v, *k_rows;    // pairs of channels [depth / 2, key, 2]; of keys [key / 2, C, 2]
-  bfloat16 *q, *dout;          // [query, depth]
   bfloat16 *p, *ds, *ds_rows;  // pairs of queries [query / 2, key, 2]; rows [strip, key]
   float *scores, *dp;          // [strip, key]
   token_t *q_segment, *k_segment;
@@ -56,8 +60,6 @@ struct BackwardScratch {
     k = carver.take<bfloat16>(tile_keys * tiles.depth);
     v = carver.take<bfloat16>(tile_keys * tiles.depth);
     k_rows = carver.take<bfloat16>(tile_keys * tiles.rows);
-    q = carver.take<bfloat16>(tile_queries * tiles.depth);
-    dout = carver.take<bfloat16>(tile_queries * tiles.depth);
     p = carver.take<bfloat16>(tile_queries * tile_keys);
     ds = carver.take<bfloat16>(tile_queries * tile_keys);
     ds_rows = carver.take<bfloat16>(strip * tile_keys);
@@ -71,57 +73,66 @@ struct BackwardScratch {
 /// A pair of tiles.
 struct TilePair {
   index_t query, queries;  ///< first query of the span, how many
-  index_t keys;            ///< how many
+  index_t key, keys;       ///< first key, how many
   index_t offset;          ///< position of the first query minus that of the first key
 };
 
+template <class K>
 struct BackwardTeam {
   AttentionShape shape;
   AttentionInputs<bfloat16> in;
   AttentionSaved<bfloat16> saved;
   View2<const bfloat16> dout;
-  View2<bfloat16> dq;
+  AttentionGradients<bfloat16, K> gradients;
   Bfloat16Tiles tiles;
   float* workspace;
   TeamScratch memory;
   bool units;
 
   void operator()(const Team& team) const {
-    const index_t head_index = team.league_rank() % tiles.heads;
-    const AttentionHead head(shape, in.segment, team.league_rank() / tiles.heads, head_index);
-    const HeadMemory sums(tiles, workspace, team.league_rank());
     ScratchCarver carver = memory.carver(team);
     const BackwardScratch scratch(carver, tiles);
+    const Slot slot(tiles, workspace + team.league_rank() * tiles.backward_slot());
     const MatrixTiles products(units);
-    prepare(sums, head, head_index);
-    for (index_t key = 0; key < shape.num_keys(); key += tile_keys) {
+    for (index_t item = team.league_rank(); item < tiles.sequences * tiles.kv_heads;
+         item += team.league_size()) {
+      const index_t batch = item / tiles.kv_heads, kv_head = item % tiles.kv_heads;
+      std::fill_n(slot.dk, tiles.key_tiles * tile_keys * tiles.rows, 0.0f);
+      std::fill_n(slot.dv, tiles.key_tiles * tile_keys * tiles.rows, 0.0f);
+      for (index_t head = kv_head; head < tiles.heads; head += tiles.kv_heads)
+        add_head(products, scratch, slot, AttentionHead(shape, in.segment, batch, head), head);
+      write_key_gradients(slot.dk, attention_scale<float>(shape), batch, kv_head, gradients.dk);
+      write_key_gradients(slot.dv, 1.0f, batch, kv_head, gradients.dv);
+    }
+  }
+  void add_head(const MatrixTiles& products, const BackwardScratch& scratch, const Slot& slot,
+                const AttentionHead& head, index_t head_index) const {
+    prepare(slot, head, head_index);
+    for (index_t key = 0; key < shape.q_begin + shape.seq_length; key += tile_keys) {
       const index_t keys = math::min(tile_keys, shape.num_keys() - key);
       load_keys(scratch, head, key, keys);
-      float *const dk = sums.dk + key * tiles.rows, *const dv = sums.dv + key * tiles.rows;
-      std::fill_n(dk, tile_keys * tiles.rows, 0.0f);
-      std::fill_n(dv, tile_keys * tiles.rows, 0.0f);
       const index_t first = math::max(index_t(0), key - shape.q_begin);
       for (index_t query = first / tile_queries * tile_queries; query < shape.seq_length;
            query += tile_queries) {
         const index_t position = shape.q_begin + query;
         if (!head.interact(position, key + keys - 1)) break;
-        const TilePair pair{query, math::min(tile_queries, shape.seq_length - query), keys,
+        const TilePair pair{query, math::min(tile_queries, shape.seq_length - query), key, keys,
                             position - key};
-        load_queries(scratch, head, pair);
+        load_segments(scratch.q_segment, tile_queries, head, position, pair.queries);
         for (index_t i = 0; i < pair.queries; i += strip)
-          add_query_gradients(products, scratch, sums, pair, i);
-        add_key_gradients(products, scratch, sums, pair, dk, dv);
+          add_query_gradients(products, scratch, slot, pair, i);
+        add_key_gradients(products, scratch, slot, pair);
       }
     }
-    round_query_gradients(sums, head);
+    write_query_gradients(slot, head);
   }
 
-  /// Transposed operands, lse and delta_i = dout_i . out_i of all queries; dq = 0. Queries past the
-  /// last are zero and have probability zero.
-  void prepare(const HeadMemory& sums, const AttentionHead& head, index_t head_index) const {
-    const index_t C = tiles.channels, area = tile_queries * tiles.rows;
-    std::fill_n(sums.dq, tiles.query_tiles * area, 0.0f);
-    for (index_t i = 0; i < tiles.query_tiles * tile_queries; ++i) {
+  /// Operands, lse and delta_i = dout_i . out_i of all queries; dq = 0. Queries past the last are
+  /// zero and have probability zero.
+  void prepare(const Slot& slot, const AttentionHead& head, index_t head_index) const {
+    const index_t C = tiles.channels, queries = tiles.query_tiles * tile_queries;
+    std::fill_n(slot.dq, queries * tiles.rows, 0.0f);
+    for (index_t i = 0; i < queries; ++i) {
       const index_t row = head.first_query + i;
       float sum = 0;
       if (i < shape.seq_length) {
@@ -130,17 +141,22 @@ struct BackwardTeam {
         ELASTIC_SIMD_SUM(sum)
         for (index_t c = 0; c < C; ++c) sum += widen(d[c]) * widen(o[c]);
       }
-      sums.delta[i] = sum;
-      sums.lse[i] = i < shape.seq_length ? saved.lse(row, head_index) * log2_e : -no_score<float>;
+      slot.delta[i] = sum;
+      slot.lse[i] = i < shape.seq_length ? saved.lse(row, head_index) * log2_e : -no_score<float>;
     }
-    for (index_t tile = 0; tile < tiles.query_tiles; ++tile) {
-      const index_t first = tile * tile_queries, row = head.first_query + first,
-                    count = math::min(tile_queries, shape.seq_length - first);
-      pack_rows_transposed(sums.q + tile * area, tile_queries, &in.q(row, head.q_column),
-                           leading_dimension(in.q), C, count);
-      pack_rows_transposed(sums.dout + tile * area, tile_queries, &dout(row, head.q_column),
-                           leading_dimension(dout), C, count);
-    }
+    const auto pack_both = [&](const View2<const bfloat16>& from, bfloat16* rows,
+                               bfloat16* transposed) {
+      for (index_t first = 0; first < queries; first += tile_queries) {
+        const bfloat16* const source = &from(head.first_query + first, head.q_column);
+        const index_t count = math::min(tile_queries, shape.seq_length - first);
+        copy_rows(rows + first * tiles.depth, tiles.depth, source, leading_dimension(from), count,
+                  C, tile_queries);
+        pack_rows_transposed(transposed + first * tiles.rows, tile_queries, source,
+                             leading_dimension(from), C, count);
+      }
+    };
+    pack_both(in.q, slot.q, slot.q_transposed);
+    pack_both(dout, slot.dout, slot.dout_transposed);
   }
   void load_keys(const BackwardScratch& scratch, const AttentionHead& head, index_t key,
                  index_t keys) const {
@@ -149,21 +165,7 @@ struct BackwardTeam {
     pack_pairs_transposed(scratch.k, tile_keys, k, leading_dimension(in.k), C, keys);
     pack_pairs_transposed(scratch.v, tile_keys, v, leading_dimension(in.v), C, keys);
     pack_pairs(scratch.k_rows, tiles.rows, k, leading_dimension(in.k), keys, C);
-    for (index_t j = 0; j < tile_keys; ++j)
-      scratch.k_segment[j] =
-          head.segment == nullptr ? 0 : head.segment[key + math::min(j, keys - 1)];
-  }
-  void load_queries(const BackwardScratch& scratch, const AttentionHead& head,
-                    const TilePair& pair) const {
-    const index_t row = head.first_query + pair.query, C = tiles.channels;
-    copy_rows(scratch.q, tiles.depth, &in.q(row, head.q_column), leading_dimension(in.q),
-              pair.queries, C, tile_queries);
-    copy_rows(scratch.dout, tiles.depth, &dout(row, head.q_column), leading_dimension(dout),
-              pair.queries, C, tile_queries);
-    const index_t position = shape.q_begin + pair.query;
-    for (index_t i = 0; i < tile_queries; ++i)
-      scratch.q_segment[i] =
-          head.segment == nullptr ? 0 : head.segment[position + math::min(i, pair.queries - 1)];
+    load_segments(scratch.k_segment, tile_keys, head, key, keys);
   }
 
   /// Keys of the tile that at least one query of the strip sees, a multiple of 32.
@@ -172,29 +174,29 @@ struct BackwardTeam {
   }
   /// P and dS of the strip of queries from `first` on; dq += dS k.
   void add_query_gradients(const MatrixTiles& products, const BackwardScratch& scratch,
-                           const HeadMemory& sums, const TilePair& pair, index_t first) const {
+                           const Slot& slot, const TilePair& pair, index_t first) const {
     const index_t seen = seen_keys(pair, first);
     if (seen == 0) return;
-    const index_t from = first * tiles.depth;
-    products.multiply({strip, seen, tiles.depth}, scratch.q + from, tiles.depth, scratch.k,
-                      tile_keys, scratch.scores, tile_keys);
-    products.multiply({strip, seen, tiles.depth}, scratch.dout + from, tiles.depth, scratch.v,
+    const index_t from = (pair.query + first) * tiles.depth;
+    products.multiply({strip, seen, tiles.depth}, slot.q + from, tiles.depth, scratch.k, tile_keys,
+                      scratch.scores, tile_keys);
+    products.multiply({strip, seen, tiles.depth}, slot.dout + from, tiles.depth, scratch.v,
                       tile_keys, scratch.dp, tile_keys);
     const bool all = pair.offset + first >= tile_keys - 1 && pair.keys == tile_keys &&
                      scratch.k_segment[0] == scratch.q_segment[first + strip - 1];
     if (all)
-      probabilities<false>(scratch, sums, pair, first, seen);
+      probabilities<false>(scratch, slot, pair, first, seen);
     else
-      probabilities<true>(scratch, sums, pair, first, seen);
+      probabilities<true>(scratch, slot, pair, first, seen);
     products.multiply_add({strip, tiles.rows, seen}, scratch.ds_rows, tile_keys, scratch.k_rows,
-                          tiles.rows, sums.dq + (pair.query + first) * tiles.rows, tiles.rows);
+                          tiles.rows, slot.dq + (pair.query + first) * tiles.rows, tiles.rows);
   }
   template <bool masked>
-  void probabilities(const BackwardScratch& scratch, const HeadMemory& sums, const TilePair& pair,
+  void probabilities(const BackwardScratch& scratch, const Slot& slot, const TilePair& pair,
                      index_t first, index_t seen) const {
     const float factor = score_factor(shape);
-    const float *const lse = sums.lse + pair.query + first, *const delta =
-                                                                sums.delta + pair.query + first;
+    const float *const lse = slot.lse + pair.query + first, *const delta =
+                                                                slot.delta + pair.query + first;
     struct Row {
       FloatLanes p, ds;
     };
@@ -226,10 +228,11 @@ struct BackwardTeam {
   }
   /// dv^T += dout^T p, dk^T += q^T ds; strips of queries before all keys of 32 are left out.
   void add_key_gradients(const MatrixTiles& products, const BackwardScratch& scratch,
-                         const HeadMemory& sums, const TilePair& pair, float* dk, float* dv) const {
+                         const Slot& slot, const TilePair& pair) const {
+    float *const dk = slot.dk + pair.key * tiles.rows, *const dv = slot.dv + pair.key * tiles.rows;
     const index_t end = padded_depth(pair.queries);
-    const bfloat16 *const q = sums.q + pair.query * tiles.rows, *const d = sums.dout +
-                                                                           pair.query * tiles.rows;
+    const bfloat16 *const q = slot.q_transposed + pair.query * tiles.rows,
+                          *const d = slot.dout_transposed + pair.query * tiles.rows;
     index_t width = 0;
     for (index_t j = 0; j < tile_keys; j += width) {
       const auto first_query = [&](index_t key) {
@@ -245,51 +248,32 @@ struct BackwardTeam {
                             scratch.ds + at, tile_keys, dk + j, tile_keys);
     }
   }
-  void round_query_gradients(const HeadMemory& sums, const AttentionHead& head) const {
+  void write_query_gradients(const Slot& slot, const AttentionHead& head) const {
     const float scale = attention_scale<float>(shape);
     for (index_t i = 0; i < shape.seq_length; ++i) {
-      const float* const sum = sums.dq + i * tiles.rows;
-      bfloat16* const row = &dq(head.first_query + i, head.q_column);
+      const float* const sum = slot.dq + i * tiles.rows;
+      bfloat16* const row = &gradients.dq(head.first_query + i, head.q_column);
       ELASTIC_SIMD
       for (index_t c = 0; c < tiles.channels; ++c) store_rounded(row[c], scale * sum[c]);
     }
   }
-};
-
-/// The tile of keys `item` of a KV head: dk and dv, summed over its query heads in order.
-template <class K>
-struct KeyGradientSum {
-  AttentionShape shape;
-  Bfloat16Tiles tiles;
-  float* workspace;
-  View2<K> dk, dv;
-
-  void operator()(const index_t item) const {
-    const index_t tile = item % tiles.key_tiles, kv_head = item / tiles.key_tiles % tiles.kv_heads,
-                  batch = item / tiles.key_tiles / tiles.kv_heads;
-    const index_t key = tile * tile_keys, row = batch * shape.num_keys() + key,
-                  count = math::min(tile_keys, shape.num_keys() - key);
-    add_heads(batch, kv_head, key, count, row, attention_scale<float>(shape), &HeadMemory::dk, dk);
-    add_heads(batch, kv_head, key, count, row, 1.0f, &HeadMemory::dv, dv);
-  }
-  void add_heads(index_t batch, index_t kv_head, index_t key, index_t count, index_t row,
-                 float scale, float* HeadMemory::*which, const View2<K>& target) const {
-    for (index_t c0 = 0; c0 < tiles.channels; c0 += lanes)
-      for (index_t j0 = 0; j0 < count; j0 += lanes) {
-        float block[lanes * lanes] = {}, other[lanes * lanes];
-        for (index_t head = kv_head; head < tiles.heads; head += tiles.kv_heads) {
-          const HeadMemory sums(tiles, workspace, batch * tiles.heads + head);
-          const float* const from = sums.*which + key * tiles.rows + c0 * tile_keys + j0;
-          for (index_t c = 0; c < lanes; ++c)
-            store_lanes(block + c * lanes,
-                        load_lanes(block + c * lanes) + load_lanes(from + c * tile_keys));
-        }
+  /// target [key, C] of a KV head = scale sum [C, key]
+  void write_key_gradients(const float* sum, float scale, index_t batch, index_t kv_head,
+                           const View2<K>& target) const {
+    const index_t row = batch * shape.num_keys(), column = kv_head * tiles.channels;
+    for (index_t j0 = 0; j0 < shape.num_keys(); j0 += lanes)
+      for (index_t c0 = 0; c0 < tiles.channels; c0 += lanes) {
+        const float* const from =
+            sum + j0 / tile_keys * tile_keys * tiles.rows + c0 * tile_keys + j0 % tile_keys;
+        float block[lanes * lanes], other[lanes * lanes];
+        for (index_t c = 0; c < lanes; ++c)
+          store_lanes(block + c * lanes, scale * load_lanes(from + c * tile_keys));
         transpose_block(block, other);
         const index_t columns = math::min(lanes, tiles.channels - c0);
-        for (index_t j = 0; j < math::min(lanes, count - j0); ++j) {
-          K* const to = &target(row + j0 + j, kv_head * tiles.channels + c0);
+        for (index_t j = 0; j < math::min(lanes, shape.num_keys() - j0); ++j) {
+          K* const to = &target(row + j0 + j, column + c0);
           ELASTIC_SIMD
-          for (index_t c = 0; c < columns; ++c) store_rounded(to[c], scale * block[j * lanes + c]);
+          for (index_t c = 0; c < columns; ++c) store_rounded(to[c], block[j * lanes + c]);
         }
       }
   }
@@ -306,16 +290,11 @@ void attention_bfloat16_backward(const ExecutionSpace& exec, const AttentionShap
   const Bfloat16Tiles tiles(shape);
   ScratchCarver counter(nullptr);
   [[maybe_unused]] const BackwardScratch layout(counter, tiles);
-  const BackwardTeam body{
-      shape, in, saved, dout, gradients.dq, tiles, workspace.data(), TeamScratch(counter.bytes()),
+  const BackwardTeam<K> body{
+      shape, in, saved, dout, gradients, tiles, workspace.data(), TeamScratch(counter.bytes()),
       units};
   Kokkos::parallel_for("elastic::attention_backward",
-                       single_threads(exec, tiles.sequences * tiles.heads, body.memory), body);
-  Kokkos::parallel_for(
-      "elastic::attention_sum_heads",
-      Kokkos::RangePolicy<ExecutionSpace>(exec, 0,
-                                          tiles.sequences * tiles.kv_heads * tiles.key_tiles),
-      KeyGradientSum<K>{shape, tiles, workspace.data(), gradients.dk, gradients.dv});
+                       single_threads(exec, tiles.backward_slots(), body.memory), body);
   add_flops(10 * attention_pairs(shape));
 }
 

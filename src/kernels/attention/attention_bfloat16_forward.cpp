@@ -16,23 +16,26 @@
 namespace elastic::kernels {
 namespace {
 
-constexpr index_t strip = Bfloat16Tiles::strip, halves = strip / lanes;
+constexpr index_t strip = Bfloat16Tiles::strip, halves = strip / lanes,
+                  tile_keys = Bfloat16Tiles::forward_keys, tile_queries = Bfloat16Tiles::queries;
+/// Where nothing has been visible yet: far below scores, far above no_score.
+constexpr float lowest_reference = -1e20f;
 
 /// Scratch of one team; [strip] are the queries of one strip, all others belong to each of them.
 struct ForwardScratch {
   bfloat16 *q, *p;
-  float *scores, *sum, *maximum, *total;
+  float *scores, *sum, *reference, *total;
   token_t *q_segment, *k_segment;
 
   ForwardScratch(ScratchCarver& carver, const Bfloat16Tiles& tiles) {
-    q = carver.take<bfloat16>(tiles.queries * tiles.depth);  // [depth / 2, strip, 2] of each strip
-    p = carver.take<bfloat16>(tiles.keys * strip);           // [key / 2, strip, 2]
-    scores = carver.take<float>(tiles.keys * strip);         // [key, strip]
-    sum = carver.take<float>(tiles.queries * tiles.rows);  // [C, strip] of each strip, unnormalised
-    maximum = carver.take<float>(tiles.queries);           // of scores in powers of two
-    total = carver.take<float>(tiles.queries);
-    q_segment = carver.take<token_t>(tiles.queries);
-    k_segment = carver.take<token_t>(tiles.keys);
+    q = carver.take<bfloat16>(tile_queries * tiles.depth);  // [depth / 2, strip, 2] of each strip
+    p = carver.take<bfloat16>(tile_keys * strip);           // [key / 2, strip, 2]
+    scores = carver.take<float>(tile_keys * strip);         // [key, strip]
+    sum = carver.take<float>(tile_queries * tiles.rows);  // [C, strip] of each strip, unnormalised
+    reference = carver.take<float>(tile_queries);         // of scores, in powers of two
+    total = carver.take<float>(tile_queries);
+    q_segment = carver.take<token_t>(tile_queries);
+    k_segment = carver.take<token_t>(tile_keys);
   }
 };
 
@@ -57,25 +60,24 @@ struct ForwardTeam {
     const index_t rank = team.league_rank(), head_index = rank / tiles.query_tiles % tiles.heads,
                   batch = rank / tiles.query_tiles / tiles.heads;
     const AttentionHead head(shape, in.segment, batch, head_index);
-    const index_t first = rank % tiles.query_tiles * tiles.queries,
-                  queries = math::min(tiles.queries, shape.seq_length - first),
+    const index_t first = rank % tiles.query_tiles * tile_queries,
+                  queries = math::min(tile_queries, shape.seq_length - first),
                   begin = shape.q_begin + first;  // position of the tile
     ScratchCarver carver = memory.carver(team);
     const ForwardScratch scratch(carver, tiles);
     const MatrixTiles products(units);
     start(scratch, head, first, queries);
     const bfloat16* tile = packed + (batch * tiles.kv_heads + head_index % tiles.kv_heads) *
-                                        tiles.key_tiles * tiles.key_value_tile();
-    for (index_t key = 0; key < begin + queries;
-         key += tiles.keys, tile += tiles.key_value_tile()) {
-      const index_t keys = math::min(tiles.keys, shape.num_keys() - key);
+                                        tiles.forward_key_tiles * tiles.key_value_tile();
+    for (index_t key = 0; key < begin + queries; key += tile_keys, tile += tiles.key_value_tile()) {
+      const index_t keys = math::min(tile_keys, shape.num_keys() - key);
       if (!head.interact(begin, key + keys - 1)) continue;
-      load_segments(scratch.k_segment, tiles.keys, head, key, keys);
+      load_segments(scratch.k_segment, tile_keys, head, key, keys);
       for (index_t i = 0; i < queries; i += strip) {
         const index_t offset = begin + i - key,
-                      end = math::min(tiles.keys, padded_depth(offset + strip));
+                      end = math::min(tile_keys, padded_depth(offset + strip));
         if (end <= 0) continue;
-        const bool all = offset >= keys - 1 && keys == tiles.keys &&
+        const bool all = offset >= keys - 1 && keys == tile_keys &&
                          scratch.k_segment[0] == scratch.q_segment[i + strip - 1];
         add_keys(products, scratch, {i, offset, end, all}, tile);
       }
@@ -84,12 +86,6 @@ struct ForwardTeam {
       write(scratch, head.first_query + first, head, head_index, i, math::min(strip, queries - i));
   }
 
-  /// Segments of positions; those past the last have the number of the last.
-  static void load_segments(token_t* target, index_t extent, const AttentionHead& head,
-                            index_t begin, index_t count) {
-    for (index_t i = 0; i < extent; ++i)
-      target[i] = head.segment == nullptr ? 0 : head.segment[begin + math::min(i, count - 1)];
-  }
   void start(const ForwardScratch& scratch, const AttentionHead& head, index_t first,
              index_t queries) const {
     const index_t ld = leading_dimension(in.q);
@@ -97,10 +93,10 @@ struct ForwardTeam {
     for (index_t i = 0; i < queries; i += strip)
       pack_pairs_transposed(scratch.q + i * tiles.depth, strip, q + i * ld, ld, tiles.channels,
                             math::min(strip, queries - i));
-    load_segments(scratch.q_segment, tiles.queries, head, shape.q_begin + first, queries);
-    std::fill_n(scratch.sum, tiles.queries * tiles.rows, 0.0f);
-    std::fill_n(scratch.maximum, tiles.queries, no_score<float>);
-    std::fill_n(scratch.total, tiles.queries, 0.0f);
+    load_segments(scratch.q_segment, tile_queries, head, shape.q_begin + first, queries);
+    std::fill_n(scratch.sum, tile_queries * tiles.rows, 0.0f);
+    std::fill_n(scratch.reference, tile_queries, lowest_reference);
+    std::fill_n(scratch.total, tile_queries, 0.0f);
   }
 
   void add_keys(const MatrixTiles& products, const ForwardScratch& scratch, const StripView& view,
@@ -108,77 +104,68 @@ struct ForwardTeam {
     float* const sum = scratch.sum + view.first * tiles.rows;
     products.multiply({view.keys, strip, tiles.depth}, tile, tiles.depth,
                       scratch.q + view.first * tiles.depth, strip, scratch.scores, strip);
-    float before[strip];
-    std::memcpy(before, scratch.maximum + view.first, sizeof before);
-    if (view.all)
-      soften<false>(scratch, view);
-    else
-      soften<true>(scratch, view);
-    if (std::memcmp(before, scratch.maximum + view.first, sizeof before) != 0)
-      correct(before, scratch.maximum + view.first, sum);
-    products.multiply_add({tiles.rows, strip, view.keys}, tile + tiles.keys * tiles.depth,
-                          tiles.keys, scratch.p, strip, sum, strip);
+    if (!view.all) hide(scratch, view);
+    alignas(64) float corrections[strip];
+    if (!soften(scratch, view, corrections))
+      for (index_t c = 0; c < tiles.rows; ++c)
+        for (index_t i = 0; i < strip; i += lanes)
+          store_lanes(sum + c * strip + i,
+                      load_lanes(sum + c * strip + i) * load_lanes(corrections + i));
+    products.multiply_add({tiles.rows, strip, view.keys}, tile + tile_keys * tiles.depth, tile_keys,
+                          scratch.p, strip, sum, strip);
   }
 
-  /// Scores become probabilities relative to the maximum so far, 0 where not visible. Maxima are
-  /// kept as they are subtracted, so that one that did not change corrects by exactly 1.
-  template <bool masked>
-  void soften(const ForwardScratch& scratch, const StripView& view) const {
-    const float factor = score_factor(shape);
-    float *const maxima = scratch.maximum + view.first, *const totals = scratch.total + view.first;
-    FloatLanes maximum[halves], top[halves], even[halves] = {}, odd[halves] = {};
-    IntLanes last[halves] = {}, segment[halves] = {};  // key that a query sees last; its segment
+  /// Scores that are not visible become no_score.
+  void hide(const ForwardScratch& scratch, const StripView& view) const {
     for (index_t h = 0; h < halves; ++h) {
-      maximum[h] = all_lanes(no_score<float>);
-      if (masked) {
-        last[h] = lane_numbers() + static_cast<std::int32_t>(view.offset + h * lanes);
-        segment[h] = load_lanes(scratch.q_segment + view.first + h * lanes);
+      const IntLanes last =  // key that a query sees last
+          lane_numbers() + static_cast<std::int32_t>(view.offset + h * lanes);
+      const IntLanes segment = load_lanes(scratch.q_segment + view.first + h * lanes);
+      for (index_t j = 0; j < view.keys; ++j) {
+        float* const s = scratch.scores + j * strip + h * lanes;
+        const IntLanes seen =
+            (last >= static_cast<std::int32_t>(j)) & (segment == scratch.k_segment[j]);
+        store_lanes(s, seen ? load_lanes(s) : all_lanes(no_score<float>));
       }
     }
-    const auto visible = [&](index_t j, index_t h, FloatLanes x, FloatLanes otherwise) {
-      if constexpr (!masked) return x;
-      const IntLanes seen =
-          (last[h] >= static_cast<std::int32_t>(j)) & (segment[h] == scratch.k_segment[j]);
-      return seen ? x : otherwise;
-    };
+  }
+  /// Scores become probabilities relative to a reference of each query: its maximum, or one that it
+  /// exceeds by less than a factor of 2^8. References are kept as they are subtracted, so that one
+  /// that does not change corrects by exactly 1. Returns whether none changed.
+  bool soften(const ForwardScratch& scratch, const StripView& view, float* corrections) const {
+    const float factor = score_factor(shape);
+    float *const references = scratch.reference + view.first, *const totals =
+                                                                  scratch.total + view.first;
+    FloatLanes maximum[halves], top[halves], even[halves] = {}, odd[halves] = {};
+    for (index_t h = 0; h < halves; ++h) maximum[h] = all_lanes(no_score<float>);
     for (index_t j = 0; j < view.keys; ++j)
       for (index_t h = 0; h < halves; ++h) {
-        const FloatLanes s = visible(j, h, load_lanes(scratch.scores + j * strip + h * lanes),
-                                     all_lanes(no_score<float>));
+        const FloatLanes s = load_lanes(scratch.scores + j * strip + h * lanes);
         maximum[h] = maximum[h] < s ? s : maximum[h];
       }
     for (index_t h = 0; h < halves; ++h) {
-      const FloatLanes before = load_lanes(maxima + h * lanes), here = factor * maximum[h];
-      top[h] = before < here ? here : before;
+      const FloatLanes before = load_lanes(references + h * lanes), here = factor * maximum[h];
+      top[h] = before + 8.0f < here ? here : before;
     }
     for (index_t j = 0; j < view.keys; j += 2)
       for (index_t h = 0; h < halves; ++h) {
-        const auto probability = [&](index_t key) {
-          const FloatLanes s = load_lanes(scratch.scores + key * strip + h * lanes);
-          return visible(key, h, probability_of(factor * s - top[h]), FloatLanes{});
-        };
-        const FloatLanes low = probability(j), high = probability(j + 1);
+        const float* const s = scratch.scores + j * strip + h * lanes;
+        const FloatLanes low = probability_of(factor * load_lanes(s) - top[h]),
+                         high = probability_of(factor * load_lanes(s + strip) - top[h]);
         even[h] += low;
         odd[h] += high;
         store_pairs(scratch.p + (j / 2 * strip + h * lanes) * 2, round_to_pairs(low, high));
       }
+    bool same = true;
     for (index_t h = 0; h < halves; ++h) {
-      const FloatLanes correction = probability_of(load_lanes(maxima + h * lanes) - top[h]);
+      const FloatLanes correction = probability_of(load_lanes(references + h * lanes) - top[h]);
       const FloatLanes total = load_lanes(totals + h * lanes) * correction + (even[h] + odd[h]);
+      same = same && std::memcmp(&top[h], references + h * lanes, sizeof top[h]) == 0;
       store_lanes(totals + h * lanes, total);
-      store_lanes(maxima + h * lanes, top[h]);
+      store_lanes(references + h * lanes, top[h]);
+      store_lanes(corrections + h * lanes, correction);
     }
-  }
-  /// The sums so far, which are relative to the maxima before.
-  void correct(const float* before, const float* maxima, float* sum) const {
-    for (index_t h = 0; h < halves; ++h) {
-      const FloatLanes correction =
-          probability_of(load_lanes(before + h * lanes) - load_lanes(maxima + h * lanes));
-      for (index_t c = 0; c < tiles.rows; ++c) {
-        float* const x = sum + c * strip + h * lanes;
-        store_lanes(x, load_lanes(x) * correction);
-      }
-    }
+    return same;
   }
 
   /// out and lse of `queries` queries from `first` of the tile on, whose first row is `row`.
@@ -202,7 +189,7 @@ struct ForwardTeam {
     }
     for (index_t i = first; i < first + queries; ++i)
       saved.lse(row + i, head_index) =
-          (1 / log2_e) * scratch.maximum[i] + math::log(scratch.total[i]);
+          (1 / log2_e) * scratch.reference[i] + math::log(scratch.total[i]);
   }
 };
 
@@ -213,19 +200,19 @@ void pack_keys_and_values(const ExecutionSpace& exec, const AttentionShape& shap
   const index_t seen = shape.q_begin + shape.seq_length;
   Kokkos::parallel_for(
       "elastic::attention_pack",
-      Kokkos::RangePolicy<ExecutionSpace>(exec, 0,
-                                          tiles.sequences * tiles.kv_heads * tiles.key_tiles),
+      Kokkos::RangePolicy<ExecutionSpace>(
+          exec, 0, tiles.sequences * tiles.kv_heads * tiles.forward_key_tiles),
       [=](const index_t item) {
-        const index_t key = item % tiles.key_tiles * tiles.keys,
-                      kv_head = item / tiles.key_tiles % tiles.kv_heads,
-                      batch = item / tiles.key_tiles / tiles.kv_heads;
+        const index_t key = item % tiles.forward_key_tiles * tile_keys,
+                      kv_head = item / tiles.forward_key_tiles % tiles.kv_heads,
+                      batch = item / tiles.forward_key_tiles / tiles.kv_heads;
         if (key >= seen) return;
         const index_t row = batch * shape.num_keys() + key, column = kv_head * tiles.channels,
-                      count = math::min(tiles.keys, shape.num_keys() - key);
+                      count = math::min(tile_keys, shape.num_keys() - key);
         bfloat16* const tile = packed + item * tiles.key_value_tile();
         copy_rows(tile, tiles.depth, &in.k(row, column), leading_dimension(in.k), count,
-                  tiles.channels, tiles.keys);
-        pack_rows_transposed(tile + tiles.keys * tiles.depth, tiles.keys, &in.v(row, column),
+                  tiles.channels, tile_keys);
+        pack_rows_transposed(tile + tile_keys * tiles.depth, tile_keys, &in.v(row, column),
                              leading_dimension(in.v), tiles.channels, count);
       });
 }

@@ -29,8 +29,9 @@ struct StepTeam {
       const A new_maximum = score(team, head, batch, key, keys, maximum, scores);
       const A correction = vector_exp(maximum - new_maximum);
       maximum = new_maximum;
+      soften(team, keys, maximum, scores);
       A part = 0;  // every thread of the team sums the same
-      for (index_t j = 0; j < keys; ++j) part += vector_exp(scores[j] - maximum);
+      for (index_t j = 0; j < keys; ++j) part += scores[j];
       total = total * correction + part;
       const T* const v0 = &v_cache(head.first_key + key, head.kv_column);
       const index_t stride = leading_dimension(v_cache);
@@ -40,7 +41,7 @@ struct StepTeam {
         ELASTIC_SIMD
         for (index_t c = begin; c < end; ++c) sum[c] *= correction;
         for (index_t j = 0; j < keys; ++j) {
-          const A p = vector_exp(scores[j] - maximum);
+          const A p = scores[j];
           ELASTIC_SIMD
           for (index_t c = begin; c < end; ++c) sum[c] += p * widen(v0[j * stride + c]);
         }
@@ -52,6 +53,16 @@ struct StepTeam {
     });
   }
 
+  /// scores[j] = exp(scores[j] - maximum), which all channels of v take.
+  KOKKOS_INLINE_FUNCTION void soften(const Team& team, index_t keys, A maximum, A* scores) const {
+    constexpr index_t width = on_host ? lanes : 1;
+    team.team_barrier();  // until each thread has found the maximum
+    for_each_row(team, (keys + width - 1) / width, [&](index_t block) {
+      const index_t end = math::min(keys, (block + 1) * width);
+      ELASTIC_SIMD
+      for (index_t j = block * width; j < end; ++j) scores[j] = vector_exp(scores[j] - maximum);
+    });
+  }
   /// scores[j] = scale q . k_j; returns the new maximum.
   KOKKOS_INLINE_FUNCTION A score(const Team& team, const AttentionHead& head, index_t batch,
                                  index_t key, index_t keys, A maximum, A* scores) const {

@@ -9,17 +9,18 @@
 namespace elastic::kernels {
 
 struct Bfloat16Tiles {
-  static constexpr index_t keys = 64;     ///< positions in a tile of keys
-  static constexpr index_t queries = 64;  ///< positions in a tile of queries
-  static constexpr index_t strip = 32;    ///< queries or keys that causality leaves out at a time
+  static constexpr index_t forward_keys = 128;  ///< positions in a tile of keys going forward
+  static constexpr index_t keys = 64;           ///< and backward
+  static constexpr index_t queries = 64;        ///< positions in a tile of queries
+  static constexpr index_t strip = 32;  ///< queries or keys that causality leaves out at a time
 
-  index_t heads;                   ///< A, query heads of a sequence
-  index_t kv_heads;                ///< R
-  index_t channels;                ///< C
-  index_t rows;                    ///< C as rows or columns of a product
-  index_t depth;                   ///< C as what a product sums over
-  index_t sequences;               ///< B
-  index_t query_tiles, key_tiles;  ///< of a sequence
+  index_t heads;                                      ///< A, query heads of a sequence
+  index_t kv_heads;                                   ///< R
+  index_t channels;                                   ///< C
+  index_t rows;                                       ///< C as rows or columns of a product
+  index_t depth;                                      ///< C as what a product sums over
+  index_t sequences;                                  ///< B
+  index_t query_tiles, key_tiles, forward_key_tiles;  ///< of a sequence
 
   explicit constexpr Bfloat16Tiles(const AttentionShape& shape)
       : heads(shape.num_heads),
@@ -29,20 +30,26 @@ struct Bfloat16Tiles {
         depth(padded_depth(shape.head_dim)),
         sequences(shape.batch),
         query_tiles((shape.seq_length + queries - 1) / queries),
-        key_tiles((shape.num_keys() + keys - 1) / keys) {}
+        key_tiles((shape.num_keys() + keys - 1) / keys),
+        forward_key_tiles((shape.num_keys() + forward_keys - 1) / forward_keys) {}
 
-  /// Numbers of a tile of keys [keys, depth] and one of values [rows, keys].
-  constexpr index_t key_value_tile() const { return keys * (depth + rows); }
+  /// Numbers of a tile of keys [forward_keys, depth] and one of values [rows, forward_keys].
+  constexpr index_t key_value_tile() const { return forward_keys * (depth + rows); }
   /// All of them for each KV head, in elements of float.
   constexpr index_t forward_workspace() const {
-    return sequences * kv_heads * key_tiles * key_value_tile() / 2;
+    return sequences * kv_heads * forward_key_tiles * key_value_tile() / 2;
   }
-  /// Each query head: q and dout [rows, queries] in bfloat16, dq [queries, rows], lse and delta of
-  /// every tile of queries; dk and dv [rows, keys] of every tile of keys.
-  constexpr index_t floats_of_head() const {
-    return query_tiles * queries * (2 * rows + 2) + key_tiles * keys * 2 * rows;
+  /// What a thread needs, one KV head at a time: of one of its query heads q and dout, in bfloat16
+  /// as they are [queries, depth] and transposed [rows, queries] in every tile of queries, dq
+  /// [queries, rows], lse and delta; of all together dk and dv [rows, keys] of every tile of keys.
+  constexpr index_t backward_slot() const {
+    return query_tiles * queries * (2 * rows + depth + 2) + key_tiles * keys * 2 * rows;
   }
-  constexpr index_t backward_workspace() const { return sequences * heads * floats_of_head(); }
+  /// As many threads as there are, at most one for each KV head.
+  index_t backward_slots() const {
+    return math::min<index_t>(sequences * kv_heads, ExecutionSpace().concurrency());
+  }
+  index_t backward_workspace() const { return backward_slots() * backward_slot(); }
 };
 
 }  // namespace elastic::kernels

@@ -58,7 +58,8 @@ ELASTIC_LANES void store_rows_of_pairs(bfloat16* low, bfloat16* high, WordLanes 
   *reinterpret_cast<ShortsInMemory*>(high) = __builtin_convertvector(pairs >> 16, ShortLanes);
 }
 
-/// Probabilities: 2^t for t <= 1, zero where 2^t < exp(smallest_score); NaN stays NaN; 2^0 = 1.
+/// Probabilities: 2^t for t below 127, zero where 2^t < exp(smallest_score); NaN stays NaN;
+/// 2^0 = 1.
 ///
 ///   2^t = 2^n 2^r,  |r| <= 1/2,  minimax polynomial of degree 4, relative error below 4e-6,
 ///
@@ -90,6 +91,13 @@ inline void copy_rows(bfloat16* target, index_t ld, const bfloat16* source, inde
     std::memset(static_cast<void*>(target + columns), 0, bytes(ld - columns));
   }
   std::memset(static_cast<void*>(target), 0, bytes((all_rows - rows) * ld));
+}
+
+/// Segments of positions; those past the last have the number of the last.
+inline void load_segments(token_t* target, index_t extent, const AttentionHead& head, index_t begin,
+                          index_t count) {
+  for (index_t i = 0; i < extent; ++i)
+    target[i] = head.segment == nullptr ? 0 : head.segment[begin + math::min(i, count - 1)];
 }
 
 /// Teams of one thread: a thread has its matrix units to itself.

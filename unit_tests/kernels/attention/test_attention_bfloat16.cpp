@@ -116,8 +116,10 @@ TEST(Bfloat16Tiles, WorkspacesHoldWhatTheySay) {
   EXPECT_EQ(tiles.rows, 48);
   EXPECT_EQ(tiles.depth, 64);
   EXPECT_EQ(tiles.query_tiles, 2);
-  EXPECT_EQ(tiles.forward_workspace(), 2 * 2 * 2 * 64 * (64 + 48) / 2);
-  EXPECT_EQ(tiles.backward_workspace(), 2 * 6 * (128 * (4 * 48 + 2)));
+  EXPECT_EQ(tiles.forward_workspace(), 2 * 2 * 1 * 128 * (64 + 48) / 2);
+  EXPECT_EQ(tiles.backward_slot(), 128 * (2 * 48 + 64 + 2) + 128 * 2 * 48);
+  EXPECT_EQ(tiles.backward_workspace(), tiles.backward_slots() * tiles.backward_slot());
+  EXPECT_EQ(tiles.backward_slots(), std::min(4, ExecutionSpace().concurrency()));
   if (kernels::on_host) {
     EXPECT_EQ(kernels::attention_forward_workspace_size<bfloat16>(shape),
               tiles.forward_workspace());
