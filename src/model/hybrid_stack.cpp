@@ -56,20 +56,22 @@ void HybridStack<T>::forward(const LayerContext& context, const ActiveWidths<T>&
   View2<Accumulate<T>> partial;
   if constexpr (!std::is_same_v<T, Accumulate<T>>)
     partial = context.arena->matrix<Accumulate<T>>(context.num_tokens(), widths.hidden);
+  // Where inputs are kept, the stream goes from one memory to the next, at last back to h.
+  const auto kept = [&] { return context.arena->matrix<T>(h.extent_int(0), widths.hidden); };
+  auto left = keep == Keep::nothing ? 0 : num_active(widths);
+  View2<T> stream = left > 0 ? kept() : h;
+  if (left > 0) Kokkos::deep_copy(context.exec, stream, h);
   for (std::size_t l = 0; l < m_layers.size(); ++l) {
     const auto& active = widths.layers[l];
     if (!active.active) continue;
     auto& entry = entries[l];
-    entry.input = h;
-    if (keep != Keep::nothing) {
-      entry.input = context.arena->matrix<T>(h.extent_int(0), widths.hidden);
-      Kokkos::deep_copy(context.exec, entry.input, h);
-    }
+    entry.input = stream;
+    stream = --left > 0 ? kept() : h;
     const auto mark = context.arena->mark();
     forward_layer(context, widths, l, entry, partial);
     if (observer) observer(static_cast<index_t>(l), entry);
-    kernels::residual_add_forward<T>(context.exec, entry.output, widths.hidden_mask.value,
-                                     active.gamma, h);
+    kernels::residual_add_forward<T>(context.exec, entry.input, entry.output,
+                                     widths.hidden_mask.value, active.gamma, stream);
     if (keep != Keep::everything) context.arena->release(mark);
   }
   if (keep == Keep::nothing) context.arena->release(start);
@@ -97,10 +99,11 @@ void HybridStack<T>::backward_layer(const LayerContext& context, const ActiveWid
   Arena& arena = *context.arena;
   const auto& active = widths.layers[l];
   const index_t tokens = dh.extent_int(0);
-  const auto doutput = arena.matrix<T>(tokens, widths.hidden);
+  const bool is_plain = joins_unchanged(widths, active);  // then the output's gradient is dh
+  const auto own = arena.matrix<T>(tokens, widths.hidden), doutput = is_plain ? dh : own;
   const auto dmixed = arena.matrix<Accumulate<T>>(context.num_tokens(), widths.hidden);
   const auto blocks = m_parallel.my_blocks(context.num_tokens(), context.num_blocks());
-  for (const Range& block : blocks) {
+  for (const Range& block : is_plain ? std::vector<Range>() : blocks) {
     const auto rows_of = [&](const View2<T>& all) { return rows(all, block.first, block.second); };
     kernels::residual_add_backward<T>(context.exec, rows_of(dh), rows_of(entry.output),
                                       widths.hidden_mask.value, active.gamma, rows_of(doutput),

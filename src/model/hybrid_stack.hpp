@@ -7,6 +7,7 @@
 // once from the sum over units and ranks (doc/numerics.md).
 // A layer with gamma_l = 0 is not computed.
 #pragma once
+#include <algorithm>
 #include <functional>
 
 #include "layers/layer.hpp"
@@ -68,6 +69,15 @@ class HybridStack {
   index_t num_layers() const { return static_cast<index_t>(m_layers.size()); }
 
  private:
+  static index_t num_active(const ActiveWidths<T>& widths) {
+    return std::count_if(widths.layers.begin(), widths.layers.end(),
+                         [](const auto& layer) { return layer.active; });
+  }
+  /// Whether a layer's output is added to the stream as it is, without mask and gate.
+  static bool joins_unchanged(const ActiveWidths<T>& widths, const LayerActive<T>& active) {
+    return active.gamma == 1 && active.dgamma.size() == 0 && widths.hidden_mask.value.size() == 0 &&
+           widths.hidden_mask.gradient.size() == 0;
+  }
   /// `partial` [T, D]: where the mixer puts its sum; empty: memory of its own.
   void forward_layer(const LayerContext& context, const ActiveWidths<T>& widths, std::size_t l,
                      StackEntry<T>& entry, View2<Accumulate<T>> partial = {}) const;

@@ -5,7 +5,7 @@
 // equal instructions, the last one on padded copies, so that no bit depends on where in a row a
 // column stands.
 #pragma once
-#include "kernels/products/whole_vectors.hpp"
+#include "kernels/whole_vectors.hpp"
 #include "kernels/read_ahead.hpp"
 #include "kernels/rows/row_loops.hpp"
 

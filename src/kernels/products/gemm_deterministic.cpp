@@ -8,7 +8,7 @@
 // On a device: a team per 64 x 64 elements, whose operands go through scratch memory.
 #include "kernels/products/gemm_deterministic.hpp"
 
-#include "kernels/products/whole_vectors.hpp"
+#include "kernels/whole_vectors.hpp"
 #include "kernels/rows/row_loops.hpp"
 
 namespace elastic::kernels {

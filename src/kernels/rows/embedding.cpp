@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/rows/embedding.hpp"
 
+#include <cstring>
+
 #include "kernels/rows/pack.hpp"
 
 namespace elastic::kernels {
@@ -24,15 +26,12 @@ struct Rows {
 
   KOKKOS_FUNCTION void operator()(const index_t t, const index_t begin, const index_t end) const {
     const index_t row = row_of_word(tokens(t), shard);
-    T* to = &y(t, 0);
-    if (row == elsewhere) {
-      ELASTIC_SIMD
-      for (index_t j = begin; j < end; ++j) store_rounded(to[j], Accumulate<T>(0));
-    } else {
-      const T* from = &weight(row, 0);
-      ELASTIC_SIMD
-      for (index_t j = begin; j < end; ++j) store_rounded(to[j], widen(from[j]));
-    }
+    T* const to = &y(t, begin);
+    const auto bytes = static_cast<std::size_t>(end - begin) * sizeof(T);
+    if (row == elsewhere)
+      std::memset(static_cast<void*>(to), 0, bytes);
+    else
+      std::memcpy(static_cast<void*>(to), &weight(row, begin), bytes);
   }
   /// A device's pack of row t.
   KOKKOS_FUNCTION void operator()(const index_t t, const index_t j, const int count) const {

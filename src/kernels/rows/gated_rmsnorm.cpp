@@ -4,6 +4,7 @@
 #include "kernels/rows/norm_factor.hpp"
 #include "kernels/rows/norm_gradients.hpp"
 #include "kernels/rows/vector_exp.hpp"
+#include "kernels/whole_vectors.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -98,9 +99,9 @@ KOKKOS_INLINE_FUNCTION void add_gradients(const ElementTerms<A>& e, const Gate<A
 
 /// Until the last loop `gated` (which may be `out`) holds y silu(u), u = m z.
 template <class T, class M>
-KOKKOS_INLINE_FUNCTION void forward_row(const Shape<Accumulate<T>>& shape, const T* y, const T* z,
-                                        const T* w, const M& m, Accumulate<T>* gated, T* out,
-                                        Accumulate<T>* rstd) {
+ELASTIC_WHOLE_VECTORS void forward_row(Shape<Accumulate<T>> shape, const T* y, const T* z,
+                                       const T* w, M m, Accumulate<T>* gated, T* out,
+                                       Accumulate<T>* rstd) {
   using A = Accumulate<T>;
   ELASTIC_SIMD
   for (index_t e = 0; e < shape.width; ++e) gated[e] = gated_value(widen(y[e]), widen(z[e]), m(e));
@@ -123,11 +124,10 @@ struct GateRows {
   A *sigmoid, *silu;
 };
 template <class T, class M>
-KOKKOS_INLINE_FUNCTION void backward_row(const Shape<Accumulate<T>>& shape, const T* dout,
-                                         const T* y, const T* z, const T* w, const M& m,
-                                         const Accumulate<T>* rstd,
-                                         const GateRows<Accumulate<T>>& rows, T* dy, T* dz,
-                                         const NormGradients<Accumulate<T>>& sums) {
+ELASTIC_WHOLE_VECTORS void backward_row(Shape<Accumulate<T>> shape, const T* dout, const T* y,
+                                        const T* z, const T* w, M m, const Accumulate<T>* rstd,
+                                        GateRows<Accumulate<T>> rows, T* dy, T* dz,
+                                        NormGradients<Accumulate<T>> sums) {
   using A = Accumulate<T>;
   ELASTIC_SIMD
   for (index_t e = 0; e < shape.width; ++e) {

@@ -186,13 +186,14 @@ void add_gate_gradient(const ExecutionSpace& exec, const RowDot<T, Y>& dot, cons
 }  // namespace
 
 template <class T, class Y>
-void residual_add_forward(const ExecutionSpace& exec, In2<Y> y, In1<Accumulate<T>> mask,
-                          Accumulate<T> gamma, InOut2<T> h) {
+void residual_add_forward(const ExecutionSpace& exec, In2<T> h, In2<Y> y, In1<Accumulate<T>> mask,
+                          Accumulate<T> gamma, InOut2<T> joined) {
   const auto tokens = static_cast<index_t>(y.extent(0)), width = static_cast<index_t>(y.extent(1));
   require_shape_or_empty("residual_add_forward", "mask", mask, width);
   require_shape("residual_add_forward", "h", h, tokens, width);
+  require_shape("residual_add_forward", "joined", joined, tokens, width);
   map_rows<T, T, Y>(exec, "elastic::residual_add_forward", Joined<Accumulate<T>>{gamma}, mask, h, y,
-                    h);
+                    joined);
 }
 
 template <class T, class Y>
@@ -215,11 +216,11 @@ void residual_add_backward(const ExecutionSpace& exec, In2<T> dh, In2<Y> y, In1<
                  dh, dy);
 }
 
-#define ELASTIC_INSTANTIATE(T, Y)                                                             \
-  template void residual_add_forward<T, Y>(const ExecutionSpace&, In2<Y>, In1<Accumulate<T>>, \
-                                           Accumulate<T>, InOut2<T>);                         \
-  template void residual_add_backward<T, Y>(const ExecutionSpace&, In2<T>, In2<Y>,            \
-                                            In1<Accumulate<T>>, Accumulate<T>, InOut2<T>,     \
+#define ELASTIC_INSTANTIATE(T, Y)                                                         \
+  template void residual_add_forward<T, Y>(const ExecutionSpace&, In2<T>, In2<Y>,         \
+                                           In1<Accumulate<T>>, Accumulate<T>, InOut2<T>); \
+  template void residual_add_backward<T, Y>(const ExecutionSpace&, In2<T>, In2<Y>,        \
+                                            In1<Accumulate<T>>, Accumulate<T>, InOut2<T>, \
                                             InOut1<Accumulate<T>>, InOut1<Accumulate<T>>);
 ELASTIC_INSTANTIATE(bfloat16, bfloat16)
 ELASTIC_INSTANTIATE(bfloat16, float)

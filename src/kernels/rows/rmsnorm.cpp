@@ -4,6 +4,7 @@
 #include "kernels/rows/norm_factor.hpp"
 #include "kernels/rows/norm_gradients.hpp"
 #include "kernels/rows/store_rounded.hpp"
+#include "kernels/whole_vectors.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -15,8 +16,8 @@ KOKKOS_INLINE_FUNCTION A normed(A factor, A m, A x, A w) {
   return factor * (m * x) * w;
 }
 template <class T, class M>
-KOKKOS_INLINE_FUNCTION void forward_row(index_t width, const T* x, const T* w, const M& m,
-                                        const NormFactor& norm, T* y, Accumulate<T>* rstd) {
+ELASTIC_WHOLE_VECTORS void forward_row(index_t width, const T* x, const T* w, M m,
+                                       const NormFactor& norm, T* y, Accumulate<T>* rstd) {
   using A = Accumulate<T>;
   const A squares =
       lane_sum<A>(width, [=](index_t j) { return m(j) * widen(x[j]) * (m(j) * widen(x[j])); });
@@ -97,9 +98,9 @@ KOKKOS_INLINE_FUNCTION void add_gradients(const RowTerms<A>& row, A dy, A x, A w
   dweight += row.factor * v * dy;
 }
 template <class T, class M>
-KOKKOS_INLINE_FUNCTION void backward_row(index_t width, const T* dy, const T* x, const T* w,
-                                         const M& m, const RowFactors<Accumulate<T>>& row, T* dx,
-                                         const NormGradients<Accumulate<T>>& sums) {
+ELASTIC_WHOLE_VECTORS void backward_row(index_t width, const T* dy, const T* x, const T* w, M m,
+                                        RowFactors<Accumulate<T>> row, T* dx,
+                                        NormGradients<Accumulate<T>> sums) {
   using A = Accumulate<T>;
   const A r = row.r;
   const A dot = lane_sum<A>(

@@ -7,6 +7,7 @@
 // eight neighbours.
 #pragma once
 #include "kernels/rows/pack.hpp"
+#include "kernels/whole_vectors.hpp"
 
 namespace elastic::kernels {
 
@@ -24,18 +25,10 @@ struct RowMap {
   /// A host's piece of row t.
   KOKKOS_FUNCTION void operator()(const index_t t, const index_t begin, const index_t end) const {
     with_mask<Sum>(mask, [&](const auto& m) {
-      const F element = f;
-      const A* a_t = &a(t, 0);
-      To* to_t = &to(t, 0);
-      if constexpr (binary) {
-        const B* b_t = &b(t, 0);
-        ELASTIC_SIMD
-        for (index_t j = begin; j < end; ++j)
-          store_rounded(to_t[j], element(m(j), widen(a_t[j]), widen(b_t[j])));
-      } else {
-        ELASTIC_SIMD
-        for (index_t j = begin; j < end; ++j) store_rounded(to_t[j], element(m(j), widen(a_t[j])));
-      }
+      if constexpr (binary)
+        piece(f, m, begin, end, &a(t, 0), &b(t, 0), &to(t, 0));
+      else
+        piece(f, m, begin, end, &a(t, 0), &to(t, 0));
     });
   }
   /// A device's pack of row t.
@@ -50,6 +43,21 @@ struct RowMap {
       for (int i = 0; i < pack_size; ++i) result[i] = f(m[i], a_t[i]);
     }
     store_pack(&to(t, j), result, count, aligned);
+  }
+
+ private:
+  template <class M>
+  ELASTIC_WHOLE_VECTORS static void piece(F element, M m, index_t begin, index_t end, const A* a_t,
+                                          const B* b_t, To* to_t) {
+    ELASTIC_SIMD
+    for (index_t j = begin; j < end; ++j)
+      store_rounded(to_t[j], element(m(j), widen(a_t[j]), widen(b_t[j])));
+  }
+  template <class M>
+  ELASTIC_WHOLE_VECTORS static void piece(F element, M m, index_t begin, index_t end, const A* a_t,
+                                          To* to_t) {
+    ELASTIC_SIMD
+    for (index_t j = begin; j < end; ++j) store_rounded(to_t[j], element(m(j), widen(a_t[j])));
   }
 };
 

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// One work item owns some rows and `channels_of_block` channels. It keeps their taps (and, going
-// backward, the last gradients of v) in local arrays and walks down the rows. Parameter gradients
-// are partial sums per block of rows, then their sum in rising order (on a device: by a tree).
+// For any width, one work item owns some rows and `channels_of_block` channels. It keeps their taps
+// (and, going backward, the last gradients of v) in local arrays and walks down the rows. Widths
+// that models have are bodies of their own, which keep all in registers: lanes of a device, strips
+// of a host. Parameter gradients are partial sums per block of rows, then their sum in rising order
+// (on a device: by a tree).
 #include "kernels/scan/causal_conv1d.hpp"
 
 #include "base/region.hpp"
 #include "kernels/rows/row_loops.hpp"
 #include "kernels/scan/causal_conv1d_lanes.hpp"
+#include "kernels/scan/causal_conv1d_strips.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -200,45 +203,87 @@ struct Backward {
   }
 };
 
-/// Calls body with the width as a constant, if it is one that has lanes and this is a device.
-template <class F>
-bool with_lanes([[maybe_unused]] index_t width, [[maybe_unused]] const F& body) {
-  if constexpr (!on_host) {
-    if (width == 2) body(std::integral_constant<int, 2>());
-    if (width == 3) body(std::integral_constant<int, 3>());
-    if (width == 4) body(std::integral_constant<int, 4>());
-    return 2 <= width && width <= 4;
-  }
-  return false;
+/// Calls body with the width as a constant, if there are lanes (on a device) or strips for it.
+template <class T, class F>
+bool with_constant_width([[maybe_unused]] index_t width, [[maybe_unused]] index_t channels,
+                         [[maybe_unused]] const F& body) {
+#ifdef ELASTIC_HOST_VECTORS
+  if (on_host && channels < vector_length<Accumulate<T>>) return false;
+#else
+  if constexpr (on_host) return false;
+#endif
+  if (width == 2) body(std::integral_constant<int, 2>());
+  if (width == 3) body(std::integral_constant<int, 3>());
+  if (width == 4) body(std::integral_constant<int, 4>());
+  return 2 <= width && width <= 4;
 }
+template <class Lanes>
+void for_lanes(const ExecutionSpace& exec, const char* label, index_t tokens, index_t channels,
+               const Lanes& lanes) {
+  const index_t across = (channels + Lanes::channels - 1) / Lanes::channels;
+  Kokkos::parallel_for(label, LinearPolicy(exec, 0, num_row_blocks(tokens) * across), lanes);
+}
+#ifdef ELASTIC_HOST_VECTORS
+template <class Strips>
+void for_strips(const ExecutionSpace& exec, const char* label, index_t tokens, index_t channels,
+                const Strips& strips) {
+  const index_t items = num_row_blocks(tokens) * StripItem::runs(channels);
+  Kokkos::parallel_for(label, LinearPolicy(exec, 0, items), strips);
+}
+#endif
 template <class T>
-bool forward_lanes(const ExecutionSpace& exec, const ConvolutionInputs<T>& in,
-                   const Signal<T>& signal, const View2<T>& out) {
-  return with_lanes(static_cast<index_t>(in.weight.extent(1)), [&](auto width) {
-    using Lanes = ForwardLanes<T, decltype(width)::value>;
-    const auto tokens = static_cast<index_t>(in.u.extent(0)),
-               channels = static_cast<index_t>(in.u.extent(1));
-    const bool aligned = lanes_are_aligned<T, Lanes::channels>(in.u, out);
-    Kokkos::parallel_for(
-        "elastic::causal_conv1d_forward",
-        LinearPolicy(exec, 0,
-                     num_row_blocks(tokens) * ((channels + Lanes::channels - 1) / Lanes::channels)),
-        Lanes{signal, in.weight, in.bias, in.mask, out, aligned});
+bool forward_in_registers(const ExecutionSpace& exec, const ConvolutionInputs<T>& in,
+                          const Signal<T>& signal, const View2<T>& out) {
+  const auto tokens = static_cast<index_t>(in.u.extent(0)),
+             channels = static_cast<index_t>(in.u.extent(1));
+  const char* label = "elastic::causal_conv1d_forward";
+  const auto width = static_cast<index_t>(in.weight.extent(1));
+  return with_constant_width<T>(width, channels, [&](auto constant) {
+    constexpr int W = decltype(constant)::value;
+    if constexpr (!on_host) {
+      using Lanes = ForwardLanes<T, W>;
+      const bool aligned = lanes_are_aligned<T, Lanes::channels>(in.u, out);
+      for_lanes(exec, label, tokens, channels,
+                Lanes{signal, in.weight, in.bias, in.mask, out, aligned});
+    }
+#ifdef ELASTIC_HOST_VECTORS
+    else if (in.mask.extent(0) != 0) {
+      for_strips(exec, label, tokens, channels,
+                 ForwardStrips<T, W, true>{signal, in.weight, in.bias, in.mask, out});
+    } else {
+      for_strips(exec, label, tokens, channels,
+                 ForwardStrips<T, W, false>{signal, in.weight, in.bias, in.mask, out});
+    }
+#endif
   });
 }
 template <class T>
-bool backward_lanes(const ExecutionSpace& exec, const Backward<T>& b) {
-  return with_lanes(static_cast<index_t>(b.weight.extent(1)), [&](auto width) {
-    using Lanes = BackwardLanes<T, decltype(width)::value>;
-    const auto tokens = static_cast<index_t>(b.du.extent(0)),
-               channels = static_cast<index_t>(b.du.extent(1));
-    const bool aligned = lanes_are_aligned<T, Lanes::channels>(b.in.u, b.dout, b.du);
-    Kokkos::parallel_for(
-        "elastic::causal_conv1d_backward",
-        LinearPolicy(exec, 0,
-                     num_row_blocks(tokens) * ((channels + Lanes::channels - 1) / Lanes::channels)),
-        Lanes{b.in, b.dout, b.weight, b.bias, b.mask, b.future, b.future_length, b.du, b.partial,
-              aligned});
+bool backward_in_registers(const ExecutionSpace& exec, const Backward<T>& b,
+                           [[maybe_unused]] bool masked) {
+  const auto tokens = static_cast<index_t>(b.du.extent(0)),
+             channels = static_cast<index_t>(b.du.extent(1));
+  const char* label = "elastic::causal_conv1d_backward";
+  const auto width = static_cast<index_t>(b.weight.extent(1));
+  return with_constant_width<T>(width, channels, [&](auto constant) {
+    constexpr int W = decltype(constant)::value;
+    if constexpr (!on_host) {
+      using Lanes = BackwardLanes<T, W>;
+      const bool aligned = lanes_are_aligned<T, Lanes::channels>(b.in.u, b.dout, b.du);
+      for_lanes(exec, label, tokens, channels,
+                Lanes{b.in, b.dout, b.weight, b.bias, b.mask, b.future, b.future_length, b.du,
+                      b.partial, aligned});
+    }
+#ifdef ELASTIC_HOST_VECTORS
+    else if (masked) {
+      for_strips(exec, label, tokens, channels,
+                 BackwardStrips<T, W, true>{b.in, b.dout, b.weight, b.bias, b.mask, b.future,
+                                            b.future_length, b.du, b.partial});
+    } else {
+      for_strips(exec, label, tokens, channels,
+                 BackwardStrips<T, W, false>{b.in, b.dout, b.weight, b.bias, b.mask, b.future,
+                                             b.future_length, b.du, b.partial});
+    }
+#endif
   });
 }
 
@@ -315,7 +360,7 @@ void causal_conv1d_forward(const ExecutionSpace& exec, const ConvolutionInputs<T
   require_shape("causal_conv1d_forward", "out", out, tokens, channels);
   const Signal<T> signal(in);
   add_flops(2.0 * tokens * channels * width);
-  if (forward_lanes<T>(exec, in, signal, out)) return;
+  if (forward_in_registers<T>(exec, in, signal, out)) return;
   Kokkos::parallel_for(
       "elastic::causal_conv1d_forward", LinearPolicy(exec, 0, num_items(tokens, channels)),
       KOKKOS_LAMBDA(const index_t item) {
@@ -357,7 +402,7 @@ void causal_conv1d_backward(const ExecutionSpace& exec, const ConvolutionInputs<
       static_cast<index_t>(future.dv.extent(0)) * in.seq_length / math::max<index_t>(1, tokens);
   const Backward<T> kernel{Signal<T>(in), dout,          in.weight,    in.bias, in.mask,
                            future,        future_length, gradients.du, partial};
-  if (!backward_lanes(exec, kernel))
+  if (!backward_in_registers(exec, kernel, in.mask.size() + gradients.dmask.size() > 0))
     Kokkos::parallel_for("elastic::causal_conv1d_backward",
                          LinearPolicy(exec, 0, num_items(tokens, channels)), kernel);
   add_parameter_gradients<T>(exec, {partial, width, channels}, gradients);

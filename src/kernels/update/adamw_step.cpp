@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "kernels/products/whole_vectors.hpp"
+#include "kernels/whole_vectors.hpp"
 #include "kernels/read_ahead.hpp"
 #include "kernels/rows/row_loops.hpp"
 

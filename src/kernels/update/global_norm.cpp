@@ -7,7 +7,7 @@
 #include <limits>
 #include <span>
 
-#include "kernels/products/whole_vectors.hpp"
+#include "kernels/whole_vectors.hpp"
 #include "kernels/read_ahead.hpp"
 #include "kernels/rows/pack.hpp"
 

@@ -38,7 +38,10 @@ TYPED_TEST(ResidualAdd, EqualsNaive) {
         e_dmask[j] += gamma * v_dh[i] * v_y[i];
         e_dgamma[0] += v_dh[i] * m * v_y[i];
       }
+    const View2<T> joined("elastic::test::joined", tokens, width);
+    residual_add_forward<T>(ExecutionSpace(), h, y, mask, gamma, joined);
     residual_add_forward<T>(ExecutionSpace(), y, mask, gamma, h);
+    EXPECT_TRUE(bitwise_equal(joined, h));
     residual_add_backward<T>(ExecutionSpace(), dh, y, mask, gamma, dy, dmask, dgamma);
     EXPECT_TRUE(near(h, e_h, tolerance<T>(1)));
     EXPECT_TRUE(near(dy, e_dy, tolerance<T>(1)));

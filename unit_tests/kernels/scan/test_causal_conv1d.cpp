@@ -16,8 +16,8 @@ namespace {
 struct Shape {
   index_t batch, length, channels, width;
 };
-const std::vector<Shape> shapes = {{1, 1, 1, 4},   {2, 3, 5, 4},   {1, 150, 33, 4},
-                                   {3, 70, 64, 2}, {2, 65, 40, 1}, {2, 9, 3, 8}};
+const std::vector<Shape> shapes = {{1, 1, 1, 4},   {2, 3, 5, 4}, {1, 150, 33, 4}, {3, 70, 64, 2},
+                                   {2, 65, 40, 1}, {2, 9, 3, 8}, {2, 131, 300, 3}};
 
 template <class T>
 struct Problem {
@@ -116,6 +116,26 @@ TYPED_TEST(CausalConv1d, MaskedChannelsAreAsIfCut) {
   const auto out = to_double(full.out);
   for (std::size_t i = 0; i < out.size(); ++i)
     EXPECT_TRUE(static_cast<index_t>(i % 40) < kept || out[i] == 0) << "element " << i;
+}
+
+/// Fewer channels than a vector of a host has take another body.
+TYPED_TEST(CausalConv1d, FewChannelsHaveTheBitsOfMany) {
+  const index_t few = 5;
+  Problem<TypeParam> many({2, 70, 40, 4}, true), alone({2, 70, 40, 4}, true);
+  alone.mask = prefix(alone.mask, few);
+  for (auto* view : {&alone.u, &alone.out, &alone.dout, &alone.du})
+    *view = prefix(*view, view->extent(0), few);
+  alone.weight = prefix(alone.weight, few, 4);
+  alone.dweight = prefix(alone.dweight, few, 4);
+  alone.bias = prefix(alone.bias, few);
+  for (auto* view : {&alone.dbias, &alone.dmask}) *view = prefix(*view, few);
+  alone.shape.channels = few;
+  many.forward(), many.backward(), alone.forward(), alone.backward();
+  EXPECT_TRUE(bitwise_equal(prefix(many.out, 140, few), alone.out));
+  EXPECT_TRUE(bitwise_equal(prefix(many.du, 140, few), alone.du));
+  EXPECT_TRUE(bitwise_equal(prefix(many.dweight, few, 4), alone.dweight));
+  EXPECT_TRUE(bitwise_equal(prefix(many.dbias, few), alone.dbias));
+  EXPECT_TRUE(bitwise_equal(prefix(many.dmask, few), alone.dmask));
 }
 
 TYPED_TEST(CausalConv1d, ADocumentDoesNotSeeTheOneBefore) {
