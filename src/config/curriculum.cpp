@@ -33,6 +33,20 @@ double Curriculum::router_progress(index_t step) const {
   return std::clamp(static_cast<double>(step - elastic_begin - 1) / last, 0.0, 1.0);
 }
 
+namespace {
+std::vector<bool> recomputed_layers(const RunConfig& config, const StageConfig& stage) {
+  switch (config.parallel.recompute) {
+    case Recompute::none:
+      return {};
+    case Recompute::all:
+      return std::vector<bool>(parent_shape(config).layers.size(), true);
+    case Recompute::fit:
+      return stage.recomputed;
+  }
+  return {};
+}
+}  // namespace
+
 Curriculum make_curriculum(const RunConfig& config) {
   Curriculum plan;
   const auto add = [&](const StageConfig& stage, bool elastic) {
@@ -40,7 +54,8 @@ Curriculum make_curriculum(const RunConfig& config) {
                            .elastic = elastic,
                            .first_step = plan.total_steps,
                            .steps = stage.num_steps(),
-                           .stream = plan.stages.size() + 1});
+                           .stream = plan.stages.size() + 1,
+                           .recomputed = recomputed_layers(config, stage)});
     auto& probability = plan.stages.back().config.budget_probability;
     if (elastic && probability.empty()) probability.assign(config.elastic.budgets.size(), 1.0);
     plan.total_steps += stage.num_steps();
@@ -67,8 +82,7 @@ BudgetDealConfig budget_deal_of(const RunConfig& config, const Stage& stage) {
 }
 
 TrainingPasses training_passes(const RunConfig& config, const Stage& stage) {
-  TrainingPasses passes{
-      .distills = false, .cross_entropy = true, .recompute = config.parallel.recompute};
+  TrainingPasses passes{.distills = false, .cross_entropy = true, .recomputed = stage.recomputed};
   if (!stage.elastic) return passes;
   passes.distills = config.distill.distillation_weight != 0;
   passes.cross_entropy = config.distill.cross_entropy_weight != 0;

@@ -13,7 +13,8 @@ struct Stage {
   bool elastic = false;
   index_t first_step = 0;  ///< steps of the plan before this stage
   index_t steps = 0;
-  std::uint64_t stream = 0;  ///< of its data: no two stages see the same samples
+  std::uint64_t stream = 0;           ///< of its data: no two stages see the same samples
+  std::vector<bool> recomputed = {};  ///< by layer: only its input is kept; empty: none
   index_t last_step() const { return first_step + steps; }
   index_t tokens_per_step() const { return config.global_batch_size * config.seq_length; }
   /// Learning rate at step `local_step` of this stage, counted from 1.

@@ -89,6 +89,9 @@ struct StageConfig {
   index_t budgets_per_sample = 1;
   TeacherKind teacher = TeacherKind::frozen;
   double teacher_cross_entropy_weight = 0;  // alpha
+  /// By layer, where <parallel>/recompute = fit: what the plan chooses (plan/recomputation.hpp); no
+  /// key. Empty: none.
+  std::vector<bool> recomputed;
   index_t num_steps() const;
 };
 
@@ -141,11 +144,16 @@ struct DistillConfig {
   double temperature = 1, distillation_weight = 1, cross_entropy_weight = 0;
 };
 
+/// Which layers keep only their input until the backward pass, which repeats their forward pass:
+/// none, all, or as few as make a rank fit into its memory.
+enum class Recompute { none, all, fit };
+
 struct ParallelConfig {
   index_t tensor_parallel_size = 1, context_parallel_size = 1;
   bool sequence_parallel = false;
   index_t micro_batch_size = 8;  // sequences per forward pass
-  bool recompute = false;
+  Recompute recompute = Recompute::fit;
+  double memory_limit = 0;  // GB of a rank; 0: not said
   index_t logit_chunk_tokens = 1024;
 };
 

@@ -65,9 +65,20 @@ void bind_parallel(Schema& schema, RunConfig& config) {
            .help =
                "Sequences per forward pass; divides the global_batch_size of pretraining. Changes "
                "speed, memory and rounding only."})
-      .bind("recompute", &config.parallel.recompute,
-            {.help = "Keep only layer inputs and recompute each layer in the backward pass: less "
-                     "memory, more work."})
+      .bind(
+          "recompute", &config.parallel.recompute,
+          {{"false", Recompute::none}, {"true", Recompute::all}, {"fit", Recompute::fit}},
+          {.help = "Keep only the inputs of layers and repeat their forward pass in the backward "
+                   "pass: less memory, more work, equal numbers. No layer, every layer, or as few "
+                   "as make a rank fit into memory_limit, those first that save most bytes per "
+                   "operation; --check names them."})
+      .bind(
+          "memory_limit", &config.parallel.memory_limit,
+          {.unit = "GB",
+           .range = not_negative,
+           .help = "Memory that a rank may use by the plan (10^9 bytes); a run that needs more is "
+                   "refused, with the nearest keys that fit; 0: not said, no layer is recomputed "
+                   "to fit."})
       .bind("logit_chunk_tokens", &config.parallel.logit_chunk_tokens,
             {.unit = "tokens",
              .range = limits::lengths,

@@ -14,12 +14,19 @@ double states_flops(const ModelShape& parent, const SubmodelSpec& spec, index_t 
 }
 }  // namespace
 
+SubmodelSpec repeated_part(SubmodelSpec spec, const std::vector<bool>& recomputed) {
+  for (std::size_t l = 0; l < spec.layers.size(); ++l)
+    spec.layers[l].keep = spec.layers[l].keep && l < recomputed.size() && recomputed[l];
+  return spec;
+}
+
 double training_flops_per_token(const ModelShape& parent, const SubmodelSpec& spec,
                                 index_t seq_length, const TrainingPasses& passes) {
   const double states = states_flops(parent, spec, seq_length),
                logits = logits_flops(parent, spec.hidden_size);
   const int losses = (passes.distills ? 1 : 0) + (passes.cross_entropy ? 1 : 0);
-  return 3 * (states + losses * logits) + (passes.recompute ? states : 0) +
+  return 3 * (states + losses * logits) +
+         states_flops(parent, repeated_part(spec, passes.recomputed), seq_length) +
          (passes.distills && !passes.reads_teacher ? logits_flops(parent, parent.hidden_size) : 0);
 }
 
@@ -28,7 +35,8 @@ double teacher_flops_per_token(const ModelShape& parent, index_t seq_length,
   const SubmodelSpec full = full_spec(parent);
   if (!passes.distills || passes.reads_teacher) return 0;
   if (!passes.trains_teacher) return states_flops(parent, full, seq_length);
-  const TrainingPasses own{.distills = false, .cross_entropy = true, .recompute = passes.recompute};
+  const TrainingPasses own{
+      .distills = false, .cross_entropy = true, .recomputed = passes.recomputed};
   return training_flops_per_token(parent, full, seq_length, own);
 }
 

@@ -10,7 +10,7 @@
 //   budget        3 F_b         one loss
 //   distillation  + 2 V D       the logits of the teacher; both are nothing if it is stored
 //   both losses   + 6 V D_b
-//   recompute     + F_b - 2 V D_b
+//   recompute     + the forward operations of the recomputed layers
 #pragma once
 #include "elastic/submodel_spec.hpp"
 
@@ -19,10 +19,13 @@ namespace elastic {
 /// What training computes for each budget.
 struct TrainingPasses {
   bool distills = false, cross_entropy = true;  ///< losses
-  bool recompute = false;                       ///< a second forward pass of the layers
+  std::vector<bool> recomputed = {};            ///< by layer: a second forward pass; empty: none
   bool trains_teacher = false;                  ///< with a cross-entropy of its own
   bool reads_teacher = false;                   ///< what it has said: no pass, no logits of it
 };
+
+/// The layers of a submodel whose forward pass is repeated; `recomputed` by layer of the parent.
+SubmodelSpec repeated_part(SubmodelSpec spec, const std::vector<bool>& recomputed);
 
 /// Operations per token of the passes of the submodel `spec` in sequences of this length.
 double training_flops_per_token(const ModelShape& parent, const SubmodelSpec& spec,

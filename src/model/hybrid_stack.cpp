@@ -72,7 +72,7 @@ void HybridStack<T>::forward(const LayerContext& context, const ActiveWidths<T>&
     if (observer) observer(static_cast<index_t>(l), entry);
     kernels::residual_add_forward<T>(context.exec, entry.input, entry.output,
                                      widths.hidden_mask.value, active.gamma, stream);
-    if (keep != Keep::everything) context.arena->release(mark);
+    if (keep != Keep::everything || entry.recomputed) context.arena->release(mark);
   }
   if (keep == Keep::nothing) context.arena->release(start);
 }
@@ -139,7 +139,8 @@ void HybridStack<T>::backward(const LayerContext& context, const ActiveWidths<T>
   for (std::size_t l = m_layers.size(); l-- > 0;) {
     if (!widths.layers[l].active) continue;
     const Arena::Scope scope(*context.arena);
-    if (keep == Keep::inputs) forward_layer(context, widths, l, entries[l]);
+    if (keep == Keep::inputs || entries[l].recomputed)
+      forward_layer(context, widths, l, entries[l]);
     backward_layer(context, widths, l, entries[l], dh);
     if (complete) complete(m_store[m_norms[l]].offset);
   }

@@ -15,13 +15,15 @@
 
 namespace elastic {
 
-/// What forward keeps for backward. With inputs, backward recomputes the layers one by one.
+/// What forward keeps for backward. With inputs, backward recomputes all layers one by one; with
+/// everything, those whose entry says so.
 enum class Keep { nothing, inputs, everything };
 
 /// What one layer kept; Views lie in the arena. T' are this rank's tokens of the residual stream,
 /// all T without sequence parallelism.
 template <class T>
 struct StackEntry {
+  bool recomputed = false;    ///< only the input is kept, and the forward pass is repeated
   View2<T> input;             ///< [T', D] residual stream before the layer
   View2<T> normed;            ///< [T', D]
   View1<Accumulate<T>> rstd;  ///< [T']

@@ -37,10 +37,11 @@ LanguageModel<T>::LanguageModel(const ModelShape& shape, bool frozen,
 }
 
 template <class T>
-ForwardPass<T> LanguageModel<T>::make_pass(Keep keep) const {
+ForwardPass<T> LanguageModel<T>::make_pass(Keep keep, const std::vector<bool>& recomputed) const {
   ForwardPass<T> pass;
   pass.keep = keep;
   pass.entries = m_stack.make_entries();
+  for (std::size_t l = 0; l < recomputed.size(); ++l) pass.entries.at(l).recomputed = recomputed[l];
   return pass;
 }
 

@@ -38,8 +38,9 @@ class LanguageModel {
   index_t num_my_words() const { return output_layer().rows; }              ///< V'
   const Parameter<T>& final_norm() const { return m_store[m_final_norm]; }  ///< [D]
   const HybridStack<T>& stack() const { return m_stack; }
-  /// An empty pass for forward() to fill.
-  ForwardPass<T> make_pass(Keep keep) const;
+  /// An empty pass for forward() to fill. `recomputed`: by layer, those of which it keeps only the
+  /// input all the same; empty: none.
+  ForwardPass<T> make_pass(Keep keep, const std::vector<bool>& recomputed = {}) const;
   /// Exact widths of a submodel, or of the whole model, on this rank.
   ActiveWidths<T> widths(const SubmodelSpec& spec) const {
     return prefix_widths<T>(m_shape, spec, shard());

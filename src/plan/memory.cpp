@@ -143,8 +143,20 @@ double stored_memory(const RunConfig& config, const Stage& stage, int owners) {
   return static_cast<double>(samples * stage.config.seq_length) * stored_bytes(config);
 }
 
-/// Fills kept, backward and logits for one stage.
-PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const Stage& stage) {
+}  // namespace
+
+PlanMemory StepMemory::with(const std::vector<bool>& recomputed) const {
+  PlanMemory memory = ends;
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    const bool again = l < recomputed.size() && recomputed[l];
+    memory.kept += again ? 0 : layers[l].forward;
+    memory.backward =
+        std::max(memory.backward, layers[l].backward + (again ? layers[l].forward_again : 0));
+  }
+  return memory;
+}
+
+StepMemory step_memory(const RunConfig& config, const ModelShape& shape, const Stage& stage) {
   const Tokens t = tokens_of(config, stage);
   const double value_bytes = config.precision.value_bytes();
   const auto n = static_cast<double>(t.count()), d = static_cast<double>(shape.hidden_size),
@@ -157,12 +169,13 @@ PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const S
                 t.sums(kernels::rmsnorm_workspace_size(t.mine(), shape.hidden_size));
   // A frozen teacher's pass is still there; of a trainable one, a copy of its final states.
   if (teacher && !reads) kept += stage.config.teacher == TeacherKind::frozen ? states : n * d;
-  double backward = 0;
+  StepMemory step;
   for (const auto& layer : shape.layers) {
     const LayerElements e = layer_elements(shape, layer, t);
-    kept += mine * d + (config.parallel.recompute ? 0 : e.forward);
-    const double again = config.parallel.recompute ? e.forward + t.shared_sum(d) : 0;
-    backward = std::max(backward, e.backward + again);
+    kept += mine * d;
+    step.layers.push_back({.forward = value_bytes * e.forward,
+                           .backward = value_bytes * e.backward,
+                           .forward_again = value_bytes * (e.forward + t.shared_sum(d))});
   }
   const auto chunk =
       static_cast<double>(std::min(config.parallel.logit_chunk_tokens, t.count() / t.blocks()));
@@ -170,14 +183,14 @@ PlanMemory step_memory(const RunConfig& config, const ModelShape& shape, const S
                per_chunk_token = reads     ? vocab + t.sums(1 + 5 + config.teach.top_k)
                                  : teacher ? 2 * vocab + t.sums(1)
                                            : vocab + t.sums(1);
-  PlanMemory memory;
-  memory.stage = stage.config.name;
-  memory.kept = value_bytes * kept + batch_bytes(t.count());
-  if (reads) memory.kept += n * stored_bytes(config);
-  memory.backward = value_bytes * backward;
-  memory.logits = value_bytes * chunk * (per_chunk_token + t.sums(t.partial_sums) * d);
-  return memory;
+  step.ends.stage = stage.config.name;
+  step.ends.kept = value_bytes * kept + batch_bytes(t.count());
+  if (reads) step.ends.kept += n * stored_bytes(config);
+  step.ends.logits = value_bytes * chunk * (per_chunk_token + t.sums(t.partial_sums) * d);
+  return step;
 }
+
+namespace {
 
 /// Working memory of comparing a submodel with its sliced copy, besides that copy
 /// (Validation::max_logit_difference).
@@ -336,7 +349,7 @@ PlanMemory plan_memory(const RunConfig& config, const ModelShape& parent, index_
   const int owners = owners_of(config, ranks);
   PlanMemory plan;
   for (const auto& stage : curriculum.stages) {
-    const PlanMemory memory = step_memory(config, local, stage);
+    const PlanMemory memory = step_memory(config, local, stage).with(stage.recomputed);
     if (memory.step() > plan.step()) plan = memory;
   }
   const double values = config.precision.value_bytes() * parameter_count(local);

@@ -28,7 +28,7 @@
 //   *             2AC + 2RC
 //   M             4E + 4GN + H
 //
-// With recompute, only inputs are kept and one layer at a time holds both.
+// A recomputed layer keeps its input only; while its backward pass runs, it holds both.
 //
 // With sequence parallelism over t ranks, norms and the residual stream are those of 1/t of the
 // tokens, and every mixer adds its input of all tokens and a part of its output.
@@ -77,11 +77,27 @@ struct PlanMemory {
   std::string stage;        ///< the largest one
   double state() const { return weights + gradients + moments + masters + teacher + router + sums; }
   double step() const { return kept + std::max(backward, logits); }
+  /// What is there whatever the run is doing.
+  double besides() const { return state() + snapshot + save_buffers; }
   double total() const {
-    return state() + snapshot + save_buffers +
-           std::max({step() + stored, copy + evaluation, ranking, teaching});
+    return besides() + std::max({step() + stored, copy + evaluation, ranking, teaching});
   }
 };
+
+/// Working memory of a stage's steps, layer by layer, in bytes.
+struct StepMemory {
+  struct Layer {
+    double forward;        ///< kept from forward to backward pass
+    double backward;       ///< added by the backward pass
+    double forward_again;  ///< added on top where the forward pass is repeated
+  };
+  PlanMemory ends;  ///< kept and logits, without layers
+  std::vector<Layer> layers;
+  /// Kept, backward and logits where these layers are recomputed.
+  PlanMemory with(const std::vector<bool>& recomputed) const;
+};
+/// `local`: the part of the parent that a rank holds.
+StepMemory step_memory(const RunConfig& config, const ModelShape& local, const Stage& stage);
 
 /// Plans the rank that holds most.
 /// `router_parameters`: 0 without elastic stages; `ranks`: of the run.

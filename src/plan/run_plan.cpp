@@ -13,7 +13,9 @@
 #include "plan/comparison.hpp"
 #include "plan/data_counts.hpp"
 #include "plan/memory.hpp"
+#include "plan/memory_limit.hpp"
 #include "plan/ranking.hpp"
+#include "plan/recomputation.hpp"
 #include "plan/saves.hpp"
 #include "plan/teaching.hpp"
 #include "plan/time.hpp"
@@ -280,9 +282,10 @@ std::string run_plan(const ResolvedDeck& given, int given_ranks, const Machine* 
   ResolvedDeck deck = given;
   if (const auto times = read_given_times(deck.config); !times.empty())
     give_times(deck.config, times, deck.config.elastic.seconds.from);
-  const RunConfig& config = deck.config;
-  const auto tensor_ranks = static_cast<int>(config.parallel.tensor_parallel_size);
+  const auto tensor_ranks = static_cast<int>(deck.config.parallel.tensor_parallel_size);
   const int ranks = std::max(given_ranks, tensor_ranks);  // at least one replica
+  deck = with_recomputation(deck, ranks);
+  const RunConfig& config = deck.config;
   const ModelShape parent = parent_shape(config);
   std::error_code missing;
   if (std::filesystem::is_regular_file(config.job.parent, missing))
@@ -308,7 +311,8 @@ std::string run_plan(const ResolvedDeck& given, int given_ranks, const Machine* 
   text += describe(curriculum, config) + "\n";
   const PlanMemory memory = plan_memory(config, parent, router_size, ranks);
   text += precision_line(config);
-  text += memory_lines(memory);
+  text += memory_lines(memory) + recomputation_lines(config, parent) +
+          limit_lines(config, parent, ranks, memory.total());
   text += work_lines(config, parent, trained);
   if (config.job.has(Phase::rank)) text += ranking_lines(config, parent, memory.ranking);
   text += teaching_lines(

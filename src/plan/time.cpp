@@ -10,6 +10,11 @@
 namespace elastic {
 namespace {
 
+bool keeps_layers(const SubmodelSpec& spec) {
+  return std::any_of(spec.layers.begin(), spec.layers.end(),
+                     [](const LayerWidths& layer) { return layer.keep; });
+}
+
 /// Passes over one micro-batch on one rank.
 class MicroBatch {
  public:
@@ -71,10 +76,13 @@ class MicroBatch {
     return seconds_of(forward_work(local(shape), without_backward()));
   }
 
-  /// Forward, loss and backward pass; `teacher`: the model whose logits the loss compares with.
-  /// `reads`: compares with what it has said.
-  StepTime training(const ModelShape& shape, const ModelShape* teacher, bool reads = false) const {
-    const ModelShape part = local(shape);
+  /// Forward, loss and backward pass of a submodel of the parent; `recomputed`: its layers whose
+  /// forward pass is repeated, by layer of the parent. `teacher`: the model whose logits the loss
+  /// compares with. `reads`: compares with what it has said.
+  StepTime training(const ModelShape& parent, const SubmodelSpec& spec,
+                    const std::vector<bool>& recomputed, const ModelShape* teacher,
+                    bool reads = false) const {
+    const ModelShape shape = sliced_shape(parent, spec), part = local(shape);
     const TensorTraffic tensor = traffic(shape);
     StepTime time;
     time.forward = seconds_of(forward_work(part, m_pass));
@@ -83,12 +91,13 @@ class MicroBatch {
     time.sent.tensor.add(1, tensor.backward());
     time.sent.context.add(1, context_traffic().forward(part));
     time.sent.context.add(1, context_traffic().backward(part));
-    if (m_config.parallel.recompute) {
-      PassOptions again = m_pass;
-      again.keeps_input = false;
-      time.backward += seconds_of(stack_work(part, again));
-      time.sent.tensor.add(1, tensor.stack());
-      time.sent.context.add(1, context_traffic().forward(part));
+    if (const auto again = repeated_part(spec, recomputed); keeps_layers(again)) {
+      PassOptions options = m_pass;
+      options.keeps_input = false;
+      const ModelShape repeated = sliced_shape(parent, again), repeated_here = local(repeated);
+      time.backward += seconds_of(stack_work(repeated_here, options));
+      time.sent.tensor.add(1, traffic(repeated).stack());
+      time.sent.context.add(1, context_traffic().forward(repeated_here));
     }
     const auto add_loss = [&](const ModelShape* source, bool distills) {
       time.loss += seconds_of(loss_work(part, source));
@@ -144,7 +153,7 @@ class ElasticPasses {
       Times times;
       if (distills && passes.trains_teacher) {
         const MicroBatch full(config, machine, layout, stage.config.seq_length, size, false);
-        const StepTime own = full.training(parent, nullptr);
+        const StepTime own = full.training(parent, full_spec(parent), stage.recomputed, nullptr);
         times.teacher.teacher = own.computing();
         times.teacher.messages = own.messages;
         times.teacher.sent = own.sent;
@@ -154,7 +163,7 @@ class ElasticPasses {
       }
       for (const auto& spec : specs) {
         StepTime own =
-            batch.training(sliced_shape(parent, spec), distills ? &parent : nullptr, reads);
+            batch.training(parent, spec, stage.recomputed, distills ? &parent : nullptr, reads);
         own.messages += batch.seconds_of(router);
         own.sent.add(1, router);
         times.budgets.push_back(own);
@@ -267,7 +276,7 @@ StepTime step_time(const RunConfig& config, const Machine& machine, const ModelS
                   batches = (count + layout.replicas - 1) / layout.replicas;
     const MicroBatch batch(config, machine, layout, stage.config.seq_length, size, false);
     passes = static_cast<double>(batches);
-    add(step, passes, batch.training(parent, nullptr));
+    add(step, passes, batch.training(parent, full_spec(parent), stage.recomputed, nullptr));
   }
   add_update(config, machine, parent, stage, elastic, layout, step.backward / passes, step);
   return step;

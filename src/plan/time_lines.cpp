@@ -65,17 +65,18 @@ std::string time_lines(const RunConfig& config, const Machine& machine, const Mo
   if (config.job.deterministic)
     text += plan_line("", "times are of fast mode; job/deterministic takes about twice as long");
   text += plan_line("", heading());
-  RunConfig once = config, single = config;
-  once.parallel.recompute = false;
+  RunConfig single = config;
   single.parallel.sequence_parallel = false;
   RunTime run;
   for (const auto& stage : make_curriculum(config).stages) {
+    Stage once = stage;
+    once.recomputed.clear();
     const auto add_row = [&](const std::string& name, const std::vector<SubmodelSpec>& specs) {
       const StepTime time = step_time(config, machine, parent, stage, elastic, specs, layout),
                      alone = step_time(single, machine, parent, stage, elastic, specs, {});
       text += plan_line(
-          "", row(name, time, alone, stage_work(once, parent, stage, specs).flops_per_step, machine,
-                  layout));
+          "", row(name, time, alone, stage_work(config, parent, once, specs).flops_per_step,
+                  machine, layout));
       return static_cast<double>(stage.steps) * time.total();
     };
     const double steps = add_row(stage.config.name, elastic.specs);

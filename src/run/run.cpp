@@ -12,6 +12,7 @@
 #include "plan/budgets.hpp"
 #include "plan/memory.hpp"
 #include "plan/ranking.hpp"
+#include "plan/recomputation.hpp"
 #include "run/folder/data_files.hpp"
 #include "run/folder/parent_copy.hpp"
 #include "run/peak_memory.hpp"
@@ -32,10 +33,10 @@ template <class T>
 Run<T>::Run(const Communicator& comm, const ResolvedDeck& deck, const RunOptions& options)
     : m_bytes_before(resident_bytes()),
       m_comm(comm),
-      m_deck(deck),
+      m_deck(with_recomputation(deck, comm.size())),
       m_config(m_deck.config),
       m_grid(comm, parallel_sizes(deck.config)),
-      m_curriculum(make_curriculum(deck.config)),
+      m_curriculum(make_curriculum(m_config)),
       m_folder{deck.config.job.run_folder()},
       m_checkpoints(m_folder.checkpoints(), deck.config.checkpoint.keep,
                     deck.config.checkpoint.keep_every),

@@ -133,6 +133,7 @@ void TrainStep<T>::count(MicroBatch& batch, TrainSums& sums, const Body& body) {
 template <class T>
 void TrainStep<T>::train(TrainState<T>& state, const Stage& stage, const StepData& data,
                          TrainSums& sums) {
+  m_recomputed = stage.recomputed;
   if (!stage.elastic)
     return m_batches.for_each(data.batches, data.range, [&](MicroBatch& batch) {
       count(batch, sums, [&](TrainSums& own) { train_parent(state, batch, own); });
@@ -229,7 +230,7 @@ LossSums TrainStep<T>::differentiate(const LanguageModel<T>& model, const Active
                                      const MicroBatch& batch, const LossConfig& loss,
                                      const TeacherStates<T>& teacher, bool last,
                                      const View2<T>& states) {
-  auto pass = model.make_pass(m_config.parallel.recompute ? Keep::inputs : Keep::everything);
+  auto pass = model.make_pass(Keep::everything, m_recomputed);
   {
     const Region region("forward");
     model.forward(batch.context, widths, batch.tokens, pass);

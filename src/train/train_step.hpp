@@ -108,6 +108,7 @@ class TrainStep {
   std::unique_ptr<TokenSource> m_source;
   std::uint64_t m_source_stream = 0;
   StoredRows m_stored{m_config};
+  std::vector<bool> m_recomputed;  ///< layers, in the stage under way
 };
 
 }  // namespace elastic

@@ -3,6 +3,7 @@
 #include "plan/memory_limit.hpp"
 
 #include "plan/memory.hpp"
+#include "plan/recomputation.hpp"
 #include "unit_tests/train/small_run.hpp"
 
 namespace elastic::test {
@@ -20,7 +21,8 @@ TEST(MemoryLimit, TheMachineHasSome) {
 
 TEST(MemoryLimit, ThePlanDecides) {
   const RunConfig config = small_deck().config;
-  const double needed = plan_memory(config, parent_shape(config), 0, 1).total();
+  const ModelShape shape = parent_shape(config);
+  const double needed = plan_memory(config, shape, router_size(config, shape), 1).total();
   EXPECT_NO_THROW(require_memory(config, 1, needed));
   contains(refusal({}, needed - 1), "a rank of this run needs ");
 }
@@ -39,6 +41,36 @@ TEST(MemoryLimit, TheLargestPartIsNamed) {
                     "parallel/micro_batch_size=1024", "pretrain/global_batch_size=1024"},
                    limit),
            "<rank>/seq_length");
+}
+
+TEST(MemoryLimit, TheDeckMaySayLess) {
+  const RunConfig config = small_deck().config;
+  const double needed = plan_memory(config, parent_shape(config), 0, 1).total();
+  const auto limit = [&](double part) {
+    return fmt::format("parallel/memory_limit={}", part * needed / 1e9);
+  };
+  contains(refusal({limit(0.1)}, 1e12), "<parallel>/memory_limit is ");
+  EXPECT_NO_THROW(require_memory(small_deck({limit(1.1)}).config, 1, 1e12));
+}
+
+/// The nearest choice fits when it is made, and the keys before it are tried first.
+TEST(MemoryLimit, TheNearestChoiceFits) {
+  const std::vector<std::string> large = {"pretrain/seq_length=512", "stage1/seq_length=512",
+                                          "parallel/micro_batch_size=4", "evaluate/samples=1",
+                                          "rank/seq_length=64"};
+  const RunConfig config = small_deck(large).config;
+  const ModelShape shape = parent_shape(config);
+  const index_t router = router_size(config, shape);
+  const auto bytes = [&](std::vector<std::string> more, int ranks) {
+    more.insert(more.begin(), large.begin(), large.end());
+    return plan_memory(small_deck(more).config, shape, router, ranks).total();
+  };
+  const double recomputed = bytes({"parallel/recompute=true"}, 1);
+  const auto nearest = [&](double limit) { return nearest_fit(config, shape, 1, limit); };
+  contains(nearest(1.0001 * recomputed), "nearest that fits: <parallel>/recompute = true: ");
+  contains(nearest(0.9999 * recomputed),
+           "<parallel>/recompute = true, <parallel>/micro_batch_size = 2: ");
+  contains(nearest(1000), "no choice of <parallel> fits; the least is ");
 }
 
 }  // namespace

@@ -8,6 +8,8 @@
 #include "elastic/cost_model.hpp"
 #include "plan/budgets.hpp"
 #include "plan/comparison.hpp"
+#include "plan/memory.hpp"
+#include "plan/recomputation.hpp"
 #include "unit_tests/train/small_run.hpp"
 #include "unit_tests/support/source_folder.hpp"
 
@@ -56,9 +58,9 @@ TEST(RunPlan, AStoredTeacher) {
 }
 
 /// The deck input/NAME.
-ResolvedDeck input_deck(const std::string& name) {
+ResolvedDeck input_deck(const std::string& name, const std::vector<std::string>& overrides = {}) {
   const std::string path = (source_folder() / "input" / name).string();
-  return read_run_config(read_deck_file(path), path, {});
+  return read_run_config(read_deck_file(path), path, overrides);
 }
 
 TEST(RunPlan, TheTwelveBillionModel) {
@@ -93,6 +95,22 @@ TEST(RunPlan, TheTwelveBillionModel) {
         "a checkpoint 147.73 GB", "this run: 110.02 Gtokens", "363.6 x this run", "6.8 x this run",
         "24.62 GB for all 3 models in one, 42.40 GB for separate models"})
     EXPECT_THAT(text, HasSubstr(part));
+}
+
+/// Values 2, gradients 4, teacher 2, and 12 for moments and masters shared among R owners; what
+/// gradients travel through, and the router, stay below the 2 that are left.
+TEST(RunPlan, TheTwelveBillionModelTakesEightBytesPerParameterInBfloat16) {
+  const RunConfig config = input_deck("nano12b.in", {"precision/compute=bfloat16"}).config;
+  const ModelShape shape = parent_shape(config);
+  const double count = parameter_count(shape);
+  for (const int owners : {1, 2, 8, 512}) {
+    const PlanMemory plan = plan_memory(config, shape, router_size(config, shape), owners);
+    EXPECT_EQ(plan.weights, 2 * count);
+    EXPECT_EQ(plan.gradients, 4 * count);
+    EXPECT_EQ(plan.teacher, 2 * count);
+    EXPECT_NEAR((plan.moments + plan.masters) / count, 12.0 / owners, 0.05) << owners;
+    EXPECT_LE(plan.state() / count, 8 + 12.0 / owners + 2) << owners;
+  }
 }
 
 TEST(RunPlan, TheNineBillionModelAndItsFourBillionSubmodel) {

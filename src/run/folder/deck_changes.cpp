@@ -70,7 +70,7 @@ constexpr std::array table = {
     KeysOfBlock{
         "parallel", KeyDecides::nothing_done,
         "tensor_parallel_size context_parallel_size sequence_parallel micro_batch_size recompute "
-        "logit_chunk_tokens"},
+        "memory_limit logit_chunk_tokens"},
     KeysOfBlock{"evaluate", KeyDecides::nothing_done,
                 "every_steps samples problems extra_budgets switch_marker"},
     KeysOfBlock{"generate", KeyDecides::nothing_done, "budget switch"},
