@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Every measured number of one machine in one file: rates of the machine, kernels beside their floors, plain and elastic
-# steps in both precisions, and with --peers the same model, step and tokens in PyTorch. Standard library only.
+# steps and generation in both precisions, and with --peers the same model, step and tokens in PyTorch. Standard library only.
 #
 #   bench.py BUILD [--peers --python PYTHON_WITH_TORCH] [--out benchmarks/results/latest.json]
 #
@@ -16,7 +16,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from step import kernels, peers, steps  # noqa: E402
+from step import generation, kernels, peers, steps  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -31,8 +31,8 @@ def machine():
             "bfloat16": [flag for flag in ("amx_bf16", "avx512_bf16") if flag in flags]}
 
 
-def summary_of(kernel_rows, step_rows, peer_rows):
-    numbers = dict(steps.ratios(step_rows))
+def summary_of(kernel_rows, step_rows, generation_rows, peer_rows):
+    numbers = steps.ratios(step_rows) | generation.ratios(generation_rows)
     numbers["kernels"] = {row["name"]: {key: row[key] for key in ("seconds", "floor_seconds", "over_floor")} for row in kernel_rows}
     if peer_rows:
         numbers |= peers.ratios(step_rows, peer_rows)
@@ -73,12 +73,15 @@ def main():
         kernel_rows, rates = kernels.measure(options)
         peer_rows = peers.prepare(options) if options.peers else None
         step_rows = steps.prepare(options)
+        generation_rows = generation.prepare(options)
         for _ in range(options.repeats):
             steps.measure_once(options, step_rows)
+            generation.measure_once(options, generation_rows)
             if options.peers:
                 peers.measure_once(options, peer_rows)
     result = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "rates": rates, "ranks": options.ranks,
-              "summary": summary_of(kernel_rows, step_rows, peer_rows), "steps": step_rows, "kernels": kernel_rows}
+              "summary": summary_of(kernel_rows, step_rows, generation_rows, peer_rows), "steps": step_rows,
+              "generation": generation_rows, "kernels": kernel_rows}
     if peer_rows:
         result["peers"] = {"torch": options.torch, "steps": peer_rows}
     options.out.parent.mkdir(parents=True, exist_ok=True)

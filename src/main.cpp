@@ -22,6 +22,7 @@
 #include "deck/parser.hpp"
 #include "plan/memory_limit.hpp"
 #include "plan/run_plan.hpp"
+#include "run/folder/run_precision.hpp"
 #include "run/run.hpp"
 #include "verbs/verbs.hpp"
 
@@ -114,7 +115,9 @@ std::string read_on_root(const Communicator& world, const std::string& file) {
 
 ResolvedDeck read_deck(const Communicator& world, const CommandLine& line) {
   const std::string text = read_on_root(world, line.deck);
-  return all_ranks_agree(world, [&] { return read_run_config(text, line.deck, line.overrides); });
+  return read_with_precision(world, line.run, [&](const auto&... chosen) {
+    return read_run_config(text, line.deck, line.overrides, chosen...);
+  });
 }
 
 std::string plan(const Communicator& world, const CommandLine& line, const ResolvedDeck& deck) {
@@ -146,10 +149,9 @@ ExitCode execute(Communicator& world, const CommandLine& line) {
     signal.emplace();
   if (line.verb.verb != Verb::none) return run_verb(world, line.verb);
   const ResolvedDeck deck = read_deck(world, line);  // 3, 4
-  if (line.check) {                                  // 5
-    log::info("{}", plan(world, line, deck));
-    return ExitCode::success;
-  }
+  if (line.check)                                    // 5
+    return log::info("{}", plan(world, line, deck)), ExitCode::success;
+  tell_precision(deck.config);
   // 6
   if constexpr (std::is_same_v<MemorySpace, HostSpace>)  // a device has a memory of its own
     all_ranks_agree(world, [&] { require_memory(deck.config, world.size(), machine_memory()); });

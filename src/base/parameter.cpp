@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "base/huge_pages.hpp"
+
 namespace elastic {
 
 const char* dim_name(Dim dim) {
@@ -52,9 +54,10 @@ index_t ParameterStore<T>::add(ParameterInfo info) {
 template <class T>
 void ParameterStore<T>::allocate(bool with_gradients) {
   m_allocated = true;
-  m_values = View1<T>("elastic::parameter_values", m_num_elements);
+  m_values = zeros_in_huge_pages<T>("elastic::parameter_values", m_num_elements);
   if (with_gradients)
-    m_gradients = View1<Accumulate<T>>("elastic::parameter_gradients", m_num_elements);
+    m_gradients =
+        zeros_in_huge_pages<Accumulate<T>>("elastic::parameter_gradients", m_num_elements);
   if (has_exact_values<T>)
     m_exact_values = View1<Accumulate<T>>("elastic::parameter_exact_values", m_num_exact);
   for (auto& p : m_parameters) {

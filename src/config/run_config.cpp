@@ -409,7 +409,8 @@ std::vector<Budget> all_budgets(const RunConfig& config) {
 }
 
 ResolvedDeck read_run_config(const std::string& text, const std::string& file,
-                             const std::vector<std::string>& overrides) {
+                             const std::vector<std::string>& overrides,
+                             const PrecisionConfig& automatic) {
   const Deck deck(text, file, overrides);
   ResolvedDeck resolved;
   resolved.file = file;
@@ -423,6 +424,8 @@ ResolvedDeck read_run_config(const std::string& text, const std::string& file,
   resolved.config.elastic.loss.costs = budget_costs(resolved.config.elastic);
   check_all(report, resolved.config);
   report.throw_if_any();
+  if (resolved.config.precision.compute == Precision::automatic)
+    resolved.config.precision = automatic;
   resolved.text = resolved_text(schema);
   resolved.hash = resolved_hash(schema);
   return resolved;

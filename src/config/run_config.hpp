@@ -36,9 +36,12 @@ struct JobConfig {
 
 /// What stored values and activations of training are.
 /// Sums, statistics and the optimizer are fp32 in either.
-enum class Precision { float32, bfloat16 };
+/// automatic: the program chooses before a run begins (run/folder/run_precision.hpp); until then it
+/// counts as float32.
+enum class Precision { automatic, float32, bfloat16 };
 struct PrecisionConfig {
-  Precision compute = Precision::float32;
+  Precision compute = Precision::automatic;
+  std::string reason;  // of the program's choice; empty if the deck chose
   /// Size of a stored value.
   double value_bytes() const { return compute == Precision::bfloat16 ? 2 : 4; }
   /// Bytes of a sum by those of a value.
@@ -236,9 +239,10 @@ struct ResolvedDeck {
 };
 
 /// Reads a deck. Throws one InputError that lists every mistake (deck/report.hpp),
-/// contradictions between keys included.
+/// contradictions between keys included. `automatic`: what <precision>/compute = auto becomes.
 ResolvedDeck read_run_config(const std::string& text, const std::string& file,
-                             const std::vector<std::string>& overrides);
+                             const std::vector<std::string>& overrides,
+                             const PrecisionConfig& automatic = {});
 /// The reference of all keys: for people (`block`: only this one) or as Markdown.
 std::string run_config_reference(bool markdown, const std::string& block = "");
 

@@ -31,11 +31,16 @@ void bind_optimizer(Schema& schema, RunConfig& config) {
 void bind_precision(Schema& schema, RunConfig& config) {
   schema.block("precision", "Bits of numbers.")
       .bind("compute", &config.precision.compute,
-            {{"float32", Precision::float32}, {"bfloat16", Precision::bfloat16}},
+            {{"auto", Precision::automatic},
+             {"float32", Precision::float32},
+             {"bfloat16", Precision::bfloat16}},
             {.help = "Stored values and activations of training: float32, or bfloat16, half the "
-                     "memory and, where the machine multiplies it faster (AMX, tensor cores), "
-                     "less time. Sums, statistics, router and optimizer are float32 in both, and "
-                     "the optimizer then keeps float32 masters of the values."});
+                     "memory and, where the machine multiplies it faster (AMX, AVX-512 bf16, "
+                     "tensor cores), less time. auto: bfloat16 where every rank multiplies it "
+                     "faster and hidden_size is at least 128, float32 elsewhere and with "
+                     "<job>/deterministic = true; a run that is resumed keeps what it began with. "
+                     "Sums, statistics, router and optimizer are float32 in both, and the "
+                     "optimizer keeps float32 masters of bfloat16 values."});
 }
 
 void bind_parallel(Schema& schema, RunConfig& config) {

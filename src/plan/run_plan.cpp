@@ -106,12 +106,16 @@ std::string budget_lines(const RunConfig& config, const ModelShape& parent,
 }
 
 std::string precision_line(const RunConfig& config) {
-  if (config.precision.compute == Precision::float32) return plan_line("precision", "float32");
-  return plan_line(
-      "precision",
-      fmt::format("bfloat16 values and activations, float32 sums; this machine has {} bfloat16 "
-                  "products",
-                  kernels::bfloat16_products_are_fast() ? "fast" : "no fast"));
+  std::string text =
+      config.precision.compute != Precision::bfloat16
+          ? "float32"
+          : fmt::format(
+                "bfloat16 values and activations, float32 sums; this machine has {} bfloat16 "
+                "products",
+                kernels::bfloat16_products_are_fast() ? "fast" : "no fast");
+  if (!config.precision.reason.empty())
+    text += fmt::format(" (chosen: {})", config.precision.reason);
+  return plan_line("precision", text);
 }
 
 std::string memory_lines(const PlanMemory& memory) {

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <map>
 
 #include "base/region.hpp"
 #include "base/stop_request.hpp"
@@ -13,6 +14,7 @@
 #include "model/speculative.hpp"
 #include "plan/memory_limit.hpp"
 #include "plan/units.hpp"
+#include "state/state_checkpoint.hpp"
 #include "state/stored_model.hpp"
 #include "verbs/token_text.hpp"
 #include "verbs/verb_files.hpp"
@@ -46,19 +48,30 @@ void check_options(const GenerateOptions& options) {
     throw InputError("--draft-budget and --switch do not go together");
 }
 
-/// The model of the file and the widths and names of its submodels.
+/// A checkpoint, and what it holds besides values.
+struct ModelFile {
+  explicit ModelFile(const std::filesystem::path& checkpoint) : reader(checkpoint) {
+    reader.verify();
+    stored = read_stored_head(reader);
+  }
+  CheckpointReader reader;
+  StoredModel stored;
+};
+
+/// The model of a file in the precision T, and the widths and names of its submodels.
+template <class T>
 class Models {
  public:
-  explicit Models(const std::filesystem::path& checkpoint) : m_reader(checkpoint) {
-    m_reader.verify();
-    m_stored = read_stored_model(m_reader);
+  explicit Models(const ModelFile& file)
+      : m_reader(file.reader), m_stored(file.stored), m_model(m_stored.shape, /*frozen=*/true) {
+    read_model(m_reader, m_model);
   }
-  const LanguageModel<Real>& model() const { return *m_stored.model; }
+  const LanguageModel<T>& model() const { return m_model; }
   const RunConfig& config() const { return m_stored.deck.config; }
   kernels::Products products() const { return {.deterministic = config().job.deterministic}; }
-  ActiveWidths<Real> widths(const std::string& budget) const {
+  ActiveWidths<T> widths(const std::string& budget) const {
     const ModelShape& shape = model().shape();
-    return prefix_widths<Real>(
+    return prefix_widths<T>(
         shape, budget.empty() ? full_spec(shape) : find_submodel(m_reader, m_stored, budget));
   }
   /// Whether the budgets of the deck mean anything: a submodel of its own has none.
@@ -66,23 +79,25 @@ class Models {
     return m_stored.kind != "submodel" && (m_stored.has_router || !stored_names(m_reader).empty());
   }
   /// Switches to other submodels, of texts like "BUDGET@N" or "BUDGET@MARKER".
-  std::vector<BudgetSwitch<Real>> switches(const std::vector<std::string>& texts) const {
+  std::vector<BudgetSwitch<T>> switches(const std::vector<std::string>& texts) const {
     DataConfig data = config().data;
     data.vocab_size = model().shape().vocab_size;
-    std::vector<BudgetSwitch<Real>> result;
+    std::vector<BudgetSwitch<T>> result;
     for (const auto& change : read_budget_changes(data, texts))
       result.push_back(change.marker.empty()
-                           ? BudgetSwitch<Real>(change.after, widths(change.budget))
-                           : BudgetSwitch<Real>(change.marker, widths(change.budget)));
+                           ? BudgetSwitch<T>(change.after, widths(change.budget))
+                           : BudgetSwitch<T>(change.marker, widths(change.budget)));
     return result;
   }
 
  private:
-  CheckpointReader m_reader;
-  StoredModel m_stored;
+  const CheckpointReader& m_reader;
+  const StoredModel& m_stored;
+  LanguageModel<T> m_model;
 };
 
-Sequences read_prompts(const GenerateOptions& options, const Models& models) {
+template <class T>
+Sequences read_prompts(const GenerateOptions& options, const Models<T>& models) {
   const index_t vocab = models.model().shape().vocab_size;
   if (!options.text) {
     auto prompts = read_token_lines(options.tokens, vocab);
@@ -101,15 +116,16 @@ Sequences read_prompts(const GenerateOptions& options, const Models& models) {
 }
 
 /// Throws InputError if the caches of the longest texts do not fit into this machine.
-void check_caches(const GenerateOptions& options, const Models& models, const Sequences& prompts,
+template <class T>
+void check_caches(const GenerateOptions& options, const Models<T>& models, const Sequences& prompts,
                   std::size_t at_once) {
   std::size_t longest = 0;
   for (const auto& prompt : prompts) longest = std::max(longest, prompt.size());
   const CostConfig inference{.batch = static_cast<index_t>(std::min(prompts.size(), at_once)),
                              .seq_length = static_cast<index_t>(longest) + options.max_tokens,
-                             .weight_bytes = sizeof(Real),
-                             .kv_bytes = sizeof(Real),
-                             .ssm_bytes = sizeof(Real)};
+                             .weight_bytes = sizeof(T),
+                             .kv_bytes = sizeof(T),
+                             .ssm_bytes = sizeof(Accumulate<T>)};
   const ModelShape& shape = models.model().shape();
   const double bytes = kv_cache_bytes(shape, expected_widths(full_spec(shape)), inference);
   const double memory = machine_memory();
@@ -121,7 +137,8 @@ void check_caches(const GenerateOptions& options, const Models& models, const Se
         in_bytes(memory)));
 }
 
-token_t stop_token(const GenerateOptions& options, const Models& models) {
+template <class T>
+token_t stop_token(const GenerateOptions& options, const Models<T>& models) {
   const index_t vocab = models.model().shape().vocab_size;
   if (!options.stop) return end_token(models.config().data.source);
   if (*options.stop < -1 || *options.stop >= vocab)
@@ -153,7 +170,8 @@ struct Budgets {
 };
 
 /// What the command line says; where it does not, what <generate> of the deck does.
-Budgets choose_budgets(const GenerateOptions& options, const Models& models) {
+template <class T>
+Budgets choose_budgets(const GenerateOptions& options, const Models<T>& models) {
   Budgets budgets{.first = options.budget, .changes = options.switches};
   if (budgets.changes == std::vector<std::string>{"none"}) budgets.changes.clear();
   if (!models.has_budgets()) return budgets;
@@ -168,8 +186,9 @@ Budgets choose_budgets(const GenerateOptions& options, const Models& models) {
 
 /// The switches of the command line lie before the end of the longest text; those of a deck, which
 /// knows no such end, may never come.
-std::vector<BudgetSwitch<Real>> switches_of(const Budgets& budgets, const GenerateOptions& options,
-                                            const Models& models) {
+template <class T>
+std::vector<BudgetSwitch<T>> switches_of(const Budgets& budgets, const GenerateOptions& options,
+                                         const Models<T>& models) {
   try {
     auto switches = models.switches(budgets.changes);
     for (std::size_t i = 0; i < switches.size(); ++i)
@@ -186,8 +205,9 @@ std::vector<BudgetSwitch<Real>> switches_of(const Budgets& budgets, const Genera
 }
 
 /// "budget 0.5: 9 tokens, then 1: 4 tokens", if there is more to say than the command line did.
+template <class T>
 std::string describe(const Budgets& budgets, const Sequences& outputs,
-                     const std::vector<BudgetSwitch<Real>>& switches) {
+                     const std::vector<BudgetSwitch<T>>& switches) {
   std::vector<index_t> tokens(switches.size() + 1, 0);
   for (const auto& output : outputs) {
     auto places = switch_places(output, switches);
@@ -211,7 +231,8 @@ std::string describe(const Budgets& budgets, const Sequences& outputs,
 }
 
 /// Plain decoding of up to `at_once` prompts together; of one where the budget changes.
-Generated generate_plainly(const GenerateOptions& options, const Models& models,
+template <class T>
+Generated generate_plainly(const GenerateOptions& options, const Models<T>& models,
                            const Budgets& budgets, const Sequences& prompts,
                            std::size_t most_at_once) {
   const auto switches = switches_of(budgets, options, models);
@@ -233,7 +254,7 @@ Generated generate_plainly(const GenerateOptions& options, const Models& models,
     config.max_length = static_cast<index_t>(longest) + options.max_tokens;
     config.first_sequence = static_cast<index_t>(begin);
     for (auto& output :
-         generate<Real>(models.products(), arena, models.model(), widths, some, config, switches)) {
+         generate<T>(models.products(), arena, models.model(), widths, some, config, switches)) {
       output.resize(std::min(output.size(), static_cast<std::size_t>(options.max_tokens)));
       result.outputs.push_back(std::move(output));
     }
@@ -248,14 +269,15 @@ struct Speculated : Generated {
   index_t rounds = 0, drafted = 0, accepted = 0;
 };
 
-Speculated speculate(const GenerateOptions& options, const Models& models, const Budgets& budgets,
-                     const Sequences& prompts) {
+template <class T>
+Speculated speculate(const GenerateOptions& options, const Models<T>& models,
+                     const Budgets& budgets, const Sequences& prompts) {
   const auto widths = models.widths(budgets.first), draft = models.widths(options.draft_budget);
   Arena arena;
   Speculated result;
   const double start = wall_seconds();
   for (const auto& prompt : prompts) {
-    const auto one = generate_speculative<Real>(
+    const auto one = generate_speculative<T>(
         models.products(), arena, models.model(), widths, draft, prompt,
         {.max_length = static_cast<index_t>(prompt.size()) + options.max_tokens,
          .stop = stop_token(options, models),
@@ -329,13 +351,21 @@ void add_generate_options(CLI::App& command, GenerateOptions& options) {
                                    "Speculative decoding: this budget drafts, the model checks");
   command.add_option("--draft-length", options.draft_length, "Tokens drafted at once (4)")
       ->needs(draft);
+  command
+      .add_option("--precision", options.precision,
+                  "Of values, activations and caches: float32, bfloat16, or auto, that of the run "
+                  "which wrote the file (auto)")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, Precision>{{"auto", Precision::automatic},
+                                           {"float32", Precision::float32},
+                                           {"bfloat16", Precision::bfloat16}}));
   auto* out = command.add_option("--out", options.out, "File for the continuations");
   command.add_flag("--force", options.force, "Replace the file if it exists")->needs(out);
 }
 
-std::string generate_from_checkpoint(const GenerateOptions& options) {
-  check_options(options);
-  const Models models(options.checkpoint);
+namespace {
+template <class T>
+std::string generate_texts(const GenerateOptions& options, const Models<T>& models) {
   const Sequences prompts = read_prompts(options, models);
   const Budgets budgets = choose_budgets(options, models);
   const bool speculative = !options.draft_budget.empty();
@@ -357,6 +387,18 @@ std::string generate_from_checkpoint(const GenerateOptions& options) {
   if (options.out.empty()) return texts + report;
   write_file_durably(options.out, texts);
   return fmt::format("{}: {}", options.out.string(), report);
+}
+
+}  // namespace
+
+std::string generate_from_checkpoint(const GenerateOptions& options) {
+  check_options(options);
+  const ModelFile file(options.checkpoint);
+  const Precision precision = options.precision == Precision::automatic
+                                  ? file.stored.deck.config.precision.compute
+                                  : options.precision;
+  return with_precision(precision,
+                        [&]<class T>(T) { return generate_texts<T>(options, Models<T>(file)); });
 }
 
 }  // namespace elastic

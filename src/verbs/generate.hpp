@@ -5,13 +5,14 @@
 //   elastic.x generate model.h5 --tokens ids.txt --temperature 0.8 --top-p 0.9 --seed 7
 //   elastic.x generate model.h5 --text "12+34=" --switch 0.5@10 --switch 1@20
 //   elastic.x generate model.h5 --text "12+34=" --budget 0.5 --switch 1@#
-//   elastic.x generate model.h5 --text "12+34=" --draft-budget 0.5
+//   elastic.x generate model.h5 --text "12+34=" --draft-budget 0.5 --precision bfloat16
 #pragma once
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "config/run_config.hpp"
 #include "model/sampling.hpp"
 
 namespace CLI {
@@ -32,6 +33,7 @@ struct GenerateOptions {
   std::vector<std::string> switches;  ///< config/budget_change.hpp; or one "none"
   std::string draft_budget;           ///< of speculative decoding
   index_t draft_length = 4;
+  Precision precision = Precision::automatic;  ///< automatic: that of the run that wrote the file
   std::filesystem::path out;  ///< file for the continuations; empty: part of the result
   bool force = false;         ///< an old file is replaced
 };

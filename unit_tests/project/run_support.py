@@ -29,7 +29,7 @@ STOPPED = 85
 LIMIT_SECONDS = 120  # of one run; far above what it needs, so that only a hang reaches it
 
 # What makes input/quickstart.in a model of a million parameters on problems with all their steps written.
-MILLION = ["model/hidden_size=128", "mamba/num_heads=8", "mamba/state_dim=32", "attention/kv_channels=32",
+MILLION = ["precision/compute=float32", "model/hidden_size=128", "mamba/num_heads=8", "mamba/state_dim=32", "attention/kv_channels=32",
            "mlp/ffn_hidden_size=384", "elastic/hidden_size=128,112,96,80", "elastic/mamba_num_heads=8,6,4",
            "elastic/ffn_hidden_size=384,320,256,192,128", "data/families=addition,subtraction,comparison,assignment",
            "data/max_digits=3", "data/written_step=1"]

@@ -89,7 +89,7 @@ std::vector<std::string> words(std::string_view text) {
   return found;
 }
 
-/// A resolved deck, as text. Keys of later versions have their default.
+/// A resolved deck, as text. Keys of later versions have their default, or what ran before them.
 class Values {
  public:
   Values(const std::string& text, const std::string& file) : m_deck(text, file) {
@@ -99,6 +99,7 @@ class Values {
   }
   std::string of(const std::string& block, const std::string& key) const {
     if (const auto* entry = m_deck.find(block, key)) return entry->value;
+    if (block == "precision") return "float32";
     const auto* known = m_schema.find(is_stage(block) ? "stageN" : block);
     const auto* bound = known ? known->find(key) : nullptr;
     return bound ? bound->default_text : "";

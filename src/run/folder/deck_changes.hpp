@@ -40,7 +40,7 @@ struct DeckChange {
 };
 
 /// All keys that differ and decide numbers, in the order of the decks. `now`: the resolved deck at
-/// hand. A key that the earlier deck lacks had its default there.
+/// hand. A key that the earlier deck lacks had its default there (precision: float32).
 std::vector<DeckChange> deck_changes(const PastRun& past, const std::string& now);
 
 /// Throws InputError listing the changes of the past, unless they are accepted, which

@@ -60,6 +60,15 @@ TEST(DeckChanges, ModelDataSeedAndOptimizerCountFromTheFirstStep) {
                    {"<job>/deterministic", 1}}));
 }
 
+TEST(DeckChanges, DecksFromBeforeThePrecisionWereAllInFloat32) {
+  PastRun past{small_deck_text, "checkpoint.h5", 2, false};
+  const auto changed = [&](const char* now) {
+    return !deck_changes(past, small_deck({now}).text).empty();
+  };
+  EXPECT_FALSE(changed("precision/compute=float32"));
+  EXPECT_TRUE(changed("precision/compute=bfloat16"));
+}
+
 TEST(DeckChanges, RanksOutputValidationAndGuardAreFree) {
   EXPECT_EQ(
       changes(7, {"parallel/micro_batch_size=1", "parallel/recompute=true", "evaluate/samples=2",
