@@ -36,8 +36,8 @@ def write_text(path):
 def seconds_per_step(options, folder, length, precision, pattern):
     batch = TOKENS // length
     words = [f"data/train={folder / 'text.txt'}", f"job/folder={folder / 'run'}", f"precision/compute={precision}",
-             f"model/hybrid_layer_pattern={pattern}", f"pretrain/seq_length={length}", f"pretrain/global_batch_size={batch}",
-             f"parallel/micro_batch_size={batch}"]
+             f"model/hybrid_layer_pattern={pattern}", f"pretrain/steps={options.steps}", f"pretrain/seq_length={length}",
+             f"pretrain/global_batch_size={batch}", f"parallel/micro_batch_size={batch}"]
     result = subprocess.run([*shlex.split(options.launcher), options.program, HERE / "lengths.in", *words],
                             env=dict(os.environ, **THREADS), text=True, capture_output=True, stdin=subprocess.DEVNULL)
     if result.returncode != 0:
@@ -56,8 +56,9 @@ def measure(options, rows):
         write_text(folder / "text.txt")
         for precision in options.precisions:
             for length in options.lengths:
-                for name, pattern in PATTERNS.items():
-                    seconds = [seconds_per_step(options, folder, length, precision, pattern) for _ in range(options.repeats)]
+                for name in options.models:
+                    seconds = [seconds_per_step(options, folder, length, precision, PATTERNS[name])
+                               for _ in range(options.repeats)]
                     row = {"precision": precision, "model": name, "length": length,
                            "microseconds_per_token": round(1e6 * statistics.median(seconds) / TOKENS, 3)}
                     rows[:] = [r for r in rows if any(r[k] != row[k] for k in ("precision", "model", "length"))] + [row]
@@ -91,6 +92,8 @@ def main():
     parser.add_argument("--launcher", default="", help="words before the program")
     parser.add_argument("--lengths", type=lambda text: [int(word) for word in text.split(",")], default=LENGTHS)
     parser.add_argument("--precisions", type=lambda text: text.split(","), default=["float32", "bfloat16"])
+    parser.add_argument("--models", nargs="+", choices=PATTERNS, default=list(PATTERNS))
+    parser.add_argument("--steps", type=int, default=3, help="steps of a run, of which the median counts")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each kind, of which the median counts")
     parser.add_argument("--plot", action="store_true", help="draw what was measured")
     options = parser.parse_args()
