@@ -19,7 +19,9 @@ void bench_attention(benchmark::State& state, const AttentionShape& s, bool back
   const auto lse = random_matrix<Accumulate<T>>(tokens, s.num_heads, 5);
   const auto dq = random_matrix<T>(tokens, inner, 6), dk = random_matrix<T>(tokens, kv, 7),
              dv = random_matrix<T>(tokens, kv, 8);
-  const View1<Accumulate<T>> workspace("elastic::bench", attention_workspace_size<T>(s));
+  const View1<Accumulate<T>> workspace(
+      "elastic::bench",
+      std::max(attention_forward_workspace_size<T>(s), attention_workspace_size<T>(s)));
   attention_forward<T>(products, s, {q, k, v}, {out, lse}, workspace);
   time_launches(state, 0, [&] {
     if (backward)
