@@ -14,6 +14,7 @@
 #include "kernels/products/gemm_deterministic.hpp"
 #include "kernels/products/gemm_few_rows.hpp"
 #include "kernels/products/library_matmul.hpp"
+#include "kernels/products/weight_gradient_product.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -118,6 +119,11 @@ void gemm(const Products& products, Transpose transpose_a, Transpose transpose_b
   if constexpr (std::is_same_v<T, float>)
     return dnnl_product(blas_name(transpose_a), blas_name(transpose_b), alpha, a, b, beta, c, k);
 #endif
+  if constexpr (std::is_same_v<T, bfloat16> && std::is_same_v<C, float>)
+    if (alpha == 1 && (beta == 0 || beta == 1) &&
+        suits_weight_gradient_product(static_cast<index_t>(c.extent(0)),
+                                      static_cast<index_t>(c.extent(1)), k, strided_a, strided_b))
+      return weight_gradient_product(exec, k, strided_a, strided_b, beta, c);
   if (has_matmul<T>() && alpha != 0)
     return matmul_products<T, C>(exec, {}, k, alpha, strided_a, strided_b, beta, {c});
   // The BLAS multiply matrices of one arithmetic type; our own kernel takes any.

@@ -4,6 +4,8 @@
 // an element is rounded once.
 //
 //   library        oneDNN on the host, cuBLAS on CUDA (library_matmul.hpp)
+//   matrix units   weight gradients of bfloat16 on a processor that has such units
+//                  (weight_gradient_product.hpp)
 //   BLAS           where no such library is (blas_product.hpp); no bfloat16, no batches
 //   few rows       on a host, at most 16 rows times a transposed weight (gemm_few_rows.hpp)
 //   deterministic  in deterministic mode, and where no library multiplies these types: a
