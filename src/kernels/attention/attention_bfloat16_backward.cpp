@@ -168,9 +168,10 @@ struct BackwardTeam {
     load_segments(scratch.k_segment, tile_keys, head, key, keys);
   }
 
-  /// Keys of the tile that at least one query of the strip sees, a multiple of 32.
+  /// Keys of the tile that at least one query of the strip sees, a multiple of 32. Behind the last
+  /// key no more than that: what lies there in scratch was not packed.
   static index_t seen_keys(const TilePair& pair, index_t first) {
-    return math::max(index_t(0), math::min(tile_keys, padded_depth(pair.offset + first + strip)));
+    return math::max(index_t(0), padded_depth(math::min(pair.keys, pair.offset + first + strip)));
   }
   /// P and dS of the strip of queries from `first` on; dq += dS k.
   void add_query_gradients(const MatrixTiles& products, const BackwardScratch& scratch,
@@ -234,12 +235,13 @@ struct BackwardTeam {
     const bfloat16 *const q = slot.q_transposed + pair.query * tiles.rows,
                           *const d = slot.dout_transposed + pair.query * tiles.rows;
     index_t width = 0;
-    for (index_t j = 0; j < tile_keys; j += width) {
+    const index_t packed = padded_depth(pair.keys);
+    for (index_t j = 0; j < packed; j += width) {
       const auto first_query = [&](index_t key) {
         return math::max(index_t(0), key - pair.offset) / strip * strip;
       };
       const index_t first = first_query(j);
-      for (width = strip; j + width < tile_keys && first_query(j + width) == first;) width += strip;
+      for (width = strip; j + width < packed && first_query(j + width) == first;) width += strip;
       if (first >= end) continue;
       const index_t at = (first / 2 * tile_keys + j) * 2;
       products.multiply_add({tiles.rows, width, end - first}, d + first, tile_queries,

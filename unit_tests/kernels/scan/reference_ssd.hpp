@@ -51,7 +51,7 @@ inline std::vector<double> reference_ssd(const kernels::SsdShape& s, const Refer
   return y;
 }
 
-/// The equation of kernels/scan/causal_conv1d.hpp; mask and segment may be empty.
+/// The equation of kernels/convolution/causal_conv1d.hpp; mask and segment may be empty.
 inline std::vector<double> reference_causal_conv1d(index_t length, index_t channels, index_t width,
                                                    const std::vector<double>& u,
                                                    const std::vector<double>& weight,

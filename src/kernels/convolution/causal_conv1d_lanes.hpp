@@ -2,13 +2,13 @@
 // The convolution on a device, for the widths that models have: a lane owns a block of rows and a
 // few neighbouring channels, whose taps and last W inputs it keeps in registers, for which the
 // compiler must know W. It asks for the inputs of four rows before it computes one.
-// Internal to kernels/scan/causal_conv1d.cpp.
+// Internal to kernels/convolution/causal_conv1d.cpp.
 #pragma once
 #include <utility>
 
 #include "kernels/rows/column_sums.hpp"
 #include "kernels/rows/vector_exp.hpp"
-#include "kernels/scan/causal_conv1d.hpp"
+#include "kernels/convolution/causal_conv1d.hpp"
 
 namespace elastic::kernels {
 

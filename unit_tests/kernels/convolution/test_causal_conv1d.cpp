@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The convolution against its equation, finite differences and PyTorch;
 // one step at a time; what must not change it.
-#include "kernels/scan/causal_conv1d.hpp"
+#include "kernels/convolution/causal_conv1d.hpp"
 
 #include "base/error.hpp"
 #include "unit_tests/kernels/scan/ssd_problem.hpp"

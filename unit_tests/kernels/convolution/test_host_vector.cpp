@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whole vectors against the same arithmetic on single numbers, to the bit.
-#include "kernels/scan/host_vector.hpp"
+#include "kernels/convolution/host_vector.hpp"
 
 #ifdef ELASTIC_HOST_VECTORS
 #include <array>

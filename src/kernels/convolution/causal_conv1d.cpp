@@ -4,12 +4,12 @@
 // that models have are bodies of their own, which keep all in registers: lanes of a device, strips
 // of a host. Parameter gradients are partial sums per block of rows, then their sum in rising order
 // (on a device: by a tree).
-#include "kernels/scan/causal_conv1d.hpp"
+#include "kernels/convolution/causal_conv1d.hpp"
 
 #include "base/region.hpp"
 #include "kernels/rows/row_loops.hpp"
-#include "kernels/scan/causal_conv1d_lanes.hpp"
-#include "kernels/scan/causal_conv1d_strips.hpp"
+#include "kernels/convolution/causal_conv1d_lanes.hpp"
+#include "kernels/convolution/causal_conv1d_strips.hpp"
 
 namespace elastic::kernels {
 namespace {

@@ -4,11 +4,11 @@
 // which the compiler must know W and whether there is a mask. Rows that see less than W-1 rows of
 // their span, or are seen by less, are rare (where sequences, documents and blocks begin and end)
 // and go through memory.
-// Internal to kernels/scan/causal_conv1d.cpp.
+// Internal to kernels/convolution/causal_conv1d.cpp.
 #pragma once
-#include "kernels/scan/host_vector.hpp"
+#include "kernels/convolution/host_vector.hpp"
 #ifdef ELASTIC_HOST_VECTORS
-#include "kernels/scan/causal_conv1d_lanes.hpp"
+#include "kernels/convolution/causal_conv1d_lanes.hpp"
 
 namespace elastic::kernels {
 
