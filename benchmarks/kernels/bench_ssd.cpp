@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/scan/causal_conv1d.hpp"
+#include "kernels/convolution/causal_conv1d.hpp"
 #include "kernels/scan/ssd.hpp"
 #include "support/shapes.hpp"
 #include "support/timing.hpp"

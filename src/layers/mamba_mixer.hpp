@@ -10,7 +10,7 @@
 // Soft masks act on z, on dt (m_h), and on x: on the input, weight and bias of its
 // convolution. B and C are never masked.
 #pragma once
-#include "kernels/scan/causal_conv1d.hpp"
+#include "kernels/convolution/causal_conv1d.hpp"
 #include "kernels/rows/gated_rmsnorm.hpp"
 #include "kernels/scan/ssd.hpp"
 #include "layers/layer.hpp"

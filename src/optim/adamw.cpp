@@ -2,6 +2,7 @@
 // Groups the owned elements into segments of equal treatment and calls the kernel on each.
 #include "optim/adamw.hpp"
 
+#include "base/huge_pages.hpp"
 #include "kernels/rows/convert.hpp"
 #include "kernels/update/adamw_step.hpp"
 #include "optim/flat_slices.hpp"
@@ -30,9 +31,12 @@ template <class T>
 AdamW<T>::AdamW(const ParameterStore<T>& parameters, const std::vector<Range>& owned)
     : m_parameters(parameters),
       m_owned(owned),
-      m_first("elastic::adamw_first_moments", total_length(owned)),
-      m_second("elastic::adamw_second_moments", total_length(owned)),
-      m_masters("elastic::adamw_masters", has_masters<T> ? total_length(owned) : 0) {
+      m_first(
+          zeros_in_huge_pages<Accumulate<T>>("elastic::adamw_first_moments", total_length(owned))),
+      m_second(
+          zeros_in_huge_pages<Accumulate<T>>("elastic::adamw_second_moments", total_length(owned))),
+      m_masters(zeros_in_huge_pages<Accumulate<T>>("elastic::adamw_masters",
+                                                   has_masters<T> ? total_length(owned) : 0)) {
   require_shape("AdamW", "values", parameters.values(), parameters.num_elements());
   require_shape("AdamW", "gradients", parameters.gradients(), parameters.num_elements());
   index_t end_before = 0;

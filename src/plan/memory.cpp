@@ -7,7 +7,7 @@
 #include "elastic/cost_model.hpp"
 #include "elastic/ranking.hpp"
 #include "kernels/attention/attention.hpp"
-#include "kernels/scan/causal_conv1d.hpp"
+#include "kernels/convolution/causal_conv1d.hpp"
 #include "kernels/rows/gated_rmsnorm.hpp"
 #include "kernels/scan/ssd.hpp"
 #include "optim/gradient_buckets.hpp"
