@@ -12,6 +12,18 @@ namespace elastic::test {
 
 using kernels::AttentionShape;
 
+/// Fills the scratch memory that teams will find with NaN: they may read only what they wrote.
+inline void spoil_scratch() {
+  constexpr std::size_t bytes = std::size_t{1} << 19;
+  kernels::TeamPolicy policy(ExecutionSpace(), ExecutionSpace().concurrency(), 1);
+  policy.set_scratch_size(1, Kokkos::PerTeam(static_cast<int>(bytes)));
+  Kokkos::parallel_for(
+      "elastic::test::spoil_scratch", policy, KOKKOS_LAMBDA(const kernels::Team& team) {
+        auto* const memory = static_cast<unsigned char*>(team.team_scratch(1).get_shmem(bytes));
+        for (std::size_t i = 0; memory != nullptr && i < bytes; ++i) memory[i] = 0xff;
+      });
+}
+
 template <class T>
 struct Attention {
   AttentionShape shape;
@@ -45,16 +57,21 @@ struct Attention {
     return view;
   }
   void forward() const {
-    const View1<Accumulate<T>> workspace("elastic::test::workspace",
-                                         kernels::attention_forward_workspace_size<T>(shape));
+    spoil_scratch();
+    const auto workspace = spoiled(kernels::attention_forward_workspace_size<T>(shape));
     kernels::attention_forward<T>(products, shape, {q, k, v, segment}, {out, lse}, workspace);
   }
   void backward() const { backward(workspace()); }
   View1<Accumulate<T>> workspace() const {
-    return View1<Accumulate<T>>("elastic::test::workspace",
-                                kernels::attention_workspace_size<T>(shape));
+    return spoiled(kernels::attention_workspace_size<T>(shape));
+  }
+  static View1<Accumulate<T>> spoiled(index_t count) {
+    const View1<Accumulate<T>> memory("elastic::test::workspace", count);
+    Kokkos::deep_copy(memory, std::numeric_limits<Accumulate<T>>::quiet_NaN());
+    return memory;
   }
   void backward(const View1<Accumulate<T>>& workspace) const {
+    spoil_scratch();
     kernels::attention_backward<T>(products, shape, {q, k, v, segment}, {out, lse}, dout,
                                    {dq, dk, dv}, workspace);
   }
