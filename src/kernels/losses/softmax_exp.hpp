@@ -3,6 +3,7 @@
 // of vector_exp with fewer instructions; for bfloat16 logits, which know their numbers to 2^-9 of
 // themselves, it is a shorter polynomial, half as many instructions.
 #pragma once
+#include "kernels/backend.hpp"
 #include "kernels/rows/vector_exp.hpp"
 
 namespace elastic::kernels {
@@ -14,9 +15,9 @@ namespace elastic::kernels {
 template <class T>
 KOKKOS_INLINE_FUNCTION Accumulate<T> softmax_exp(Accumulate<T> x) {
 #if !defined(__CUDA_ARCH__) && !defined(__HIP_DEVICE_COMPILE__) && !defined(__SYCL_DEVICE_ONLY__)
-  if constexpr (std::is_same_v<Accumulate<T>, float>) x = x < -87.3f ? -87.3f : x;
-  if constexpr (std::is_same_v<T, float>) return exp_inside(x);
-  if constexpr (std::is_same_v<T, bfloat16>) {
+  if constexpr (on_host && std::is_same_v<Accumulate<T>, float>) x = x < -87.3f ? -87.3f : x;
+  if constexpr (on_host && std::is_same_v<T, float>) return exp_inside(x);
+  if constexpr (on_host && std::is_same_v<T, bfloat16>) {
     const float shifted =
         x * 1.44269504088896341f + 12582912.0f;  // the low bits now hold n = round(x / ln 2)
     const float f = x * 1.44269504088896341f - (shifted - 12582912.0f);
