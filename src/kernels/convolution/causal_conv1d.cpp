@@ -169,9 +169,7 @@ struct Backward {
                   left = in.length - done % in.length;  // rows of the span from `done` on
     if (future_length == 0 || left >= width) return;
     const index_t first = done / in.length * future_length;
-    if (in.segment.extent(0) != 0)
-      for (index_t t = done + 1; t < done + left; ++t)
-        if (in.segment(t) != in.segment(done)) return;
+    if (!in.is_one_segment(done, left)) return;
     for (index_t s = left; s < math::min(width, left + future_length); ++s) {
       const index_t row = first + s - left;
       if (in.segment.extent(0) != 0 && future.segment(row) != in.segment(done)) return;

@@ -48,6 +48,13 @@ struct Signal {
   KOKKOS_INLINE_FUNCTION index_t reach(index_t t, index_t most) const {
     return reach(t, t % length, most);
   }
+  /// Whether rows [t, t + count), all of one span, are of one segment.
+  KOKKOS_INLINE_FUNCTION bool is_one_segment(index_t t, index_t count) const {
+    if (segment.extent(0) == 0) return true;
+    for (index_t s = 1; s < count; ++s)
+      if (segment(t + s) != segment(t)) return false;
+    return true;
+  }
   /// `row`, which points into row t of u, moved back by `back` <= reach positions.
   KOKKOS_INLINE_FUNCTION const T* before(const T* row, index_t t, index_t back) const {
     if (past_length == 0 || back <= t % length) return row - back * leading_dimension(u);
@@ -302,9 +309,7 @@ struct BackwardLanes {
     const index_t left = in.length - done % in.length;  // rows of the span from `done` on
     if (left >= W) return;
     const index_t first = done / in.length * future_length;
-    if (in.segment.extent(0) != 0)
-      for (index_t t = done + 1; t < done + left; ++t)
-        if (in.segment(t) != in.segment(done)) return;
+    if (!in.is_one_segment(done, left)) return;
     for (int s = 1; s < W; ++s) {
       if (s < left || s >= left + future_length) continue;
       const index_t row = first + s - left;

@@ -12,14 +12,13 @@
 // A primitive belongs to extents, strides and types; each thread keeps the ones it used last, up to
 // a limit, with one scratch memory for all of them.
 #ifdef ELASTIC_HAVE_DNNL
-#include <cstdlib>
 #include <dnnl.hpp>
 #include <map>
-#include <memory>
 #include <unordered_map>
 
 #include "base/error.hpp"
 #include "kernels/products/library_matmul.hpp"
+#include "kernels/products/thread_scratch.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -133,26 +132,13 @@ class ThreadCache {
     if (m_primitives.size() >= most_primitives) m_primitives.clear();
     return m_primitives.emplace(problem, problem).first->second;
   }
-  void* scratch(std::size_t bytes) {
-    if (bytes > m_bytes) {
-      m_bytes = (bytes + 4095) / 4096 * 4096;
-      m_scratch.reset();
-      m_scratch.reset(std::aligned_alloc(4096, m_bytes));
-      if (!m_scratch)
-        throw RunError(fmt::format("oneDNN: no memory for {} bytes of scratch", bytes));
-    }
-    return m_scratch.get();
-  }
+  void* scratch(std::size_t bytes) { return m_scratch.bytes(bytes); }
   const dnnl::stream& stream() const { return m_stream; }
 
  private:
-  struct Free {
-    void operator()(void* memory) const { std::free(memory); }
-  };
   dnnl::stream m_stream{engine()};
   std::map<Problem, Primitive> m_primitives;
-  std::unique_ptr<void, Free> m_scratch;
-  std::size_t m_bytes = 0;
+  ThreadScratch m_scratch;
 };
 
 /// Bytes of scratch above which a product is cut.

@@ -4,11 +4,8 @@
 // panel passes through the first. Measured best on AMX with 2 MiB of second cache.
 #include "kernels/products/weight_gradient_product.hpp"
 
-#include <cstdlib>
-#include <memory>
-
-#include "base/error.hpp"
 #include "kernels/products/matrix_tiles.hpp"
+#include "kernels/products/thread_scratch.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -17,29 +14,9 @@ constexpr index_t block_depth = 256;  ///< of k
 constexpr index_t panel = 2 * matrix_tile;
 constexpr index_t least_extent = 256;  ///< below, packing costs what the product gains
 
-/// Memory that a thread keeps and that grows to what the largest product needed.
-class ThreadScratch {
- public:
-  bfloat16* elements(index_t count) {
-    if (count > m_count) {
-      m_memory.reset();
-      m_count = (count + 2047) / 2048 * 2048;
-      m_memory.reset(static_cast<bfloat16*>(
-          std::aligned_alloc(4096, static_cast<std::size_t>(m_count) * sizeof(bfloat16))));
-      if (!m_memory)
-        throw RunError(fmt::format("matrix product: no memory for {} bytes of scratch",
-                                   m_count * static_cast<index_t>(sizeof(bfloat16))));
-    }
-    return m_memory.get();
-  }
-
- private:
-  struct Free {
-    void operator()(bfloat16* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<bfloat16, Free> m_memory;
-  index_t m_count = 0;
-};
+bfloat16* elements(ThreadScratch& scratch, index_t count) {
+  return static_cast<bfloat16*>(scratch.bytes(static_cast<std::size_t>(count) * sizeof(bfloat16)));
+}
 
 /// One product, cut into pieces of k, panels of B and blocks of rows.
 struct Blocks {
@@ -103,7 +80,7 @@ void weight_gradient_product([[maybe_unused]] const ExecutionSpace& exec,
     const index_t pieces = (depth + block_depth - 1) / block_depth,
                   block_rows = exec.concurrency() == 1 ? 256 : 64;
     Blocks blocks{m, n, depth, a, b, beta, c.data(), leading_dimension(c), nullptr};
-    blocks.packed_b = scratch_of_b.elements(pieces * blocks.panels() * block_depth * panel);
+    blocks.packed_b = elements(scratch_of_b, pieces * blocks.panels() * block_depth * panel);
     Kokkos::parallel_for("elastic::gemm_pack", Items(exec, 0, pieces * blocks.panels()),
                          [=](const index_t item) {
                            blocks.pack_panel(item / blocks.panels(), item % blocks.panels());
@@ -112,7 +89,7 @@ void weight_gradient_product([[maybe_unused]] const ExecutionSpace& exec,
         "elastic::gemm_weight_gradient", Items(exec, 0, (m + block_rows - 1) / block_rows),
         [=](const index_t item) {
           thread_local ThreadScratch scratch_of_a;
-          bfloat16* const packed_a = scratch_of_a.elements(block_rows * block_depth);
+          bfloat16* const packed_a = elements(scratch_of_a, block_rows * block_depth);
           const MatrixTiles tiles;
           const index_t first = item * block_rows;
           for (index_t piece = 0; piece < pieces; ++piece)
