@@ -113,14 +113,22 @@ std::string read_on_root(const Communicator& world, const std::string& file) {
   return text;
 }
 
-ResolvedDeck read_deck(const Communicator& world, const CommandLine& line) {
+/// What --machine names, if anything.
+std::optional<Machine> machine_of(const Communicator& world, const CommandLine& line) {
+  if (line.machine.empty()) return std::nullopt;
+  const std::string text = read_on_root(world, line.machine);
+  return all_ranks_agree(world, [&] { return read_machine(text, line.machine); });
+}
+
+ResolvedDeck read_deck(const Communicator& world, const CommandLine& line, const Machine* machine) {
   const std::string text = read_on_root(world, line.deck);
-  return read_with_precision(world, line.run, [&](const auto&... chosen) {
+  return read_with_precision(world, line.run, machine, [&](const auto&... chosen) {
     return read_run_config(text, line.deck, line.overrides, chosen...);
   });
 }
 
-std::string plan(const Communicator& world, const CommandLine& line, const ResolvedDeck& deck) {
+std::string plan(const Communicator& world, const CommandLine& line, const ResolvedDeck& deck,
+                 const Machine* machine) {
   const int ranks = line.planned_ranks > 0 ? line.planned_ranks : world.size();
   const auto sizes = parallel_sizes(deck.config);
   if (const int sharers = sizes.tensor * sizes.context; line.planned_ranks % sharers != 0)
@@ -129,12 +137,7 @@ std::string plan(const Communicator& world, const CommandLine& line, const Resol
                     "context_parallel_size "
                     "= {}",
                     line.planned_ranks, sharers));
-  if (line.machine.empty()) return all_ranks_agree(world, [&] { return run_plan(deck, ranks); });
-  const std::string text = read_on_root(world, line.machine);
-  return all_ranks_agree(world, [&] {
-    const Machine machine = read_machine(text, line.machine);
-    return run_plan(deck, ranks, &machine);
-  });
+  return all_ranks_agree(world, [&] { return run_plan(deck, ranks, machine); });
 }
 
 ExitCode execute(Communicator& world, const CommandLine& line) {
@@ -148,9 +151,11 @@ ExitCode execute(Communicator& world, const CommandLine& line) {
       line.verb.verb == Verb::front)
     signal.emplace();
   if (line.verb.verb != Verb::none) return run_verb(world, line.verb);
-  const ResolvedDeck deck = read_deck(world, line);  // 3, 4
-  if (line.check)                                    // 5
-    return log::info("{}", plan(world, line, deck)), ExitCode::success;
+  const auto planned = machine_of(world, line);  // 3
+  const Machine* machine = planned ? &*planned : nullptr;
+  const ResolvedDeck deck = read_deck(world, line, machine);  // 3, 4
+  if (line.check)                                             // 5
+    return log::info("{}", plan(world, line, deck, machine)), ExitCode::success;
   tell_precision(deck.config);
   // 6
   if constexpr (std::is_same_v<MemorySpace, HostSpace>)  // a device has a memory of its own

@@ -20,6 +20,7 @@
 #include "config/curriculum.hpp"
 #include "plan/machine.hpp"
 #include "plan/passes.hpp"
+#include "run/folder/run_precision.hpp"
 #include "train/micro_batches.hpp"
 #include "train/token_sources.hpp"
 
@@ -46,6 +47,7 @@ ModelShape probe_shape(const ModelShape& whole, double tokens) {
 }
 
 /// Forward pass, loss and backward pass of a micro-batch.
+template <class T>
 class Probe {
  public:
   Probe(const Communicator& world, const RunConfig& config, const Stage& stage)
@@ -69,10 +71,9 @@ class Probe {
     const auto widths = m_model.full_widths();
     auto pass = m_model.make_pass(Keep::everything);
     m_model.forward(context, widths, m_batch.tokens, pass);
-    const auto dhidden = m_arena.matrix<float>(context.num_tokens(), widths.hidden);
-    differentiate_losses<float>(context, m_model, pass.hidden, m_batch.targets, {},
-                                {.tokens_per_chunk = m_config.parallel.logit_chunk_tokens}, 1,
-                                dhidden);
+    const auto dhidden = m_arena.template matrix<T>(context.num_tokens(), widths.hidden);
+    differentiate_losses<T>(context, m_model, pass.hidden, m_batch.targets, {},
+                            {.tokens_per_chunk = m_config.parallel.logit_chunk_tokens}, 1, dhidden);
     m_model.backward(context, widths, m_batch.tokens, pass, dhidden);
     fence(context.exec, "elastic::probe");
   }
@@ -88,7 +89,7 @@ class Probe {
   const RunConfig& m_config;
   double m_tokens;
   Arena m_arena;
-  LanguageModel<float> m_model;
+  LanguageModel<T> m_model;
   PassOptions m_pass;
   MicroBatches m_batches;
   MicroBatch m_batch;
@@ -99,7 +100,8 @@ double mean_rate(const Communicator& comm, double amount, double seconds) {
   return all_reduce_sum(comm, seconds > 0 ? amount / seconds : 0.0) / comm.size();
 }
 
-void measure_passes(const Communicator& world, Probe& probe, RankRates& rates) {
+template <class T>
+void measure_passes(const Communicator& world, Probe<T>& probe, RankRates& rates) {
   constexpr int repetitions = 3;
   probe.run();
   barrier(world);
@@ -113,7 +115,7 @@ void measure_passes(const Communicator& world, Probe& probe, RankRates& rates) {
       mean_rate(world, work.products, all - kernels.attention - kernels.scan - kernels.other);
   rates.attention = mean_rate(world, work.attention, kernels.attention);
   rates.scan = mean_rate(world, work.scan, kernels.scan);
-  rates.kernel_bandwidth = mean_rate(world, sum_bytes * work.elements, kernels.other);
+  rates.kernel_bandwidth = mean_rate(world, sizeof(T) * work.elements, kernels.other);
 }
 
 /// Measures AdamW on arrays that fit no cache.
@@ -196,11 +198,16 @@ void measure(const std::vector<std::string>& arguments) {
   const std::vector<std::string> overrides(arguments.begin() + 1, arguments.end());
   const ResolvedDeck deck = read_run_config(read_deck_file(arguments[0]), arguments[0], overrides);
   const Curriculum curriculum = make_curriculum(deck.config);
+  const Precision told = deck.config.precision.compute;
   Machine machine;
-  Probe probe(world, deck.config, curriculum.stages.front());
-  measure_passes(world, probe, machine.rank);
+  machine.rank.precision =
+      told == Precision::automatic ? automatic_precision(world, deck.config, false).compute : told;
+  with_precision(machine.rank.precision, [&]<class T>(T) {
+    Probe<T> probe(world, deck.config, curriculum.stages.front());
+    measure_passes(world, probe, machine.rank);
+    measure_links(world, probe.activation_elements(), machine);
+  });
   measure_memory(world, machine.rank);
-  measure_links(world, probe.activation_elements(), machine);
   machine.file_bandwidth = measure_files(world);
   // Kinds that the model does not have take no time in it either.
   for (double* rate : {&machine.rank.attention, &machine.rank.scan})

@@ -28,7 +28,10 @@ void bind_link(SchemaBlock& block, Link& link) {
 void bind_machine(Schema& schema, Machine& machine) {
   RankRates& rank = machine.rank;
   schema.block("rank", "Rates of one rank while all ranks of its node work.")
-      .bind("matrix_products", &rank.matrix_products, needed("FLOP/s", "Of fp32 matrix products."))
+      .bind("precision", &rank.precision,
+            {{"float32", Precision::float32}, {"bfloat16", Precision::bfloat16}},
+            {.help = "Of values and activations at these rates."})
+      .bind("matrix_products", &rank.matrix_products, needed("FLOP/s", "Of matrix products."))
       .bind("attention", &rank.attention,
             needed("FLOP/s", "Inside attention, without its projections."))
       .bind("scan", &rank.scan, needed("FLOP/s", "Of the state-space scan."))
@@ -87,6 +90,7 @@ std::string machine_text(const Machine& machine) {
   };
   std::string text = fmt::format(
       "<rank>\n"
+      "precision         = {}\n"
       "matrix_products   = {:.4g}\n"
       "attention         = {:.4g}\n"
       "scan              = {:.4g}\n"
@@ -94,7 +98,8 @@ std::string machine_text(const Machine& machine) {
       "memory_bandwidth  = {:.4g}\n\n"
       "<node>\n"
       "ranks             = {}\n{}",
-      rank.matrix_products, rank.attention, rank.scan, rank.kernel_bandwidth, rank.memory_bandwidth,
+      rank.precision == Precision::bfloat16 ? "bfloat16" : "float32", rank.matrix_products,
+      rank.attention, rank.scan, rank.kernel_bandwidth, rank.memory_bandwidth,
       machine.ranks_per_node, link_lines(machine.node));
   if (machine.has_network) text += "\n<network>\n" + link_lines(machine.network);
   return text + fmt::format(

@@ -3,7 +3,8 @@
 // grammar of a deck. benchmarks/scaling/measure_machine writes one for the machine it runs on.
 //
 //   <rank>                           # of one rank while all ranks of its node work
-//   matrix_products   = 180e9        # FLOP/s, fp32
+//   precision         = float32      # of what was measured: float32 (default) or bfloat16
+//   matrix_products   = 180e9        # FLOP/s
 //   attention         = 92e9
 //   scan              = 58e9
 //   kernel_bandwidth  = 30e9         # B/s
@@ -24,14 +25,16 @@
 #include <string>
 
 #include "base/types.hpp"
+#include "config/run_config.hpp"
 
 namespace elastic {
 
 /// What one rank does per second while all ranks of its node work.
 struct RankRates {
-  double matrix_products = 0;   ///< FLOP/s of fp32 matrix products
-  double attention = 0;         ///< FLOP/s inside attention, without its projections
-  double scan = 0;              ///< FLOP/s of the state-space scan
+  Precision precision = Precision::float32;  ///< of values and activations at these rates
+  double matrix_products = 0;                ///< FLOP/s of matrix products
+  double attention = 0;                      ///< FLOP/s inside attention, without its projections
+  double scan = 0;                           ///< FLOP/s of the state-space scan
   double kernel_bandwidth = 0;  ///< bytes/s of kernels on activations: norms, convolution, ...
   double memory_bandwidth = 0;  ///< bytes/s on arrays as large as the model: optimizer, sums
 };

@@ -23,4 +23,10 @@ PrecisionConfig choose_precision(const RunConfig& config, const RankArithmetic& 
                       least_bfloat16_width)};
 }
 
+PrecisionConfig choose_precision(const RunConfig& config, const Machine& machine) {
+  if (machine.rank.precision == Precision::float32)
+    return {Precision::float32, fmt::format("{} has rates of float32", machine.file)};
+  return choose_precision(config, RankArithmetic{.ranks = 1, .with_fast_bfloat16 = 1});
+}
+
 }  // namespace elastic

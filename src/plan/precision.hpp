@@ -7,6 +7,7 @@
 // Everything the rule looks at is the same on all ranks, so that their answers are.
 #pragma once
 #include "config/run_config.hpp"
+#include "plan/machine.hpp"
 
 namespace elastic {
 
@@ -23,5 +24,10 @@ struct RankArithmetic {
 
 /// The rule above and, for people, why.
 PrecisionConfig choose_precision(const RunConfig& config, const RankArithmetic& arithmetic);
+
+/// The same for a run that is only planned, on a machine of which a file tells: bfloat16 is what
+/// its ranks multiply faster if its rates are of bfloat16. What the machine that plans can do
+/// does not matter.
+PrecisionConfig choose_precision(const RunConfig& config, const Machine& machine);
 
 }  // namespace elastic

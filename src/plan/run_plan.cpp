@@ -105,14 +105,14 @@ std::string budget_lines(const RunConfig& config, const ModelShape& parent,
   return text;
 }
 
-std::string precision_line(const RunConfig& config) {
-  std::string text =
-      config.precision.compute != Precision::bfloat16
-          ? "float32"
-          : fmt::format(
-                "bfloat16 values and activations, float32 sums; this machine has {} bfloat16 "
-                "products",
-                kernels::bfloat16_products_are_fast() ? "fast" : "no fast");
+std::string precision_line(const RunConfig& config, const Machine* machine) {
+  std::string text = "float32";
+  if (config.precision.compute == Precision::bfloat16) {
+    text = "bfloat16 values and activations, float32 sums";
+    if (!machine)
+      text += fmt::format("; this machine has {} bfloat16 products",
+                          kernels::bfloat16_products_are_fast() ? "fast" : "no fast");
+  }
   if (!config.precision.reason.empty())
     text += fmt::format(" (chosen: {})", config.precision.reason);
   return plan_line("precision", text);
@@ -314,7 +314,7 @@ std::string run_plan(const ResolvedDeck& given, int given_ranks, const Machine* 
   const Curriculum curriculum = make_curriculum(config);
   text += describe(curriculum, config) + "\n";
   const PlanMemory memory = plan_memory(config, parent, router_size, ranks);
-  text += precision_line(config);
+  text += precision_line(config, machine);
   text += memory_lines(memory) + recomputation_lines(config, parent) +
           limit_lines(config, parent, ranks, memory.total());
   text += work_lines(config, parent, trained);

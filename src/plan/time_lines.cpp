@@ -64,6 +64,11 @@ std::string time_lines(const RunConfig& config, const Machine& machine, const Mo
                           layout.tensor, layout.context, layout.replicas, machine.ranks_per_node));
   if (config.job.deterministic)
     text += plan_line("", "times are of fast mode; job/deterministic takes about twice as long");
+  if (config.precision.compute == Precision::bfloat16 &&
+      machine.rank.precision == Precision::float32)
+    text += plan_line("",
+                      "times are of float32 products, as the rates in the file; bfloat16's are "
+                      "not known");
   text += plan_line("", heading());
   RunConfig single = config;
   single.parallel.sequence_parallel = false;

@@ -32,7 +32,11 @@ inline Machine machine_for_tests() { return read_machine(example_machine, "machi
 inline Machine machine_of_pure_arithmetic(double rate) {
   constexpr double infinite = std::numeric_limits<double>::infinity();
   Machine machine = machine_for_tests();
-  machine.rank = {rate, rate, rate, infinite, infinite};
+  machine.rank = {.matrix_products = rate,
+                  .attention = rate,
+                  .scan = rate,
+                  .kernel_bandwidth = infinite,
+                  .memory_bandwidth = infinite};
   machine.node = machine.network = {.latency = 0, .bandwidth = infinite, .overlap = 0};
   return machine;
 }

@@ -37,6 +37,10 @@ TEST(Machine, ItsTextReadsBack) {
   EXPECT_EQ(machine_text(again), machine_text(machine));
   EXPECT_EQ(again.network.overlap, machine.network.overlap);
   EXPECT_EQ(again.rank.scan, machine.rank.scan);
+  EXPECT_EQ(again.rank.precision, Precision::float32);
+  Machine narrow = machine;
+  narrow.rank.precision = Precision::bfloat16;
+  EXPECT_EQ(read_machine(machine_text(narrow), "d.in").rank.precision, Precision::bfloat16);
   Machine island = machine;
   island.has_network = false;
   EXPECT_FALSE(read_machine(machine_text(island), "c.in").has_network);

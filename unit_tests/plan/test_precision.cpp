@@ -5,12 +5,14 @@
 #include <gmock/gmock.h>
 
 #include "plan/run_plan.hpp"
+#include "unit_tests/plan/machine_for_tests.hpp"
 #include "unit_tests/train/small_run.hpp"
 
 namespace elastic::test {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 PrecisionConfig choice(RankArithmetic arithmetic, index_t width = 128, bool deterministic = false) {
   RunConfig config;
@@ -34,6 +36,31 @@ TEST(Precision, IsFloat32ElsewhereAndSaysWhy) {
   float32(choice({4, 3}), "only 3 of 4 ranks");
   float32(choice({2, 2}, 127), "hidden_size 127 is less than 128");
   float32(choice({2, 2}, 128, true), "<job>/deterministic");
+}
+
+/// A login node plans for other nodes: its own processor must not matter.
+TEST(Precision, OnAMachineOfAFileIsThatOfItsRates) {
+  RunConfig config;
+  config.model.hidden_size = 128;
+  Machine machine = read_machine(example_machine, "a.in");
+  EXPECT_EQ(choose_precision(config, machine).compute, Precision::float32);
+  EXPECT_THAT(choose_precision(config, machine).reason, HasSubstr("a.in has rates of float32"));
+  machine.rank.precision = Precision::bfloat16;
+  EXPECT_EQ(choose_precision(config, machine).compute, Precision::bfloat16);
+  config.model.hidden_size = 127;
+  EXPECT_EQ(choose_precision(config, machine).compute, Precision::float32);
+}
+
+TEST(Precision, APlanSaysWhereRatesAreOfAnother) {
+  const Machine machine = read_machine(example_machine, "a.in");
+  const auto plan = [&](const char* precision) {
+    return run_plan(read_run_config(small_deck_text, "small.in",
+                                    {std::string("precision/compute=") + precision}),
+                    1, &machine);
+  };
+  EXPECT_THAT(plan("bfloat16"), HasSubstr("times are of float32"));
+  EXPECT_THAT(plan("bfloat16"), Not(HasSubstr("this machine")));
+  EXPECT_THAT(plan("float32"), Not(HasSubstr("times are of float32")));
 }
 
 TEST(Precision, OfADeckIsReplacedOnlyWhereItIsAutomatic) {

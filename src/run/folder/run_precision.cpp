@@ -51,10 +51,11 @@ PrecisionConfig past_precision(const Communicator& comm, const RunConfig& config
 }  // namespace
 
 PrecisionConfig automatic_precision(const Communicator& comm, const RunConfig& config, bool resume,
-                                    std::optional<index_t> from) {
+                                    std::optional<index_t> from, const Machine* machine) {
   if (resume)
     if (auto past = past_precision(comm, config, from); past.compute != Precision::automatic)
       return past;
+  if (machine) return choose_precision(config, *machine);
   const RankArithmetic arithmetic{
       comm.size(), all_reduce_sum(comm, kernels::bfloat16_products_are_fast() ? 1 : 0)};
   const auto choice = choose_precision(config, arithmetic);
