@@ -70,15 +70,48 @@ struct RowDot {
     return sum;
   }
 };
-/// These sums on a device, a team per row. They are kept in the first values of a row of T: in one,
-/// or in two that have the bits of a float.
+/// Where these sums wait to be added up: the first values of a row of T, one, or two that have the
+/// bits of a float.
+template <class T>
+struct KeptSums {
+  using A = Accumulate<T>;
+  static constexpr index_t values = sizeof(A) / sizeof(T);
+  View2<T> rows;
+
+  KOKKOS_INLINE_FUNCTION void keep(index_t t, A sum) const {
+    T* const row = &rows(t, 0);
+    if constexpr (values == 1) {
+      row[0] = sum;
+    } else {
+      const auto bits = math::bit_cast<std::uint32_t>(sum);
+      auto* half = reinterpret_cast<std::uint16_t*>(row);
+      half[0] = static_cast<std::uint16_t>(bits >> 16);
+      half[1] = static_cast<std::uint16_t>(bits);
+    }
+  }
+  KOKKOS_INLINE_FUNCTION A operator()(index_t t) const {
+    if constexpr (values == 1) {
+      return rows(t, 0);
+    } else {
+      const auto* half = reinterpret_cast<const std::uint16_t*>(&rows(t, 0));
+      return math::bit_cast<A>(static_cast<std::uint32_t>(half[0]) << 16 | half[1]);
+    }
+  }
+};
+/// The sums of rows on a host.
+template <class T, class Y>
+struct RowDots {
+  RowDot<T, Y> dot;
+  KeptSums<T> kept;
+  KOKKOS_FUNCTION void operator()(const index_t t) const { kept.keep(t, dot(t)); }
+};
+/// These sums on a device, a team per row.
 template <class T, class Y>
 struct RowDotTeams {
   using A = Accumulate<T>;
   static constexpr int threads = 4;
-  static constexpr index_t values = sizeof(A) / sizeof(T);
   RowDot<T, Y> dot;
-  View2<T> kept;
+  KeptSums<T> kept;
   bool aligned;
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
@@ -93,28 +126,7 @@ struct RowDotTeams {
                                        for (int i = 0; i < pack_size; ++i)
                                          sum += dh_t[i] * (m[i] * y_t[i]);
                                      });
-    Kokkos::single(Kokkos::PerTeam(team), [&]() { keep(&kept(t, 0), total); });
-  }
-  /// What was kept of row t.
-  KOKKOS_INLINE_FUNCTION A operator()(index_t t) const {
-    if constexpr (values == 1) {
-      return kept(t, 0);
-    } else {
-      const auto* half = reinterpret_cast<const std::uint16_t*>(&kept(t, 0));
-      return math::bit_cast<A>(static_cast<std::uint32_t>(half[0]) << 16 | half[1]);
-    }
-  }
-
- private:
-  KOKKOS_INLINE_FUNCTION static void keep(T* row, A sum) {
-    if constexpr (values == 1) {
-      row[0] = sum;
-    } else {
-      const auto bits = math::bit_cast<std::uint32_t>(sum);
-      auto* half = reinterpret_cast<std::uint16_t*>(row);
-      half[0] = static_cast<std::uint16_t>(bits >> 16);
-      half[1] = static_cast<std::uint16_t>(bits);
-    }
+    Kokkos::single(Kokkos::PerTeam(team), [&]() { kept.keep(t, total); });
   }
 };
 /// The sum of a row of one value.
@@ -125,18 +137,6 @@ struct OneProduct {
     const Accumulate<T> m = dot.mask.extent(0) == 0 ? Accumulate<T>(1) : dot.mask(0);
     return widen(dot.dh(t, 0)) * (m * widen(dot.y(t, 0)));
   }
-};
-/// The sums of rows on a host, kept in their first column.
-template <class T, class Y>
-struct RowDots {
-  RowDot<T, Y> dot;
-  View2<T> kept;
-  KOKKOS_FUNCTION void operator()(const index_t t) const { kept(t, 0) = dot(t); }
-};
-template <class T>
-struct FirstColumn {
-  View2<T> matrix;
-  KOKKOS_INLINE_FUNCTION T operator()(index_t t) const { return matrix(t, 0); }
 };
 /// total += sum_t term(t) for t < count, added by one team.
 template <class A, class F>
@@ -169,18 +169,16 @@ void add_gate_gradient(const ExecutionSpace& exec, const RowDot<T, Y>& dot, cons
   using A = Accumulate<T>;
   const char* label = "elastic::residual_add_backward_rows";
   const auto tokens = static_cast<index_t>(scratch.extent(0));
-  if constexpr (!on_host) {
-    const RowDotTeams<T, Y> rows{dot, scratch, packs_are_aligned(dot.dh, dot.y, dot.mask)};
-    if (static_cast<index_t>(scratch.extent(1)) < rows.values)
-      return add_up<A>(exec, tokens, OneProduct<T, Y>{dot}, dgamma);
-    Kokkos::parallel_for(label, device_teams(exec, tokens, rows.threads), rows);
-    add_up<A>(exec, tokens, rows, dgamma);
-  } else if constexpr (std::is_same_v<T, A>) {
-    Kokkos::parallel_for(label, LinearPolicy(exec, 0, tokens), RowDots<T, Y>{dot, scratch});
-    add_up<A>(exec, tokens, FirstColumn<T>{scratch}, dgamma);
+  const KeptSums<T> kept{scratch};
+  if (static_cast<index_t>(scratch.extent(1)) < kept.values)
+    return add_up<A>(exec, tokens, OneProduct<T, Y>{dot}, dgamma);
+  if constexpr (on_host) {
+    Kokkos::parallel_for(label, LinearPolicy(exec, 0, tokens), RowDots<T, Y>{dot, kept});
   } else {
-    add_up<A>(exec, tokens, dot, dgamma);
+    const RowDotTeams<T, Y> rows{dot, kept, packs_are_aligned(dot.dh, dot.y, dot.mask)};
+    Kokkos::parallel_for(label, device_teams(exec, tokens, rows.threads), rows);
   }
+  add_up<A>(exec, tokens, kept, dgamma);
 }
 
 }  // namespace

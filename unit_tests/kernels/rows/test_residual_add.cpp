@@ -143,6 +143,31 @@ TYPED_TEST(ResidualAdd, MaskedEqualsSliced) {
   EXPECT_TRUE(bitwise_equal(clone(prefix(dy, tokens, kept)), dy_cut));
 }
 
+/// The gradient may take the place of the output, however little room a row has for what the
+/// gradient of the gate keeps there.
+TYPED_TEST(ResidualAdd, GradientsMayTakeThePlaceOfOutputs) {
+  using T = TypeParam;
+  using A = Accumulate<T>;
+  for (const index_t width : {1, 2, 33}) {
+    SCOPED_TRACE(fmt::format("{} columns", width));
+    const auto y = random_matrix<T>(70, width, 1), dh = random_matrix<T>(70, width, 2),
+               dy = clone(y), apart = random_matrix<T>(70, width, 3);
+    const auto mask = random_vector<A>(width, 4, 0, 1);
+    const View1<A> dmask("elastic::test::dmask", width), dgamma("elastic::test::dgamma", 1),
+        dmask_apart("elastic::test::dmask", width), dgamma_apart("elastic::test::dgamma", 1);
+    residual_add_backward<T>(ExecutionSpace(), dh, dy, mask, A(0.6), dy, dmask, dgamma);
+    residual_add_backward<T>(ExecutionSpace(), dh, y, mask, A(0.6), apart, dmask_apart,
+                             dgamma_apart);
+    EXPECT_TRUE(bitwise_equal(dy, apart));
+    EXPECT_TRUE(bitwise_equal(dmask, dmask_apart));
+    EXPECT_TRUE(bitwise_equal(dgamma, dgamma_apart));
+    const auto v_y = to_double(y), v_dh = to_double(dh), v_mask = to_double(mask);
+    double sum = 0;
+    for (index_t i = 0; i < 70 * width; ++i) sum += v_dh[i] * v_mask[i % width] * v_y[i];
+    EXPECT_NEAR(to_host(dgamma)[0], sum, tolerance<A>(70 * width) * 70);
+  }
+}
+
 TYPED_TEST(ResidualAdd, RepeatsBitwiseAndAccumulates) {
   using T = TypeParam;
   using A = Accumulate<T>;
