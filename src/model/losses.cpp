@@ -58,9 +58,39 @@ void for_each_chunk(const LayerContext& context, const LanguageModel<T>& model,
   }
 }
 
+/// Where the losses of chunks go, one after the other.
+class TermList {
+ public:
+  /// For `losses` losses of chunks of at most `size` tokens of each block.
+  TermList(const LayerContext& context, index_t num_blocks, index_t tokens, index_t size,
+           index_t losses, Readback& readback)
+      : m_exec(context.exec) {
+    index_t count = 0;
+    for (index_t begin = 0; begin < tokens; begin += size)
+      count += kernels::num_block_sums(std::min(size, tokens - begin));
+    m_terms.numbers = readback.take(num_blocks * losses * count);
+    m_terms.rounded = context.sums != nullptr;
+  }
+  void begin_block(index_t block) { m_block = block; }
+  template <class A>
+  void add(LossTerms::Loss loss, const View1<A>& of_tokens) {
+    const index_t count = kernels::num_block_sums(static_cast<index_t>(of_tokens.extent(0)));
+    kernels::block_sums<A>(m_exec, of_tokens,
+                           Kokkos::subview(m_terms.numbers, Range(m_next, m_next + count)));
+    m_terms.chunks.push_back({loss, m_block, count});
+    m_next += count;
+  }
+  const LossTerms& terms() const { return m_terms; }
+
+ private:
+  ExecutionSpace m_exec;
+  LossTerms m_terms;
+  index_t m_block = 0, m_next = 0;
+};
+
 template <class T>
-double cross_entropy_sum(const Chunk<T>& chunk, const LossTargets& targets, bool gradient,
-                         double factor_, const View2<T>& logits) {
+void add_cross_entropy(const Chunk<T>& chunk, const LossTargets& targets, bool gradient,
+                       double factor_, const View2<T>& logits, TermList& terms) {
   const auto& exec = chunk.context.exec;
   Arena& arena = *chunk.context.arena;
   kernels::CrossEntropyRows rows{chunk.rows_of(targets.targets), chunk.rows_of(targets.weight)};
@@ -78,12 +108,13 @@ double cross_entropy_sum(const Chunk<T>& chunk, const LossTargets& targets, bool
   } else {
     kernels::cross_entropy<T>(exec, rows, gradient, factor, logits, loss);
   }
-  return kernels::sum<Accumulate<T>>(exec, loss);
+  terms.add(LossTerms::Loss::cross_entropy, loss);
 }
 
 template <class T>
-double kl_sum(const Chunk<T>& chunk, const LossTargets& targets, const TeacherStates<T>& teacher,
-              double temperature, bool gradient, double factor_, const View2<T>& logits) {
+void add_kl(const Chunk<T>& chunk, const LossTargets& targets, const TeacherStates<T>& teacher,
+            const LossConfig& config, bool gradient, double factor_, const View2<T>& logits,
+            TermList& terms) {
   const auto& exec = chunk.context.exec;
   Arena& arena = *chunk.context.arena;
   const Arena::Scope scope(arena);
@@ -92,7 +123,8 @@ double kl_sum(const Chunk<T>& chunk, const LossTargets& targets, const TeacherSt
                         chunk.begin, chunk.end};
   const auto factor = static_cast<Accumulate<T>>(factor_);
   const auto loss = arena.vector<Accumulate<T>>(chunk.count());
-  kernels::KlDivergenceRows<T> rows{source.logits(), chunk.rows_of(targets.weight), temperature};
+  kernels::KlDivergenceRows<T> rows{source.logits(), chunk.rows_of(targets.weight),
+                                    config.temperature};
   if (const Communicator* group = chunk.group()) {
     rows.shard = chunk.model.shard();
     const auto maxima = arena.matrix<Accumulate<T>>(chunk.count(), 2),
@@ -105,14 +137,14 @@ double kl_sum(const Chunk<T>& chunk, const LossTargets& targets, const TeacherSt
   } else {
     kernels::kl_divergence<T>(exec, rows, gradient, factor, logits, loss);
   }
-  return kernels::sum<Accumulate<T>>(exec, loss);
+  terms.add(LossTerms::Loss::kl, loss);
 }
 
 /// The KL from what the teacher has said, differentiated.
 template <class T>
-double stored_kl_sum(const Chunk<T>& chunk, const LossTargets& targets,
-                     const kernels::TopWords& stored, double temperature, double factor,
-                     const View2<T>& logits) {
+void add_stored_kl(const Chunk<T>& chunk, const LossTargets& targets,
+                   const kernels::TopWords& stored, double temperature, double factor,
+                   const View2<T>& logits, TermList& terms) {
   using A = Accumulate<T>;
   const auto& exec = chunk.context.exec;
   Arena& arena = *chunk.context.arena;
@@ -134,79 +166,130 @@ double stored_kl_sum(const Chunk<T>& chunk, const LossTargets& targets,
   if (group) all_reduce_sum(*group, sums);
   kernels::top_words_kl_finish<T>(exec, rows, {known, maxima, sums}, static_cast<A>(factor), logits,
                                   loss);
-  return kernels::sum<A>(exec, loss);
+  terms.add(LossTerms::Loss::kl, loss);
 }
 }  // namespace
+
+LossSums LossTerms::sums(const Readback& readback) const {
+  using Sum = double LossSums::*;
+  LossSums total, of_block;
+  const auto close_block = [&] {
+    for (const Sum sum : {&LossSums::cross_entropy, &LossSums::kl})
+      total.*sum += rounded ? on_grid(of_block.*sum) : of_block.*sum;
+    of_block = {};
+  };
+  const double* next = readback.numbers(numbers);
+  index_t block = 0;
+  for (const Chunk& chunk : chunks) {
+    if (chunk.block != block) close_block();
+    block = chunk.block;
+    double sum = 0;
+    for (index_t i = 0; i < chunk.count; ++i) sum += *next++;
+    (chunk.loss == Loss::kl ? of_block.kl : of_block.cross_entropy) += sum;
+  }
+  close_block();
+  return total;
+}
+
+template <class T>
+LossTerms evaluate_losses(const LayerContext& context, const LanguageModel<T>& model,
+                          View2<const T> hidden, const LossTargets& targets,
+                          const TeacherStates<T>& teacher, const LossConfig& config,
+                          Readback& readback) {
+  const index_t tokens = hidden.extent_int(0);
+  TermList terms(context, 1, tokens, config.tokens_per_chunk, teacher.model ? 2 : 1, readback);
+  for_each_chunk<T>(context, model, hidden, {0, tokens}, config.tokens_per_chunk,
+                    [&](const Chunk<T>& chunk) {
+                      const auto logits = chunk.logits();
+                      add_cross_entropy<T>(chunk, targets, false, 0, logits, terms);
+                      if (teacher.model)
+                        add_kl<T>(chunk, targets, teacher, config, false, 0, logits, terms);
+                    });
+  return terms.terms();
+}
+
+template <class T>
+LossTerms differentiate_losses(const LayerContext& context, const LanguageModel<T>& model,
+                               View2<const T> hidden, const LossTargets& targets,
+                               const TeacherStates<T>& teacher, const LossConfig& config,
+                               double factor, const View2<Accumulate<T>>& dhidden,
+                               Readback& readback) {
+  const bool stored = !teacher.stored.empty();
+  ELASTIC_REQUIRE(config.distillation_weight == 0 || teacher.model || stored,
+                  "distillation needs a teacher");
+  const bool learns_words = config.cross_entropy_weight != 0,
+             distils = config.distillation_weight != 0;
+  const index_t tokens = hidden.extent_int(0) / context.num_blocks();
+  TermList terms(context, context.num_blocks(), tokens, config.tokens_per_chunk,
+                 index_t(learns_words) + index_t(distils), readback);
+  if (!learns_words && !distils) {
+    Kokkos::deep_copy(context.exec, dhidden, Accumulate<T>(0));
+    return terms.terms();
+  }
+  for_each_block(context, [&](const TokenBlock& block) {
+    terms.begin_block(block.number);
+    for_each_chunk<T>(context, model, hidden, {block.number * tokens, (block.number + 1) * tokens},
+                      config.tokens_per_chunk, [&](const Chunk<T>& chunk) {
+                        UnitSum<T> sum(context, model.shard(),
+                                       rows(dhidden, chunk.begin, chunk.end));
+                        if (learns_words) {
+                          const Arena::Scope scope(*context.arena);
+                          const auto logits = chunk.logits();
+                          add_cross_entropy<T>(chunk, targets, true,
+                                               factor * config.cross_entropy_weight, logits, terms);
+                          chunk.backward(logits, sum);
+                        }
+                        if (distils) {
+                          const Arena::Scope scope(*context.arena);
+                          const auto logits = chunk.logits();
+                          const double step = factor * config.distillation_weight;
+                          if (stored)
+                            add_stored_kl<T>(chunk, targets, teacher.stored, config.temperature,
+                                             step, logits, terms);
+                          else
+                            add_kl<T>(chunk, targets, teacher, config, true, step, logits, terms);
+                          chunk.backward(logits, sum);
+                        }
+                        sum.finish();
+                      });
+    close_block<T>(context, {model.output_layer().gradient_vector()});
+  });
+  return terms.terms();
+}
 
 template <class T>
 LossSums evaluate_losses(const LayerContext& context, const LanguageModel<T>& model,
                          View2<const T> hidden, const LossTargets& targets,
                          const TeacherStates<T>& teacher, const LossConfig& config) {
-  LossSums sums;
-  for_each_chunk<T>(context, model, hidden, {0, hidden.extent_int(0)}, config.tokens_per_chunk,
-                    [&](const Chunk<T>& chunk) {
-                      const auto logits = chunk.logits();
-                      sums.cross_entropy += cross_entropy_sum<T>(chunk, targets, false, 0, logits);
-                      if (teacher.model)
-                        sums.kl += kl_sum<T>(chunk, targets, teacher, config.temperature, false, 0,
-                                             logits);
-                    });
-  return sums;
+  Readback readback;
+  const auto terms = evaluate_losses<T>(context, model, hidden, targets, teacher, config, readback);
+  readback.read(context.exec);
+  return terms.sums(readback);
 }
-
 template <class T>
 LossSums differentiate_losses(const LayerContext& context, const LanguageModel<T>& model,
                               View2<const T> hidden, const LossTargets& targets,
                               const TeacherStates<T>& teacher, const LossConfig& config,
                               double factor, const View2<Accumulate<T>>& dhidden) {
-  const bool stored = !teacher.stored.empty();
-  ELASTIC_REQUIRE(config.distillation_weight == 0 || teacher.model || stored,
-                  "distillation needs a teacher");
-  LossSums sums;
-  if (config.cross_entropy_weight == 0 && config.distillation_weight == 0) {
-    Kokkos::deep_copy(context.exec, dhidden, Accumulate<T>(0));
-    return sums;
-  }
-  const index_t tokens = hidden.extent_int(0) / context.num_blocks();
-  for_each_block(context, [&](const TokenBlock& block) {
-    LossSums of_block;
-    for_each_chunk<T>(
-        context, model, hidden, {block.number * tokens, (block.number + 1) * tokens},
-        config.tokens_per_chunk, [&](const Chunk<T>& chunk) {
-          UnitSum<T> sum(context, model.shard(), rows(dhidden, chunk.begin, chunk.end));
-          if (config.cross_entropy_weight != 0) {
-            const Arena::Scope scope(*context.arena);
-            const auto logits = chunk.logits();
-            of_block.cross_entropy += cross_entropy_sum<T>(
-                chunk, targets, true, factor * config.cross_entropy_weight, logits);
-            chunk.backward(logits, sum);
-          }
-          if (config.distillation_weight != 0) {
-            const Arena::Scope scope(*context.arena);
-            const auto logits = chunk.logits();
-            const double step = factor * config.distillation_weight;
-            of_block.kl +=
-                stored ? stored_kl_sum<T>(chunk, targets, teacher.stored, config.temperature, step,
-                                          logits)
-                       : kl_sum<T>(chunk, targets, teacher, config.temperature, true, step, logits);
-            chunk.backward(logits, sum);
-          }
-          sum.finish();
-        });
-    close_block<T>(context, {model.output_layer().gradient_vector()});
-    const auto rounded = [&](double x) { return context.sums ? on_grid(x) : x; };
-    sums.cross_entropy += rounded(of_block.cross_entropy);
-    sums.kl += rounded(of_block.kl);
-  });
-  return sums;
+  Readback readback;
+  const auto terms = differentiate_losses<T>(context, model, hidden, targets, teacher, config,
+                                             factor, dhidden, readback);
+  readback.read(context.exec);
+  return terms.sums(readback);
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                          \
-  template LossSums evaluate_losses<T>(const LayerContext&, const LanguageModel<T>&,    \
-                                       View2<const T>, const LossTargets&,              \
-                                       const TeacherStates<T>&, const LossConfig&);     \
-  template LossSums differentiate_losses<T>(                                            \
-      const LayerContext&, const LanguageModel<T>&, View2<const T>, const LossTargets&, \
+#define ELASTIC_INSTANTIATE(T)                                                                     \
+  template LossTerms evaluate_losses<T>(const LayerContext&, const LanguageModel<T>&,              \
+                                        View2<const T>, const LossTargets&,                        \
+                                        const TeacherStates<T>&, const LossConfig&, Readback&);    \
+  template LossTerms differentiate_losses<T>(                                                      \
+      const LayerContext&, const LanguageModel<T>&, View2<const T>, const LossTargets&,            \
+      const TeacherStates<T>&, const LossConfig&, double, const View2<Accumulate<T>>&, Readback&); \
+  template LossSums evaluate_losses<T>(const LayerContext&, const LanguageModel<T>&,               \
+                                       View2<const T>, const LossTargets&,                         \
+                                       const TeacherStates<T>&, const LossConfig&);                \
+  template LossSums differentiate_losses<T>(                                                       \
+      const LayerContext&, const LanguageModel<T>&, View2<const T>, const LossTargets&,            \
       const TeacherStates<T>&, const LossConfig&, double, const View2<Accumulate<T>>&);
 ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)

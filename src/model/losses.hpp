@@ -9,6 +9,7 @@
 //
 // (Nemotron Elastic, arXiv 2511.16664, equations 13 to 16.)
 #pragma once
+#include "base/readback.hpp"
 #include "kernels/losses/top_words.hpp"
 #include "model/language_model.hpp"
 
@@ -28,6 +29,22 @@ struct LossSums {
   double cross_entropy = 0;  ///< nats; 0 if neither wanted nor weighted
   double kl = 0;
 };
+/// Losses of a pass that are on the device still: terms of their sums, chunk by chunk, among the
+/// numbers of a Readback.
+struct LossTerms {
+  enum class Loss { cross_entropy, kl };
+  struct Chunk {
+    Loss loss;
+    index_t block;  ///< of tokens, over which sums are rounded
+    index_t count;  ///< of terms, which follow those of the chunk before
+  };
+  View1<double> numbers;
+  std::vector<Chunk> chunks;
+  bool rounded = false;
+
+  /// The sums, once `readback` was read.
+  LossSums sums(const Readback& readback) const;
+};
 /// What the student's logits are compared with.
 struct LossTargets {
   View1<const token_t> targets;  ///< [T]
@@ -44,11 +61,23 @@ struct TeacherStates {
 
 /// Both losses of a pass without gradient (evaluation); a teacher's states are optional.
 template <class T>
+LossTerms evaluate_losses(const LayerContext& context, const LanguageModel<T>& model,
+                          View2<const T> hidden, const LossTargets& targets,
+                          const TeacherStates<T>& teacher, const LossConfig& config,
+                          Readback& readback);
+/// Losses with a non-zero weight, and their gradients: by `hidden`, times `factor`,
+/// overwritten; by the output layer, added. dhidden [T, D] is this rank's part of a sum over words.
+template <class T>
+LossTerms differentiate_losses(const LayerContext& context, const LanguageModel<T>& model,
+                               View2<const T> hidden, const LossTargets& targets,
+                               const TeacherStates<T>& teacher, const LossConfig& config,
+                               double factor, const View2<Accumulate<T>>& dhidden,
+                               Readback& readback);
+/// For a single pass: these allocate, and wait for the sums.
+template <class T>
 LossSums evaluate_losses(const LayerContext& context, const LanguageModel<T>& model,
                          View2<const T> hidden, const LossTargets& targets,
                          const TeacherStates<T>& teacher, const LossConfig& config);
-/// Losses with a non-zero weight, and their gradients: by `hidden`, times `factor`,
-/// overwritten; by the output layer, added. dhidden [T, D] is this rank's part of a sum over words.
 template <class T>
 LossSums differentiate_losses(const LayerContext& context, const LanguageModel<T>& model,
                               View2<const T> hidden, const LossTargets& targets,

@@ -16,10 +16,11 @@ namespace {
 /// The sum of squares, independent of how elements are spread over ranks and buffers.
 template <class T>
 double fixed_squares(const ExecutionSpace& exec, const Communicator& comm,
-                     const std::vector<View1<const T>>& gradients) {
-  const double largest = all_reduce_max(comm, kernels::largest_square<T>(exec, gradients));
+                     const std::vector<View1<const T>>& gradients, const View1<double>& workspace) {
+  const double largest =
+      all_reduce_max(comm, kernels::largest_square<T>(exec, gradients, workspace));
   if (!std::isfinite(largest)) return std::numeric_limits<double>::quiet_NaN();
-  auto squares = kernels::sum_of_squares_fixed<T>(exec, gradients, largest);
+  auto squares = kernels::sum_of_squares_fixed<T>(exec, gradients, largest, workspace);
   index_t sums[] = {squares.high, squares.low, squares.count};
   all_reduce_sum(comm, sums, 3);
   return kernels::FixedSquares{.high = sums[0], .low = sums[1], .count = sums[2]}.value(largest);
@@ -39,17 +40,25 @@ GradientClip clip_by_norm(double squares, double max_norm, double factor) {
 template <class T>
 GradientClip clip_gradients(const ExecutionSpace& exec,
                             const std::vector<View1<const T>>& gradients, double max_norm,
-                            double factor) {
-  return clip_by_norm(kernels::sum_of_squares<T>(exec, gradients), max_norm, factor);
+                            double factor, const View1<double>& workspace) {
+  return clip_by_norm(kernels::sum_of_squares<T>(exec, gradients, workspace), max_norm, factor);
+}
+
+template <class T>
+index_t clip_workspace(const std::vector<View1<const T>>& gradients) {
+  index_t count = 0;
+  for (const auto& part : gradients) count += static_cast<index_t>(part.extent(0));
+  return kernels::norm_workspace(count, static_cast<index_t>(gradients.size()));
 }
 
 template <class T>
 GradientClip clip_gradients(const ExecutionSpace& exec, const Communicator& comm,
                             const std::vector<View1<const T>>& gradients, double max_norm,
-                            double factor) {
-  const double squares = comm.deterministic()
-                             ? fixed_squares<T>(exec, comm, gradients)
-                             : all_reduce_sum(comm, kernels::sum_of_squares<T>(exec, gradients));
+                            double factor, const View1<double>& workspace) {
+  const double squares =
+      comm.deterministic()
+          ? fixed_squares<T>(exec, comm, gradients, workspace)
+          : all_reduce_sum(comm, kernels::sum_of_squares<T>(exec, gradients, workspace));
   return clip_by_norm(squares, max_norm, factor);
 }
 
@@ -70,12 +79,15 @@ std::vector<View1<const Accumulate<T>>> counted_gradients(const ParameterStore<T
   return views;
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                                 \
-  template GradientClip clip_gradients<T>(const ExecutionSpace&,                               \
-                                          const std::vector<View1<const T>>&, double, double); \
-  template GradientClip clip_gradients<T>(const ExecutionSpace&, const Communicator&,          \
-                                          const std::vector<View1<const T>>&, double, double); \
-  template std::vector<View1<const Accumulate<T>>> counted_gradients<T>(                       \
+#define ELASTIC_INSTANTIATE(T)                                                                \
+  template GradientClip clip_gradients<T>(const ExecutionSpace&,                              \
+                                          const std::vector<View1<const T>>&, double, double, \
+                                          const View1<double>&);                              \
+  template index_t clip_workspace<T>(const std::vector<View1<const T>>&);                     \
+  template GradientClip clip_gradients<T>(const ExecutionSpace&, const Communicator&,         \
+                                          const std::vector<View1<const T>>&, double, double, \
+                                          const View1<double>&);                              \
+  template std::vector<View1<const Accumulate<T>>> counted_gradients<T>(                      \
       const ParameterStore<T>&, const std::vector<Range>&, bool);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)

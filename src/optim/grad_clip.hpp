@@ -4,7 +4,7 @@
 //
 //   auto counted = counted_gradients(model, optimizer.owned(), tensor.rank() == 0);
 //   if (world.is_root()) counted.push_back(router.gradients());
-//   const auto clip = clip_gradients<T>(exec, world, counted, 1.0);
+//   const auto clip = clip_gradients<T>(exec, world, counted, 1.0, 1 / tokens, workspace);
 //   if (!clip.finite()) ...;
 #pragma once
 #include <cmath>
@@ -32,10 +32,13 @@ GradientClip clip_by_norm(double squares, double max_norm, double factor = 1);
 ///   scale = factor * min(1, max_norm / (norm + 1e-6))
 ///
 /// max_norm = 0 does not clip. `factor` turns sums into means (1 / tokens). Waits for exec.
+/// Allocates where it gets no workspace of clip_workspace(gradients) numbers.
 template <class T>
 GradientClip clip_gradients(const ExecutionSpace& exec,
                             const std::vector<View1<const T>>& gradients, double max_norm,
-                            double factor = 1);
+                            double factor = 1, const View1<double>& workspace = {});
+template <class T>
+index_t clip_workspace(const std::vector<View1<const T>>& gradients);
 
 /// Norm and scale over all ranks of `comm`. Collective: each rank passes the elements
 /// that nobody else passes. On a deterministic communicator squares are added as integers
@@ -44,7 +47,7 @@ GradientClip clip_gradients(const ExecutionSpace& exec,
 template <class T>
 GradientClip clip_gradients(const ExecutionSpace& exec, const Communicator& comm,
                             const std::vector<View1<const T>>& gradients, double max_norm,
-                            double factor = 1);
+                            double factor = 1, const View1<double>& workspace = {});
 
 /// The gradients in `owned` (ranges of the flat buffer, rising) that this rank adds to the joint
 /// norm: all of the tensors that are sharded over tensor-parallel ranks; the tensors that each

@@ -60,9 +60,10 @@ void DepthSearch<T>::compare(const LayerContext& context, const LanguageModel<T>
                b = m_arena.matrix<T>(count, parent.shape().vocab_size);
     const auto difference = m_arena.vector<Accumulate<T>>(count),
                square = m_arena.vector<Accumulate<T>>(count);
+    const auto workspace = m_arena.vector<double>(kernels::norm_workspace(count));
     const auto sum = [&](const View1<Accumulate<T>>& of_rows) {
       if (!weights.empty()) return on_grid(weighted_sum(of_rows, &weights[begin]), 16);
-      return on_grid(kernels::sum<Accumulate<T>>(context.exec, of_rows), 16);
+      return on_grid(kernels::sum<Accumulate<T>>(context.exec, of_rows, workspace), 16);
     };
     parent.all_logits(context.products(), m_arena, rows(full, begin, end), a);
     for (std::size_t i = 0; i < candidates.size(); ++i) {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/finite_values.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "comm/collectives.hpp"
 #include "kernels/update/global_norm.hpp"
+#include "optim/flat_slices.hpp"
 
 namespace elastic {
 namespace {
@@ -30,12 +32,17 @@ std::string first_bad(const Communicator& world, const ParameterStore<T>& store,
 }  // namespace
 
 template <class T>
-bool values_are_finite(const ExecutionSpace& exec, const ParameterStore<T>& store,
+bool values_are_finite(const ExecutionSpace& exec, Arena& arena, const ParameterStore<T>& store,
                        const std::vector<Range>& owned) {
   std::vector<View1<const T>> parts;
   for (const Range& range : owned) parts.push_back(Kokkos::subview(store.values(), range));
-  const double largest = kernels::largest_square<T>(exec, parts);
-  const double exact = kernels::largest_square<Accumulate<T>>(exec, {store.exact_values()});
+  const Arena::Scope scope(arena);
+  const auto num_exact = static_cast<index_t>(store.exact_values().extent(0));
+  const auto workspace = arena.vector<double>(kernels::norm_workspace(
+      std::max(total_length(owned), num_exact), static_cast<index_t>(parts.size()) + 1));
+  const double largest = kernels::largest_square<T>(exec, parts, workspace);
+  const double exact =
+      kernels::largest_square<Accumulate<T>>(exec, {store.exact_values()}, workspace);
   return std::isfinite(largest) && std::isfinite(exact);
 }
 
@@ -53,10 +60,10 @@ std::string first_bad_gradient(const Communicator& world, const ParameterStore<T
   });
 }
 
-#define ELASTIC_INSTANTIATE(T)                                                            \
-  template bool values_are_finite<T>(const ExecutionSpace&, const ParameterStore<T>&,     \
-                                     const std::vector<Range>&);                          \
-  template std::string first_bad_value<T>(const Communicator&, const ParameterStore<T>&); \
+#define ELASTIC_INSTANTIATE(T)                                                                \
+  template bool values_are_finite<T>(const ExecutionSpace&, Arena&, const ParameterStore<T>&, \
+                                     const std::vector<Range>&);                              \
+  template std::string first_bad_value<T>(const Communicator&, const ParameterStore<T>&);     \
   template std::string first_bad_gradient<T>(const Communicator&, const ParameterStore<T>&);
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(bfloat16)

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/arena.hpp"
 #include "base/parameter.hpp"
 #include "comm/communicator.hpp"
 
@@ -12,7 +13,7 @@ namespace elastic {
 /// Whether all values in the ranges `owned` of the flat buffer, and all exact values, are finite:
 /// one pass on the device, for after every update. Waits for exec.
 template <class T>
-bool values_are_finite(const ExecutionSpace& exec, const ParameterStore<T>& store,
+bool values_are_finite(const ExecutionSpace& exec, Arena& arena, const ParameterStore<T>& store,
                        const std::vector<Range>& owned);
 
 /// Collective: the name of the first tensor with a number that is not finite on any rank; empty if

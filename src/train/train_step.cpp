@@ -117,13 +117,17 @@ typename TrainStep<T>::StepData TrainStep<T>::read(TrainState<T>& state, const S
   return data;
 }
 
-/// Deterministic sums are over single sequences.
+/// Reads the numbers of the micro-batch at its end. Deterministic sums are over single sequences.
 template <class T>
 template <class Body>
 void TrainStep<T>::count(MicroBatch& batch, TrainSums& sums, const Body& body) {
   batch.context.sums = m_gradients.block_sums();
+  m_readback.clear();
+  m_once_read.clear();
   TrainSums own(m_config.elastic.budgets.size());
   body(own);
+  m_readback.read(m_exec);
+  for (const auto& work : m_once_read) work();
   m_gradients.end_micro_batch();
   if (m_config.job.deterministic) own.round();
   sums.add(own);
@@ -149,9 +153,8 @@ void TrainStep<T>::train(TrainState<T>& state, const Stage& stage, const StepDat
 template <class T>
 void TrainStep<T>::train_parent(TrainState<T>& state, const MicroBatch& batch, TrainSums& sums) {
   const auto& model = *state.model;
-  const auto losses =
-      differentiate(model, model.full_widths(), batch, parent_loss(m_config), {}, batch.last);
-  sums.loss() += losses.cross_entropy;
+  differentiate(model, model.full_widths(), batch, parent_loss(m_config), {}, batch.last,
+                [&](const LossSums& losses) { sums.loss() += losses.cross_entropy; });
   if (m_grid.context.is_root()) sums.weight() += batch.weight_sum;
 }
 
@@ -201,8 +204,10 @@ TeacherStates<T> TrainStep<T>::train_teacher(TrainState<T>& state, const Stage& 
   LossConfig loss = parent_loss(m_config);
   loss.cross_entropy_weight = times * stage.config.teacher_cross_entropy_weight;
   const Arena::Scope scope(m_arena);
-  const auto losses = differentiate(model, model.full_widths(), batch, loss, {}, false, states);
-  sums.teacher() += times * losses.cross_entropy;
+  differentiate(
+      model, model.full_widths(), batch, loss, {}, false,
+      [&sums, times](const LossSums& losses) { sums.teacher() += times * losses.cross_entropy; },
+      states);
   return {.model = &model, .hidden = states, .stored = {}};
 }
 
@@ -217,19 +222,21 @@ void TrainStep<T>::train_budget(TrainState<T>& state, const MicroBatch& batch, s
   require_finite_draw(draw, m_config.elastic.budget_name(budget));
   const auto& widths = elastic.soft_widths->set(m_exec, draw);
   m_gradients.begin_masks();
-  const auto losses =
-      differentiate(*state.model, widths, batch, elastic_loss(m_config), teacher, last);
-  sums.of(budget, TrainSums::kl) += losses.kl;
-  sums.of(budget, TrainSums::cross_entropy) += losses.cross_entropy;
+  differentiate(*state.model, widths, batch, elastic_loss(m_config), teacher, last,
+                [&sums, budget](const LossSums& losses) {
+                  sums.of(budget, TrainSums::kl) += losses.kl;
+                  sums.of(budget, TrainSums::cross_entropy) += losses.cross_entropy;
+                });
   const BudgetLoss cost = count_budget(state, batch, budget, sums);
   if (elastic.learns_widths()) differentiate_router(state, batch, cost);
 }
 
 template <class T>
-LossSums TrainStep<T>::differentiate(const LanguageModel<T>& model, const ActiveWidths<T>& widths,
-                                     const MicroBatch& batch, const LossConfig& loss,
-                                     const TeacherStates<T>& teacher, bool last,
-                                     const View2<T>& states) {
+void TrainStep<T>::differentiate(const LanguageModel<T>& model, const ActiveWidths<T>& widths,
+                                 const MicroBatch& batch, const LossConfig& loss,
+                                 const TeacherStates<T>& teacher, bool last,
+                                 const std::function<void(const LossSums&)>& take,
+                                 const View2<T>& states) {
   auto pass = model.make_pass(Keep::everything, m_recomputed);
   {
     const Region region("forward");
@@ -237,15 +244,14 @@ LossSums TrainStep<T>::differentiate(const LanguageModel<T>& model, const Active
     if (states.size() > 0) Kokkos::deep_copy(m_exec, states, pass.hidden);
   }
   const auto dhidden = m_arena.matrix<Accumulate<T>>(batch.context.num_tokens(), widths.hidden);
-  LossSums losses;
   {
     const Region region("loss");
-    losses = differentiate_losses<T>(batch.context, model, pass.hidden, batch.targets, teacher,
-                                     loss, 1, dhidden);
+    const LossTerms terms = differentiate_losses<T>(
+        batch.context, model, pass.hidden, batch.targets, teacher, loss, 1, dhidden, m_readback);
+    m_once_read.push_back([this, terms, take] { take(terms.sums(m_readback)); });
   }
   const Region region("backward");
   model.backward(batch.context, widths, batch.tokens, pass, dhidden, m_gradients.completion(last));
-  return losses;
 }
 
 /// Counts the tokens and the cost of a pass; both are about whole sequences.
@@ -302,9 +308,7 @@ StepMetrics TrainStep<T>::update(TrainState<T>& state, const Stage& stage, Train
   const index_t step = state.step + 1, local_step = step - stage.first_step;
   const GuardedStep place{step, stage.config.name, stage.stream, local_step};
   const double per_token = sums.per_token();
-  const auto clip =
-      clip_gradients<Accumulate<T>>(m_exec, m_grid.world, counted_gradients(state, stage),
-                                    m_config.optimizer.clip_grad_norm, per_token);
+  const GradientClip clip = clip_of(state, stage, per_token);
   StepMetrics metrics{.loss = sums.loss() * per_token,
                       .gradient_norm = clip.norm,
                       .learning_rate = stage.learning_rate(local_step),
@@ -330,6 +334,15 @@ StepMetrics TrainStep<T>::update(TrainState<T>& state, const Stage& stage, Train
   return metrics;
 }
 
+template <class T>
+GradientClip TrainStep<T>::clip_of(const TrainState<T>& state, const Stage& stage, double factor) {
+  const Arena::Scope scope(m_arena);
+  const auto counted = counted_gradients(state, stage);
+  return clip_gradients<Accumulate<T>>(
+      m_exec, m_grid.world, counted, m_config.optimizer.clip_grad_norm, factor,
+      m_arena.vector<double>(clip_workspace<Accumulate<T>>(counted)));
+}
+
 /// Why the gradients must not be applied; empty: they may. Ranks need not round alike: the loss of
 /// one of them decides.
 template <class T>
@@ -352,7 +365,7 @@ void TrainStep<T>::require_finite_values(const TrainState<T>& state, const Stage
                                          const GuardedStep& place) {
   const Region region("finite");
   const auto finite = [&](const auto& store) {
-    return values_are_finite(m_exec, store,
+    return values_are_finite(m_exec, m_arena, store,
                              optimizer_slices(store, state.owner.size).of(state.owner.rank));
   };
   const bool with_router = trains_router(state, stage);

@@ -8,6 +8,7 @@
 //       pi = router(budget) with Gumbel noise; masks of pi    (pretraining: full widths)
 //       forward pass, distillation loss, backward pass
 //       gradient of the masks and of the budget loss -> kept choices -> pi -> router
+//     the numbers of all these passes come to the host together
 //   sums over ranks; clip model and router together; AdamW at a rate of each
 //
 // Where the widths of budgets are fixed (<router>/widths = homogeneous), every pass of a budget
@@ -24,6 +25,8 @@
 // (parallel/spans.hpp) on any number of ranks. The ranks of a context-parallel group hold spans of
 // the same sequences.
 #pragma once
+#include <functional>
+
 #include "config/curriculum.hpp"
 #include "optim/grad_clip.hpp"
 #include "parallel/process_grid.hpp"
@@ -70,11 +73,13 @@ class TrainStep {
   void train_budget(TrainState<T>& state, const MicroBatch& batch, std::size_t budget,
                     std::uint64_t stream, const TeacherStates<T>& teacher, bool last,
                     TrainSums& sums);
-  /// Forward pass, losses and backward pass: gradients of parameters and masks. `states`: where the
-  /// final states go, if anywhere.
-  LossSums differentiate(const LanguageModel<T>& model, const ActiveWidths<T>& widths,
-                         const MicroBatch& batch, const LossConfig& loss,
-                         const TeacherStates<T>& teacher, bool last, const View2<T>& states = {});
+  /// Forward pass, losses and backward pass: gradients of parameters and masks. `take` gets the
+  /// losses once the numbers of the micro-batch are read. `states`: where the final states go, if
+  /// anywhere.
+  void differentiate(const LanguageModel<T>& model, const ActiveWidths<T>& widths,
+                     const MicroBatch& batch, const LossConfig& loss,
+                     const TeacherStates<T>& teacher, bool last,
+                     const std::function<void(const LossSums&)>& take, const View2<T>& states = {});
   TeacherStates<T> train_teacher(TrainState<T>& state, const Stage& stage, const DrawGroup& dealt,
                                  const MicroBatch& batch, TrainSums& sums);
   TeacherStates<T> teacher_states(const LanguageModel<T>& teacher, const MicroBatch& batch);
@@ -85,6 +90,7 @@ class TrainStep {
 
   bool sum_over_ranks(const Stage& stage, TrainSums& sums);
   StepMetrics update(TrainState<T>& state, const Stage& stage, TrainSums& sums, bool in_range);
+  GradientClip clip_of(const TrainState<T>& state, const Stage& stage, double factor);
   std::vector<View1<const Accumulate<T>>> counted_gradients(const TrainState<T>& state,
                                                             const Stage& stage) const;
   void apply(TrainState<T>& state, const Stage& stage, const GuardedStep& place, double grad_scale);
@@ -108,6 +114,8 @@ class TrainStep {
   std::unique_ptr<TokenSource> m_source;
   std::uint64_t m_source_stream = 0;
   StoredRows m_stored{m_config};
+  Readback m_readback;  ///< of a micro-batch
+  std::vector<std::function<void()>> m_once_read;
   std::vector<bool> m_recomputed;  ///< layers, in the stage under way
 };
 

@@ -78,10 +78,14 @@ std::vector<double> Validation<T>::loss_sums(const LanguageModel<T>& model,
           states = {.model = teacher, .hidden = teacher_pass.hidden, .stored = {}};
         }
         model.forward(context, widths, batch.tokens, pass);
-        const auto losses =
+        m_readback.clear();
+        const auto terms =
             evaluate_losses<T>(context, model, pass.hidden, batch.targets, states,
                                {.temperature = m_config.distill.temperature,
-                                .tokens_per_chunk = m_config.parallel.logit_chunk_tokens});
+                                .tokens_per_chunk = m_config.parallel.logit_chunk_tokens},
+                               m_readback);
+        m_readback.read(context.exec);
+        const LossSums losses = terms.sums(m_readback);
         sums[0] += batch.weight_sum;
         sums[1] += on_grid(losses.cross_entropy);
         sums[2] += on_grid(losses.kl);

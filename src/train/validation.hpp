@@ -102,6 +102,7 @@ class Validation {
   const Communicator* m_team;     // that shares the model; null: this rank alone
   const RunConfig& m_config;
   Arena& m_arena;
+  Readback m_readback;
   ExecutionSpace m_exec;
   std::unique_ptr<TokenSource> m_source;
   MicroBatches m_batches;

@@ -99,15 +99,18 @@ struct ModelProblem {
     auto pass = model.make_pass(keep);
     model.forward(context, widths, tokens, pass);
     const auto dhidden = arena.template matrix<Accumulate<T>>(context.num_tokens(), widths.hidden);
-    const auto sums = differentiate_losses<T>(context, model, pass.hidden, {targets, weight},
-                                              teacher(), config, factor, dhidden);
+    readback.clear();
+    const auto losses = differentiate_losses<T>(context, model, pass.hidden, {targets, weight},
+                                                teacher(), config, factor, dhidden, readback);
     model.backward(context, widths, tokens, pass, dhidden);
-    return sums;
+    readback.read(context.exec);
+    return losses.sums(readback);
   }
   ActiveWidths<T> full_widths() const { return model.full_widths(); }
 
   LanguageModel<T> model;
   Arena arena;
+  Readback readback;
   LayerContext context;
   View1<token_t> tokens, targets;
   View1<float> weight;

@@ -112,8 +112,21 @@ class Results {
   std::vector<double> m_here;
 };
 
-/// Reduces every block of every part for each k < per_block: on a host reduction.block(x, n, k), on
-/// a device terms. k runs fastest.
+/// Reduces every block of x for each k < per_block: on a host reduction.block(x, n, k), on a device
+/// terms. k runs fastest.
+template <class T, class Reduction>
+void reduce_part(const ExecutionSpace& exec, const View1<const T>& x, index_t per_block,
+                 double* out, const Reduction& reduction) {
+  const index_t n = length<T>(x), count = per_block * num_results(n);
+  if constexpr (on_host)
+    reduce_on_host<T>(exec, x, per_block, out, reduction);
+  else if (count > 0)
+    Kokkos::parallel_for("elastic::global_norm", device_teams(exec, count, row_threads),
+                         ReduceTeams<T, Reduction>{x.data(), n, num_results(n), per_block, out,
+                                                   reduction, packs_are_aligned(x)});
+}
+
+/// All parts, one after the other.
 template <class T, class Reduction>
 Results reduce_blocks(const ExecutionSpace& exec, std::span<const View1<const T>> parts,
                       index_t per_block, const View1<double>& workspace,
@@ -128,15 +141,8 @@ Results reduce_blocks(const ExecutionSpace& exec, std::span<const View1<const T>
                   results.extent(0), total);
   index_t first_result = 0;
   for (const auto& x : parts) {
-    const index_t n = length<T>(x), count = per_block * num_results(n);
-    double* out = results.data() + first_result;
-    if constexpr (on_host)
-      reduce_on_host<T>(exec, x, per_block, out, reduction);
-    else if (count > 0)
-      Kokkos::parallel_for("elastic::global_norm", device_teams(exec, count, row_threads),
-                           ReduceTeams<T, Reduction>{x.data(), n, num_results(n), per_block, out,
-                                                     reduction, packs_are_aligned(x)});
-    first_result += count;
+    reduce_part<T>(exec, x, per_block, results.data() + first_result, reduction);
+    first_result += per_block * num_results(length<T>(x));
   }
   return {exec, prefix(results, total)};
 }
@@ -244,6 +250,14 @@ double sum(const ExecutionSpace& exec, In1<T> x, const View1<double>& workspace)
   return added(reduce_blocks<T>(exec, {&x, 1}, 1, workspace, SumOf<T, Value<T>>()));
 }
 
+index_t num_block_sums(index_t n) { return num_results(n); }
+
+template <class T>
+void block_sums(const ExecutionSpace& exec, In1<T> x, InOut1<double> out) {
+  require_shape("block_sums", "out", out, num_results(length<T>(x)));
+  reduce_part<T>(exec, x, 1, out.data(), SumOf<T, Value<T>>());
+}
+
 template <class T>
 double largest_square(const ExecutionSpace& exec, const Parts<T>& parts,
                       const View1<double>& workspace) {
@@ -283,6 +297,7 @@ double FixedSquares::value(double largest) const {
 #define ELASTIC_INSTANTIATE(T)                                                                     \
   template double sum_of_squares<T>(const ExecutionSpace&, const Parts<T>&, const View1<double>&); \
   template double sum<T>(const ExecutionSpace&, In1<T>, const View1<double>&);                     \
+  template void block_sums<T>(const ExecutionSpace&, In1<T>, InOut1<double>);                      \
   template double largest_square<T>(const ExecutionSpace&, const Parts<T>&, const View1<double>&); \
   template FixedSquares sum_of_squares_fixed<T>(const ExecutionSpace&, const Parts<T>&, double,    \
                                                 const View1<double>&);

@@ -2,8 +2,8 @@
 // Sums over whole buffers that decide about a step: the sum of squares (gradient norm) and plain
 // sums (losses) in a fixed order; and a sum of squares that has equal bits in any order.
 //
-// All return to the host and wait for exec. The caller gives them workspace [norm_workspace(n)];
-// without one they allocate. n is the length of x, or of all parts together.
+// All but block_sums return to the host and wait for exec. The caller gives them workspace
+// [norm_workspace(n)]; without one they allocate. n is the length of x, or of all parts together.
 #pragma once
 #include <vector>
 
@@ -26,6 +26,12 @@ double sum_of_squares(const ExecutionSpace& exec, const Parts<T>& parts,
 /// sum_i x_i of one buffer, in double over blocks of fixed size.
 template <class T>
 double sum(const ExecutionSpace& exec, In1<T> x, const View1<double>& workspace = {});
+/// The terms of sum(x), which adds them in their order: for a caller that reads many results at
+/// once. Does not wait.
+/// [out] out [num_block_sums(n)]
+template <class T>
+void block_sums(const ExecutionSpace& exec, In1<T> x, InOut1<double> out);
+index_t num_block_sums(index_t n);
 
 /// max_i x_i^2 in double; infinite if any x_i is not finite; 0 for nothing.
 template <class T>
