@@ -9,6 +9,7 @@
 
 namespace elastic {
 namespace {
+using kernels::MaskProduct, kernels::MaskSteps;
 
 /// A mixture of the prefixes of one axis: what one decision says about the `full` units it
 /// covers, of which `shard` holds some.
@@ -33,12 +34,33 @@ struct Mixture {
       if (kept[i] > 0) widest = std::max(widest, local_width(i));
     return widest;
   }
-  /// m_j of all j < extent().
-  std::vector<double> mask() const {
-    std::vector<double> m(static_cast<std::size_t>(extent()), 0.0);
+  /// The mask on all units j < extent(): its steps end at the local widths of the choices left.
+  /// Each piece has as many as a kernel takes.
+  std::vector<MaskSteps> steps() const {
+    std::vector<index_t> ends;
+    for (std::size_t i = 0; i < kept.size(); ++i)
+      if (kept[i] > 0 && local_width(i) > 0) ends.push_back(local_width(i));
+    std::sort(ends.begin(), ends.end());
+    ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
+    std::vector<MaskSteps> pieces;
+    index_t begin = 0;
+    for (const index_t end : ends) {
+      if (pieces.empty() || pieces.back().count == MaskSteps::most) {
+        pieces.emplace_back();
+        pieces.back().edge[0] = static_cast<int>(begin);
+      }
+      MaskSteps& piece = pieces.back();
+      piece.value[piece.count++] = height(end);
+      piece.edge[piece.count] = static_cast<int>(end);
+      begin = end;
+    }
+    return pieces;
+  }
+  /// m_j of the last unit before `end`.
+  double height(index_t end) const {
+    double m = 0;
     for (std::size_t i = 0; i < pi.size(); ++i)
-      if (pi[i] > 0)
-        for (index_t j = 0; j < local_width(i); ++j) m[j] += pi[i];
+      if (pi[i] > 0 && end <= local_width(i)) m += pi[i];
     return m;
   }
   double mean_ratio() const {
@@ -51,17 +73,25 @@ struct Mixture {
     for (std::size_t i = 0; i < pi.size(); ++i) sum += pi[i] * std::sqrt(ratio(i));
     return sum;
   }
-  /// For the choices left, dpi_i += sum of dm_j over the band j < width_i,
-  /// and += sqrt(rho_i) dscale of each norm.
-  void add_gradient(const std::vector<double>& dm, const std::vector<double>& dscale,
+  /// For the choices left, dpi_i += sum of dm_j over the units j < width_i, from its sums over
+  /// steps, and += sqrt(rho_i) dscale of each norm.
+  void add_gradient(const double* of_steps, const std::vector<double>& dscale,
                     std::vector<double>& dpi) const {
-    std::vector<double> sums(dm.size() + 1, 0.0);
-    for (std::size_t j = 0; j < dm.size(); ++j) sums[j + 1] = sums[j] + on_grid(dm[j]);
+    std::vector<std::pair<index_t, double>> below{{0, 0.0}};  // sums over the units before an edge
+    for (const MaskSteps& piece : steps())
+      for (int b = 0; b < piece.count; ++b)
+        below.emplace_back(piece.edge[b + 1], below.back().second + *of_steps++);
     for (std::size_t i = 0; i < kept.size(); ++i)
       if (kept[i] > 0) {
-        dpi[i] += sums[local_width(i)];
+        for (const auto& [edge, sum] : below)
+          if (edge == local_width(i)) dpi[i] += sum;
         for (const double d : dscale) dpi[i] += on_grid(std::sqrt(ratio(i)) * d);
       }
+  }
+  index_t num_steps() const {
+    index_t count = 0;
+    for (const MaskSteps& piece : steps()) count += piece.count;
+    return count;
   }
 };
 
@@ -70,14 +100,6 @@ Mixture mixture_of(const std::vector<Decision>& decisions, const KeptChoices& ke
                    index_t full, const Shard& shard = {}) {
   if (d < 0) return {{full}, {1.0}, {1.0}, full, shard};
   return {decisions[d].widths, kept.value[d], kept.soft[d], full, shard};
-}
-
-/// Mask of every channel of every unit.
-std::vector<double> product(const std::vector<double>& units, const std::vector<double>& channels) {
-  std::vector<double> all;
-  for (const double u : units)
-    for (const double c : channels) all.push_back(u * c);
-  return all;
 }
 
 /// Norm of a soft prefix, computed over `full` channels.
@@ -108,19 +130,22 @@ SoftWidths<T>::SoftWidths(const ModelShape& parent, const ElasticSpace& space,
   m_layers.resize(parent.layers.size());
   for (auto& layer : m_layers) layer.gamma = reserve(1);
   m_num_shared = reserve(0);
+  for (std::size_t l = 0; l < m_layers.size(); ++l)
+    m_layers[l].scale = reserve(local_count(parent.layers[l].num_groups, shard));
+  m_scalars_end = reserve(0);
   for (std::size_t l = 0; l < m_layers.size(); ++l) {
-    const auto& layer = parent.layers[l];
-    const index_t units = local_count(layer.width, shard);
-    m_layers[l].inner = reserve(units * layer.head_channels);
+    const index_t units = local_count(parent.layers[l].width, shard);
+    m_layers[l].inner = reserve(units * parent.layers[l].head_channels);
     m_layers[l].heads = reserve(units);
-    m_layers[l].scale = reserve(local_count(layer.num_groups, shard));
   }
   const index_t total = reserve(0);
   m_values = View1<Accumulate<T>>("elastic::soft_values", total);
   m_gradients = View1<Accumulate<T>>("elastic::soft_gradients", total);
-  m_host_values = Kokkos::create_mirror_view(HostSpace(), m_values);
-  m_host_gradients = Kokkos::create_mirror_view(HostSpace(), m_gradients);
   assign_decisions();
+  for (const Decision& decision : m_decisions)
+    ELASTIC_REQUIRE(
+        !chooses_channels(decision.axis) || decision.widths.size() <= std::size_t{MaskSteps::most},
+        "{} choices of channels, at most {}", decision.widths.size(), int{MaskSteps::most});
 }
 
 template <class T>
@@ -138,12 +163,25 @@ void SoftWidths<T>::assign_decisions() {
       m_layers[m_space.drop_order[r]].drop_place = r;
 }
 
+/// A mask on `count` elements, and its gradient.
 template <class T>
-SoftMask<T> SoftWidths<T>::mask_at(index_t offset, const std::vector<double>& values) {
-  for (std::size_t j = 0; j < values.size(); ++j)
-    m_host_values(offset + static_cast<index_t>(j)) = static_cast<Accumulate<T>>(values[j]);
-  return {View1<Accumulate<T>>(m_values.data() + offset, values.size()),
-          View1<Accumulate<T>>(m_gradients.data() + offset, values.size())};
+SoftMask<T> SoftWidths<T>::mask_at(index_t offset, index_t count) const {
+  return {View1<Accumulate<T>>(m_values.data() + offset, count), gradients_at(offset, count)};
+}
+
+template <class T>
+SoftMask<T> SoftWidths<T>::form_mask(const ExecutionSpace& exec, index_t offset,
+                                     const std::vector<MaskSteps>& units,
+                                     const MaskSteps& channels) const {
+  SoftMask<T> mask;
+  if (units.empty()) return mask;
+  mask = mask_at(offset, units.back().edge[units.back().count] * channels.edge[channels.count]);
+  for (const MaskSteps& piece : units) {
+    const MaskProduct product{piece, channels};
+    kernels::soft_mask_forward<Accumulate<T>>(
+        exec, product, prefix(mask.value, product.last_unit() * product.num_channels()));
+  }
+  return mask;
 }
 
 template <class T>
@@ -152,19 +190,19 @@ View1<Accumulate<T>> SoftWidths<T>::gradients_at(index_t offset, index_t count) 
 }
 
 template <class T>
-void SoftWidths<T>::set_hidden() {
+void SoftWidths<T>::set_hidden(const ExecutionSpace& exec) {
   const auto hidden = mixture_of(m_decisions, m_kept, m_hidden_decision, m_parent.hidden_size);
   m_active.hidden = hidden.extent();
   m_active.hidden_mask = {};
   m_active.norm = {{m_parent.norm_epsilon, static_cast<double>(hidden.extent()), 1.0}, {}};
   if (hidden.hard()) return;
-  m_active.hidden_mask = mask_at(m_hidden_offset, hidden.mask());
+  m_active.hidden_mask = form_mask(exec, m_hidden_offset, hidden.steps());
   m_active.norm = soft_norm<T>(m_parent.norm_epsilon, m_parent.hidden_size, hidden.mean_ratio(),
                                hidden.mean_root(), gradients_at(m_norm_offset));
 }
 
 template <class T>
-void SoftWidths<T>::set_masks(index_t l) {
+void SoftWidths<T>::set_masks(const ExecutionSpace& exec, index_t l) {
   const auto& shape = m_parent.layers[l];
   const auto& kind = description_of(shape);
   auto& layer = m_active.layers[l];
@@ -179,10 +217,10 @@ void SoftWidths<T>::set_masks(index_t l) {
   if (kind.group_norm)
     layer.gated_norm = {{m_parent.norm_epsilon, static_cast<double>(group_width), 1.0}, {}};
   if (units.hard() && channels.hard()) return;
-  const auto unit_mask = units.mask();
-  layer.inner = mask_at(m_layers[l].inner,
-                        kind.channel_axis ? product(unit_mask, channels.mask()) : unit_mask);
-  if (kind.unit_mask && !units.hard()) layer.heads = mask_at(m_layers[l].heads, unit_mask);
+  const auto steps = units.steps();
+  layer.inner = form_mask(exec, m_layers[l].inner, steps,
+                          kind.channel_axis ? channels.steps().front() : kernels::single_channel());
+  if (kind.unit_mask && !units.hard()) layer.heads = form_mask(exec, m_layers[l].heads, steps);
   if (kind.group_norm)
     layer.gated_norm = soft_norm<T>(m_parent.norm_epsilon, shape.inner() / shape.num_groups,
                                     units.mean_ratio() * channels.mean_ratio(),
@@ -191,10 +229,10 @@ void SoftWidths<T>::set_masks(index_t l) {
 }
 
 template <class T>
-void SoftWidths<T>::set_layer(index_t l) {
+void SoftWidths<T>::set_layer(const ExecutionSpace& exec, index_t l) {
   auto& layer = m_active.layers[l];
   layer = {};
-  set_masks(l);
+  set_masks(exec, l);
   if (m_layers[l].drop_place < 0) return;
   const auto depth = mixture_of(m_decisions, m_kept, m_depth_decision, 0);
   double gamma = 0, kept = 0;
@@ -217,76 +255,138 @@ const ActiveWidths<T>& SoftWidths<T>::set(const ExecutionSpace& exec, const Rout
                     "{} probabilities for {} choices", draw.value[d].size(),
                     m_decisions[d].widths.size());
   m_kept = keep_choices(draw, m_epsilon_choice);
-  fence(exec, "elastic::soft_widths_set");  // what the host copy held may still be on its way
   m_active.layers.resize(m_layers.size());
-  set_hidden();
-  for (index_t l = 0; l < m_parent.num_layers(); ++l) set_layer(l);
-  Kokkos::deep_copy(exec, m_values, m_host_values);
+  set_hidden(exec);
+  for (index_t l = 0; l < m_parent.num_layers(); ++l) set_layer(exec, l);
   Kokkos::deep_copy(exec, m_gradients, Accumulate<T>(0));
   return m_active;
 }
 
+/// The two mixtures of a layer whose inner mask is soft.
 template <class T>
-void SoftWidths<T>::add_gate_gradient(index_t l, Probabilities& dpi) const {
-  if (m_active.layers[l].dgamma.size() == 0) return;
-  const auto& drops = m_decisions[m_depth_decision].widths;
-  for (std::size_t i = 0; i < drops.size(); ++i)
-    if (m_kept.soft[m_depth_decision][i] > 0 && drops[i] <= m_layers[l].drop_place)
-      dpi[m_depth_decision][i] += on_grid(m_host_gradients(m_layers[l].gamma));
+struct SoftWidths<T>::LayerMixtures {
+  Mixture units, channels;
+};
+template <class T>
+auto SoftWidths<T>::mixtures_of(const KeptChoices& kept, index_t l) const -> LayerMixtures {
+  const auto& shape = m_parent.layers[l];
+  const bool has_channels = description_of(shape).channel_axis.has_value();
+  return {mixture_of(m_decisions, kept, m_layers[l].width_decision, shape.width, m_shard),
+          mixture_of(m_decisions, kept, m_layers[l].channel_decision,
+                     has_channels ? shape.head_channels : 1)};
+}
+
+/// Calls hidden(mixture, its offset) and layer(l, mixtures) for all soft masks whose gradients
+/// this rank reduces, in the order in which their numbers lie.
+template <class T>
+template <class Hidden, class OfLayer>
+void SoftWidths<T>::for_each_mask(const ActiveWidths<T>& active, const KeptChoices& kept,
+                                  const Hidden& hidden, const OfLayer& of_layer) const {
+  if (m_shard.rank == 0 && active.hidden_mask.value.size() > 0)
+    hidden(mixture_of(m_decisions, kept, m_hidden_decision, m_parent.hidden_size));
+  for (index_t l = 0; l < m_parent.num_layers(); ++l)
+    if (active.layers[l].active && active.layers[l].inner.value.size() > 0)
+      of_layer(l, mixtures_of(kept, l));
 }
 
 template <class T>
-void SoftWidths<T>::add_layer_gradient(index_t l, Probabilities& dpi) const {
-  const auto& shape = m_parent.layers[l];
-  const auto& place = m_layers[l];
-  const auto& active = m_active.layers[l];
-  if (active.inner.value.size() == 0) return;
-  const auto at = [&](index_t offset) { return static_cast<double>(m_host_gradients(offset)); };
-  const auto& kind = description_of(shape);
-  const auto units = mixture_of(m_decisions, m_kept, place.width_decision, shape.width, m_shard);
-  const auto block = mixture_of(m_decisions, m_kept, place.channel_decision,
-                                kind.channel_axis ? shape.head_channels : 1);
-  const auto unit_mask = units.mask(), block_mask = block.mask();
-  std::vector<double> dunits(unit_mask.size(), 0.0), dblock(block_mask.size(), 0.0);
-  index_t j = place.inner;
-  for (std::size_t u = 0; u < dunits.size(); ++u)
-    for (std::size_t c = 0; c < dblock.size(); ++c, ++j) {
-      dunits[u] += block_mask[c] * at(j);
-      dblock[c] += on_grid(unit_mask[u] * at(j));
-    }
-  if (active.heads.value.size() > 0)
-    for (std::size_t u = 0; u < dunits.size(); ++u)
-      dunits[u] += at(place.heads + static_cast<index_t>(u));
-  std::vector<double> dunits_scale, dblock_scale;  // of each group's norm
-  for (std::size_t g = 0; kind.group_norm && g < active.gated_norm.dscale.size(); ++g) {
-    const double dscale = at(place.scale + static_cast<index_t>(g));
-    dunits_scale.push_back(block.mean_root() * dscale);
-    dblock_scale.push_back(units.mean_root() * dscale);
+void SoftWidths<T>::reduce_mask(const ExecutionSpace& exec, const std::vector<MaskSteps>& units,
+                                const MaskSteps& channels, const SoftMask<T>& mask,
+                                const SoftMask<T>& of_units, NumberPart& part) const {
+  for (const MaskSteps& piece : units)
+    kernels::soft_mask_unit_gradients<Accumulate<T>>(exec, {piece, channels}, mask.gradient,
+                                                     of_units.gradient, part.next(piece.count));
+}
+
+template <class T>
+auto SoftWidths<T>::reduce(const ExecutionSpace& exec, Readback& readback) const -> Reduced {
+  index_t count = m_scalars_end - m_norm_offset;
+  for_each_mask(
+      m_active, m_kept, [&](const Mixture& hidden) { count += hidden.num_steps(); },
+      [&](index_t, const LayerMixtures& layer) {
+        const auto pieces = static_cast<index_t>(layer.units.steps().size());
+        count += layer.units.num_steps() + pieces * layer.channels.num_steps();
+      });
+  Reduced reduced{m_active, m_kept, readback.take(count)};
+  NumberPart part{reduced.numbers};
+  const index_t scalars = m_scalars_end - m_norm_offset;
+  kernels::widen_all<Accumulate<T>>(exec, gradients_at(m_norm_offset, scalars), part.next(scalars));
+  for_each_mask(
+      m_active, m_kept,
+      [&](const Mixture& hidden) {
+        reduce_mask(exec, hidden.steps(), kernels::single_channel(), m_active.hidden_mask, {},
+                    part);
+      },
+      [&](index_t l, const LayerMixtures& layer) {
+        const auto& active = m_active.layers[l];
+        const auto units = layer.units.steps();
+        const MaskSteps channels = layer.channels.steps().front();
+        reduce_mask(exec, units, channels, active.inner, active.heads, part);
+        for (const MaskSteps& piece : units)
+          kernels::soft_mask_channel_gradients<Accumulate<T>>(
+              exec, {piece, channels}, active.inner.gradient, part.next(channels.count));
+      });
+  return reduced;
+}
+
+template <class T>
+void SoftWidths<T>::add_gate_gradient(const Reduced& reduced, index_t l, const double* scalars,
+                                      Probabilities& dpi) const {
+  if (reduced.active.layers[l].dgamma.size() == 0) return;
+  const auto& drops = m_decisions[m_depth_decision].widths;
+  for (std::size_t i = 0; i < drops.size(); ++i)
+    if (reduced.kept.soft[m_depth_decision][i] > 0 && drops[i] <= m_layers[l].drop_place)
+      dpi[m_depth_decision][i] += on_grid(scalars[m_layers[l].gamma - m_norm_offset]);
+}
+
+template <class T>
+void SoftWidths<T>::add_layer_gradient(const Reduced& reduced, index_t l,
+                                       const LayerMixtures& layer, const double* scalars,
+                                       const double*& next, Probabilities& dpi) const {
+  const auto &units = layer.units, &channels = layer.channels;
+  std::vector<double> dunits_scale, dchannels_scale;  // of each group's norm
+  for (std::size_t g = 0; g < reduced.active.layers[l].gated_norm.dscale.size(); ++g) {
+    const double dscale = scalars[m_layers[l].scale - m_norm_offset + static_cast<index_t>(g)];
+    dunits_scale.push_back(channels.mean_root() * dscale);
+    dchannels_scale.push_back(units.mean_root() * dscale);
   }
-  if (!units.hard()) units.add_gradient(dunits, dunits_scale, dpi[place.width_decision]);
-  if (!block.hard()) block.add_gradient(dblock, dblock_scale, dpi[place.channel_decision]);
+  if (!units.hard()) units.add_gradient(next, dunits_scale, dpi[m_layers[l].width_decision]);
+  next += units.num_steps();
+  const index_t num_channel_steps = channels.num_steps();
+  std::vector<double> of_channels(static_cast<std::size_t>(num_channel_steps), 0.0);
+  for (std::size_t piece = 0; piece < units.steps().size(); ++piece)
+    for (double& sum : of_channels) sum += *next++;
+  if (!channels.hard())
+    channels.add_gradient(of_channels.data(), dchannels_scale, dpi[m_layers[l].channel_decision]);
+}
+
+template <class T>
+Probabilities SoftWidths<T>::gradient(const Reduced& reduced, const Readback& readback) const {
+  Probabilities dpi;
+  for (const auto& decision : m_decisions) dpi.emplace_back(decision.widths.size(), 0.0);
+  const double *scalars = readback.numbers(reduced.numbers),
+               *next = scalars + (m_scalars_end - m_norm_offset);
+  if (m_shard.rank == 0)
+    for (index_t l = 0; l < m_parent.num_layers(); ++l)
+      if (reduced.active.layers[l].active) add_gate_gradient(reduced, l, scalars, dpi);
+  for_each_mask(
+      reduced.active, reduced.kept,
+      [&](const Mixture& hidden) {
+        hidden.add_gradient(next, {scalars[0]}, dpi[m_hidden_decision]);
+        next += hidden.num_steps();
+      },
+      [&](index_t l, const LayerMixtures& layer) {
+        add_layer_gradient(reduced, l, layer, scalars, next, dpi);
+      });
+  return dpi;
 }
 
 template <class T>
 Probabilities SoftWidths<T>::gradient(const ExecutionSpace& exec) const {
-  Kokkos::deep_copy(exec, m_host_gradients, m_gradients);
-  fence(exec, "elastic::soft_widths_gradient");
-  Probabilities dpi;
-  for (const auto& decision : m_decisions) dpi.emplace_back(decision.widths.size(), 0.0);
-  const bool counts_shared = m_shard.rank == 0;
-  if (counts_shared && m_active.hidden_mask.value.size() > 0) {
-    const auto hidden = mixture_of(m_decisions, m_kept, m_hidden_decision, m_parent.hidden_size);
-    const Accumulate<T>* begin = m_host_gradients.data() + m_hidden_offset;
-    hidden.add_gradient(std::vector<double>(begin, begin + m_active.hidden),
-                        std::vector<double>(1, m_host_gradients(m_norm_offset)),
-                        dpi[m_hidden_decision]);
-  }
-  for (index_t l = 0; l < m_parent.num_layers(); ++l) {
-    if (!m_active.layers[l].active) continue;
-    if (counts_shared) add_gate_gradient(l, dpi);
-    add_layer_gradient(l, dpi);
-  }
-  return dpi;
+  Readback readback;
+  const Reduced reduced = reduce(exec, readback);
+  readback.read(exec);
+  return gradient(reduced, readback);
 }
 
 template class SoftWidths<bfloat16>;

@@ -279,7 +279,9 @@ void TrainStep<T>::differentiate_router(TrainState<T>& state, const MicroBatch& 
   const Region region("router");
   ElasticState<T>& elastic = *state.elastic;
   m_gradients.sum_masks(*elastic.soft_widths, state.model->parallel().sequence_parallel());
-  Probabilities dpi = elastic.soft_widths->gradient(m_exec);
+  const auto reduced = elastic.soft_widths->reduce(m_exec, m_readback);
+  m_readback.read(m_exec);
+  Probabilities dpi = elastic.soft_widths->gradient(reduced, m_readback);
   for (auto& decision : dpi) all_reduce_sum(m_grid.tensor, decision);
   if (!m_grid.context.is_root()) return;
   const double tokens = batch.weight_sum;
