@@ -25,9 +25,8 @@ struct RankArithmetic {
 /// The rule above and, for people, why.
 PrecisionConfig choose_precision(const RunConfig& config, const RankArithmetic& arithmetic);
 
-/// The same for a run that is only planned, on a machine of which a file tells: bfloat16 is what
-/// its ranks multiply faster if its rates are of bfloat16. What the machine that plans can do
-/// does not matter.
+/// The rule for a run that is only planned, on a machine of which a file tells: its ranks multiply
+/// bfloat16 faster if its rates are of bfloat16. What the machine that plans can do does not matter.
 PrecisionConfig choose_precision(const RunConfig& config, const Machine& machine);
 
 }  // namespace elastic
