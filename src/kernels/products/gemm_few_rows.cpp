@@ -8,7 +8,9 @@
 // what lies behind them is never read).
 #include "kernels/products/gemm_few_rows.hpp"
 
+#include "kernels/products/few_rows_tiles.hpp"
 #include "kernels/rows/row_loops.hpp"
+#include "kernels/whole_vectors.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -38,6 +40,19 @@ inline void fetch_ahead(Rows<T> b, index_t k, index_t depth) {
       __builtin_prefetch(reinterpret_cast<const char*>(place + j * b.stride) + byte);
 }
 
+/// The sum of all lanes, as a tree. Halves are arrays of their own, so that all stay in registers.
+template <index_t count, class A>
+[[gnu::always_inline]] inline A folded(const A (&sum)[count]) {
+  if constexpr (count == 1) {
+    return sum[0];
+  } else {
+    A half[count / 2];
+    ELASTIC_SIMD
+    for (index_t lane = 0; lane < count / 2; ++lane) half[lane] = sum[lane] + sum[lane + count / 2];
+    return folded(half);
+  }
+}
+
 /// out[r][j] = a_r . b_j
 template <index_t count_a, index_t count_b, class T>
 inline void dot_products(Rows<T> a, Rows<T> b, index_t depth, bool first,
@@ -56,6 +71,10 @@ inline void dot_products(Rows<T> a, Rows<T> b, index_t depth, bool first,
   }
   for (index_t r = 0; r < count_a; ++r)
     for (index_t j = 0; j < count_b; ++j) {
+      if (whole == depth) {
+        out[r][j] = folded(sum[r][j]);
+        continue;
+      }
       Accumulate<T>
           total[lanes];  // with other subscripts than constants, sum would leave registers
       for (index_t lane = 0; lane < lanes; ++lane) total[lane] = sum[r][j][lane];
@@ -82,8 +101,9 @@ inline void dot_products(index_t count_a, Rows<T> a, Rows<T> b, index_t depth, b
 
 /// Columns j to j + count_b of c, in pieces of rows of A that differ by one at most.
 template <index_t count_b, class T, class C>
-inline void columns_of_product(index_t j, Accumulate<T> alpha, const In2<T>& a, const In2<T>& b,
-                               Accumulate<T> beta, const InOut2<C>& c) {
+ELASTIC_WHOLE_VECTORS void columns_of_product(index_t j, Accumulate<T> alpha, const In2<T>& a,
+                                              const In2<T>& b, Accumulate<T> beta,
+                                              const InOut2<C>& c) {
   const auto m = static_cast<index_t>(c.extent(0)), depth = static_cast<index_t>(a.extent(1));
   const index_t pieces = (m + rows_at_once - 1) / rows_at_once;
   Accumulate<T> dot[few_rows][weight_rows_at_once];
@@ -122,6 +142,9 @@ void product_on_host(const ExecutionSpace& exec, Accumulate<T> alpha, In2<T> a, 
 template <class T, class C>
 void few_rows_product(const ExecutionSpace& exec, Accumulate<T> alpha, In2<T> a, In2<T> b,
                       Accumulate<T> beta, InOut2<C> c) {
+  if constexpr (std::is_same_v<T, bfloat16>)
+    if (few_rows_by_tiles_takes(static_cast<index_t>(a.extent(1))))
+      return few_rows_by_tiles<C>(exec, alpha, a, b, beta, c);
   if constexpr (std::is_same_v<MemorySpace, HostSpace>)
     product_on_host<T, C>(exec, alpha, a, b, beta, c);
   else

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two by two tiles of c stay in the units while k runs; a strip of one tile is left at the edges.
+// Two by two tiles of c, or four by one, stay in the units while k runs; a strip of one tile is left
+// at the edges.
 #include "kernels/products/matrix_tiles.hpp"
 
 #include <bit>
@@ -106,6 +107,42 @@ ELASTIC_AMX void multiply_1x1(index_t k, const bfloat16* a, const bfloat16* b, f
   }
   _tile_stored(0, c, stride.c);
 }
+/// 64 x 16 elements of c: where b has few columns, four tiles of a keep the units busy.
+template <bool add>
+ELASTIC_AMX void multiply_4x1(index_t k, const bfloat16* a, const bfloat16* b, float* c,
+                              const Strides& stride) {
+  const std::size_t tile_of_a = matrix_tile * stride.a, tile_of_c = matrix_tile * stride.c;
+  const auto *from = reinterpret_cast<const char*>(a), *pairs = reinterpret_cast<const char*>(b);
+  auto* const to = reinterpret_cast<char*>(c);
+  if (add) {
+    _tile_loadd(0, to, stride.c);
+    _tile_loadd(1, to + tile_of_c, stride.c);
+    _tile_loadd(2, to + 2 * tile_of_c, stride.c);
+    _tile_loadd(3, to + 3 * tile_of_c, stride.c);
+  } else {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  }
+  for (index_t done = 0; done < k; done += matrix_depth) {
+    _tile_loadd(6, pairs, stride.b);
+    _tile_loadd(4, from, stride.a);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(5, from + tile_of_a, stride.a);
+    _tile_dpbf16ps(1, 5, 6);
+    _tile_loadd(4, from + 2 * tile_of_a, stride.a);
+    _tile_dpbf16ps(2, 4, 6);
+    _tile_loadd(5, from + 3 * tile_of_a, stride.a);
+    _tile_dpbf16ps(3, 5, 6);
+    from += matrix_depth * sizeof(bfloat16);
+    pairs += matrix_tile * stride.b;
+  }
+  _tile_stored(0, to, stride.c);
+  _tile_stored(1, to + tile_of_c, stride.c);
+  _tile_stored(2, to + 2 * tile_of_c, stride.c);
+  _tile_stored(3, to + 3 * tile_of_c, stride.c);
+}
 template <bool add>
 void multiply_by_units(const Extents& extents, const bfloat16* a, index_t lda, const bfloat16* b,
                        index_t ldb, float* c, index_t ldc) {
@@ -114,6 +151,8 @@ void multiply_by_units(const Extents& extents, const bfloat16* a, index_t lda, c
                        static_cast<std::size_t>(ldc) * sizeof(float)};
   constexpr index_t t = matrix_tile;
   index_t i = 0;
+  for (; extents.n == t && i + 4 * t <= extents.m; i += 4 * t)
+    multiply_4x1<add>(extents.k, a + i * lda, b, c + i * ldc, stride);
   for (; i + 2 * t <= extents.m; i += 2 * t) {
     index_t j = 0;
     for (; j + 2 * t <= extents.n; j += 2 * t)

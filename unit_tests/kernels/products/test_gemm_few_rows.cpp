@@ -18,8 +18,8 @@ TYPED_TEST_SUITE(FewRows, Scalars);
 TYPED_TEST(FewRows, EqualsNaiveProduct) {
   using T = TypeParam;
   for (const index_t m : {1, 3, 4, 7, 16})
-    for (const index_t n : {1, 15, 40})
-      for (const index_t k : {1, 31, 32, 100, 515})
+    for (const index_t n : {1, 15, 40, 150})
+      for (const index_t k : {1, 31, 32, 100, 515, 576})
         for (const auto& [alpha, beta] : {std::pair{1.0, 0.0}, {-0.5, 0.25}}) {
           const auto a = strided_random_matrix<T>(m, k, k + 3, 1),
                      b = strided_random_matrix<T>(n, k, k + 5, 2),
@@ -41,16 +41,35 @@ TYPED_TEST(FewRows, EqualsNaiveProduct) {
 TYPED_TEST(FewRows, RowsAloneHaveTheBitsOfRowsTogether) {
   using T = TypeParam;
   if (!std::is_same_v<MemorySpace, HostSpace>) GTEST_SKIP() << "a route of hosts";
-  const index_t n = 37, k = 203;
-  const auto a = random_matrix<T>(few_rows, k, 1), b = strided_random_matrix<T>(n, k, k + 7, 2);
-  const View2<T> together("elastic::test::c", few_rows, n);
-  gemm<T>({}, Transpose::no, Transpose::yes, 1, a, b, 0, together);
-  for (const index_t count : {1, 2, 3, 5, 11})
-    for (index_t i = 0; i + count <= few_rows; ++i) {
-      const View2<T> some("elastic::test::d", count, n);
-      gemm<T>({}, Transpose::no, Transpose::yes, 1, rows(a, i, i + count), b, 0, some);
-      EXPECT_TRUE(bitwise_equal(some, rows(together, i, i + count))) << i << " " << count;
-    }
+  const index_t n = 101;
+  for (const index_t k : {203, 224}) {  // with a rest, and what matrix units take
+    const auto a = random_matrix<T>(few_rows, k, 1), b = strided_random_matrix<T>(n, k, k + 7, 2);
+    const View2<T> together("elastic::test::c", few_rows, n);
+    gemm<T>({}, Transpose::no, Transpose::yes, 1, a, b, 0, together);
+    for (const index_t count : {1, 2, 3, 5, 11})
+      for (index_t i = 0; i + count <= few_rows; ++i) {
+        const View2<T> some("elastic::test::d", count, n);
+        gemm<T>({}, Transpose::no, Transpose::yes, 1, rows(a, i, i + count), b, 0, some);
+        EXPECT_TRUE(bitwise_equal(some, rows(together, i, i + count))) << i << " " << count;
+      }
+  }
+}
+
+/// A submodel's weight is a part of the parent's, a rank's share another.
+TYPED_TEST(FewRows, ColumnsHaveTheSameBitsInAnyPartOfTheWeight) {
+  using T = TypeParam;
+  if (!std::is_same_v<MemorySpace, HostSpace>) GTEST_SKIP() << "a route of hosts";
+  const index_t n = 150, k = 96;
+  const auto a = random_matrix<T>(3, k, 1), b = strided_random_matrix<T>(n, k, k + 5, 2);
+  const View2<T> whole("elastic::test::c", 3, n);
+  gemm<T>({}, Transpose::no, Transpose::yes, 1, a, b, 0, whole);
+  for (const auto& [begin, end] : {std::pair<index_t, index_t>{0, 70}, {13, 150}, {140, 143}}) {
+    const View2<T> part("elastic::test::d", 3, end - begin);
+    gemm<T>({}, Transpose::no, Transpose::yes, 1, a, rows(b, begin, end), 0, part);
+    const View2<T> expected =
+        Kokkos::subview(whole, Kokkos::ALL, Kokkos::pair<index_t, index_t>(begin, end));
+    EXPECT_TRUE(bitwise_equal(part, expected)) << begin;
+  }
 }
 
 /// A result in the type of the sums is the one before rounding.

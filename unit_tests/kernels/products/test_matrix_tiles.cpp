@@ -66,8 +66,9 @@ std::vector<float> product(const Problem& p, bool units, bool from_transposed, i
   tiles.multiply_add(extents, a.data(), depth, b.data(), columns, c.data(), ld);
   return c;
 }
-const index_t shapes[][3] = {{1, 1, 1},    {16, 16, 32}, {64, 64, 64},  {128, 80, 128},
-                             {48, 16, 40}, {16, 48, 33}, {80, 128, 37}, {61, 77, 95}};
+const index_t shapes[][3] = {{1, 1, 1},      {16, 16, 32}, {64, 64, 64},
+                             {128, 80, 128}, {48, 16, 40}, {16, 48, 33},
+                             {80, 128, 37},  {61, 77, 95}, {150, 9, 70}};
 
 TEST(MatrixTiles, EqualPlainSums) {
   for (const auto& [m, n, k] : shapes)
