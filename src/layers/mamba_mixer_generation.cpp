@@ -33,11 +33,10 @@ class MambaMixer<T>::Generation final : public GenerationLayer<T> {
   };
 
   static void clear(const ExecutionSpace& exec, const State& state);
-  static void copy(const ExecutionSpace& exec, const State& from, const State& to);
-  /// Advances by position t of a block of new ones: from saved.*.projected and `state`
-  /// to saved.*.convolved, saved.scanned and the state after it.
+  /// Advances by position t of a block of new ones: from saved.*.projected and the state `before`
+  /// to saved.*.convolved, saved.scanned and the state `after` it, which may be the same memory.
   void advance(const LayerContext& context, const LayerActive<T>& active, index_t t,
-               const MambaSaved& saved, const State& state) const;
+               const MambaSaved& saved, const State& before, const State& after) const;
 
   const MambaMixer& m_mixer;
 };
@@ -101,31 +100,25 @@ void MambaMixer<T>::Generation::clear(const ExecutionSpace& exec, const State& s
 }
 
 template <class T>
-void MambaMixer<T>::Generation::copy(const ExecutionSpace& exec, const State& from,
-                                     const State& to) {
-  Kokkos::deep_copy(exec, to.conv_x, from.conv_x);
-  Kokkos::deep_copy(exec, to.conv_B, from.conv_B);
-  Kokkos::deep_copy(exec, to.conv_C, from.conv_C);
-  Kokkos::deep_copy(exec, to.ssm, from.ssm);
-}
-
-template <class T>
 void MambaMixer<T>::Generation::advance(const LayerContext& context, const LayerActive<T>& active,
-                                        index_t t, const MambaSaved& saved,
-                                        const State& state) const {
+                                        index_t t, const MambaSaved& saved, const State& before,
+                                        const State& after) const {
   const auto now = [&](const View2<T>& all) {
     return of_each_sequence(all, context.seq_length, t);
   };
   const auto convolve = [&](const Signal& signal, View2<const T> weight, View1<const T> bias,
-                            const View2<T>& last_inputs) {
+                            const View2<T>& inputs_before, const View2<T>& last_inputs) {
+    if (last_inputs.data() != inputs_before.data())
+      Kokkos::deep_copy(context.exec, last_inputs, inputs_before);
     kernels::causal_conv1d_step<T>(context.exec, now(signal.projected), weight, bias, last_inputs,
                                    now(signal.convolved));
   };
-  convolve(saved.x, saved.channels.conv_weight, saved.channels.conv_bias, state.conv_x);
+  convolve(saved.x, saved.channels.conv_weight, saved.channels.conv_bias, before.conv_x,
+           after.conv_x);
   convolve(saved.ssm_B, m_mixer.m_store[m_mixer.m_conv_B.weight].value,
-           m_mixer.m_store[m_mixer.m_conv_B.bias].value_vector(), state.conv_B);
+           m_mixer.m_store[m_mixer.m_conv_B.bias].value_vector(), before.conv_B, after.conv_B);
   convolve(saved.ssm_C, m_mixer.m_store[m_mixer.m_conv_C.weight].value,
-           m_mixer.m_store[m_mixer.m_conv_C.bias].value_vector(), state.conv_C);
+           m_mixer.m_store[m_mixer.m_conv_C.bias].value_vector(), before.conv_C, after.conv_C);
   auto shape = m_mixer.scan_shape(context, active);
   shape.seq_length = 1;
   auto inputs = m_mixer.scan_inputs(context, active, saved);
@@ -134,7 +127,7 @@ void MambaMixer<T>::Generation::advance(const LayerContext& context, const Layer
   inputs.ssm_C = now(saved.ssm_C.convolved);
   inputs.dt_raw = now(saved.dt_raw);
   inputs.segment = {};
-  kernels::ssd_step<T>(context.exec, shape, inputs, state.ssm, now(saved.scanned));
+  kernels::ssd_step<T>(context.exec, shape, inputs, before.ssm, after.ssm, now(saved.scanned));
 }
 
 template <class T>
@@ -152,9 +145,7 @@ void MambaMixer<T>::Generation::extend(const LayerContext& context, const LayerA
   saved.scanned = arena.matrix<T>(tokens, channels);
   if (position == 0) clear(context.exec, cache.before(0));
   for (index_t t = 0; t < context.seq_length; ++t) {
-    State& next = cache.before(position + t + 1);
-    if (cache.states.size() > 1) copy(context.exec, cache.before(position + t), next);
-    advance(context, active, t, saved, next);
+    advance(context, active, t, saved, cache.before(position + t), cache.before(position + t + 1));
   }
   saved.normed = arena.matrix<T>(tokens, channels);
   saved.rstd = arena.matrix<Accumulate<T>>(tokens, m_mixer.m_groups);

@@ -140,7 +140,7 @@ void ssd_backward(const Products& products, const SsdShape& shape, const SsdInpu
 
 template <class T>
 void ssd_step(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
-              InOut2<Accumulate<T>> state, InOut2<T> y) {
+              In2<Accumulate<T>> before, InOut2<Accumulate<T>> after, InOut2<T> y) {
   const char* name = "ssd_step";
   require_ssd_shape(name, shape);
   const index_t batch = shape.batch, H = shape.num_heads, P = shape.head_dim, G = shape.num_groups,
@@ -154,7 +154,8 @@ void ssd_step(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs
   require_shape(name, "ssm_D", in.ssm_D, H);
   require_shape_or_empty(name, "dt_mask", in.dt_mask, H);
   ELASTIC_REQUIRE(in.segment.extent(0) == 0, "{}: one position has no segments", name);
-  require_shape(name, "state", state, batch * H, P * N);
+  require_shape(name, "before", before, batch * H, P * N);
+  require_shape(name, "after", after, batch * H, P * N);
   require_shape(name, "y", y, batch, H * P);
   using A = Accumulate<T>;
   const index_t rows = on_host ? P : 1;  // of a state that one work item advances
@@ -168,11 +169,12 @@ void ssd_step(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs
         const T *B = &in.ssm_B(b, g * N), *C = &in.ssm_C(b, g * N);
         for (index_t p = first % P; p < first % P + rows; ++p) {
           const A x = widen(in.x(b, h * P + p)), scaled = delta * x;
-          A* row = &state(b * H + h, p * N);
+          const A* old = &before(b * H + h, p * N);
+          A* row = &after(b * H + h, p * N);
           A sum = 0;
           ELASTIC_SIMD_SUM(sum)
           for (index_t n = 0; n < N; ++n) {
-            row[n] = decay * row[n] + scaled * widen(B[n]);
+            row[n] = decay * old[n] + scaled * widen(B[n]);
             sum += row[n] * widen(C[n]);
           }
           y(b, h * P + p) = static_cast<T>(sum + in.ssm_D(h) * x);
@@ -212,7 +214,7 @@ void ssd_step(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs
                                       const SsdSaved<T>&, InOut1<Accumulate<T>>,                   \
                                       InOut2<Accumulate<T>>, InOut1<Accumulate<T>>);               \
   template void ssd_step<T>(const ExecutionSpace&, const SsdShape&, const SsdInputs<T>&,           \
-                            InOut2<Accumulate<T>>, InOut2<T>);
+                            In2<Accumulate<T>>, InOut2<Accumulate<T>>, InOut2<T>);
 ELASTIC_INSTANTIATE(bfloat16)
 ELASTIC_INSTANTIATE(float)
 ELASTIC_INSTANTIATE(double)

@@ -61,10 +61,11 @@ void ssd_backward_total(const ExecutionSpace& exec, const SsdShape& shape, const
                         InOut2<Accumulate<T>> total, InOut1<Accumulate<T>> decay);
 
 /// One new position of each of B sequences: the inputs have B rows and no segment.
-/// [in, out] state [B*H, P*N]
+/// [in] before [B*H, P*N]: the state
+/// [out] after [B*H, P*N]: the next one; may be `before`
 /// [out] y [B, H*P]
 template <class T>
 void ssd_step(const ExecutionSpace& exec, const SsdShape& shape, const SsdInputs<T>& in,
-              InOut2<Accumulate<T>> state, InOut2<T> y);
+              In2<Accumulate<T>> before, InOut2<Accumulate<T>> after, InOut2<T> y);
 
 }  // namespace elastic::kernels

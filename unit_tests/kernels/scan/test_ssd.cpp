@@ -341,8 +341,8 @@ TYPED_TEST(Ssd, StepsEqualTheScan) {
   SsdProblem<T> problem(shape, true);
   problem.segment = {};
   const auto whole = to_host(problem.forward());
-  const View2<A> state("elastic::test::state", 4, 60);
-  const View2<T> y("elastic::test::y", 1, 24);
+  const View2<A> state("elastic::test::state", 4, 60), next("elastic::test::next", 4, 60);
+  const View2<T> y("elastic::test::y", 1, 24), again("elastic::test::again", 1, 24);
   SsdShape one = shape;
   one.seq_length = 1;
   for (index_t t = 0; t < shape.seq_length; ++t) {
@@ -355,7 +355,9 @@ TYPED_TEST(Ssd, StepsEqualTheScan) {
       const auto saved = rows(problem.saved.states, t / 2, t / 2 + 4);
       EXPECT_TRUE(near(state, saved, scan_tolerance<T>(t + 1)));
     }
-    kernels::ssd_step<T>(ExecutionSpace(), one, in, state, y);
+    kernels::ssd_step<T>(ExecutionSpace(), one, in, state, next, again);  // leaves `state` alone
+    kernels::ssd_step<T>(ExecutionSpace(), one, in, state, state, y);
+    EXPECT_TRUE(bitwise_equal(next, state) && bitwise_equal(again, y)) << "position " << t;
     const std::vector<T> expected(whole.begin() + t * 24, whole.begin() + (t + 1) * 24);
     EXPECT_TRUE(near(y, expected, scan_tolerance<T>(10 * (t + 1)))) << "position " << t;
   }

@@ -119,7 +119,7 @@ TYPED_TEST(SsdStrongDecays, StepsEqualTheScan) {
       in.ssm_B = rows(problem.ssm_B, t, t + 1);
       in.ssm_C = rows(problem.ssm_C, t, t + 1);
       in.dt_raw = rows(problem.dt_raw, t, t + 1);
-      kernels::ssd_step<T>(ExecutionSpace(), one, in, state, y);
+      kernels::ssd_step<T>(ExecutionSpace(), one, in, state, state, y);
       const std::vector<T> expected(whole.begin() + t * 20, whole.begin() + (t + 1) * 20);
       EXPECT_TRUE(near(y, expected, scan_tolerance<T>(16))) << "position " << t;
     }
