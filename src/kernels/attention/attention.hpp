@@ -60,7 +60,7 @@ index_t attention_forward_workspace_size(const AttentionShape& shape) {
   return std::is_same_v<T, bfloat16> ? Bfloat16Tiles(shape).forward_workspace() : 0;
 }
 /// On a device scores; on a host dk, dv and delta of every head, in bfloat16 operands and sums of
-/// one KV head for each team of threads.
+/// one KV head for each thread.
 template <class T>
 index_t attention_workspace_size(const AttentionShape& shape) {
   if constexpr (!on_host) return batched_attention_workspace_size<T>(shape);

@@ -230,7 +230,7 @@ void attention_bfloat16_forward(const ExecutionSpace& exec, const AttentionShape
   [[maybe_unused]] const ForwardScratch layout(counter, tiles);
   const ForwardTeam body{shape, in, saved, tiles, packed, TeamScratch(counter.bytes()), units};
   const index_t teams = tiles.sequences * tiles.heads * tiles.query_tiles;
-  Kokkos::parallel_for("elastic::attention_forward", teams_of_threads(exec, teams, 1, body.memory),
+  Kokkos::parallel_for("elastic::attention_forward", single_threads(exec, teams, body.memory),
                        body);
   add_flops(4 * attention_pairs(shape));
 }

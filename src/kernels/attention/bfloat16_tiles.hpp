@@ -39,27 +39,17 @@ struct Bfloat16Tiles {
   constexpr index_t forward_workspace() const {
     return sequences * kv_heads * forward_key_tiles * key_value_tile() / 2;
   }
-  /// What a team needs, one KV head at a time: of one of its query heads q and dout, in bfloat16
+  /// What a thread needs, one KV head at a time: of one of its query heads q and dout, in bfloat16
   /// as they are [queries, depth] and transposed [rows, queries] in every tile of queries, dq
-  /// [queries, rows], lse and delta; of all together dk and dv [rows, keys] of every tile of keys;
-  /// and for several threads P and dS of all queries with one tile of keys, in bfloat16.
-  constexpr index_t backward_slot(index_t threads) const {
-    return query_tiles * queries * (2 * rows + depth + 2) + key_tiles * keys * 2 * rows +
-           (threads > 1 ? query_tiles * queries * keys : 0);
+  /// [queries, rows], lse and delta; of all together dk and dv [rows, keys] of every tile of keys.
+  constexpr index_t backward_slot() const {
+    return query_tiles * queries * (2 * rows + depth + 2) + key_tiles * keys * 2 * rows;
   }
-  /// Threads of a team: one while there is a KV head for each of them.
-  index_t backward_threads() const {
-    const index_t all = ExecutionSpace().concurrency(), items = sequences * kv_heads;
-    return math::max<index_t>(1, math::min(query_tiles, all / math::max<index_t>(items, 1)));
-  }
-  /// As many teams as there are threads for, at most one for each KV head.
+  /// As many threads as there are, at most one for each KV head.
   index_t backward_slots() const {
-    return math::min<index_t>(sequences * kv_heads,
-                              ExecutionSpace().concurrency() / backward_threads());
+    return math::min<index_t>(sequences * kv_heads, ExecutionSpace().concurrency());
   }
-  index_t backward_workspace() const {
-    return backward_slots() * backward_slot(backward_threads());
-  }
+  index_t backward_workspace() const { return backward_slots() * backward_slot(); }
 };
 
 }  // namespace elastic::kernels

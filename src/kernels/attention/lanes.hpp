@@ -100,12 +100,10 @@ inline void load_segments(token_t* target, index_t extent, const AttentionHead& 
     target[i] = head.segment == nullptr ? 0 : head.segment[begin + math::min(i, count - 1)];
 }
 
-/// Teams of so many threads, each of which has its own matrix units.
-inline Kokkos::TeamPolicy<ExecutionSpace> teams_of_threads(const ExecutionSpace& exec,
-                                                           index_t teams, index_t threads,
-                                                           const TeamScratch& memory) {
-  Kokkos::TeamPolicy<ExecutionSpace> policy(exec, static_cast<int>(teams),
-                                            static_cast<int>(threads));
+/// Teams of one thread: a thread has its matrix units to itself.
+inline Kokkos::TeamPolicy<ExecutionSpace> single_threads(const ExecutionSpace& exec, index_t teams,
+                                                         const TeamScratch& memory) {
+  Kokkos::TeamPolicy<ExecutionSpace> policy(exec, static_cast<int>(teams), 1);
   policy.set_scratch_size(memory.level, Kokkos::PerTeam(static_cast<int>(memory.bytes + 64)));
   return policy;
 }
