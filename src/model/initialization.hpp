@@ -18,11 +18,11 @@ namespace elastic {
 /// Fills all values of `model`. `std`: that of linears and embeddings in the table above.
 template <class T>
 void initialize(LanguageModel<T>& model, double std, std::uint32_t seed);
-/// What initialize() rounds to the values of a tensor of `model`: this rank's part [rows * columns]
-/// on the host, for the masters of an optimizer.
+/// What initialize() rounds to the values of a tensor of `model`: some of the elements of this
+/// rank's part [rows * columns], on the host, for the masters of an optimizer.
 template <class T>
 std::vector<Accumulate<T>> unrounded_initial_values(const LanguageModel<T>& model,
-                                                    const Parameter<T>& parameter, double std,
-                                                    std::uint32_t seed);
+                                                    const Parameter<T>& parameter, Range elements,
+                                                    double std, std::uint32_t seed);
 
 }  // namespace elastic

@@ -26,7 +26,7 @@ struct RankArithmetic {
 PrecisionConfig choose_precision(const RunConfig& config, const RankArithmetic& arithmetic);
 
 /// The rule for a run that is only planned, on a machine of which a file tells: its ranks multiply
-/// bfloat16 faster if its rates are of bfloat16. What the machine that plans can do does not matter.
+/// bfloat16 faster if its rates are of bfloat16. The machine that plans does not matter.
 PrecisionConfig choose_precision(const RunConfig& config, const Machine& machine);
 
 }  // namespace elastic

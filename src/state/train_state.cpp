@@ -24,13 +24,18 @@ void make_optimizer(const RunConfig& config, TrainState<T>& state) {
   if (changes_model(make_curriculum(config)))
     state.optimizer = make_adamw(state.model->parameters(), state.owner);
 }
-/// The values are the roundings of these masters already.
+/// The values are the roundings of these masters already. In pieces: a copy of the largest tensor
+/// in float32 would be what a rank needs most memory for.
 template <class T>
 void start_masters(const RunConfig& config, std::uint32_t seed, const TrainState<T>& state) {
-  for (const auto& p : state.model->parameters()) {
-    const auto values = unrounded_initial_values(*state.model, p, config.init_std, seed);
-    state.optimizer->set_masters(p.info.name, values.data());
-  }
+  constexpr index_t at_once = 1 << 22;
+  for (const auto& p : state.model->parameters())
+    for (index_t begin = 0; begin < p.size(); begin += at_once) {
+      const Range elements{begin, std::min(begin + at_once, p.size())};
+      const auto values =
+          unrounded_initial_values(*state.model, p, elements, config.init_std, seed);
+      state.optimizer->masters_from_host(p, elements, values.data());
+    }
 }
 
 template <class T>
