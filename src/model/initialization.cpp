@@ -10,7 +10,7 @@
 namespace elastic {
 namespace {
 
-/// Where in a whole tensor the elements lie that are to be filled: those of this rank from `first` on.
+/// Where in a whole tensor the elements to be filled lie: those of this rank from `first` on.
 struct Place {
   GlobalPosition position;
   index_t first = 0;

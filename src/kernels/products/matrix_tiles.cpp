@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two by two tiles of c, or four by one, stay in the units while k runs; a strip of one tile is left
-// at the edges.
+// Two by two tiles of c, or four by one, stay in the units while k runs; a strip of one tile is
+// left at the edges.
 #include "kernels/products/matrix_tiles.hpp"
 
 #include <bit>
