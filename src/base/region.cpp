@@ -4,7 +4,6 @@
 #include <chrono>
 
 #include "base/life_sign.hpp"
-#include "base/types.hpp"
 
 namespace elastic {
 namespace {
@@ -28,8 +27,20 @@ void add_flops(double flops) {
 }
 double counted_flops() { return registry().flops; }
 
-Region::Region(const std::string& name) : m_parent_path(registry().path) {
-  fence(ExecutionSpace(), "elastic::region_begin");
+void fence(const ExecutionSpace& exec, const char* label) {
+#if KOKKOS_VERSION >= 30500
+  exec.fence(label);
+#else
+  std::uint64_t handle = 0;
+  Kokkos::Tools::beginFence(label, 0, &handle);
+  exec.fence();
+  Kokkos::Tools::endFence(handle);
+#endif
+}
+
+Region::Region(const std::string& name, Fenced fenced)
+    : m_fenced(fenced), m_parent_path(registry().path) {
+  if (m_fenced == Fenced::yes) fence(ExecutionSpace(), "elastic::region_begin");
   Kokkos::Profiling::pushRegion("elastic::" + name);
   registry().path = m_parent_path.empty() ? name : m_parent_path + "/" + name;
   note_region(registry().path);
@@ -38,7 +49,7 @@ Region::Region(const std::string& name) : m_parent_path(registry().path) {
 }
 
 Region::~Region() {
-  fence(ExecutionSpace(), "elastic::region_end");
+  if (m_fenced == Fenced::yes) fence(ExecutionSpace(), "elastic::region_end");
   auto& total = registry().totals[registry().path];
   ++total.calls;
   total.seconds += wall_seconds() - m_start_seconds;

@@ -1,25 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-// Named regions of a run: seen by Kokkos Tools and timed (fenced on both sides), with
-// the floating-point operations counted inside.
+// Named regions of a run: seen by Kokkos Tools and timed, with the floating-point operations
+// counted inside.
 //
-//   { Region region("forward"); model.forward(...); }
+//   { Region region("update"); optimizer.step(...); }
 #pragma once
 #include <map>
 #include <string>
+
+#include "base/types.hpp"
 
 namespace elastic {
 
 /// What a region took, over all times that it was open on this rank.
 struct RegionTotals {
   long calls = 0;
-  double seconds = 0;  ///< wall time, fenced
+  double seconds = 0;  ///< wall time
   double flops = 0;    ///< floating-point operations counted by add_flops while the region was open
 };
+
+/// Whether a region waits for the device at its begin and end. Parts of a micro-batch do not: on a
+/// device, which works on while the host is further, they have the time of their launches, and the
+/// region that waits has the rest. On a processor kernels are done when they return, and all times
+/// are exact.
+enum class Fenced { yes, no };
 
 /// A region that is open from construction to destruction; regions nest.
 class Region {
  public:
-  explicit Region(const std::string& name);
+  explicit Region(const std::string& name, Fenced fenced = Fenced::yes);
   ~Region();
   Region(const Region&) = delete;
   Region& operator=(const Region&) = delete;
@@ -30,6 +38,7 @@ class Region {
   static void reset();
 
  private:
+  Fenced m_fenced;
   std::string m_parent_path;
   double m_start_seconds, m_start_flops;
 };
@@ -41,5 +50,9 @@ void add_flops(double flops);
 double counted_flops();
 /// Seconds of a monotonic clock.
 double wall_seconds();
+
+/// Waits for `exec`, and lets Kokkos Tools see it where Kokkos does not (before 3.5): the overload
+/// for what waits in a step (base/kokkos_compat.hpp has the general one).
+void fence(const ExecutionSpace& exec, const char* label);
 
 }  // namespace elastic

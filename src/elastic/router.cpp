@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/region.hpp"
 #include "kernels/products/gemm.hpp"
 #include "kernels/losses/gumbel_softmax.hpp"
 #include "kernels/rows/leaky_relu.hpp"
@@ -68,22 +69,24 @@ Router<T>::Router(const std::vector<Decision>& decisions, const std::vector<doub
   for (index_t k = 0; k < m_parameters.size(); ++k)
     initialize(m_parameters[k], config.init_std,
                {seed, RandomPurpose::initialization, stream_base + static_cast<std::uint64_t>(k)});
-  m_buffers = Buffers(num_budgets, config.hidden_size, m_nets, m_num_outputs);
-  m_dpi = View1<T>("elastic::router_dpi", m_num_outputs);
-  m_h_dpi = Kokkos::create_mirror_view(m_dpi);
+  m_buffers = Buffers(config.hidden_size, m_nets, m_num_outputs);
+  m_back_pi = View1<T>("elastic::router_pi", m_num_outputs);
   m_dlogits = View1<T>("elastic::router_dlogits", m_num_outputs);
   m_dhidden = View2<T>("elastic::router_dhidden", 1, config.hidden_size);
 }
 
 template <class T>
-Router<T>::Buffers::Buffers(index_t num_budgets, index_t hidden_size, const std::vector<Net>& nets,
-                            index_t num_outputs)
-    : input("elastic::router_input", 1, num_budgets),
-      before("elastic::router_before", nets.size(), hidden_size),
+Router<T>::Buffers::Buffers(index_t hidden_size, const std::vector<Net>& nets, index_t num_outputs)
+    : before("elastic::router_before", nets.size(), hidden_size),
       hidden("elastic::router_hidden", nets.size(), hidden_size),
-      h_input(Kokkos::create_mirror_view(input)),
-      logits("elastic::router_logits", num_outputs),
-      pi("elastic::router_pi", num_outputs) {}
+      logits("elastic::router_logits", num_outputs) {}
+
+template <class T>
+void Router<T>::Rows::reserve(const char* label, index_t count, index_t columns) {
+  if (there.extent_int(0) >= count && there.extent_int(1) == columns) return;
+  there = View2<T>(std::string(label), count + count / 2, columns);
+  here = Kokkos::create_mirror_view(there);
+}
 
 template <class T>
 View2<T> Router<T>::rows_of(const Net& net, const View1<T>& flat) const {
@@ -95,15 +98,22 @@ View2<T> Router<T>::flat_row(const Net& net, const View1<T>& flat) const {
 }
 
 template <class T>
-void Router<T>::run(const kernels::Products& products, double budget,
+void Router<T>::upload_budgets(const ExecutionSpace& exec, const std::vector<DrawName>& names,
+                               const Rows& to) const {
+  for (std::size_t k = 0; k < names.size(); ++k) {
+    const auto u = budget_blend(m_budgets, names[k].budget);
+    for (std::size_t b = 0; b < u.size(); ++b) to.here(k, b) = static_cast<T>(u[b]);
+  }
+  Kokkos::deep_copy(exec, to.there, to.here);
+}
+
+template <class T>
+void Router<T>::run(const kernels::Products& products, const View2<T>& input,
                     const Buffers& buffers) const {
-  const auto u = budget_blend(m_budgets, budget);
-  for (std::size_t b = 0; b < u.size(); ++b) buffers.h_input(0, b) = static_cast<T>(u[b]);
-  Kokkos::deep_copy(products.exec, buffers.input, buffers.h_input);
   for (std::size_t k = 0; k < m_nets.size(); ++k) {
     const auto& net = m_nets[k];
     const auto before = rows(buffers.before, k, k + 1), hidden = rows(buffers.hidden, k, k + 1);
-    kernels::gemm<T>(products, Transpose::no, Transpose::yes, 1, buffers.input,
+    kernels::gemm<T>(products, Transpose::no, Transpose::yes, 1, input,
                      m_parameters[net.input].value, 0, before);
     kernels::leaky_relu_forward<T>(products.exec, before, slope, hidden);
     kernels::gemm<T>(products, Transpose::no, Transpose::yes, 1, hidden,
@@ -112,83 +122,141 @@ void Router<T>::run(const kernels::Products& products, double budget,
 }
 
 template <class T>
-kernels::GumbelSoftmaxParams Router<T>::softmax_params(const Net& net) const {
-  const std::uint64_t stream = m_stream * num_axes + static_cast<std::uint64_t>(net.axis);
-  return {m_temperature.logit_scale,
-          m_temperature.tau,
+kernels::GumbelSoftmaxParams Router<T>::softmax_params(const Net& net,
+                                                       const RouterTemperature& temperature,
+                                                       std::uint64_t stream) const {
+  const std::uint64_t of_axis = stream * num_axes + static_cast<std::uint64_t>(net.axis);
+  return {temperature.logit_scale,
+          temperature.tau,
           true,
-          {m_seed, RandomPurpose::gumbel_noise, stream}};
+          {m_seed, RandomPurpose::gumbel_noise, of_axis}};
 }
 
 template <class T>
-Probabilities Router<T>::lists(const ExecutionSpace& exec, const View1<T>& flat) const {
-  const auto host = Kokkos::create_mirror_view(HostSpace(), flat);
-  Kokkos::deep_copy(exec, host, flat);
-  fence(exec, "elastic::router_lists");
+Probabilities Router<T>::lists(const T* row) const {
   Probabilities result;
-  const T* next = host.data();
   for (const auto& decision : m_decisions) {
-    result.emplace_back(next, next + decision.widths.size());
-    next += decision.widths.size();
+    result.emplace_back(row, row + decision.widths.size());
+    row += decision.widths.size();
   }
   return result;
 }
 
 template <class T>
-const RouterDraw& Router<T>::forward(const kernels::Products& products, double budget,
-                                     const RouterTemperature& temperature, std::uint64_t stream) {
-  m_temperature = temperature;
-  m_stream = stream;
-  run(products, budget, m_buffers);
-  for (const auto& net : m_nets)
-    kernels::gumbel_softmax_forward<T>(products.exec, rows_of(net, m_buffers.logits),
-                                       softmax_params(net), rows_of(net, m_buffers.pi));
-  m_draw.soft = m_draw.value = lists(products.exec, m_buffers.pi);
-  const bool straight_through = random_uniform({m_seed, RandomPurpose::hard_sample, stream}, 0) <
-                                m_config.hard_sample_probability;
-  if (straight_through)
-    for (auto& list : m_draw.value) {
-      const auto best = argmax(list);
-      list.assign(list.size(), 0.0);
-      list[best] = 1;
-    }
-  return m_draw;
+std::vector<RouterDraw> Router<T>::draws(const kernels::Products& products,
+                                         const std::vector<DrawName>& names,
+                                         const RouterTemperature& temperature) {
+  const auto count = static_cast<index_t>(names.size());
+  m_inputs.reserve("elastic::router_input", count, static_cast<index_t>(m_budgets.size()));
+  m_pi.reserve("elastic::router_pi", count, m_num_outputs);
+  upload_budgets(products.exec, names, m_inputs);
+  for (index_t k = 0; k < count; ++k) {
+    run(products, rows(m_inputs.there, k, k + 1), m_buffers);
+    const View1<T> pi(m_pi.there.data() + k * m_num_outputs, m_num_outputs);
+    for (const auto& net : m_nets)
+      kernels::gumbel_softmax_forward<T>(
+          products.exec, rows_of(net, m_buffers.logits),
+          softmax_params(net, temperature, names[static_cast<std::size_t>(k)].stream),
+          rows_of(net, pi));
+  }
+  Kokkos::deep_copy(products.exec, m_pi.here, m_pi.there);
+  fence(products.exec, "elastic::router_draws");
+  std::vector<RouterDraw> result;
+  for (index_t k = 0; k < count; ++k) {
+    RouterDraw draw;
+    draw.soft = draw.value = lists(m_pi.here.data() + k * m_num_outputs);
+    const std::uint64_t stream = names[static_cast<std::size_t>(k)].stream;
+    const bool straight_through = random_uniform({m_seed, RandomPurpose::hard_sample, stream}, 0) <
+                                  m_config.hard_sample_probability;
+    if (straight_through)
+      for (auto& list : draw.value) {
+        const auto best = argmax(list);
+        list.assign(list.size(), 0.0);
+        list[best] = 1;
+      }
+    result.push_back(std::move(draw));
+  }
+  return result;
 }
 
 template <class T>
-void Router<T>::backward(const kernels::Products& products, const Probabilities& dpi) {
-  ELASTIC_REQUIRE(dpi.size() == m_decisions.size(), "{} lists for {} decisions", dpi.size(),
-                  m_decisions.size());
-  index_t next = 0;
-  for (const auto& list : dpi)
-    for (const double v : list) m_h_dpi(next++) = static_cast<T>(v);
-  ELASTIC_REQUIRE(next == m_num_outputs, "{} gradients for {} choices", next, m_num_outputs);
-  Kokkos::deep_copy(products.exec, m_dpi, m_h_dpi);
+void Router<T>::backward(const kernels::Products& products, const std::vector<DrawName>& names,
+                         const RouterTemperature& temperature,
+                         const std::vector<Probabilities>& dpi) {
+  ELASTIC_REQUIRE(dpi.size() == names.size(), "{} gradients for {} draws", dpi.size(),
+                  names.size());
+  const auto count = static_cast<index_t>(names.size());
+  m_back_inputs.reserve("elastic::router_input", count, static_cast<index_t>(m_budgets.size()));
+  m_dpi.reserve("elastic::router_dpi", count, m_num_outputs);
+  for (index_t k = 0; k < count; ++k) {
+    const Probabilities& of_draw = dpi[static_cast<std::size_t>(k)];
+    ELASTIC_REQUIRE(of_draw.size() == m_decisions.size(), "{} lists for {} decisions",
+                    of_draw.size(), m_decisions.size());
+    index_t next = 0;
+    for (const auto& list : of_draw)
+      for (const double v : list) {
+        ELASTIC_REQUIRE(next < m_num_outputs, "more gradients than {} choices", m_num_outputs);
+        m_dpi.here(k, next++) = static_cast<T>(v);
+      }
+    ELASTIC_REQUIRE(next == m_num_outputs, "{} gradients for {} choices", next, m_num_outputs);
+  }
+  Kokkos::deep_copy(products.exec, m_dpi.there, m_dpi.here);
+  upload_budgets(products.exec, names, m_back_inputs);
+  for (index_t k = 0; k < count; ++k)
+    backward_one(products, names[static_cast<std::size_t>(k)], temperature, k);
+}
+
+template <class T>
+void Router<T>::backward_one(const kernels::Products& products, const DrawName& name,
+                             const RouterTemperature& temperature, index_t row) {
+  const auto u = rows(m_back_inputs.there, row, row + 1);
+  const View1<T> dpi(m_dpi.there.data() + row * m_num_outputs, m_num_outputs);
+  run(products, u, m_buffers);
   Kokkos::deep_copy(products.exec, m_dlogits, T(0));
   for (std::size_t k = 0; k < m_nets.size(); ++k) {
     const auto& net = m_nets[k];
     const auto before = rows(m_buffers.before, k, k + 1), hidden = rows(m_buffers.hidden, k, k + 1);
     const auto dlogits = flat_row(net, m_dlogits);
     const auto &input = m_parameters[net.input], &output = m_parameters[net.output];
-    kernels::gumbel_softmax_backward<T>(products.exec, rows_of(net, m_dpi),
-                                        rows_of(net, m_buffers.pi), softmax_params(net),
-                                        rows_of(net, m_dlogits));
+    const auto params = softmax_params(net, temperature, name.stream);
+    kernels::gumbel_softmax_forward<T>(products.exec, rows_of(net, m_buffers.logits), params,
+                                       rows_of(net, m_back_pi));
+    kernels::gumbel_softmax_backward<T>(products.exec, rows_of(net, dpi), rows_of(net, m_back_pi),
+                                        params, rows_of(net, m_dlogits));
     kernels::gemm<T>(products, Transpose::yes, Transpose::no, 1, dlogits, hidden, 1,
                      output.gradient);
     kernels::gemm<T>(products, Transpose::no, Transpose::no, 1, dlogits, output.value, 0,
                      m_dhidden);
     kernels::leaky_relu_backward<T>(products.exec, m_dhidden, before, slope, m_dhidden);
-    kernels::gemm<T>(products, Transpose::yes, Transpose::no, 1, m_dhidden, m_buffers.input, 1,
-                     input.gradient);
+    kernels::gemm<T>(products, Transpose::yes, Transpose::no, 1, m_dhidden, u, 1, input.gradient);
   }
 }
 
 template <class T>
+const RouterDraw& Router<T>::forward(const kernels::Products& products, double budget,
+                                     const RouterTemperature& temperature, std::uint64_t stream) {
+  m_last = {budget, stream};
+  m_last_temperature = temperature;
+  m_draw = draws(products, {m_last}, temperature).front();
+  return m_draw;
+}
+
+template <class T>
+void Router<T>::backward(const kernels::Products& products, const Probabilities& dpi) {
+  backward(products, {m_last}, m_last_temperature, {dpi});
+}
+
+template <class T>
 Probabilities Router<T>::logits(const kernels::Products& products, double budget) const {
-  const Buffers buffers(static_cast<index_t>(m_budgets.size()), m_config.hidden_size, m_nets,
-                        m_num_outputs);
-  run(products, budget, buffers);
-  return lists(products.exec, buffers.logits);
+  const Buffers buffers(m_config.hidden_size, m_nets, m_num_outputs);
+  Rows inputs;
+  inputs.reserve("elastic::router_input", 1, static_cast<index_t>(m_budgets.size()));
+  upload_budgets(products.exec, {{budget, 0}}, inputs);
+  run(products, rows(inputs.there, 0, 1), buffers);
+  std::vector<T> flat(static_cast<std::size_t>(m_num_outputs));
+  Kokkos::deep_copy(products.exec, HostView1<T>(flat.data(), flat.size()), buffers.logits);
+  fence(products.exec, "elastic::router_logits");
+  return lists(flat.data());
 }
 
 template class Router<float>;

@@ -40,6 +40,12 @@ struct RouterSchedule {
   RouterTemperature at(double progress) const;
 };
 
+/// What is drawn: the widths of a budget, with the noise of a stream.
+struct DrawName {
+  double budget;
+  std::uint64_t stream;
+};
+
 /// T: the sum type of the model (Accumulate), in which probabilities,
 /// masks and their gradients are kept.
 template <class T>
@@ -49,11 +55,18 @@ class Router {
   Router(const std::vector<Decision>& decisions, const std::vector<double>& budgets,
          const RouterConfig& config, std::uint32_t seed);
 
-  /// Training: probabilities with Gumbel noise keyed by (seed, stream, axis). Keeps what backward
-  /// needs. The value of a straight-through draw is one-hot.
+  /// Training: probabilities with Gumbel noise keyed by (seed, stream, axis). The value of a
+  /// straight-through draw is one-hot. All draws come to the host together: one wait.
+  std::vector<RouterDraw> draws(const kernels::Products& products,
+                                const std::vector<DrawName>& names,
+                                const RouterTemperature& temperature);
+  /// Accumulates, draw after draw, the gradients of W1 and W2 from dL/dpi of the soft draws, which
+  /// are computed again. Does not wait; the caller does so before the next call.
+  void backward(const kernels::Products& products, const std::vector<DrawName>& names,
+                const RouterTemperature& temperature, const std::vector<Probabilities>& dpi);
+  /// One draw, and the gradients from the last one.
   const RouterDraw& forward(const kernels::Products& products, double budget,
                             const RouterTemperature& temperature, std::uint64_t stream);
-  /// Accumulates the gradients of W1 and W2 from dL/dpi of the last forward's soft draw.
   void backward(const kernels::Products& products, const Probabilities& dpi);
   /// Logits z without noise and scale, one list per decision: extraction takes their argmax.
   Probabilities logits(const kernels::Products& products, double budget) const;
@@ -72,17 +85,28 @@ class Router {
   /// What one evaluation computes; backward reads it.
   struct Buffers {
     Buffers() = default;
-    Buffers(index_t num_budgets, index_t hidden_size, const std::vector<Net>& nets,
-            index_t num_outputs);
-    View2<T> input, before, hidden;  // u [1, S]; W1 u and h, one row per net
-    typename View2<T>::HostMirror h_input;
-    View1<T> logits, pi;  // flat, decision after decision
+    Buffers(index_t hidden_size, const std::vector<Net>& nets, index_t num_outputs);
+    View2<T> before, hidden;  // W1 u and h, one row per net
+    View1<T> logits;          // flat, decision after decision
   };
-  void run(const kernels::Products& products, double budget, const Buffers& buffers) const;
+  /// Rows of many draws, on the device and where the host reads and writes them.
+  struct Rows {
+    View2<T> there;
+    typename View2<T>::HostMirror here;
+    /// Makes room for `count` rows, and some more; what was there is lost.
+    void reserve(const char* label, index_t count, index_t columns);
+  };
+  void upload_budgets(const ExecutionSpace& exec, const std::vector<DrawName>& names,
+                      const Rows& to) const;
+  void run(const kernels::Products& products, const View2<T>& input, const Buffers& buffers) const;
+  void backward_one(const kernels::Products& products, const DrawName& name,
+                    const RouterTemperature& temperature, index_t row);
   View2<T> rows_of(const Net& net, const View1<T>& flat) const;
   View2<T> flat_row(const Net& net, const View1<T>& flat) const;
-  kernels::GumbelSoftmaxParams softmax_params(const Net& net) const;
-  Probabilities lists(const ExecutionSpace& exec, const View1<T>& flat) const;
+  kernels::GumbelSoftmaxParams softmax_params(const Net& net, const RouterTemperature& temperature,
+                                              std::uint64_t stream) const;
+  /// All probabilities, or logits, of a row, on the host.
+  Probabilities lists(const T* row) const;
 
   std::vector<Decision> m_decisions;
   std::vector<double> m_budgets;
@@ -91,12 +115,14 @@ class Router {
   std::vector<Net> m_nets;
   index_t m_num_outputs = 0;
   ParameterStore<T> m_parameters;
-  Buffers m_buffers;  // of the last forward
-  View1<T> m_dpi, m_dlogits;
-  typename View1<T>::HostMirror m_h_dpi;
+  Buffers m_buffers;          // of the draw under way
+  Rows m_inputs, m_pi;        // u [n, S] and pi [n, outputs] of draws()
+  Rows m_back_inputs, m_dpi;  // of backward()
+  View1<T> m_back_pi, m_dlogits;
   View2<T> m_dhidden;
-  RouterTemperature m_temperature;
-  std::uint64_t m_stream = 0;
+  // The last forward():
+  DrawName m_last{1, 0};
+  RouterTemperature m_last_temperature;
   RouterDraw m_draw;
 };
 

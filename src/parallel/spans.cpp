@@ -98,7 +98,7 @@ View2<T> Spans::all_ranks(Arena& arena, const View2<T>& mine) const {
 
 template <class T>
 View2<T> Spans::neighbours(Arena& arena, const View2<T>& mine, index_t step) const {
-  const Region region("context_parallel");
+  const Region region("context_parallel", Fenced::no);
   const ExecutionSpace exec;
   const auto result = arena.matrix<T>(mine.extent_int(0), mine.extent_int(1));
   const Arena::Scope scope(arena);
@@ -124,7 +124,7 @@ View2<T> Spans::from_behind(Arena& arena, const View2<T>& mine) const {
 
 template <class T>
 View2<T> Spans::whole(Arena& arena, const View2<T>& mine) const {
-  const Region region("context_parallel");
+  const Region region("context_parallel", Fenced::no);
   const ExecutionSpace exec;
   const auto result = arena.matrix<T>(mine.extent_int(0) * m_group.size(), mine.extent_int(1));
   const Arena::Scope scope(arena);
@@ -158,7 +158,7 @@ void Spans::add_parts(Arena& arena, const std::vector<View2<T>>& parts,
 template <class T>
 void Spans::sum_parts(Arena& arena, const std::vector<View2<Accumulate<T>>>& parts,
                       const View2<T>& mine) const {
-  const Region region("context_parallel");
+  const Region region("context_parallel", Fenced::no);
   if constexpr (std::is_same_v<T, Accumulate<T>>) {
     add_parts(arena, parts, mine);
   } else {
@@ -172,7 +172,7 @@ void Spans::sum_parts(Arena& arena, const std::vector<View2<Accumulate<T>>>& par
 template <class T>
 void Spans::carry(Arena& arena, Direction direction, const View2<T>& total, const View1<T>& decay,
                   const View2<T>& in) const {
-  const Region region("context_parallel");
+  const Region region("context_parallel", Fenced::no);
   const ExecutionSpace exec;
   const Arena::Scope scope(arena);
   const auto all = all_ranks(arena, total);
@@ -189,7 +189,7 @@ bool Spans::is_first(Direction direction, index_t slot) const {
 template <class T>
 void Spans::receive_in_turn(Direction direction, const TokenBlock& slot, const View2<T>& out,
                             const View2<T>& into) const {
-  const Region region("context_parallel");
+  const Region region("context_parallel", Fenced::no);
   const ExecutionSpace exec;
   const bool forward = direction == Direction::forward;
   const int ranks = m_group.size(), before = (m_group.rank() + (forward ? ranks - 1 : 1)) % ranks;
@@ -207,7 +207,7 @@ void Spans::send_in_turn(Direction direction, const TokenBlock& slot, const View
   const int ranks = m_group.size(), next = (m_group.rank() + (forward ? 1 : ranks - 1)) % ranks;
   const Direction other = forward ? Direction::backward : Direction::forward;
   if (ranks == 1 || is_first(other, slot.number)) return;
-  const Region region("context_parallel");
+  const Region region("context_parallel", Fenced::no);
   send_receive(m_group, from, next, View2<T>(), no_rank);
 }
 

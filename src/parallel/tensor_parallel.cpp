@@ -30,7 +30,7 @@ std::vector<Range> TensorParallel::my_blocks(index_t tokens, index_t blocks) con
 template <class T>
 View2<T> TensorParallel::gather(Arena& arena, const View2<T>& mine, index_t tokens) const {
   if (!m_sequence_parallel) return mine;
-  const Region region("tensor_parallel");
+  const Region region("tensor_parallel", Fenced::no);
   const auto all = arena.matrix<T>(tokens, mine.extent_int(1));
   all_gather_rows(*m_group, mine, all);
   return all;
@@ -39,7 +39,7 @@ View2<T> TensorParallel::gather(Arena& arena, const View2<T>& mine, index_t toke
 template <class T>
 View2<T> TensorParallel::add_up(Arena& arena, const View2<T>& partial, bool share_out) const {
   if (!group()) return partial;
-  const Region region("tensor_parallel");
+  const Region region("tensor_parallel", Fenced::no);
   if (!share_out) {
     all_reduce_sum(*m_group, partial);
     return partial;
@@ -90,7 +90,7 @@ View2<T> TensorParallel::sum_all(Arena& arena, const View2<Part>& partial) const
 
 template <class T>
 void TensorParallel::gather_equal(const View2<T>& mine, const View2<T>& all) const {
-  const Region region("tensor_parallel");
+  const Region region("tensor_parallel", Fenced::no);
   all_gather_rows(*m_group, mine, all);
 }
 

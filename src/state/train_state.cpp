@@ -72,6 +72,25 @@ const RouterDraw& ElasticState<T>::draw(const kernels::Products& products, std::
 }
 
 template <class T>
+std::vector<DrawName> ElasticState<T>::names_of(const std::vector<PassName>& passes) const {
+  std::vector<DrawName> names;
+  for (const PassName& pass : passes)
+    names.push_back({router->budgets()[pass.budget], pass.stream});
+  return names;
+}
+
+template <class T>
+std::vector<RouterDraw> ElasticState<T>::draws(const kernels::Products& products,
+                                               const std::vector<PassName>& passes,
+                                               const RouterTemperature& temperature) const {
+  if (learns_widths()) return router->draws(products, names_of(passes), temperature);
+  std::vector<RouterDraw> result;
+  for (const PassName& pass : passes)
+    result.push_back(draw(products, pass.budget, temperature, pass.stream));
+  return result;
+}
+
+template <class T>
 std::unique_ptr<LanguageModel<T>> make_teacher(const LanguageModel<T>& model) {
   return std::make_unique<LanguageModel<T>>(model.shape(), /*frozen=*/true, model.parallel());
 }
@@ -128,6 +147,9 @@ std::vector<SubmodelSpec> submodels_for(const RunConfig& config, const TrainStat
   template std::unique_ptr<LanguageModel<T>> make_teacher<T>(const LanguageModel<T>&);             \
   template const RouterDraw& ElasticState<T>::draw(const kernels::Products&, std::size_t,          \
                                                    const RouterTemperature&, std::uint64_t) const; \
+  template std::vector<RouterDraw> ElasticState<T>::draws(                                         \
+      const kernels::Products&, const std::vector<PassName>&, const RouterTemperature&) const;     \
+  template std::vector<DrawName> ElasticState<T>::names_of(const std::vector<PassName>&) const;    \
   template SubmodelSpec submodel_for<T>(const RunConfig&, const TrainState<T>&, double);           \
   template std::vector<SubmodelSpec> submodels_for<T>(const RunConfig&, const TrainState<T>&, bool);
 ELASTIC_INSTANTIATE(bfloat16)

@@ -28,7 +28,18 @@ struct ElasticState {
   /// what the router draws.
   std::vector<RouterDraw> fixed;
 
+  /// A pass of trained budget number `budget`; `stream` names the noise.
+  struct PassName {
+    std::size_t budget;
+    std::uint64_t stream;
+  };
   bool learns_widths() const { return fixed.empty(); }
+  /// What passes compute: one wait for all.
+  std::vector<RouterDraw> draws(const kernels::Products& products,
+                                const std::vector<PassName>& passes,
+                                const RouterTemperature& temperature) const;
+  /// The draws of these passes by the router's names.
+  std::vector<DrawName> names_of(const std::vector<PassName>& passes) const;
   /// What a pass of trained budget number `budget` computes. Valid until the next call.
   const RouterDraw& draw(const kernels::Products& products, std::size_t budget,
                          const RouterTemperature& temperature, std::uint64_t stream) const;

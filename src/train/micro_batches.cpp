@@ -38,7 +38,7 @@ SequenceRange MicroBatches::part(const SequenceRange& range, index_t m) const {
 
 Batch MicroBatches::read(const TokenSource& source, Split split,
                          const std::vector<index_t>& samples, index_t seq_length) const {
-  const Region region("data");
+  const Region region("data", Fenced::no);
   Batch whole(static_cast<index_t>(samples.size()), seq_length);
   for (std::size_t b = 0; b < samples.size(); ++b)
     source.fill(split, samples[b], whole.row(static_cast<index_t>(b)));
@@ -58,9 +58,10 @@ std::vector<Batch> MicroBatches::read_all(const TokenSource& source, const Seque
   return batches;
 }
 
-MicroBatch MicroBatches::load(const Batch& whole) {
-  const Region region("data");
+MicroBatch MicroBatches::load(const Batch& whole, Host host) {
+  const Region region("data", Fenced::no);
   upload_batch(whole);
+  if (host == Host::passes) fence(m_exec, "elastic::batch_uploaded");
   MicroBatch batch{.context = {.exec = m_exec,
                                .deterministic = m_deterministic,
                                .arena = &m_arena,
@@ -92,7 +93,6 @@ void MicroBatches::upload_batch(const Batch& batch) {
   upload_rows(batch.tokens, batch.batch, m_tokens);
   upload_rows(batch.targets, batch.batch, m_targets);
   upload_rows(batch.weight, batch.batch, m_weight);
-  fence(m_exec, "elastic::batch_uploaded");
 }
 
 template <class U>

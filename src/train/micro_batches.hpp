@@ -73,12 +73,14 @@ class MicroBatches {
         });
   }
 
-  /// The micro-batches of this rank, on the host; and a pass over them.
+  /// The micro-batches of this rank, on the host; and a pass over them, which must stay until the
+  /// caller has waited for the last one.
   std::vector<Batch> read_all(const TokenSource& source, const SequenceRange& range);
   template <class Body>
   void for_each(const std::vector<Batch>& batches, const SequenceRange& range, const Body& body) {
     for (std::size_t i = 0; i < batches.size(); ++i)
-      pass(range, m_group.rank() + static_cast<index_t>(i) * m_group.size(), batches[i], body);
+      pass(range, m_group.rank() + static_cast<index_t>(i) * m_group.size(), batches[i], body,
+           Host::stays);
   }
 
   /// Sequences of a full micro-batch.
@@ -88,8 +90,9 @@ class MicroBatches {
              index_t seq_length) const;
   /// All of a range.
   Batch read(const TokenSource& source, const SequenceRange& range) const;
-  /// A batch on the device.
-  MicroBatch load(const Batch& whole);
+  /// A batch on the device. Waits until it is there, unless `whole` stays until the caller waits.
+  enum class Host { passes, stays };
+  MicroBatch load(const Batch& whole, Host host = Host::passes);
   /// Numbers of whole sequences [B*L, n], flattened, on the device: those of the tokens of this
   /// rank. `to` grows where it must. Returns how many there are. `whole` must stay until the next
   /// fence, which is the caller's. U = token_t, float, bfloat16.
@@ -100,9 +103,10 @@ class MicroBatches {
   index_t count(const SequenceRange& range) const { return (range.count + m_size - 1) / m_size; }
   SequenceRange part(const SequenceRange& range, index_t m) const;
   template <class Body>
-  void pass(const SequenceRange& range, index_t m, const Batch& whole, const Body& body) {
+  void pass(const SequenceRange& range, index_t m, const Batch& whole, const Body& body,
+            Host host = Host::passes) {
     const Arena::Scope scope(m_arena);
-    MicroBatch batch = load(whole);
+    MicroBatch batch = load(whole, host);
     batch.number = m;
     batch.count = count(range);
     batch.last = m + m_group.size() >= batch.count;

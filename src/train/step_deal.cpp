@@ -44,16 +44,23 @@ std::vector<double> StepDeal::work(TrainState<T>& state, const Stage& stage, ind
   const index_t length = stage.config.seq_length;
   const TrainingPasses passes = training_passes(m_config, stage);
   const ExecutionSpace exec;
+  std::vector<typename ElasticState<T>::PassName> names;
+  for (const DrawGroup& batch : batches)
+    for (const std::size_t budget : batch.budgets)
+      names.push_back({budget, stream(local_step, batch, budget)});
+  const auto draws = elastic.draws({exec, m_config.job.deterministic}, names, temperature);
+  auto next = draws.begin();
   std::vector<double> work;
   double per_sample = 0;
   for (std::size_t i = 0; i < batches.size(); ++i) {
     const DrawGroup& batch = batches[i];
+    const auto first = next;
+    next += static_cast<std::ptrdiff_t>(batch.budgets.size());
     if (i == 0 || batch.number != batches[i - 1].number) {
       per_sample = teacher_flops_per_token(shape, length, passes);
-      for (const std::size_t budget : batch.budgets) {
-        const RouterDraw& draw = elastic.draw({exec, m_config.job.deterministic}, budget,
-                                              temperature, stream(local_step, batch, budget));
-        require_finite_draw(draw, m_config.elastic.budget_name(budget));
+      for (std::size_t b = 0; b < batch.budgets.size(); ++b) {
+        const RouterDraw& draw = first[static_cast<std::ptrdiff_t>(b)];
+        require_finite_draw(draw, m_config.elastic.budget_name(batch.budgets[b]));
         const auto& widths = elastic.soft_widths->set(exec, draw);
         per_sample += training_flops_per_token(shape, computed_spec(widths, m_grid.tensor.size()),
                                                length, passes);

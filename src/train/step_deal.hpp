@@ -21,8 +21,7 @@ class StepDeal {
   StepDeal(const ProcessGrid& grid, const RunConfig& config) : m_grid(grid), m_config(config) {}
 
   /// Collective over all ranks of the run. The micro-batches of this replica at step `local_step`
-  /// of the stage (1, 2, ...), with the numbers that samples have in the step. Leaves the router
-  /// with the draws of the last pass.
+  /// of the stage (1, 2, ...), with the numbers that samples have in the step.
   template <class T>
   std::vector<DrawGroup> micro_batches(TrainState<T>& state, const Stage& stage, index_t local_step,
                                        const RouterTemperature& temperature);

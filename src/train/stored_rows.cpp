@@ -17,7 +17,7 @@ std::uint64_t sequence_identity(const Batch& batch, index_t b) {
 
 TeacherBatch StoredRows::read(const Stage& stage, const std::vector<index_t>& samples,
                               const Batch& batch) {
-  const Region region("teacher");
+  const Region region("teacher", Fenced::no);
   if (!m_file || m_stream != stage.stream) {
     m_file.emplace(open_stored_teacher(stored_teacher(m_config, stage)));
     m_stream = stage.stream;
@@ -41,12 +41,11 @@ TeacherBatch StoredRows::read(const Stage& stage, const std::vector<index_t>& sa
 }
 
 kernels::TopWords StoredRows::load(const TeacherBatch& rows, const MicroBatches& batches) {
-  const Region region("teacher");
+  const Region region("teacher", Fenced::no);
   const auto k = static_cast<std::size_t>(m_config.teach.top_k);
   const auto tokens = batches.upload_rows(rows.log_rest, rows.batch, m_log_rest);
   batches.upload_rows(rows.log_p, rows.batch, m_log_p);
   batches.upload_rows(rows.ids, rows.batch, m_ids);
-  fence(ExecutionSpace(), "elastic::stored_rows_uploaded");
   const auto count = static_cast<std::size_t>(tokens);
   return {.ids = View2<const token_t>(m_ids.data(), count, k),
           .log_p = View2<const bfloat16>(m_log_p.data(), count, k),

@@ -27,7 +27,8 @@ class StoredRows {
   /// InputError as open_stored_teacher, and naming file and sequence if its block is damaged or of
   /// other tokens.
   TeacherBatch read(const Stage& stage, const std::vector<index_t>& samples, const Batch& batch);
-  /// The rows of this rank on the device, until the next call.
+  /// The rows of this rank on the device, until the next call. `rows` must stay until the caller
+  /// has waited.
   kernels::TopWords load(const TeacherBatch& rows, const MicroBatches& batches);
 
  private:

@@ -120,14 +120,21 @@ typename TrainStep<T>::StepData TrainStep<T>::read(TrainState<T>& state, const S
 /// Reads the numbers of the micro-batch at its end. Deterministic sums are over single sequences.
 template <class T>
 template <class Body>
-void TrainStep<T>::count(MicroBatch& batch, TrainSums& sums, const Body& body) {
+void TrainStep<T>::count(TrainState<T>& state, MicroBatch& batch, TrainSums& sums,
+                         const Body& body) {
   batch.context.sums = m_gradients.block_sums();
   m_readback.clear();
   m_once_read.clear();
+  m_router_passes.clear();
+  m_router_gradients.clear();
   TrainSums own(m_config.elastic.budgets.size());
   body(own);
-  m_readback.read(m_exec);
+  {
+    const Region region("readback", Fenced::no);
+    m_readback.read(m_exec);
+  }
   for (const auto& work : m_once_read) work();
+  differentiate_router(state);
   m_gradients.end_micro_batch();
   if (m_config.job.deterministic) own.round();
   sums.add(own);
@@ -140,14 +147,40 @@ void TrainStep<T>::train(TrainState<T>& state, const Stage& stage, const StepDat
   m_recomputed = stage.recomputed;
   if (!stage.elastic)
     return m_batches.for_each(data.batches, data.range, [&](MicroBatch& batch) {
-      count(batch, sums, [&](TrainSums& own) { train_parent(state, batch, own); });
+      count(state, batch, sums, [&](TrainSums& own) { train_parent(state, batch, own); });
     });
+  const auto passes = budget_passes(state, stage, data);
   for (std::size_t i = 0; i < data.dealt.size(); ++i) {
     const Arena::Scope scope(m_arena);
-    MicroBatch batch = m_batches.load(data.batches[i]);
+    MicroBatch batch = m_batches.load(data.batches[i], MicroBatches::Host::stays);
     batch.last = i + 1 == data.dealt.size();
-    count(batch, sums, [&](TrainSums& own) { train_elastic(state, stage, data, i, batch, own); });
+    count(state, batch, sums,
+          [&](TrainSums& own) { train_elastic(state, stage, data, i, passes[i], batch, own); });
   }
+}
+
+/// The router does not change within a step, so its draws for all passes are had at once.
+template <class T>
+auto TrainStep<T>::budget_passes(const TrainState<T>& state, const Stage& stage,
+                                 const StepData& data) const
+    -> std::vector<std::vector<BudgetPass>> {
+  std::vector<PassName> names;
+  for (const DrawGroup& dealt : data.dealt)
+    for (const std::size_t budget : dealt.budgets)
+      names.push_back({budget, m_deal.stream(state.step + 1 - stage.first_step, dealt, budget)});
+  const auto draws = state.elastic->draws({m_exec, m_config.job.deterministic}, names,
+                                          temperature(state.step + 1));
+  std::vector<std::vector<BudgetPass>> passes;
+  std::size_t next = 0;
+  for (const DrawGroup& dealt : data.dealt) {
+    passes.emplace_back();
+    for (const std::size_t budget : dealt.budgets) {
+      require_finite_draw(draws[next], m_config.elastic.budget_name(budget));
+      passes.back().push_back({names[next], draws[next]});
+      ++next;
+    }
+  }
+  return passes;
 }
 
 template <class T>
@@ -167,7 +200,8 @@ bool TrainStep<T>::reads_teacher(const Stage& stage) const {
 /// What the teacher says serves all budgets of the micro-batch.
 template <class T>
 void TrainStep<T>::train_elastic(TrainState<T>& state, const Stage& stage, const StepData& data,
-                                 std::size_t i, const MicroBatch& batch, TrainSums& sums) {
+                                 std::size_t i, const std::vector<BudgetPass>& passes,
+                                 const MicroBatch& batch, TrainSums& sums) {
   const DrawGroup& dealt = data.dealt[i];
   TeacherStates<T> teacher;
   if (stage.config.teacher == TeacherKind::trainable)
@@ -176,17 +210,15 @@ void TrainStep<T>::train_elastic(TrainState<T>& state, const Stage& stage, const
     teacher = teacher_states(*state.elastic->teacher, batch);
   else if (reads_teacher(stage))
     teacher.stored = m_stored.load(data.taught[i], m_batches);
-  for (const std::size_t budget : dealt.budgets)
-    train_budget(state, batch, budget,
-                 m_deal.stream(state.step + 1 - stage.first_step, dealt, budget), teacher,
-                 batch.last && budget == dealt.budgets.back(), sums);
+  for (const BudgetPass& pass : passes)
+    train_budget(state, batch, pass, teacher, batch.last && &pass == &passes.back(), sums);
 }
 
 template <class T>
 TeacherStates<T> TrainStep<T>::teacher_states(const LanguageModel<T>& teacher,
                                               const MicroBatch& batch) {
   if (m_config.distill.distillation_weight == 0) return {};
-  const Region region("teacher");
+  const Region region("teacher", Fenced::no);
   auto pass = teacher.make_pass(Keep::nothing);
   teacher.forward(batch.context, teacher.full_widths(), batch.tokens, pass);
   return {.model = &teacher, .hidden = pass.hidden, .stored = {}};
@@ -212,15 +244,13 @@ TeacherStates<T> TrainStep<T>::train_teacher(TrainState<T>& state, const Stage& 
 }
 
 template <class T>
-void TrainStep<T>::train_budget(TrainState<T>& state, const MicroBatch& batch, std::size_t budget,
-                                std::uint64_t stream, const TeacherStates<T>& teacher, bool last,
+void TrainStep<T>::train_budget(TrainState<T>& state, const MicroBatch& batch,
+                                const BudgetPass& pass, const TeacherStates<T>& teacher, bool last,
                                 TrainSums& sums) {
   const Arena::Scope scope(m_arena);
+  const std::size_t budget = pass.name.budget;
   ElasticState<T>& elastic = *state.elastic;
-  const RouterDraw& draw = elastic.draw({m_exec, m_config.job.deterministic}, budget,
-                                        temperature(state.step + 1), stream);
-  require_finite_draw(draw, m_config.elastic.budget_name(budget));
-  const auto& widths = elastic.soft_widths->set(m_exec, draw);
+  const auto& widths = elastic.soft_widths->set(m_exec, pass.draw);
   m_gradients.begin_masks();
   differentiate(*state.model, widths, batch, elastic_loss(m_config), teacher, last,
                 [&sums, budget](const LossSums& losses) {
@@ -228,7 +258,7 @@ void TrainStep<T>::train_budget(TrainState<T>& state, const MicroBatch& batch, s
                   sums.of(budget, TrainSums::cross_entropy) += losses.cross_entropy;
                 });
   const BudgetLoss cost = count_budget(state, batch, budget, sums);
-  if (elastic.learns_widths()) differentiate_router(state, batch, cost);
+  if (elastic.learns_widths()) reduce_masks(state, batch, pass, cost);
 }
 
 template <class T>
@@ -239,18 +269,18 @@ void TrainStep<T>::differentiate(const LanguageModel<T>& model, const ActiveWidt
                                  const View2<T>& states) {
   auto pass = model.make_pass(Keep::everything, m_recomputed);
   {
-    const Region region("forward");
+    const Region region("forward", Fenced::no);
     model.forward(batch.context, widths, batch.tokens, pass);
     if (states.size() > 0) Kokkos::deep_copy(m_exec, states, pass.hidden);
   }
   const auto dhidden = m_arena.matrix<Accumulate<T>>(batch.context.num_tokens(), widths.hidden);
   {
-    const Region region("loss");
+    const Region region("loss", Fenced::no);
     const LossTerms terms = differentiate_losses<T>(
         batch.context, model, pass.hidden, batch.targets, teacher, loss, 1, dhidden, m_readback);
     m_once_read.push_back([this, terms, take] { take(terms.sums(m_readback)); });
   }
-  const Region region("backward");
+  const Region region("backward", Fenced::no);
   model.backward(batch.context, widths, batch.tokens, pass, dhidden, m_gradients.completion(last));
 }
 
@@ -272,24 +302,35 @@ BudgetLoss TrainStep<T>::count_budget(const TrainState<T>& state, const MicroBat
 }
 
 /// Forms the gradient of the mixture from the masks and from the budget loss, which counts as often
-/// as the micro-batch has tokens, and from it the router's gradient.
+/// as the micro-batch has tokens.
 template <class T>
-void TrainStep<T>::differentiate_router(TrainState<T>& state, const MicroBatch& batch,
-                                        const BudgetLoss& cost) {
-  const Region region("router");
-  ElasticState<T>& elastic = *state.elastic;
-  m_gradients.sum_masks(*elastic.soft_widths, state.model->parallel().sequence_parallel());
-  const auto reduced = elastic.soft_widths->reduce(m_exec, m_readback);
-  m_readback.read(m_exec);
-  Probabilities dpi = elastic.soft_widths->gradient(reduced, m_readback);
-  for (auto& decision : dpi) all_reduce_sum(m_grid.tensor, decision);
-  if (!m_grid.context.is_root()) return;
+void TrainStep<T>::reduce_masks(TrainState<T>& state, const MicroBatch& batch,
+                                const BudgetPass& pass, const BudgetLoss& cost) {
+  const Region region("router", Fenced::no);
+  const SoftWidths<T>& soft_widths = *state.elastic->soft_widths;
+  m_gradients.sum_masks(soft_widths, state.model->parallel().sequence_parallel());
+  const auto reduced = soft_widths.reduce(m_exec, m_readback);
   const double tokens = batch.weight_sum;
-  for (std::size_t d = 0; d < dpi.size(); ++d)
-    for (std::size_t i = 0; i < dpi[d].size(); ++i)
-      dpi[d][i] += tokens * m_config.elastic.weight * cost.gradient[d][i];
-  elastic.router->backward({m_exec, m_config.job.deterministic},
-                           elastic.soft_widths->through_draw(dpi));
+  m_once_read.push_back([this, &soft_widths, reduced, name = pass.name, cost, tokens] {
+    Probabilities dpi = soft_widths.gradient(reduced, m_readback);
+    for (auto& decision : dpi) all_reduce_sum(m_grid.tensor, decision);
+    if (!m_grid.context.is_root()) return;
+    for (std::size_t d = 0; d < dpi.size(); ++d)
+      for (std::size_t i = 0; i < dpi[d].size(); ++i)
+        dpi[d][i] += tokens * m_config.elastic.weight * cost.gradient[d][i];
+    m_router_passes.push_back(name);
+    m_router_gradients.push_back(keep_choices_backward(reduced.kept, dpi));
+  });
+}
+
+/// Adds the router's gradients of all passes of a micro-batch.
+template <class T>
+void TrainStep<T>::differentiate_router(TrainState<T>& state) {
+  if (m_router_passes.empty()) return;
+  const Region region("router", Fenced::no);
+  ElasticState<T>& elastic = *state.elastic;
+  elastic.router->backward({m_exec, m_config.job.deterministic}, elastic.names_of(m_router_passes),
+                           temperature(state.step + 1), m_router_gradients);
 }
 
 /// Every rank of the run takes part, also after an error of its own. False: a sum of deterministic

@@ -2,13 +2,15 @@
 // One optimizer step (Nemotron Elastic, arXiv 2511.16664, section 4; loss: equations 14 to 17):
 //
 //   gradients = 0
+//   pi = router(budget) with Gumbel noise, for all passes of the step
 //   for each micro-batch of this replica:
 //     states of the teacher, or what it has said              (pretraining: none)
 //     for each budget dealt to it:
-//       pi = router(budget) with Gumbel noise; masks of pi    (pretraining: full widths)
+//       masks of pi                                           (pretraining: full widths)
 //       forward pass, distillation loss, backward pass
-//       gradient of the masks and of the budget loss -> kept choices -> pi -> router
-//     the numbers of all these passes come to the host together
+//       gradient of the masks, summed up for each choice
+//     the losses and sums of all these passes come to the host together: the one fence
+//     gradients of the masks and of the budget loss -> kept choices -> pi -> router
 //   sums over ranks; clip model and router together; AdamW at a rate of each
 //
 // Where the widths of budgets are fixed (<router>/widths = homogeneous), every pass of a budget
@@ -61,18 +63,27 @@ class TrainStep {
     std::vector<TeacherBatch> taught;  // of a stored teacher, for each
   };
   StepData read(TrainState<T>& state, const Stage& stage);
+  using PassName = typename ElasticState<T>::PassName;
+  /// A pass of a budget over a micro-batch, and what the router has drawn for it.
+  struct BudgetPass {
+    PassName name;
+    RouterDraw draw;
+  };
   void train(TrainState<T>& state, const Stage& stage, const StepData& data, TrainSums& sums);
+  /// The passes of each micro-batch.
+  std::vector<std::vector<BudgetPass>> budget_passes(const TrainState<T>& state, const Stage& stage,
+                                                     const StepData& data) const;
   void train_parent(TrainState<T>& state, const MicroBatch& batch, TrainSums& sums);
   /// `i`: which micro-batch of the step.
   void train_elastic(TrainState<T>& state, const Stage& stage, const StepData& data, std::size_t i,
-                     const MicroBatch& batch, TrainSums& sums);
+                     const std::vector<BudgetPass>& passes, const MicroBatch& batch,
+                     TrainSums& sums);
   /// Runs body(own sums) for a micro-batch and adds what it has counted.
   template <class Body>
-  void count(MicroBatch& batch, TrainSums& sums, const Body& body);
-  /// `stream`: of the router's noise. `last`: the last pass of this rank in this step.
-  void train_budget(TrainState<T>& state, const MicroBatch& batch, std::size_t budget,
-                    std::uint64_t stream, const TeacherStates<T>& teacher, bool last,
-                    TrainSums& sums);
+  void count(TrainState<T>& state, MicroBatch& batch, TrainSums& sums, const Body& body);
+  /// `last`: the last pass of this rank in this step.
+  void train_budget(TrainState<T>& state, const MicroBatch& batch, const BudgetPass& pass,
+                    const TeacherStates<T>& teacher, bool last, TrainSums& sums);
   /// Forward pass, losses and backward pass: gradients of parameters and masks. `take` gets the
   /// losses once the numbers of the micro-batch are read. `states`: where the final states go, if
   /// anywhere.
@@ -86,7 +97,10 @@ class TrainStep {
   bool reads_teacher(const Stage& stage) const;
   BudgetLoss count_budget(const TrainState<T>& state, const MicroBatch& batch, std::size_t budget,
                           TrainSums& sums);
-  void differentiate_router(TrainState<T>& state, const MicroBatch& batch, const BudgetLoss& cost);
+  /// Gradients of the masks, for the router to be differentiated once they are read.
+  void reduce_masks(TrainState<T>& state, const MicroBatch& batch, const BudgetPass& pass,
+                    const BudgetLoss& cost);
+  void differentiate_router(TrainState<T>& state);
 
   bool sum_over_ranks(const Stage& stage, TrainSums& sums);
   StepMetrics update(TrainState<T>& state, const Stage& stage, TrainSums& sums, bool in_range);
@@ -116,6 +130,9 @@ class TrainStep {
   StoredRows m_stored{m_config};
   Readback m_readback;  ///< of a micro-batch
   std::vector<std::function<void()>> m_once_read;
+  // Passes of a micro-batch whose gradients go on to the router.
+  std::vector<PassName> m_router_passes;
+  std::vector<Probabilities> m_router_gradients;
   std::vector<bool> m_recomputed;  ///< layers, in the stage under way
 };
 
