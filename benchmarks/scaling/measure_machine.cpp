@@ -71,7 +71,8 @@ class Probe {
     const auto widths = m_model.full_widths();
     auto pass = m_model.make_pass(Keep::everything);
     m_model.forward(context, widths, m_batch.tokens, pass);
-    const auto dhidden = m_arena.template matrix<T>(context.num_tokens(), widths.hidden);
+    const auto dhidden =
+        m_arena.template matrix<Accumulate<T>>(context.num_tokens(), widths.hidden);
     differentiate_losses<T>(context, m_model, pass.hidden, m_batch.targets, {},
                             {.tokens_per_chunk = m_config.parallel.logit_chunk_tokens}, 1, dhidden);
     m_model.backward(context, widths, m_batch.tokens, pass, dhidden);
