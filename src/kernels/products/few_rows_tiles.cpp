@@ -4,9 +4,9 @@
 // the rows of the next columns are asked for one after the other before.
 #include "kernels/products/few_rows_tiles.hpp"
 
-#include "kernels/rows/row_loops.hpp"
 #include "kernels/products/matrix_tiles.hpp"
 #include "kernels/products/thread_scratch.hpp"
+#include "kernels/rows/row_loops.hpp"
 
 namespace elastic::kernels {
 namespace {
@@ -14,10 +14,6 @@ namespace {
 constexpr index_t block = 4 * matrix_tile;  // columns of c at once
 constexpr index_t blocks_per_item = 4;
 constexpr index_t line = 64;  // bytes
-
-bfloat16* elements(ThreadScratch& scratch, index_t count) {
-  return static_cast<bfloat16*>(scratch.bytes(static_cast<std::size_t>(count) * sizeof(bfloat16)));
-}
 
 /// Rows of the weight, `stride` elements apart.
 struct Weight {
@@ -45,7 +41,7 @@ inline void multiply_block(const MatrixTiles& tiles, const Weight& weight, index
                  matrix_tile);
   if (whole == count) return;
   thread_local ThreadScratch scratch;  // the last rows, with others of zeros up to a tile
-  bfloat16* const last = elements(scratch, matrix_tile * weight.depth);
+  bfloat16* const last = scratch.elements<bfloat16>(matrix_tile * weight.depth);
   for (index_t i = 0; i < matrix_tile; ++i)
     for (index_t k = 0; k < weight.depth; ++k)
       last[i * weight.depth + k] =
@@ -69,7 +65,7 @@ void few_rows_by_tiles([[maybe_unused]] const ExecutionSpace& exec, [[maybe_unus
     const auto m = static_cast<index_t>(c.extent(0));
     const Weight weight{b.data(), static_cast<index_t>(c.extent(1)), leading_dimension(b),
                         static_cast<index_t>(a.extent(1))};
-    bfloat16* const packed = elements(scratch_of_a, matrix_tile * weight.depth);
+    bfloat16* const packed = scratch_of_a.elements<bfloat16>(matrix_tile * weight.depth);
     pack_pairs_transposed(packed, matrix_tile, a.data(), leading_dimension(a), weight.depth, m);
     constexpr index_t rows_per_item = block * blocks_per_item;
     Kokkos::parallel_for("elastic::gemm_few_rows",

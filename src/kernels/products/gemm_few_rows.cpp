@@ -40,19 +40,6 @@ inline void fetch_ahead(Rows<T> b, index_t k, index_t depth) {
       __builtin_prefetch(reinterpret_cast<const char*>(place + j * b.stride) + byte);
 }
 
-/// The sum of all lanes, as a tree. Halves are arrays of their own, so that all stay in registers.
-template <index_t count, class A>
-[[gnu::always_inline]] inline A folded(const A (&sum)[count]) {
-  if constexpr (count == 1) {
-    return sum[0];
-  } else {
-    A half[count / 2];
-    ELASTIC_SIMD
-    for (index_t lane = 0; lane < count / 2; ++lane) half[lane] = sum[lane] + sum[lane + count / 2];
-    return folded(half);
-  }
-}
-
 /// out[r][j] = a_r . b_j
 template <index_t count_a, index_t count_b, class T>
 inline void dot_products(Rows<T> a, Rows<T> b, index_t depth, bool first,
@@ -72,7 +59,7 @@ inline void dot_products(Rows<T> a, Rows<T> b, index_t depth, bool first,
   for (index_t r = 0; r < count_a; ++r)
     for (index_t j = 0; j < count_b; ++j) {
       if (whole == depth) {
-        out[r][j] = folded(sum[r][j]);
+        out[r][j] = sum_of_lanes(sum[r][j]);
         continue;
       }
       Accumulate<T>
@@ -80,8 +67,7 @@ inline void dot_products(Rows<T> a, Rows<T> b, index_t depth, bool first,
       for (index_t lane = 0; lane < lanes; ++lane) total[lane] = sum[r][j][lane];
       for (index_t k = whole; k < depth; ++k)
         total[k - whole] += widen(a.first[r * a.stride + k]) * widen(b.first[j * b.stride + k]);
-      fold_lanes<lanes>(total);
-      out[r][j] = total[0];
+      out[r][j] = sum_of_lanes(total);
     }
 }
 
@@ -123,8 +109,7 @@ ELASTIC_WHOLE_VECTORS void columns_of_product(index_t j, Accumulate<T> alpha, co
 template <class T, class C>
 void product_on_host(const ExecutionSpace& exec, Accumulate<T> alpha, In2<T> a, In2<T> b,
                      Accumulate<T> beta, InOut2<C> c) {
-  const auto m = static_cast<index_t>(c.extent(0)), n = static_cast<index_t>(c.extent(1));
-  ELASTIC_REQUIRE(m <= few_rows, "few_rows_product: {} rows", m);
+  const auto n = static_cast<index_t>(c.extent(1));
   const index_t items = (n + weight_rows_per_item - 1) / weight_rows_per_item;
   Kokkos::parallel_for("elastic::gemm_few_rows", LinearPolicy(exec, 0, items),
                        [=](const index_t item) {
@@ -142,6 +127,8 @@ void product_on_host(const ExecutionSpace& exec, Accumulate<T> alpha, In2<T> a, 
 template <class T, class C>
 void few_rows_product(const ExecutionSpace& exec, Accumulate<T> alpha, In2<T> a, In2<T> b,
                       Accumulate<T> beta, InOut2<C> c) {
+  const auto m = static_cast<index_t>(c.extent(0));
+  ELASTIC_REQUIRE(m <= few_rows, "few_rows_product: {} rows", m);
   if constexpr (std::is_same_v<T, bfloat16>)
     if (few_rows_by_tiles_takes(static_cast<index_t>(a.extent(1))))
       return few_rows_by_tiles<C>(exec, alpha, a, b, beta, c);

@@ -52,6 +52,33 @@ struct Strides {
   std::size_t a, b, c;
 };
 
+/// Four tiles of c, in units 0 to 3 while a product runs.
+struct FourTiles {
+  float* at[4];
+  std::size_t stride;  // bytes of a row
+
+  template <bool add>
+  ELASTIC_AMX void begin() const {
+    if (add) {
+      _tile_loadd(0, at[0], stride);
+      _tile_loadd(1, at[1], stride);
+      _tile_loadd(2, at[2], stride);
+      _tile_loadd(3, at[3], stride);
+    } else {
+      _tile_zero(0);
+      _tile_zero(1);
+      _tile_zero(2);
+      _tile_zero(3);
+    }
+  }
+  ELASTIC_AMX void store() const {
+    _tile_stored(0, at[0], stride);
+    _tile_stored(1, at[1], stride);
+    _tile_stored(2, at[2], stride);
+    _tile_stored(3, at[3], stride);
+  }
+};
+
 /// 32 x 32 elements of c; b1 and c1 are the tiles to the right, a1 those below.
 template <bool add>
 ELASTIC_AMX void multiply_2x2(index_t k, const bfloat16* a, const bfloat16* b, float* c,
@@ -62,17 +89,8 @@ ELASTIC_AMX void multiply_2x2(index_t k, const bfloat16* a, const bfloat16* b, f
     return reinterpret_cast<decltype(p)>(reinterpret_cast<Byte*>(p) + matrix_tile * bytes);
   };
   float* const below = rows(c, stride.c);
-  if (add) {
-    _tile_loadd(0, c, stride.c);
-    _tile_loadd(1, c + matrix_tile, stride.c);
-    _tile_loadd(2, below, stride.c);
-    _tile_loadd(3, below + matrix_tile, stride.c);
-  } else {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-  }
+  const FourTiles sums{{c, c + matrix_tile, below, below + matrix_tile}, stride.c};
+  sums.begin<add>();
   for (index_t done = 0; done < k; done += matrix_depth) {
     _tile_loadd(4, a, stride.a);
     _tile_loadd(6, b, stride.b);
@@ -85,10 +103,7 @@ ELASTIC_AMX void multiply_2x2(index_t k, const bfloat16* a, const bfloat16* b, f
     a += matrix_depth;
     b = rows(b, stride.b);
   }
-  _tile_stored(0, c, stride.c);
-  _tile_stored(1, c + matrix_tile, stride.c);
-  _tile_stored(2, below, stride.c);
-  _tile_stored(3, below + matrix_tile, stride.c);
+  sums.store();
 }
 template <bool add>
 ELASTIC_AMX void multiply_1x1(index_t k, const bfloat16* a, const bfloat16* b, float* c,
@@ -111,20 +126,11 @@ ELASTIC_AMX void multiply_1x1(index_t k, const bfloat16* a, const bfloat16* b, f
 template <bool add>
 ELASTIC_AMX void multiply_4x1(index_t k, const bfloat16* a, const bfloat16* b, float* c,
                               const Strides& stride) {
-  const std::size_t tile_of_a = matrix_tile * stride.a, tile_of_c = matrix_tile * stride.c;
+  const std::size_t tile_of_a = matrix_tile * stride.a,
+                    tile_of_c = matrix_tile * stride.c / sizeof(float);
   const auto *from = reinterpret_cast<const char*>(a), *pairs = reinterpret_cast<const char*>(b);
-  auto* const to = reinterpret_cast<char*>(c);
-  if (add) {
-    _tile_loadd(0, to, stride.c);
-    _tile_loadd(1, to + tile_of_c, stride.c);
-    _tile_loadd(2, to + 2 * tile_of_c, stride.c);
-    _tile_loadd(3, to + 3 * tile_of_c, stride.c);
-  } else {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-  }
+  const FourTiles sums{{c, c + tile_of_c, c + 2 * tile_of_c, c + 3 * tile_of_c}, stride.c};
+  sums.begin<add>();
   for (index_t done = 0; done < k; done += matrix_depth) {
     _tile_loadd(6, pairs, stride.b);
     _tile_loadd(4, from, stride.a);
@@ -138,10 +144,7 @@ ELASTIC_AMX void multiply_4x1(index_t k, const bfloat16* a, const bfloat16* b, f
     from += matrix_depth * sizeof(bfloat16);
     pairs += matrix_tile * stride.b;
   }
-  _tile_stored(0, to, stride.c);
-  _tile_stored(1, to + tile_of_c, stride.c);
-  _tile_stored(2, to + 2 * tile_of_c, stride.c);
-  _tile_stored(3, to + 3 * tile_of_c, stride.c);
+  sums.store();
 }
 template <bool add>
 void multiply_by_units(const Extents& extents, const bfloat16* a, index_t lda, const bfloat16* b,

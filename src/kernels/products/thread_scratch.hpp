@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/error.hpp"
+#include "base/types.hpp"
 
 namespace elastic::kernels {
 
@@ -24,6 +25,10 @@ class ThreadScratch {
       m_count = whole;
     }
     return m_memory.get();
+  }
+  template <class T>
+  T* elements(index_t count) {
+    return static_cast<T*>(bytes(static_cast<std::size_t>(count) * sizeof(T)));
   }
 
  private:

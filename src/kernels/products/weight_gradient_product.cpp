@@ -14,10 +14,6 @@ constexpr index_t block_depth = 256;  ///< of k
 constexpr index_t panel = 2 * matrix_tile;
 constexpr index_t least_extent = 256;  ///< below, packing costs what the product gains
 
-bfloat16* elements(ThreadScratch& scratch, index_t count) {
-  return static_cast<bfloat16*>(scratch.bytes(static_cast<std::size_t>(count) * sizeof(bfloat16)));
-}
-
 /// One product, cut into pieces of k, panels of B and blocks of rows.
 struct Blocks {
   index_t m, n, depth;
@@ -80,7 +76,8 @@ void weight_gradient_product([[maybe_unused]] const ExecutionSpace& exec,
     const index_t pieces = (depth + block_depth - 1) / block_depth,
                   block_rows = exec.concurrency() == 1 ? 256 : 64;
     Blocks blocks{m, n, depth, a, b, beta, c.data(), leading_dimension(c), nullptr};
-    blocks.packed_b = elements(scratch_of_b, pieces * blocks.panels() * block_depth * panel);
+    blocks.packed_b =
+        scratch_of_b.elements<bfloat16>(pieces * blocks.panels() * block_depth * panel);
     Kokkos::parallel_for("elastic::gemm_pack", Items(exec, 0, pieces * blocks.panels()),
                          [=](const index_t item) {
                            blocks.pack_panel(item / blocks.panels(), item % blocks.panels());
@@ -89,7 +86,7 @@ void weight_gradient_product([[maybe_unused]] const ExecutionSpace& exec,
         "elastic::gemm_weight_gradient", Items(exec, 0, (m + block_rows - 1) / block_rows),
         [=](const index_t item) {
           thread_local ThreadScratch scratch_of_a;
-          bfloat16* const packed_a = elements(scratch_of_a, block_rows * block_depth);
+          bfloat16* const packed_a = scratch_of_a.elements<bfloat16>(block_rows * block_depth);
           const MatrixTiles tiles;
           const index_t first = item * block_rows;
           for (index_t piece = 0; piece < pieces; ++piece)

@@ -141,8 +141,7 @@ struct NormTiles {
   KOKKOS_INLINE_FUNCTION static A added(const A* part) {
     A sum[threads];
     for (int i = 0; i < threads; ++i) sum[i] = part[i * packs];
-    fold_lanes<threads>(sum);
-    return sum[0];
+    return sum_of_lanes(sum);
   }
 };
 

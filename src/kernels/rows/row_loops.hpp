@@ -70,13 +70,17 @@ void for_each_with_scratch(const ExecutionSpace& exec, const char* label, index_
       });
 }
 
-/// sum[0] += all others, as a tree; unrolled by recursion.
-template <index_t count, class T>
-KOKKOS_INLINE_FUNCTION void fold_lanes(T* sum) {
-  if constexpr (count > 1) {
+/// The sum of all lanes, as a tree; unrolled by recursion. Halves are arrays of their own, so that
+/// all stay in registers.
+template <class T, std::size_t count>
+KOKKOS_FORCEINLINE_FUNCTION T sum_of_lanes(const T (&lanes)[count]) {
+  if constexpr (count == 1) {
+    return lanes[0];
+  } else {
+    T half[count / 2];
     ELASTIC_SIMD
-    for (index_t lane = 0; lane < count / 2; ++lane) sum[lane] += sum[lane + count / 2];
-    fold_lanes<count / 2>(sum);
+    for (std::size_t i = 0; i < count / 2; ++i) half[i] = lanes[i] + lanes[i + count / 2];
+    return sum_of_lanes(half);
   }
 }
 
@@ -93,8 +97,7 @@ KOKKOS_INLINE_FUNCTION T lane_sum(index_t n, const F& term) {
     for (index_t lane = 0; lane < lanes; ++lane) sum[lane] += term(j + lane);
   }
   for (index_t j = whole; j < n; ++j) sum[j - whole] += term(j);
-  fold_lanes<lanes>(sum);
-  return sum[0];
+  return sum_of_lanes(sum);
 }
 
 /// The factor of each column: mask_j, or one.

@@ -175,8 +175,7 @@ ELASTIC_WHOLE_VECTORS double block_sum(const T* x, index_t n, const Term& term_)
     for (index_t lane = 0; lane < lanes; ++lane) sum[lane] += term(x[j + lane]);
   }
   for (index_t lane = 0; j + lane < n; ++lane) sum[lane] += term(x[j + lane]);
-  fold_lanes<lanes>(sum);
-  return sum[0];
+  return sum_of_lanes(sum);
 }
 
 /// A reduction whose blocks are sums of terms.

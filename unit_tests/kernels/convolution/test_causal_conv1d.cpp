@@ -69,6 +69,29 @@ struct Problem {
   }
 };
 
+/// Leaves a problem its first channels.
+template <class T>
+void keep_channels(Problem<T>& problem, index_t count) {
+  for (auto* view : {&problem.u, &problem.out, &problem.dout, &problem.du})
+    *view = prefix(*view, view->extent(0), count);
+  for (auto* view : {&problem.dbias, &problem.dmask}) *view = prefix(*view, count);
+  problem.weight = prefix(problem.weight, count, 4);
+  problem.dweight = prefix(problem.dweight, count, 4);
+  problem.bias = prefix(problem.bias, count);
+  problem.mask = prefix(problem.mask, count);
+  problem.shape.channels = count;
+}
+/// What was computed for `few` channels has the bits that it has among more.
+template <class T>
+void expect_first_channels(const Problem<T>& many, const Problem<T>& few) {
+  const index_t count = few.shape.channels;
+  EXPECT_TRUE(bitwise_equal(prefix(many.out, many.out.extent(0), count), few.out));
+  EXPECT_TRUE(bitwise_equal(prefix(many.du, many.du.extent(0), count), few.du));
+  EXPECT_TRUE(bitwise_equal(prefix(many.dweight, count, 4), few.dweight));
+  EXPECT_TRUE(bitwise_equal(prefix(many.dbias, count), few.dbias));
+  EXPECT_TRUE(bitwise_equal(prefix(many.dmask, count), few.dmask));
+}
+
 template <class T>
 class CausalConv1d : public testing::Test {};
 using Scalars = testing::Types<bfloat16, float, double>;
@@ -100,19 +123,10 @@ TYPED_TEST(CausalConv1d, MaskedChannelsAreAsIfCut) {
   auto mask = to_host(full.mask);
   std::fill(mask.begin() + kept, mask.end(), 0);
   assign(full.mask, mask);
-  cut.mask = prefix(full.mask, kept);
-  for (auto* view : {&cut.u, &cut.out, &cut.dout, &cut.du})
-    *view = prefix(*view, view->extent(0), kept);
-  cut.weight = prefix(cut.weight, kept, 4);
-  cut.dweight = prefix(cut.dweight, kept, 4);
-  cut.bias = prefix(cut.bias, kept);
-  for (auto* view : {&cut.dbias, &cut.dmask}) *view = prefix(*view, kept);
-  cut.shape.channels = kept;
+  cut.mask = full.mask;
+  keep_channels(cut, kept);
   full.forward(), full.backward(), cut.forward(), cut.backward();
-  EXPECT_TRUE(bitwise_equal(prefix(full.out, 140, kept), cut.out));
-  EXPECT_TRUE(bitwise_equal(prefix(full.du, 140, kept), cut.du));
-  EXPECT_TRUE(bitwise_equal(prefix(full.dweight, kept, 4), cut.dweight));
-  EXPECT_TRUE(bitwise_equal(prefix(full.dmask, kept), cut.dmask));
+  expect_first_channels(full, cut);
   const auto out = to_double(full.out);
   for (std::size_t i = 0; i < out.size(); ++i)
     EXPECT_TRUE(static_cast<index_t>(i % 40) < kept || out[i] == 0) << "element " << i;
@@ -122,20 +136,9 @@ TYPED_TEST(CausalConv1d, MaskedChannelsAreAsIfCut) {
 TYPED_TEST(CausalConv1d, FewChannelsHaveTheBitsOfMany) {
   const index_t few = 5;
   Problem<TypeParam> many({2, 70, 40, 4}, true), alone({2, 70, 40, 4}, true);
-  alone.mask = prefix(alone.mask, few);
-  for (auto* view : {&alone.u, &alone.out, &alone.dout, &alone.du})
-    *view = prefix(*view, view->extent(0), few);
-  alone.weight = prefix(alone.weight, few, 4);
-  alone.dweight = prefix(alone.dweight, few, 4);
-  alone.bias = prefix(alone.bias, few);
-  for (auto* view : {&alone.dbias, &alone.dmask}) *view = prefix(*view, few);
-  alone.shape.channels = few;
+  keep_channels(alone, few);
   many.forward(), many.backward(), alone.forward(), alone.backward();
-  EXPECT_TRUE(bitwise_equal(prefix(many.out, 140, few), alone.out));
-  EXPECT_TRUE(bitwise_equal(prefix(many.du, 140, few), alone.du));
-  EXPECT_TRUE(bitwise_equal(prefix(many.dweight, few, 4), alone.dweight));
-  EXPECT_TRUE(bitwise_equal(prefix(many.dbias, few), alone.dbias));
-  EXPECT_TRUE(bitwise_equal(prefix(many.dmask, few), alone.dmask));
+  expect_first_channels(many, alone);
 }
 
 TYPED_TEST(CausalConv1d, ADocumentDoesNotSeeTheOneBefore) {

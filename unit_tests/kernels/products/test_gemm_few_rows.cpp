@@ -94,9 +94,10 @@ TYPED_TEST(FewRows, BetaZeroOverwritesNan) {
 
 TYPED_TEST(FewRows, RejectsManyRows) {
   using T = TypeParam;
-  EXPECT_THROW(few_rows_product<T>(ExecutionSpace(), 1, random_matrix<T>(17, 2, 1),
-                                   random_matrix<T>(3, 2, 2), 0, random_matrix<T>(17, 3, 3)),
-               ContractError);
+  for (const index_t k : {2, 32})  // by lanes, and what matrix units take
+    EXPECT_THROW(few_rows_product<T>(ExecutionSpace(), 1, random_matrix<T>(17, k, 1),
+                                     random_matrix<T>(3, k, 2), 0, random_matrix<T>(17, 3, 3)),
+                 ContractError);
 }
 
 }  // namespace
