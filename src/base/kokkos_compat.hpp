@@ -3,6 +3,7 @@
 // and between host and device compilers.
 #pragma once
 #include <Kokkos_Core.hpp>
+#include <cstdint>
 
 #if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__) || defined(__SYCL_DEVICE_ONLY__)
 #define ELASTIC_SIMD
@@ -60,13 +61,16 @@ KOKKOS_INLINE_FUNCTION T min(T a, T b) {
 }  // namespace elastic::math
 
 namespace elastic {
-/// Waits for one execution space instance (Kokkos 3.4 takes no label).
+/// Waits for one execution space instance. Kokkos 3.4 takes no label and tells no tool of it.
 template <class Exec>
-void fence(const Exec& exec, [[maybe_unused]] const char* label) {
+void fence(const Exec& exec, const char* label) {
 #if KOKKOS_VERSION >= 30500
   exec.fence(label);
 #else
+  std::uint64_t handle = 0;
+  Kokkos::Tools::beginFence(label, 0, &handle);
   exec.fence();
+  Kokkos::Tools::endFence(handle);
 #endif
 }
 }  // namespace elastic

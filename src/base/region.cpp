@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/life_sign.hpp"
+#include "base/types.hpp"
 
 namespace elastic {
 namespace {
@@ -26,17 +27,6 @@ void add_flops(double flops) {
   note_progress();
 }
 double counted_flops() { return registry().flops; }
-
-void fence(const ExecutionSpace& exec, const char* label) {
-#if KOKKOS_VERSION >= 30500
-  exec.fence(label);
-#else
-  std::uint64_t handle = 0;
-  Kokkos::Tools::beginFence(label, 0, &handle);
-  exec.fence();
-  Kokkos::Tools::endFence(handle);
-#endif
-}
 
 Region::Region(const std::string& name, Fenced fenced)
     : m_fenced(fenced), m_parent_path(registry().path) {

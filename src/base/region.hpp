@@ -7,8 +7,6 @@
 #include <map>
 #include <string>
 
-#include "base/types.hpp"
-
 namespace elastic {
 
 /// What a region took, over all times that it was open on this rank.
@@ -50,9 +48,5 @@ void add_flops(double flops);
 double counted_flops();
 /// Seconds of a monotonic clock.
 double wall_seconds();
-
-/// Waits for `exec`, and lets Kokkos Tools see it where Kokkos does not (before 3.5): the overload
-/// for what waits in a step (base/kokkos_compat.hpp has the general one).
-void fence(const ExecutionSpace& exec, const char* label);
 
 }  // namespace elastic

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/region.hpp"
 #include "kernels/products/gemm.hpp"
 #include "kernels/losses/gumbel_softmax.hpp"
 #include "kernels/rows/leaky_relu.hpp"

@@ -7,7 +7,6 @@
 #include <limits>
 #include <span>
 
-#include "base/region.hpp"
 #include "kernels/whole_vectors.hpp"
 #include "kernels/read_ahead.hpp"
 #include "kernels/rows/pack.hpp"
