@@ -11,14 +11,17 @@ std::vector<token_t> part(const std::vector<token_t>& text, index_t begin, std::
   return {text.begin() + begin, text.begin() + static_cast<std::ptrdiff_t>(end)};
 }
 
-/// Appends `count` tokens, the most likely ones for `draft`, to `text`.
+/// Appends up to `most` tokens, the most likely ones for `draft`, to `text`, none after `stop`.
+/// Returns how many.
 template <class T>
-void draft_tokens(const ExecutionSpace& exec, Decoder<T>& draft, index_t count,
-                  std::vector<token_t>& text) {
-  for (index_t i = 0; i < count; ++i) {
+index_t draft_tokens(const ExecutionSpace& exec, Decoder<T>& draft, index_t most, token_t stop,
+                     std::vector<token_t>& text) {
+  for (index_t i = 0; i < most; ++i) {
     const auto logits = draft.read(part(text, draft.position(), text.size()));
     text.push_back(most_likely<T>(exec, logits)[0]);
+    if (text.back() == stop) return i + 1;
   }
+  return most;
 }
 
 }  // namespace
@@ -51,8 +54,8 @@ SpeculativeResult generate_speculative(const kernels::Products& products, Arena&
     if (config.go_on) config.go_on();
     // A round adds up to one token more than were drafted.
     const auto known = static_cast<index_t>(text.size());
-    const index_t count = std::min(k, config.max_length - known - 1);
-    draft_tokens(products.exec, draft, count, text);
+    const index_t count = draft_tokens(
+        products.exec, draft, std::min(k, config.max_length - known - 1), config.stop, text);
     const auto choices =
         most_likely<T>(products.exec, parent.read_each(part(text, parent.position(), text.size())));
     index_t agreed = 0;

@@ -36,6 +36,7 @@ void check_speculation(const LanguageModel<T>& model, const SubmodelSpec& spec,
     EXPECT_LE(made, static_cast<index_t>(expected.size()) + length + 1);
     if (spec.same_widths(draft_spec)) {
       EXPECT_EQ(result.accepted, result.drafted);
+      EXPECT_LE(result.drafted, static_cast<index_t>(expected.size())) << "nothing after the end";
     }
   }
 }
