@@ -79,7 +79,7 @@ class Probe {
     fence(context.exec, "elastic::probe");
   }
   Work work() const {
-    return m_tokens * (forward_work(m_model.shape(), m_pass) + loss_work(m_model.shape(), nullptr) +
+    return m_tokens * (forward_work(m_model.shape(), m_pass) + loss_work(m_model.shape(), false) +
                        backward_work(m_model.shape(), m_pass));
   }
   double activation_elements() const {

@@ -88,6 +88,8 @@ TrainingPasses training_passes(const RunConfig& config, const Stage& stage) {
   passes.cross_entropy = config.distill.cross_entropy_weight != 0;
   passes.trains_teacher = stage.config.teacher == TeacherKind::trainable;
   passes.reads_teacher = stage.config.teacher == TeacherKind::stored;
+  passes.keeps_logits =
+      passes.distills && !passes.reads_teacher && stage.config.budgets_per_sample > 1;
   return passes;
 }
 

@@ -27,17 +27,20 @@ double training_flops_per_token(const ModelShape& parent, const SubmodelSpec& sp
   const int losses = (passes.distills ? 1 : 0) + (passes.cross_entropy ? 1 : 0);
   return 3 * (states + losses * logits) +
          states_flops(parent, repeated_part(spec, passes.recomputed), seq_length) +
-         (passes.distills && !passes.reads_teacher ? logits_flops(parent, parent.hidden_size) : 0);
+         (passes.distills && !passes.reads_teacher && !passes.keeps_logits
+              ? logits_flops(parent, parent.hidden_size)
+              : 0);
 }
 
 double teacher_flops_per_token(const ModelShape& parent, index_t seq_length,
                                const TrainingPasses& passes) {
   const SubmodelSpec full = full_spec(parent);
   if (!passes.distills || passes.reads_teacher) return 0;
-  if (!passes.trains_teacher) return states_flops(parent, full, seq_length);
+  const double logits = passes.keeps_logits ? logits_flops(parent, parent.hidden_size) : 0;
+  if (!passes.trains_teacher) return states_flops(parent, full, seq_length) + logits;
   const TrainingPasses own{
       .distills = false, .cross_entropy = true, .recomputed = passes.recomputed};
-  return training_flops_per_token(parent, full, seq_length, own);
+  return training_flops_per_token(parent, full, seq_length, own) + logits;
 }
 
 }  // namespace elastic

@@ -111,6 +111,16 @@ void add_cross_entropy(const Chunk<T>& chunk, const LossTargets& targets, bool g
   terms.add(LossTerms::Loss::cross_entropy, loss);
 }
 
+/// The teacher's logits of a chunk of the student's.
+template <class T>
+View2<const T> logits_of(const TeacherStates<T>& teacher, const Chunk<T>& chunk) {
+  const Range here(chunk.begin, chunk.end);
+  if (teacher.logits.size() > 0) return Kokkos::subview(teacher.logits, here, Kokkos::ALL);
+  return Chunk<T>{chunk.context, *teacher.model, Kokkos::subview(teacher.hidden, here, Kokkos::ALL),
+                  chunk.begin, chunk.end}
+      .logits();
+}
+
 template <class T>
 void add_kl(const Chunk<T>& chunk, const LossTargets& targets, const TeacherStates<T>& teacher,
             const LossConfig& config, bool gradient, double factor_, const View2<T>& logits,
@@ -118,12 +128,9 @@ void add_kl(const Chunk<T>& chunk, const LossTargets& targets, const TeacherStat
   const auto& exec = chunk.context.exec;
   Arena& arena = *chunk.context.arena;
   const Arena::Scope scope(arena);
-  const Chunk<T> source{chunk.context, *teacher.model,
-                        Kokkos::subview(teacher.hidden, Range(chunk.begin, chunk.end), Kokkos::ALL),
-                        chunk.begin, chunk.end};
   const auto factor = static_cast<Accumulate<T>>(factor_);
   const auto loss = arena.vector<Accumulate<T>>(chunk.count());
-  kernels::KlDivergenceRows<T> rows{source.logits(), chunk.rows_of(targets.weight),
+  kernels::KlDivergenceRows<T> rows{logits_of(teacher, chunk), chunk.rows_of(targets.weight),
                                     config.temperature};
   if (const Communicator* group = chunk.group()) {
     rows.shard = chunk.model.shard();
@@ -192,6 +199,20 @@ LossSums LossTerms::sums(const Readback& readback) const {
 }
 
 template <class T>
+void keep_logits(const LayerContext& context, const TeacherStates<T>& teacher,
+                 const LossConfig& config, const View2<T>& logits) {
+  for_each_block(context, [&](const TokenBlock& block) {
+    const index_t tokens = logits.extent_int(0) / context.num_blocks();
+    for_each_chunk<T>(context, *teacher.model, teacher.hidden,
+                      {block.number * tokens, (block.number + 1) * tokens}, config.tokens_per_chunk,
+                      [&](const Chunk<T>& chunk) {
+                        teacher.model->logits(context.products(), chunk.hidden,
+                                              rows(logits, chunk.begin, chunk.end));
+                      });
+  });
+}
+
+template <class T>
 LossTerms evaluate_losses(const LayerContext& context, const LanguageModel<T>& model,
                           View2<const T> hidden, const LossTargets& targets,
                           const TeacherStates<T>& teacher, const LossConfig& config,
@@ -215,7 +236,7 @@ LossTerms differentiate_losses(const LayerContext& context, const LanguageModel<
                                double factor, const View2<Accumulate<T>>& dhidden,
                                Readback& readback) {
   const bool stored = !teacher.stored.empty();
-  ELASTIC_REQUIRE(config.distillation_weight == 0 || teacher.model || stored,
+  ELASTIC_REQUIRE(config.distillation_weight == 0 || !teacher.empty(),
                   "distillation needs a teacher");
   const bool learns_words = config.cross_entropy_weight != 0,
              distils = config.distillation_weight != 0;
@@ -279,6 +300,8 @@ LossSums differentiate_losses(const LayerContext& context, const LanguageModel<T
 }
 
 #define ELASTIC_INSTANTIATE(T)                                                                     \
+  template void keep_logits<T>(const LayerContext&, const TeacherStates<T>&, const LossConfig&,    \
+                               const View2<T>&);                                                   \
   template LossTerms evaluate_losses<T>(const LayerContext&, const LanguageModel<T>&,              \
                                         View2<const T>, const LossTargets&,                        \
                                         const TeacherStates<T>&, const LossConfig&, Readback&);    \

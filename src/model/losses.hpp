@@ -50,14 +50,22 @@ struct LossTargets {
   View1<const token_t> targets;  ///< [T]
   View1<const float> weight;     ///< [T]
 };
-/// The teacher's part: its output layer and its final hidden states [T, D_teacher]; or what it has
-/// said of each token, at the temperature of the loss.
+/// The teacher's part: its output layer and its final hidden states [T, D_teacher]; or its logits
+/// of this rank's words [T, V']; or what it has said of each token, at the temperature of the loss.
 template <class T>
 struct TeacherStates {
   const LanguageModel<T>* model = nullptr;
   View2<const T> hidden = {};
   kernels::TopWords stored = {};
+  View2<const T> logits = {};
+
+  bool empty() const { return model == nullptr && stored.empty() && logits.size() == 0; }
 };
+
+/// What the states would give chunk by chunk, for several budgets: logits [T, V'].
+template <class T>
+void keep_logits(const LayerContext& context, const TeacherStates<T>& teacher,
+                 const LossConfig& config, const View2<T>& logits);
 
 /// Both losses of a pass without gradient (evaluation); a teacher's states are optional.
 template <class T>

@@ -161,14 +161,19 @@ StepMemory step_memory(const RunConfig& config, const ModelShape& shape, const S
   const double value_bytes = config.precision.value_bytes();
   const auto n = static_cast<double>(t.count()), d = static_cast<double>(shape.hidden_size),
              mine = static_cast<double>(t.mine());
-  const bool teacher = stage.elastic && config.distill.distillation_weight != 0,
-             reads = teacher && stage.config.teacher == TeacherKind::stored;
+  const TrainingPasses passes = training_passes(config, stage);
+  const bool reads = passes.distills && passes.reads_teacher,
+             frozen = passes.distills && !reads && !passes.trains_teacher;
+  const auto vocab = static_cast<double>(shape.vocab_size);
   // Stream and final states: what the embedding gives (all tokens) becomes the stream; gradients.
   const double states = n * d + mine * d + t.sums(t.mine()) + t.summed(d) + t.gathered(d);
   double kept = states + t.shared_sum(d) + t.sums(t.count()) * d + mine * d + t.rounded(d) +
                 t.sums(kernels::rmsnorm_workspace_size(t.mine(), shape.hidden_size));
-  // A frozen teacher's pass is still there; of a trainable one, a copy of its final states.
-  if (teacher && !reads) kept += stage.config.teacher == TeacherKind::frozen ? states : n * d;
+  // A frozen teacher's pass is still there, unless its logits are kept; of a trainable one, a copy
+  // of its final states.
+  if (passes.keeps_logits) kept += n * vocab;
+  if (passes.distills && passes.trains_teacher) kept += n * d;
+  if (frozen && !passes.keeps_logits) kept += states;
   StepMemory step;
   for (const auto& layer : shape.layers) {
     const LayerElements e = layer_elements(shape, layer, t);
@@ -179,10 +184,9 @@ StepMemory step_memory(const RunConfig& config, const ModelShape& shape, const S
   }
   const auto chunk =
       static_cast<double>(std::min(config.parallel.logit_chunk_tokens, t.count() / t.blocks()));
-  const double vocab = static_cast<double>(shape.vocab_size),
-               per_chunk_token = reads     ? vocab + t.sums(1 + 5 + config.teach.top_k)
-                                 : teacher ? 2 * vocab + t.sums(1)
-                                           : vocab + t.sums(1);
+  const bool two = passes.distills && !reads && !passes.keeps_logits;
+  const double per_chunk_token =
+      (two ? 2 : 1) * vocab + t.sums(1 + (reads ? 5 + config.teach.top_k : 0));
   step.ends.stage = stage.config.name;
   step.ends.kept = value_bytes * kept + batch_bytes(t.count());
   if (reads) step.ends.kept += n * stored_bytes(config);

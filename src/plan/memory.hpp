@@ -35,7 +35,8 @@
 //
 // The model keeps the stream, the final states and their gradients, 4D, the teacher's, 2D, and 16
 // bytes of batch per token. A chunk of c tokens has c V logits, twice with a teacher; they are not
-// there at the same time as a layer's backward pass.
+// there at the same time as a layer's backward pass. Where a sample trains several budgets, the
+// teacher's logits of all tokens, V, are kept instead of its states and of its part of a chunk.
 //
 // The slice and evaluate phases cut out the parent's widths once more, 4P, when the working
 // memory of the steps has been given back. Evaluation compares the copy's logits on one

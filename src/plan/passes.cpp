@@ -65,10 +65,9 @@ Work logits_work(const ModelShape& local) {
               2 * static_cast<double>(local.vocab_size) * static_cast<double>(local.hidden_size)};
 }
 
-Work loss_work(const ModelShape& local, const ModelShape* teacher) {
+Work loss_work(const ModelShape& local, bool distills) {
   Work work = 3 * logits_work(local);
-  work.elements = (teacher ? 3 : 2) * static_cast<double>(local.vocab_size);
-  if (teacher) work += logits_work(*teacher);
+  work.elements = (distills ? 3 : 2) * static_cast<double>(local.vocab_size);
   return work;
 }
 

@@ -46,8 +46,8 @@ Work stack_work(const ModelShape& local, const PassOptions& options);
 Work backward_work(const ModelShape& local, const PassOptions& options);
 /// Work of logits without gradient.
 Work logits_work(const ModelShape& local);
-/// Work of logits, loss and their backward pass.
-/// With `teacher`, the loss is the KL from its logits.
-Work loss_work(const ModelShape& local, const ModelShape* teacher);
+/// Work of logits, loss and their backward pass; `distills`: the KL from logits of a teacher, which
+/// are there.
+Work loss_work(const ModelShape& local, bool distills);
 
 }  // namespace elastic

@@ -77,11 +77,9 @@ class MicroBatch {
   }
 
   /// Forward, loss and backward pass of a submodel of the parent; `recomputed`: its layers whose
-  /// forward pass is repeated, by layer of the parent. `teacher`: the model whose logits the loss
-  /// compares with. `reads`: compares with what it has said.
+  /// forward pass is repeated, by layer of the parent.
   StepTime training(const ModelShape& parent, const SubmodelSpec& spec,
-                    const std::vector<bool>& recomputed, const ModelShape* teacher,
-                    bool reads = false) const {
+                    const TrainingPasses& passes) const {
     const ModelShape shape = sliced_shape(parent, spec), part = local(shape);
     const TensorTraffic tensor = traffic(shape);
     StepTime time;
@@ -91,7 +89,7 @@ class MicroBatch {
     time.sent.tensor.add(1, tensor.backward());
     time.sent.context.add(1, context_traffic().forward(part));
     time.sent.context.add(1, context_traffic().backward(part));
-    if (const auto again = repeated_part(spec, recomputed); keeps_layers(again)) {
+    if (const auto again = repeated_part(spec, passes.recomputed); keeps_layers(again)) {
       PassOptions options = m_pass;
       options.keeps_input = false;
       const ModelShape repeated = sliced_shape(parent, again), repeated_here = local(repeated);
@@ -99,16 +97,15 @@ class MicroBatch {
       time.sent.tensor.add(1, traffic(repeated).stack());
       time.sent.context.add(1, context_traffic().forward(repeated_here));
     }
-    const auto add_loss = [&](const ModelShape* source, bool distills) {
-      time.loss += seconds_of(loss_work(part, source));
+    const auto add_loss = [&](bool distills) {
+      time.loss += seconds_of(loss_work(part, distills && !passes.reads_teacher));
       time.sent.tensor.add(1, tensor.loss(m_config.parallel.logit_chunk_tokens, distills));
     };
-    if ((!teacher && !reads) || m_config.distill.cross_entropy_weight != 0)
-      add_loss(nullptr, false);
-    if (reads) add_loss(nullptr, true);
-    if (teacher) {
-      const ModelShape source = local(*teacher);
-      add_loss(&source, true);
+    if (passes.cross_entropy) add_loss(false);
+    if (passes.distills) {
+      add_loss(true);
+      if (!passes.reads_teacher && !passes.keeps_logits)
+        time.loss += seconds_of(logits_work(local(parent)));
     }
     time.messages = seconds_of(time.sent);
     return time;
@@ -141,9 +138,8 @@ class ElasticPasses {
   ElasticPasses(const RunConfig& config, const Machine& machine, const ModelShape& parent,
                 const Stage& stage, const ElasticPlan& elastic,
                 const std::vector<SubmodelSpec>& specs, const Layout& layout) {
-    const TrainingPasses passes = training_passes(config, stage);
-    const bool reads = passes.distills && passes.reads_teacher,
-               distills = passes.distills && !reads;
+    const TrainingPasses passes = training_passes(config, stage),
+                         own_passes{.recomputed = passes.recomputed};
     for (index_t size = 1; size <= micro_batch_samples(config, stage); ++size) {
       const MicroBatch batch(config, machine, layout, stage.config.seq_length, size, true);
       ReplicaTraffic router;
@@ -151,19 +147,21 @@ class ElasticPasses {
         router =
             router_traffic(batch.local(parent), elastic.choices, config.parallel.sequence_parallel);
       Times times;
-      if (distills && passes.trains_teacher) {
+      if (!passes.distills || passes.reads_teacher) {
+      } else if (passes.trains_teacher) {
         const MicroBatch full(config, machine, layout, stage.config.seq_length, size, false);
-        const StepTime own = full.training(parent, full_spec(parent), stage.recomputed, nullptr);
+        const StepTime own = full.training(parent, full_spec(parent), own_passes);
         times.teacher.teacher = own.computing();
         times.teacher.messages = own.messages;
         times.teacher.sent = own.sent;
-      } else if (distills) {
+      } else {
         times.teacher.teacher = batch.inference(parent, times.teacher.sent);
         times.teacher.messages = batch.seconds_of(times.teacher.sent);
       }
+      if (passes.keeps_logits)
+        times.teacher.teacher += batch.seconds_of(logits_work(batch.local(parent)));
       for (const auto& spec : specs) {
-        StepTime own =
-            batch.training(parent, spec, stage.recomputed, distills ? &parent : nullptr, reads);
+        StepTime own = batch.training(parent, spec, passes);
         own.messages += batch.seconds_of(router);
         own.sent.add(1, router);
         times.budgets.push_back(own);
@@ -276,7 +274,7 @@ StepTime step_time(const RunConfig& config, const Machine& machine, const ModelS
                   batches = (count + layout.replicas - 1) / layout.replicas;
     const MicroBatch batch(config, machine, layout, stage.config.seq_length, size, false);
     passes = static_cast<double>(batches);
-    add(step, passes, batch.training(parent, full_spec(parent), stage.recomputed, nullptr));
+    add(step, passes, batch.training(parent, full_spec(parent), training_passes(config, stage)));
   }
   add_update(config, machine, parent, stage, elastic, layout, step.backward / passes, step);
   return step;

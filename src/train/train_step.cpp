@@ -203,13 +203,20 @@ void TrainStep<T>::train_elastic(TrainState<T>& state, const Stage& stage, const
                                  std::size_t i, const std::vector<BudgetPass>& passes,
                                  const MicroBatch& batch, TrainSums& sums) {
   const DrawGroup& dealt = data.dealt[i];
+  const auto states = [&]() -> TeacherStates<T> {
+    if (stage.config.teacher == TeacherKind::trainable)
+      return train_teacher(state, stage, dealt, batch, sums);
+    if (stage.config.teacher == TeacherKind::frozen)
+      return teacher_states(*state.elastic->teacher, batch);
+    return {};
+  };
   TeacherStates<T> teacher;
-  if (stage.config.teacher == TeacherKind::trainable)
-    teacher = train_teacher(state, stage, dealt, batch, sums);
-  else if (stage.config.teacher == TeacherKind::frozen)
-    teacher = teacher_states(*state.elastic->teacher, batch);
-  else if (reads_teacher(stage))
+  if (reads_teacher(stage))
     teacher.stored = m_stored.load(data.taught[i], m_batches);
+  else if (training_passes(m_config, stage).keeps_logits)
+    teacher.logits = teacher_logits(*state.model, batch, states);
+  else
+    teacher = states();
   for (const BudgetPass& pass : passes)
     train_budget(state, batch, pass, teacher, batch.last && &pass == &passes.back(), sums);
 }
@@ -221,7 +228,19 @@ TeacherStates<T> TrainStep<T>::teacher_states(const LanguageModel<T>& teacher,
   const Region region("teacher", Fenced::no);
   auto pass = teacher.make_pass(Keep::nothing);
   teacher.forward(batch.context, teacher.full_widths(), batch.tokens, pass);
-  return {.model = &teacher, .hidden = pass.hidden, .stored = {}};
+  return {.model = &teacher, .hidden = pass.hidden, .stored = {}, .logits = {}};
+}
+
+/// The logits that the teacher's states give; the states themselves are given back.
+template <class T>
+View2<const T> TrainStep<T>::teacher_logits(const LanguageModel<T>& model, const MicroBatch& batch,
+                                            const std::function<TeacherStates<T>()>& states) {
+  const auto logits = m_arena.matrix<T>(batch.context.num_tokens(), model.num_my_words());
+  const Arena::Scope scope(m_arena);
+  const TeacherStates<T> teacher = states();
+  const Region region("teacher", Fenced::no);
+  keep_logits<T>(batch.context, teacher, elastic_loss(m_config), logits);
+  return logits;
 }
 
 /// Trains the full widths with cross-entropy, as often as the samples train budgets, and returns a
@@ -240,7 +259,7 @@ TeacherStates<T> TrainStep<T>::train_teacher(TrainState<T>& state, const Stage& 
       model, model.full_widths(), batch, loss, {}, false,
       [&sums, times](const LossSums& losses) { sums.teacher() += times * losses.cross_entropy; },
       states);
-  return {.model = &model, .hidden = states, .stored = {}};
+  return {.model = &model, .hidden = states, .stored = {}, .logits = {}};
 }
 
 template <class T>

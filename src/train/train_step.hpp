@@ -94,6 +94,8 @@ class TrainStep {
   TeacherStates<T> train_teacher(TrainState<T>& state, const Stage& stage, const DrawGroup& dealt,
                                  const MicroBatch& batch, TrainSums& sums);
   TeacherStates<T> teacher_states(const LanguageModel<T>& teacher, const MicroBatch& batch);
+  View2<const T> teacher_logits(const LanguageModel<T>& model, const MicroBatch& batch,
+                                const std::function<TeacherStates<T>()>& states);
   bool reads_teacher(const Stage& stage) const;
   BudgetLoss count_budget(const TrainState<T>& state, const MicroBatch& batch, std::size_t budget,
                           TrainSums& sums);

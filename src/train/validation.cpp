@@ -75,7 +75,7 @@ std::vector<double> Validation<T>::loss_sums(const LanguageModel<T>& model,
         if (teacher) {
           auto teacher_pass = teacher->make_pass(Keep::nothing);
           teacher->forward(context, teacher->full_widths(), batch.tokens, teacher_pass);
-          states = {.model = teacher, .hidden = teacher_pass.hidden, .stored = {}};
+          states = {.model = teacher, .hidden = teacher_pass.hidden, .stored = {}, .logits = {}};
         }
         model.forward(context, widths, batch.tokens, pass);
         m_readback.clear();

@@ -44,6 +44,7 @@ TEST(TrainingFlops, OfABudgetAreThreeForwardPassesAndItsLosses) {
     EXPECT_DOUBLE_EQ(flops({.distills = true, .cross_entropy = false}),
                      3 * (states + logits) + parent_logits);
     EXPECT_DOUBLE_EQ(flops({.distills = true}), 3 * (states + 2 * logits) + parent_logits);
+    EXPECT_DOUBLE_EQ(flops({.distills = true, .keeps_logits = true}), 3 * (states + 2 * logits));
     EXPECT_DOUBLE_EQ(flops({.recomputed = {true, true, true}}), 4 * states + 3 * logits);
     const double last = 4.0 * static_cast<double>(spec.hidden_size * spec.layers[2].width);
     EXPECT_DOUBLE_EQ(flops({.recomputed = {false, false, true}}), 3 * (states + logits) + last);
@@ -64,6 +65,9 @@ TEST(TrainingFlops, OfATeacherAreItsStatesUnlessItLearns) {
   EXPECT_DOUBLE_EQ(
       flops({.distills = true, .recomputed = {true, true, true}, .trains_teacher = true}),
       4 * states + 3 * logits);
+  EXPECT_DOUBLE_EQ(flops({.distills = true, .keeps_logits = true}), states + logits);
+  EXPECT_DOUBLE_EQ(flops({.distills = true, .trains_teacher = true, .keeps_logits = true}),
+                   3 * states + 4 * logits);
 }
 
 /// Attention is the only part whose work per token grows with the length: by 2 A C for each of the

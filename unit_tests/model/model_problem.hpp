@@ -69,7 +69,17 @@ struct ModelProblem {
     teacher_hidden = random_matrix<T>(context.num_tokens(), 9, 56);
     config = {.cross_entropy_weight = 0.7, .distillation_weight = 0.4, .temperature = 1.5};
   }
-  TeacherStates<T> teacher() const { return {teacher_model.get(), teacher_hidden}; }
+  /// Its states, or its logits once they are kept.
+  TeacherStates<T> teacher() const {
+    if (teacher_logits.size() > 0) return {.logits = teacher_logits};
+    return {.model = teacher_model.get(), .hidden = teacher_hidden};
+  }
+  void keep_teacher_logits() {
+    const View2<T> logits(Kokkos::view_alloc(Kokkos::WithoutInitializing, "logits"),
+                          context.num_tokens(), teacher_model->num_my_words());
+    keep_logits<T>(context, teacher(), config, logits);
+    teacher_logits = logits;
+  }
 
   /// [T, V] on the host.
   std::vector<T> logits(const ActiveWidths<T>& widths) {
@@ -116,7 +126,7 @@ struct ModelProblem {
   View1<float> weight;
   LossConfig config;
   std::unique_ptr<LanguageModel<T>> teacher_model;
-  View2<T> teacher_hidden;
+  View2<T> teacher_hidden, teacher_logits;
 };
 
 /// For logits and gradients of a model that sum so many terms. Where values are narrower than sums,

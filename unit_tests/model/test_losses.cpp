@@ -62,6 +62,28 @@ TEST(Losses, ChunksOfTokensChangeRoundingOnly) {
   check_chunks<double>();
 }
 
+template <class T>
+void check_kept_logits() {
+  ModelProblem<T> problem, kept;
+  for (ModelProblem<T>* p : {&problem, &kept}) {
+    p->add_teacher();
+    p->config.tokens_per_chunk = 7;
+  }
+  kept.keep_teacher_logits();
+  const auto sums = problem.differentiate(problem.full_widths()),
+             same = kept.differentiate(kept.full_widths());
+  EXPECT_EQ(same.kl, sums.kl);
+  EXPECT_EQ(same.cross_entropy, sums.cross_entropy);
+  EXPECT_EQ(to_host(kept.model.parameters().gradients()),
+            to_host(problem.model.parameters().gradients()));
+}
+
+TEST(Losses, KeptLogitsOfTheTeacherHaveTheBitsOfThoseComputedAgain) {
+  check_kept_logits<bfloat16>();
+  check_kept_logits<float>();
+  check_kept_logits<double>();
+}
+
 TEST(Losses, FactorScalesTheGradientOnly) {
   ModelProblem<double> problem;
   problem.add_teacher();
@@ -107,9 +129,9 @@ TEST(Losses, DistillationFromItselfIsZero) {
   Kokkos::deep_copy(teacher.parameters().values(), problem.model.parameters().values());
   auto pass = teacher.make_pass(Keep::nothing);
   teacher.forward(problem.context, widths, problem.tokens, pass);
-  const auto sums =
-      evaluate_losses<double>(problem.context, problem.model, pass.hidden,
-                              {problem.targets, problem.weight}, {&teacher, pass.hidden}, {});
+  const auto sums = evaluate_losses<double>(problem.context, problem.model, pass.hidden,
+                                            {problem.targets, problem.weight},
+                                            {.model = &teacher, .hidden = pass.hidden}, {});
   EXPECT_NEAR(sums.kl, 0, 1e-13);
 }
 

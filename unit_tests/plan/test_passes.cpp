@@ -46,7 +46,7 @@ TEST(PlanPasses, OperationsOfATrainingPassAreThoseCounted) {
     const double counted = (counted_flops() - before) / static_cast<double>(batch * length);
     const PassOptions options{.seq_length = length, .keeps_input = true};
     const Work work =
-        forward_work(shape, options) + loss_work(shape, nullptr) + backward_work(shape, options);
+        forward_work(shape, options) + loss_work(shape, false) + backward_work(shape, options);
     EXPECT_NEAR((work.flops() + convolution_flops(shape, 2 + 6)) / counted, 1, 1e-12)
         << seed << " " << shape.pattern() << " L " << length;
   }
@@ -74,9 +74,10 @@ TEST(PlanPasses, ElementsOfASmallModel) {
   // Half of the stream: norms, additions and inputs, but neither mixers nor embedding.
   EXPECT_EQ(forward_work(shape, {.stream_share = 0.5}).elements,
             (convolution + gated + relu + embedding + (3 * (norm + addition) + norm) / 2));
-  EXPECT_EQ(loss_work(shape, nullptr).elements, 2 * 11);
-  EXPECT_EQ(loss_work(shape, &shape).elements, 3 * 11);
-  EXPECT_EQ(loss_work(shape, &shape).products, 4 * 2.0 * 6 * 11);
+  EXPECT_EQ(loss_work(shape, false).elements, 2 * 11);
+  EXPECT_EQ(loss_work(shape, true).elements, 3 * 11);
+  EXPECT_EQ(loss_work(shape, true).products, 3 * 2.0 * 6 * 11);
+  EXPECT_EQ(logits_work(shape).products, 2.0 * 6 * 11);
 }
 
 }  // namespace
