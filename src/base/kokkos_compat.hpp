@@ -4,6 +4,7 @@
 #pragma once
 #include <Kokkos_Core.hpp>
 #include <cstdint>
+#include <utility>
 
 #if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__) || defined(__SYCL_DEVICE_ONLY__)
 #define ELASTIC_SIMD
@@ -61,6 +62,10 @@ KOKKOS_INLINE_FUNCTION T min(T a, T b) {
 }  // namespace elastic::math
 
 namespace elastic {
+/// What create_mirror_view gives; the name that Views have for it has changed.
+template <class View>
+using HostMirror = decltype(Kokkos::create_mirror_view(std::declval<const View&>()));
+
 /// Waits for one execution space instance. Kokkos 3.4 takes no label and tells no tool of it.
 template <class Exec>
 void fence(const Exec& exec, const char* label) {

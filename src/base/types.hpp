@@ -91,7 +91,7 @@ View2<T> rows(const View2<T>& parent, index_t begin, index_t end) {
 /// The distance between two rows.
 template <class T>
 KOKKOS_INLINE_FUNCTION index_t leading_dimension(const View2<T>& a) {
-  return static_cast<index_t>(a.stride_0());
+  return static_cast<index_t>(a.stride(0));
 }
 
 }  // namespace elastic

@@ -92,7 +92,7 @@ class Router {
   /// Rows of many draws, on the device and where the host reads and writes them.
   struct Rows {
     View2<T> there;
-    typename View2<T>::HostMirror here;
+    HostMirror<View2<T>> here;
     /// Makes room for `count` rows, and some more; what was there is lost.
     void reserve(const char* label, index_t count, index_t columns);
   };

@@ -102,7 +102,7 @@ template <class T, int n, class... View>
 bool lanes_are_aligned(const View&... views) {
   constexpr std::uintptr_t bytes = sizeof(LaneValues<T, n>);
   return ((reinterpret_cast<std::uintptr_t>(views.data()) % bytes == 0 &&
-           views.stride_0() * sizeof(T) % bytes == 0) &&
+           views.stride(0) * sizeof(T) % bytes == 0) &&
           ...);
 }
 

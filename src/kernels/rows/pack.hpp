@@ -44,7 +44,7 @@ bool packs_are_aligned(const View&... views) {
   const auto aligned = [](const auto& view) {
     if (view.size() == 0) return true;
     const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(view.data()),
-                         row = view.rank == 1 ? 0 : view.stride_0() * sizeof(*view.data());
+                         row = view.rank == 1 ? 0 : view.stride(0) * sizeof(*view.data());
     return first % 16 == 0 && row % 16 == 0;
   };
   return (aligned(views) && ...);
