@@ -134,8 +134,9 @@ Attributes Hdf5File::attributes(const std::string& object_name) const {
   };
   {
     const Handle object(open_object(object_name), H5Oclose);
-    H5O_info_t info;
-    checked(H5Oget_info(object, &info), "list attributes of", object_name);
+    hdf5::ObjectInfo info;
+    checked(hdf5::object_info(object, &info, H5O_INFO_NUM_ATTRS), "list attributes of",
+            object_name);
     if (info.num_attrs > max_attributes)
       refuse(object_name,
              fmt::format("has {} attributes, expected at most {}", info.num_attrs, max_attributes));

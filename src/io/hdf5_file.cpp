@@ -181,12 +181,12 @@ void Hdf5File::list(std::int64_t group, const std::string& name, int depth,
     if (!link.hard) refuse(path, "is a soft or external link, which is not followed");
     const Handle object(checked(H5Oopen(group, link.name.c_str(), H5P_DEFAULT), "open", path),
                         H5Oclose);
-    H5O_info_t object_info;
-    checked(H5Oget_info(object, &object_info), "read", path);
-    if (object_info.rc != 1) refuse(path, "has several names, which is not supported");
-    if (object_info.type == H5O_TYPE_DATASET)
+    hdf5::ObjectInfo info;
+    checked(hdf5::object_info(object, &info, H5O_INFO_BASIC), "read", path);
+    if (info.rc != 1) refuse(path, "has several names, which is not supported");
+    if (info.type == H5O_TYPE_DATASET)
       datasets.push_back(path);
-    else if (object_info.type == H5O_TYPE_GROUP)
+    else if (info.type == H5O_TYPE_GROUP)
       list(object, path, depth + 1, num_objects, datasets);
     else
       refuse(path, "is neither a group nor a dataset");

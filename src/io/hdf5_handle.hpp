@@ -31,6 +31,20 @@ class Handle {
   herr_t (*m_close)(hid_t);
 };
 
+#if H5_VERSION_GE(1, 12, 0)
+using ObjectInfo = H5O_info2_t;
+#else
+using ObjectInfo = H5O_info_t;
+#endif
+/// The named fields of what the library knows of an object.
+inline herr_t object_info(hid_t object, ObjectInfo* info, unsigned fields) {
+#if H5_VERSION_GE(1, 12, 0)
+  return H5Oget_info3(object, info, fields);
+#else
+  return H5Oget_info2(object, info, fields);
+#endif
+}
+
 /// Once per process: errors are returned, not printed; no plugin is ever loaded from disk.
 void initialize_library();
 /// The innermost message on the error stack, like "unable to open file:
