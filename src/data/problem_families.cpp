@@ -2,6 +2,8 @@
 // The families whose every character follows from a few before it.
 #include "data/problem_families.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <numeric>
 

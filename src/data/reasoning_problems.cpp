@@ -2,6 +2,8 @@
 // Splits, documents and answers of reasoning problems.
 #include "data/reasoning_problems.hpp"
 
+#include <fmt/ranges.h>
+
 #define XXH_INLINE_ALL
 #define XXH_NO_XXH3
 #include <xxhash.h>

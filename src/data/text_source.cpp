@@ -2,6 +2,8 @@
 // Windows of text files.
 #include "data/text_source.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 

@@ -2,7 +2,7 @@
 // Binding of keys, see schema.hpp.
 #include "deck/schema.hpp"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>

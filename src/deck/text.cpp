@@ -2,7 +2,7 @@
 // Text helpers of the deck, see text.hpp.
 #include "deck/text.hpp"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verbs/import_deck.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "arch/layer_kind.hpp"

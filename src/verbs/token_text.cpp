@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verbs/token_text.hpp"
 
+#include <fmt/ranges.h>
+
 #include <charconv>
 #include <sstream>
 

@@ -2,6 +2,8 @@
 // Blending of sources by Megatron's rule.
 #include "data/blended_source.hpp"
 
+#include <fmt/ranges.h>
+
 #include <cmath>
 #include <memory>
 

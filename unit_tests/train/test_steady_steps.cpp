@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // From the third step of a stage on, Kokkos allocates nothing, in any kind of training; and a
 // micro-batch waits for the device once.
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 
 #include "unit_tests/train/followed_run.hpp"
