@@ -1,6 +1,12 @@
 # One static library per folder of src/, one test program per folder of unit_tests/.
 add_library(elastic_options INTERFACE)
 target_include_directories(elastic_options INTERFACE ${PROJECT_SOURCE_DIR}/src)
+# HDF5 2 says how wide offsets in files are. A precompiled header serves only sources that have the same definitions.
+foreach(library ${HDF5_C_LIBRARIES})
+  if(TARGET ${library})
+    target_compile_definitions(elastic_options INTERFACE $<TARGET_PROPERTY:${library},INTERFACE_COMPILE_DEFINITIONS>)
+  endif()
+endforeach()
 target_compile_options(elastic_options INTERFACE -Wall -Wextra -fno-math-errno -fno-trapping-math -fopenmp-simd)
 if(ELASTIC_CCACHE AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   target_compile_options(elastic_options INTERFACE -fpch-preprocess)
