@@ -51,13 +51,24 @@ function(elastic_without_contraction)
 endfunction()
 
 # Every test: one thread per rank, two where Kokkos has threads; these sleep while they wait, since tests and ranks share cores.
-# Ranks start as root and on fewer cores too (Open MPI refuses both unasked).
 set(ELASTIC_TEST_THREADS 1)
 if("OPENMP" IN_LIST Kokkos_DEVICES)
   set(ELASTIC_TEST_THREADS 2)
 endif()
+# Ranks start as root, on fewer cores too and bound to none. Open MPI does none of this unasked, and asks by another name
+# in 5 (whose launcher is PRRTE 3) and in 6 (PRRTE 4). Other launchers do not read these names.
+set(ELASTIC_TEST_LAUNCHER OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1)
+execute_process(COMMAND ${MPIEXEC_EXECUTABLE} --version OUTPUT_VARIABLE elastic_launcher ERROR_QUIET)
+if(NOT elastic_launcher MATCHES "Open MPI\\) ([0-9]+)" OR CMAKE_MATCH_1 VERSION_LESS 5)
+  list(APPEND ELASTIC_TEST_LAUNCHER OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none)
+elseif(CMAKE_MATCH_1 VERSION_LESS 6)
+  list(APPEND ELASTIC_TEST_LAUNCHER PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
+    PRTE_MCA_hwloc_default_binding_policy=none)
+else()
+  list(APPEND ELASTIC_TEST_LAUNCHER PRTE_MCA_mapby=:oversubscribe PRTE_MCA_bindto=none)
+endif()
 set(ELASTIC_TEST_ENVIRONMENT OMP_NUM_THREADS=${ELASTIC_TEST_THREADS} OMP_WAIT_POLICY=passive OMP_PROC_BIND=false OPENBLAS_NUM_THREADS=1
-  OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1)
+  ${ELASTIC_TEST_LAUNCHER})
 
 # elastic_test_folder(NAME [LIBRARIES...]): test_*.cpp of unit_tests/NAME becomes the program test_NAME and one
 # CTest per file; files named test_mpi_*.cpp run on 2 ranks, and on those of elastic_test_on_ranks.

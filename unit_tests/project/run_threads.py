@@ -13,9 +13,8 @@ ROUNDING = 1e-4  # relative, of losses of the first steps
 
 class Threads(RunTest):
     def run_threads(self, name, threads, *arguments):
-        """One rank, which no launcher binds to a core."""
-        count = {"OMP_NUM_THREADS": str(threads), "OMP_PROC_BIND": "false", "OMPI_MCA_hwloc_base_binding_policy": "none"}
-        with unittest.mock.patch.dict(os.environ, count):
+        """One rank, which no launcher binds to a core (cmake/ElasticFolder.cmake)."""
+        with unittest.mock.patch.dict(os.environ, {"OMP_NUM_THREADS": str(threads)}):
             self.run_deck(name, *SHORT, *arguments, ranks=1)
 
     def test_the_same_bits_on_the_deterministic_route(self):
