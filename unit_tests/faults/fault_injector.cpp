@@ -15,6 +15,8 @@
 //   count=FILE    at its end the process appends a line "RANK CALLS": how many such calls it made
 //
 // The names are checked: what is unknown ends the process with exit code 99.
+// With 64, headers give pwrite and pwrite64 one symbol; here they are two.
+#undef _FILE_OFFSET_BITS
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/uio.h>
