@@ -37,7 +37,7 @@ class Stopped(RunTest):
         self.assertEqual(len(report), 1, output)
         self.assertRegex(report[0], rf"stopped or dead: rank {stopped} in .+ of step \d+")
         # A rank may have got what it needs from the stopped one, and wait further on.
-        waiting = re.findall(r"ranks? ([\d, ]+) in \S+ of step \d+", re.search(r"waiting: (.*)", output)[1])
+        waiting = re.findall(r"ranks? ([\d, ]+) in .+? of step \d+", re.search(r"waiting: (.*)", output)[1])
         self.assertEqual(sorted(int(r) for r in ", ".join(waiting).split(", ")), [r for r in range(ranks) if r != stopped], output)
         wait_for(lambda: not any(map(is_running, pids.values())))
 
