@@ -12,8 +12,8 @@
 namespace elastic::test {
 namespace {
 
-const ExecutionSpace exec;
-const kernels::Products products;
+const ExecutionSpace exec() { return {}; }
+const kernels::Products products() { return {}; }
 
 /// Hidden channels and the units of each layer that matter; layers where none does are useless.
 struct Planted {
@@ -99,17 +99,17 @@ Trained train(const Planted& planted, double hard_sample_probability, std::uint3
     Kokkos::deep_copy(store.gradients(), 0.0);
     for (std::size_t b = 0; b < budgets.size(); ++b) {
       const auto& draw =
-          router.forward(products, budgets[b], schedule.at(static_cast<double>(step) / num_steps),
+          router.forward(products(), budgets[b], schedule.at(static_cast<double>(step) / num_steps),
                          static_cast<std::uint64_t>(2 * step) + b);
-      const double loss = loss_of(planted, soft.set(exec, draw));
+      const double loss = loss_of(planted, soft.set(exec(), draw));
       if (b == 1) trained.loss.push_back(loss);
-      auto dpi = soft.gradient(exec);
+      auto dpi = soft.gradient(exec());
       const auto cost =
           budget_loss(planted.shape, planted.space, decisions, soft.mixture(), budgets[b], {});
       for (std::size_t d = 0; d < dpi.size(); ++d)
         for (std::size_t i = 0; i < dpi[d].size(); ++i)
           dpi[d][i] = 0.1 * dpi[d][i] + cost.gradient[d][i];
-      router.backward(products, soft.through_draw(dpi));
+      router.backward(products(), soft.through_draw(dpi));
     }
     auto w = to_host(store.values());
     const auto g = to_host(store.gradients());
@@ -122,7 +122,7 @@ Trained train(const Planted& planted, double hard_sample_probability, std::uint3
     assign(store.values(), w);
   }
   std::vector<index_t> choice;
-  for (const auto& z : router.logits(products, budgets[1]))
+  for (const auto& z : router.logits(products(), budgets[1]))
     choice.push_back(std::max_element(z.begin(), z.end()) - z.begin());
   trained.likely = spec_of_choices(planted.shape, planted.space, decisions, choice);
   return trained;

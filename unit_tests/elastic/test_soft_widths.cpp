@@ -11,7 +11,7 @@
 namespace elastic::test {
 namespace {
 
-const ExecutionSpace exec;
+const ExecutionSpace exec() { return {}; }
 
 /// sum_k c_k sin(x_k) + x_k^2 over everything a model would read, and its derivatives written where
 /// a model's backward would.
@@ -94,7 +94,7 @@ TEST(SoftWidths, MasksByDefinition) {
   space.mamba_heads.widths = {6, 2};
   space.mamba_head_channels.widths = {4, 2};
   SoftWidths<double> soft(shape, space);
-  const auto& active = soft.set(exec, {{0.5, 0.2, 0.3}, {0.25, 0.75}, {0.4, 0.6}});
+  const auto& active = soft.set(exec(), {{0.5, 0.2, 0.3}, {0.25, 0.75}, {0.4, 0.6}});
   EXPECT_TRUE(near(active.hidden_mask.value,
                    std::vector<double>{1, 1, 1, 1, 1, 0.7, 0.7, 0.7, 0.7, 0.5, 0.5, 0.5}, 1e-15));
   const double rho = 0.5 + 0.2 * 9 / 12 + 0.3 * 5 / 12;
@@ -120,7 +120,7 @@ TEST(SoftWidths, SmallProbabilitiesAreDroppedAndExtentsShrink) {
   space.hidden.widths = {12, 9, 5};
   space.ffn.widths = {10, 7, 2};
   SoftWidths<float> soft(shape, space, 1e-2);
-  const auto& active = soft.set(exec, {{0.005, 0.595, 0.4}, {0.004, 0.99, 0.006}});
+  const auto& active = soft.set(exec(), {{0.005, 0.595, 0.4}, {0.004, 0.99, 0.006}});
   EXPECT_EQ(active.hidden, 9);
   const float narrow = 1, wide = static_cast<float>(0.595 / 0.995);
   EXPECT_TRUE(near(
@@ -129,7 +129,7 @@ TEST(SoftWidths, SmallProbabilitiesAreDroppedAndExtentsShrink) {
   EXPECT_EQ(active.hidden_mask.gradient.size(), 9u);
   EXPECT_EQ(active.layers[0].width, 7) << "one choice left: hard";
   EXPECT_EQ(active.layers[0].inner.value.size(), 0u);
-  const auto gradient = soft.gradient(exec);
+  const auto gradient = soft.gradient(exec());
   EXPECT_EQ(gradient[0][0], 0) << "dropped";
   EXPECT_THAT(gradient[1], testing::Each(0.0)) << "hard";
 }
@@ -138,7 +138,7 @@ TEST(SoftWidths, TheMostLikelyChoiceIsNeverDropped) {
   ElasticSpace space = rigid_space(small_shape("-"));
   space.ffn.widths = {10, 7, 2};
   SoftWidths<double> soft(small_shape("-"), space, 0.5);
-  EXPECT_EQ(soft.set(exec, {{0.3, 0.4, 0.3}}).layers[0].width, 7);
+  EXPECT_EQ(soft.set(exec(), {{0.3, 0.4, 0.3}}).layers[0].width, 7);
 }
 
 TEST(SoftWidths, OneHotIsThePrefixOfTheSubmodel) {
@@ -148,8 +148,8 @@ TEST(SoftWidths, OneHotIsThePrefixOfTheSubmodel) {
     const auto space = random_space(draw, shape);
     SoftWidths<double> soft(shape, space);
     const auto choice = random_choices(draw, soft.decisions());
-    soft.set(exec, random_probabilities(draw, soft.decisions()));  // leaves no trace
-    const auto& active = soft.set(exec, one_hot(soft.decisions(), choice));
+    soft.set(exec(), random_probabilities(draw, soft.decisions()));  // leaves no trace
+    const auto& active = soft.set(exec(), one_hot(soft.decisions(), choice));
     const auto spec = spec_of_choices(shape, space, soft.decisions(), choice);
     expect_hard(active, prefix_widths<double>(shape, spec));
   }
@@ -161,7 +161,7 @@ TEST(SoftWidths, OneSoftAxisMakesTheSharedMaskSoft) {
   space.mamba_heads.widths = {6, 4};
   space.mamba_head_channels.widths = {4, 2};
   SoftWidths<double> soft(shape, space);
-  const auto& layer = soft.set(exec, {{0, 1}, {0.5, 0.5}}).layers[0];
+  const auto& layer = soft.set(exec(), {{0, 1}, {0.5, 0.5}}).layers[0];
   EXPECT_EQ(layer.width, 4);
   EXPECT_EQ(layer.heads.value.size(), 0u) << "no soft choice of heads";
   std::vector<double> inner;
@@ -175,14 +175,14 @@ TEST(SoftWidths, DepthGatesAreProbabilitiesOfBeingKept) {
   SoftWidths<double> soft(small_shape(), small_space(false), 0.05);
   auto pi = one_hot(soft.decisions(), {0, 0, 0, 0, 0, 0});
   pi[5] = {0.5, 0.2, 0.3};  // drop 0, 1 or 3 of the layers 3, 1, 2, 4
-  const auto& soft_active = soft.set(exec, pi);
+  const auto& soft_active = soft.set(exec(), pi);
   const std::vector<double> gates = {1, 0.7, 0.7, 0.5, 1};
   for (std::size_t l = 0; l < gates.size(); ++l) {
     EXPECT_DOUBLE_EQ(soft_active.layers[l].gamma, gates[l]);
     EXPECT_EQ(soft_active.layers[l].dgamma.size(), gates[l] < 1 ? 1u : 0u);
   }
   pi[5] = {0.04, 0.56, 0.4};
-  const auto& dropped = soft.set(exec, pi);
+  const auto& dropped = soft.set(exec(), pi);
   EXPECT_FALSE(dropped.layers[3].active);
   EXPECT_EQ(dropped.layers[3].gamma, 0);
   EXPECT_TRUE(dropped.layers[1].active);
@@ -194,16 +194,16 @@ void check_gradient(const ModelShape& shape, const ElasticSpace& space, std::uin
   SoftWidths<double> soft(shape, space, epsilon);
   auto pi = random_probabilities(draw, soft.decisions());
   SyntheticLoss loss;
-  loss.value(soft.set(exec, pi), true);
-  const auto gradient = soft.through_draw(soft.gradient(exec));
+  loss.value(soft.set(exec(), pi), true);
+  const auto gradient = soft.through_draw(soft.gradient(exec()));
   ASSERT_EQ(gradient.size(), pi.size());
   for (std::size_t d = 0; d < pi.size(); ++d)
     for (std::size_t i = 0; i < pi[d].size(); ++i) {
       const double p = pi[d][i], step = 1e-5;
       pi[d][i] = p + step;
-      const double above = loss.value(soft.set(exec, pi), false);
+      const double above = loss.value(soft.set(exec(), pi), false);
       pi[d][i] = p - step;
-      const double below = loss.value(soft.set(exec, pi), false);
+      const double below = loss.value(soft.set(exec(), pi), false);
       pi[d][i] = p;
       EXPECT_NEAR((above - below) / (2 * step), gradient[d][i],
                   1e-7 * (1 + std::abs(gradient[d][i])))
@@ -253,8 +253,8 @@ TEST(SoftWidths, StraightThroughDrawsHaveTheMasksOfTheSubmodel) {
     const auto choice = random_choices(draw, soft.decisions());
     const auto pi =
         hard_draw(soft.decisions(), choice, random_probabilities(draw, soft.decisions()));
-    const auto extents = soft.set(exec, pi.soft);
-    const auto& active = soft.set(exec, pi);
+    const auto extents = soft.set(exec(), pi.soft);
+    const auto& active = soft.set(exec(), pi);
     EXPECT_EQ(soft.mixture(), pi.value);
     const auto spec = spec_of_choices(shape, space, soft.decisions(), choice);
     const auto masked = masked_widths<double>(shape, spec);
@@ -298,14 +298,14 @@ TEST(SoftWidths, StraightThroughDrawsHaveTheGradientOfTheHardPoint) {
     const auto choice = random_choices(draw, soft.decisions());
     auto pi = hard_draw(soft.decisions(), choice, random_probabilities(draw, soft.decisions()));
     SyntheticLoss loss;
-    const double here = loss.value(soft.set(exec, pi), true);
-    const auto gradient = soft.gradient(exec);
+    const double here = loss.value(soft.set(exec(), pi), true);
+    const auto gradient = soft.gradient(exec());
     for (std::size_t d = 0; d < gradient.size(); ++d)
       for (std::size_t i = 0; i < gradient[d].size(); ++i) {
         const auto at = [&](double step) {
           auto moved = pi;
           moved.value[d][i] += step;
-          return loss.value(soft.set(exec, moved), false);
+          return loss.value(soft.set(exec(), moved), false);
         };
         const double h = 1e-3,
                      slope = (-25 * here + 48 * at(h) - 36 * at(2 * h) + 16 * at(3 * h) -
@@ -322,14 +322,14 @@ TEST(SoftWidths, SetStartsFromZeroGradients) {
   SoftWidths<double> soft(small_shape(), small_space(false));
   Draw draw(3);
   const auto pi = random_probabilities(draw, soft.decisions());
-  SyntheticLoss().value(soft.set(exec, pi), true);
-  soft.set(exec, pi);
-  for (const auto& list : soft.gradient(exec)) EXPECT_THAT(list, testing::Each(0.0));
+  SyntheticLoss().value(soft.set(exec(), pi), true);
+  soft.set(exec(), pi);
+  for (const auto& list : soft.gradient(exec())) EXPECT_THAT(list, testing::Each(0.0));
 }
 
 TEST(SoftWidths, ListsMustFitTheDecisions) {
   SoftWidths<double> soft(small_shape(), small_space(false));
-  EXPECT_THROW(soft.set(exec, {{1, 0, 0}}), ContractError);
+  EXPECT_THROW(soft.set(exec(), {{1, 0, 0}}), ContractError);
 }
 
 TEST(SoftWidths, MasksFallAlongTheUnitsAndStayInTheUnitInterval) {
@@ -338,7 +338,7 @@ TEST(SoftWidths, MasksFallAlongTheUnitsAndStayInTheUnitInterval) {
     const auto shape = random_shape(draw);
     const auto space = random_space(draw, shape);
     SoftWidths<double> soft(shape, space);
-    const auto& active = soft.set(exec, random_probabilities(draw, soft.decisions()));
+    const auto& active = soft.set(exec(), random_probabilities(draw, soft.decisions()));
     const auto check = [](const std::vector<double>& mask, std::size_t stride) {
       for (std::size_t i = 0; i < mask.size(); ++i) {
         EXPECT_GT(mask[i], 0);
@@ -381,13 +381,13 @@ TEST(SoftWidths, GradientsOfTwoRanksAddUpToThatOfOne) {
     Draw draw(17);
     SoftWidths<double> whole(shape, space);
     const auto pi = random_probabilities(draw, whole.decisions());
-    fill_gradients(whole.set(exec, pi));
-    const auto expected = whole.gradient(exec);
+    fill_gradients(whole.set(exec(), pi));
+    const auto expected = whole.gradient(exec());
     Probabilities sum;
     for (const int rank : {0, 1}) {
       SoftWidths<double> part(shape, space, 1e-3, Shard{rank, 2});
-      fill_gradients(part.set(exec, pi));
-      const auto mine = part.gradient(exec);
+      fill_gradients(part.set(exec(), pi));
+      const auto mine = part.gradient(exec());
       if (sum.empty()) sum = Probabilities(mine.size());
       for (std::size_t d = 0; d < mine.size(); ++d) {
         sum[d].resize(mine[d].size(), 0.0);
@@ -408,7 +408,7 @@ TEST(SoftWidths, UnitsOfTwoRanksAreThoseOfOneInTurn) {
   SoftWidths<double> whole(shape, space), first(shape, space, 1e-3, Shard{0, 2}),
       second(shape, space, 1e-3, Shard{1, 2});
   const auto pi = random_probabilities(draw, whole.decisions());
-  const auto &all = whole.set(exec, pi), &a = first.set(exec, pi), &b = second.set(exec, pi);
+  const auto &all = whole.set(exec(), pi), &a = first.set(exec(), pi), &b = second.set(exec(), pi);
   for (std::size_t l = 0; l < all.layers.size(); ++l) {
     EXPECT_EQ(a.layers[l].width + b.layers[l].width, all.layers[l].width);
     const auto mask = to_host(all.layers[l].heads.value), mine = to_host(a.layers[l].heads.value),
@@ -425,8 +425,8 @@ TEST(SoftWidths, DroppedChoicesGetNoGradient) {
   auto space = rigid_space(shape);
   space.ffn.widths = {10, 7, 2};
   SoftWidths<double> soft(shape, space, 0.1);
-  fill_gradients(soft.set(exec, {{0.6, 0.35, 0.05}}));
-  const auto gradient = soft.gradient(exec);
+  fill_gradients(soft.set(exec(), {{0.6, 0.35, 0.05}}));
+  const auto gradient = soft.gradient(exec());
   EXPECT_EQ(gradient[0][2], 0);
   EXPECT_EQ(gradient[0][0], 10) << "all ten neurons";
   EXPECT_EQ(gradient[0][1], 7);
@@ -434,16 +434,16 @@ TEST(SoftWidths, DroppedChoicesGetNoGradient) {
   const double mean = (0.6 * 10 + 0.35 * 7) / 0.95;
   EXPECT_TRUE(near(by_pi[0], std::vector<double>{(10 - mean) / 0.95, (7 - mean) / 0.95, 0},
                    10 * tolerance<double>(10)));
-  fill_gradients(soft.set(exec, {{0.95, 0.03, 0.02}}));
-  EXPECT_THAT(soft.gradient(exec)[0], testing::Each(0.0)) << "one choice left is hard";
+  fill_gradients(soft.set(exec(), {{0.95, 0.03, 0.02}}));
+  EXPECT_THAT(soft.gradient(exec())[0], testing::Each(0.0)) << "one choice left is hard";
 }
 
 TEST(SoftWidths, GradientsLieOnAGrid) {
   Draw draw(19);
   SoftWidths<double> soft(small_shape(), small_space(true));
   const auto pi = random_probabilities(draw, soft.decisions());
-  SyntheticLoss().value(soft.set(exec, pi), true);
-  for (const auto& list : soft.gradient(exec))
+  SyntheticLoss().value(soft.set(exec(), pi), true);
+  for (const auto& list : soft.gradient(exec()))
     for (const double g : list) EXPECT_EQ(std::nearbyint(g * 0x1p30), g * 0x1p30);
 }
 
@@ -456,7 +456,7 @@ TEST(SoftWidths, GroupsHaveANormOnlyWhereTheKindSaysSo) {
     space.drop_order.clear();
     return space;
   }());
-  const auto& active = soft.set(exec, random_probabilities(draw, soft.decisions()));
+  const auto& active = soft.set(exec(), random_probabilities(draw, soft.decisions()));
   EXPECT_GT(active.layers[0].heads.value.size(), 0u);
   EXPECT_EQ(active.layers[0].gated_norm.dscale.size(), 2u);
   for (const std::size_t l : {1, 2}) {

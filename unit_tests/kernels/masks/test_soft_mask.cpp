@@ -10,7 +10,7 @@ namespace {
 
 using namespace elastic::test;
 
-const ExecutionSpace exec;
+const ExecutionSpace exec() { return {}; }
 
 MaskSteps steps(const std::vector<int>& edges, const std::vector<double>& values) {
   MaskSteps result;
@@ -44,7 +44,7 @@ TYPED_TEST(SoftMask, IsTheProductOfTwoStaircases) {
   for (const auto& product : products) {
     const auto units = spread(product.units), channels = spread(product.channels);
     const auto mask = to_device(std::vector<A>(units.size() * channels.size(), A(-1)));
-    soft_mask_forward<A>(exec, product, mask);
+    soft_mask_forward<A>(exec(), product, mask);
     std::vector<A> expected;
     for (std::size_t u = 0; u < units.size(); ++u)
       for (const double c : channels)
@@ -64,8 +64,8 @@ TYPED_TEST(SoftMask, GradientsAreSumsOverSteps) {
       const auto dunits = own_mask ? random_vector<A>(count, 2) : View1<A>();
       const View1<double> by_units("elastic::test", product.units.count),
           by_channels("elastic::test", product.channels.count);
-      soft_mask_unit_gradients<A>(exec, product, dmask, dunits, by_units);
-      soft_mask_channel_gradients<A>(exec, product, dmask, by_channels);
+      soft_mask_unit_gradients<A>(exec(), product, dmask, dunits, by_units);
+      soft_mask_channel_gradients<A>(exec(), product, dmask, by_channels);
       const auto d = to_host(dmask), own = to_host(dunits);
       std::vector<double> unit_sums(product.units.count, 0.0),
           channel_sums(product.channels.count, 0.0);
@@ -89,14 +89,14 @@ TEST(SoftMask, RoundsAsOtherSumsOnTheGrid) {
   for (const double x : {0.5 * 0x1p-30, 1.5 * 0x1p-30, -2.5 * 0x1p-30, 1e-3, -7.0, 3e5 + 0x1p-31,
                          3e6 + 0x1p-31, 1e9 / 3, -1e290, 1e-300}) {
     const View1<double> out("elastic::test", 1);
-    soft_mask_unit_gradients<double>(exec, {single_channel()}, to_device<double>({x}), {}, out);
+    soft_mask_unit_gradients<double>(exec(), {single_channel()}, to_device<double>({x}), {}, out);
     EXPECT_EQ(to_host(out)[0], on_grid(x)) << x;
   }
 }
 
 TEST(SoftMask, WidensForTheHost) {
   const View1<double> out("elastic::test", 3);
-  widen_all<float>(exec, to_device<float>({1.5f, -2, 0.1f}), out);
+  widen_all<float>(exec(), to_device<float>({1.5f, -2, 0.1f}), out);
   EXPECT_EQ(to_host(out), (std::vector<double>{1.5, -2, static_cast<double>(0.1f)}));
 }
 
