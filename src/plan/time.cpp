@@ -76,8 +76,7 @@ class MicroBatch {
     return seconds_of(forward_work(local(shape), without_backward()));
   }
 
-  /// Forward, loss and backward pass of a submodel of the parent; `recomputed`: its layers whose
-  /// forward pass is repeated, by layer of the parent.
+  /// Forward pass, losses and backward pass of a submodel of the parent.
   StepTime training(const ModelShape& parent, const SubmodelSpec& spec,
                     const TrainingPasses& passes) const {
     const ModelShape shape = sliced_shape(parent, spec), part = local(shape);
@@ -147,14 +146,14 @@ class ElasticPasses {
         router =
             router_traffic(batch.local(parent), elastic.choices, config.parallel.sequence_parallel);
       Times times;
-      if (!passes.distills || passes.reads_teacher) {
-      } else if (passes.trains_teacher) {
+      const bool asks_teacher = passes.distills && !passes.reads_teacher;
+      if (asks_teacher && passes.trains_teacher) {
         const MicroBatch full(config, machine, layout, stage.config.seq_length, size, false);
         const StepTime own = full.training(parent, full_spec(parent), own_passes);
         times.teacher.teacher = own.computing();
         times.teacher.messages = own.messages;
         times.teacher.sent = own.sent;
-      } else {
+      } else if (asks_teacher) {
         times.teacher.teacher = batch.inference(parent, times.teacher.sent);
         times.teacher.messages = batch.seconds_of(times.teacher.sent);
       }
